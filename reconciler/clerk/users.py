@@ -55,7 +55,7 @@ _NO_CURSOR: Final = frozenset({400, 404, 422})
 
 
 class ClerkUser(BaseModel):
-    """A user of Clerk. E-mail and phone are the primary ones or None, never the first of the list.
+    """A user of Clerk. Email and phone are the primary ones or None, never the first of the list.
 
     `problems` are parts that could not be parsed: they are None here, and count as unknown.
     """

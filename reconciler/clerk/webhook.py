@@ -38,7 +38,7 @@ _TYPE = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
 class ClerkEvent(BaseModel):
     """An authentic webhook: the user to reconcile, and the minimum `updated_at` of the profile.
 
-    `user_id` is None for other events, and nothing of their body is kept: e-mail and SMS events contain one-time codes.
+    `user_id` is None for other events, and nothing of their body is kept: email and SMS events contain one-time codes.
     `foreign`: another Clerk instance than the configured one sent it. `user` is Clerk's user object, for
     `clerk.upsert_profiles`; it is personal data and not in the repr.
     """

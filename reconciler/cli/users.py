@@ -1,4 +1,4 @@
-"""Resolve the users that a command line names: by Clerk id, e-mail or customer."""
+"""Resolve the users that a command line names: by Clerk id, email or customer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reconciler.state.console_reader import ConsoleTable
 from reconciler.wiring import Components
 
 _CUSTOMER = re.compile(r"(?:gid://shopify/Customer/|https://[^\s?#]+/customers/)?(\d{1,20})(?:[/?#].*)?")
-FOUND_MAX = 20  # rows that are compared for one e-mail
+FOUND_MAX = 20  # rows that are compared for one email
 
 
 def user_id(value: str) -> str:
@@ -31,7 +31,7 @@ def customer_id_in(word: str) -> CustomerId | None:
 
 
 def resolve_users(components: Components, words: Sequence[str]) -> list[ClerkUserId]:
-    """Find the users that these words name: a Clerk id, an e-mail in any case, or a customer (number, gid, admin URL).
+    """Find the users that these words name: a Clerk id, an email in any case, or a customer (number, gid, admin URL).
 
     PermanentError if a word matches no profile and no mapping, or several users. SourceError if the profiles must be
     read and can't be.
@@ -49,7 +49,7 @@ def resolve_users(components: Components, words: Sequence[str]) -> list[ClerkUse
         found |= dict.fromkeys(users)
     if unknown:
         raise PermanentError(
-            f"unknown: {', '.join(unknown)}: no profile and no mapping has this id, e-mail or customer",
+            f"unknown: {', '.join(unknown)}: no profile and no mapping has this id, email or customer",
             hint="check the spelling; `reconciler mappings list` shows the mapped users",
         )
     return list(found)

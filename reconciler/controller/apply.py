@@ -258,7 +258,7 @@ class _SinglePart:
         except AccessError as error:
             self._access.refused = self._access.refused or error
         except (TemporaryError, PermanentError) as error:
-            self._context.warn(f"{self._context.store.name}: an e-mail or phone could not be parked: {error.message}")
+            self._context.warn(f"{self._context.store.name}: an email or phone could not be parked: {error.message}")
 
 
 def _record_scan(scan_result: ScanResult, context: StoreContext, *, but: Container[ClerkUserId]) -> None:

@@ -107,7 +107,7 @@ class Successors:
             self._expected.pop(subject.user, None)
             heirs = self._found[subject.user]
         if heirs:
-            message = f"{', '.join(heirs)} has the same verified e-mail, and may adopt {customer.id}: it is not deleted"
+            message = f"{', '.join(heirs)} has the same verified email, and may adopt {customer.id}: it is not deleted"
             raise Overtaken(message, hint="the next plan shows the adoption")
 
     def _ask(self, asked: MappingOf[ClerkUserId, tuple[Subject, Customer]]) -> None:

@@ -1,7 +1,7 @@
 """All that is read to decide about users, one or many, and the decision on it. Writes nothing to a shop.
 
 A bounded number of point reads, never a list and never a search: mapped customers by id in batches; users without one by
-back-link; then by the e-mail and the phone that would be written.
+back-link; then by the email and the phone that would be written.
 """
 
 from __future__ import annotations
@@ -234,7 +234,7 @@ def _if_free(judged: Callable[[View], Decision], view: View, store: Store, field
 
 
 def claims_of(profiles: Iterable[Profile], store: Store) -> dict[str, tuple[ClerkUserId, ...]]:
-    """Which users of this store claim the same e-mail; addresses with one claimant are left out."""
+    """Which users of this store claim the same email; addresses with one claimant are left out."""
     found: defaultdict[str, set[ClerkUserId]] = defaultdict(set)
     for profile in profiles:
         key = normalise.email_key(profile.email)
@@ -465,7 +465,7 @@ def _rivals(user: ClerkUserId, spec: Spec | None, claims: Claims, mapped: frozen
 
 
 def _with_merge_preview(view: View, current: Customer | None, user: ClerkUserId, customers: CustomerReader) -> View:
-    """With what Shopify says against merging the customer with the one that has the new e-mail, where that may be due."""
+    """With what Shopify says against merging the customer with the one that has the new email, where that may be due."""
     other = view.by_email
     if current is None or other is None or other.id == current.id or view.owner(other) not in {None, user}:
         return view

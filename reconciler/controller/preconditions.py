@@ -161,7 +161,7 @@ def _is_same(planned: Action, now: Action | None, *, parked: bool) -> bool:
 
     So has who takes the customer of a user who was to be released first: the release was checked against it.
 
-    The name and e-mail of the customer are for readers: `customer_digest` says whether the customer is the same.
+    The name and email of the customer are for readers: `customer_digest` says whether the customer is the same.
     """
     if now is None:
         return False

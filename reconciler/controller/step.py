@@ -36,7 +36,7 @@ class Step:
 
     `written` grows write by write, and `shown` is what the answers show of it.
 
-    `blocked`: what may be decided where other users have the new e-mail or phone. `at` is the customer that the writes are
+    `blocked`: what may be decided where other users have the new email or phone. `at` is the customer that the writes are
     on (None: that of the action); `intent` is kept in the row until the last write is done. `puts_off`: stop before a write
     that may be sent together with those of others, and leave it in `rest`. `live`: decided by what the shop shows
     now, and not by the mirror.

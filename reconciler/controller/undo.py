@@ -85,7 +85,7 @@ def _gives_up_first(action: Action) -> tuple[int, str, str]:
 
 
 def _park_cycles(actions: Sequence[Action], context: StoreContext) -> dict[ClerkUserId, dict[str, str]]:
-    """Break the circles of e-mails and phones: some customers are without theirs for a moment. What was taken off, by user.
+    """Break the circles of emails and phones: some customers are without theirs for a moment. What was taken off, by user.
 
     Where that fails the actions are refused in turn, and the next reconcile gives the values back by the intent.
     """
@@ -99,7 +99,7 @@ def _park_cycles(actions: Sequence[Action], context: StoreContext) -> dict[Clerk
                 shown = {f: getattr(customer, f) for f in action.park} if customer is not None else {}
                 found[action.clerk_user_id] = {f: v for f, v in shown.items() if v is not None}
         except (AccessError, TemporaryError, PermanentError) as error:
-            context.warn(f"{context.store.name}: an e-mail or phone could not be parked: {error.message}")
+            context.warn(f"{context.store.name}: an email or phone could not be parked: {error.message}")
     return found
 
 

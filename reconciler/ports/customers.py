@@ -50,7 +50,7 @@ class CustomerReader(Protocol):
         """The customers by another metafield of type id (`NAMESPACE.KEY`); empty if it has no definition."""
 
     def by_emails(self, emails: Collection[str]) -> dict[str, Customer]:
-        """The customers by e-mail, with the requested spellings as keys."""
+        """The customers by email, with the requested spellings as keys."""
 
     def by_phones(self, phones: Collection[str]) -> dict[str, Customer]: ...
 

@@ -94,7 +94,7 @@ class KnownReader(Protocol):
         """Those of these users that a customer's back-link names."""
 
     def known_emails(self, shop: ShopDomain, keys: Collection[str]) -> set[str]:
-        """Those of these e-mails (normalise.email_key) that a customer has."""
+        """Those of these emails (normalise.email_key) that a customer has."""
 
     def known_phones(self, shop: ShopDomain, keys: Collection[str]) -> set[str]:
         """Those of these phones (normalise.phone_key) that a customer has."""

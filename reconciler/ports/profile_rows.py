@@ -35,7 +35,7 @@ class UnwrittenReader(Protocol):
     """Clerk's data of users that is not yet written to the profiles. StateError."""
 
     def unwritten(self, emails: Collection[str]) -> Sequence[Profile]:
-        """The profiles of users with one of these e-mails (normalise.email_key)."""
+        """The profiles of users with one of these emails (normalise.email_key)."""
 
 
 class ProfileWriteRepository(Protocol):

@@ -49,7 +49,7 @@ class ProfileReader(Protocol):
         """Those of these users without a row."""
 
     def sharing_email(self, emails: Collection[str] | None = None) -> list[Profile]:
-        """Rows, not deleted, with one of these e-mails (normalise.email_key); None: all that share theirs with another."""
+        """Rows, not deleted, with one of these emails (normalise.email_key); None: all that share theirs with another."""
 
 
 class RowChunk(Protocol):

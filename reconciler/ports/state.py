@@ -64,10 +64,10 @@ class MappingReader(LivingReader, Protocol):
         """The users of these customers by our mappings, including released users; unmapped customers are left out."""
 
     def by_emails(self, shop: ShopDomain, emails: Collection[str]) -> dict[str, tuple[ClerkUserId, ...]]:
-        """The users with a customer by the e-mail in their mapping (email_key form)."""
+        """The users with a customer by the email in their mapping (email_key form)."""
 
     def waiting_for(self, shop: ShopDomain, keys: Collection[str]) -> tuple[ClerkUserId, ...]:
-        """The users who wait for one of these e-mails (email_key form) or phones (phone_key form); sorted."""
+        """The users who wait for one of these emails (email_key form) or phones (phone_key form); sorted."""
 
     def waiting_at(self, shop: ShopDomain, customers: Collection[CustomerId]) -> tuple[ClerkUserId, ...]:
         """The users who wait for a value of one of these customers; sorted."""
@@ -105,7 +105,7 @@ class MappingWriter(Protocol):
     """Writes the mapping table. Each call is one transaction, durable when it returns.
 
     A customer belongs to one user at most, and the last write wins. If another user's row has the customer of a new row
-    (because a back-link was followed), that row loses the customer in the same transaction, with e-mail and last-applied
+    (because a back-link was followed), that row loses the customer in the same transaction, with email and last-applied
     fields, and becomes `pending` unless it is a tombstone. Those users are returned: they need a reconcile.
     """
 

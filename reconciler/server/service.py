@@ -82,7 +82,7 @@ class ConsoleReader(Protocol):
     def find_people(
         self, text: str, *, store: StoreName | None, status: Status | None, reason: str | None, limit: int
     ) -> Sequence[Mapping]:
-        """Return mappings by user id, e-mail (or their beginning) or customer id; all if `text` is empty. Sorted by user."""
+        """Return mappings by user id, email (or their beginning) or customer id; all if `text` is empty. Sorted by user."""
 
     def person(self, user: ClerkUserId) -> Sequence[Mapping]:
         """Return the user's mappings, one a store."""

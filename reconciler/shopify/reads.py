@@ -1,7 +1,7 @@
 """ports.CustomerReader for one shop: point reads in batches; never lists, never the search index.
 
 Hidden fields are listed in `Customer.unknown`; a hidden customer raises AccessError and never counts as absent. The
-back-link and the e-mail of a found customer are compared with the requested ones (the e-mail in any spelling), as the
+back-link and the email of a found customer are compared with the requested ones (the email in any spelling), as the
 customer may be adopted by them. A phone is not compared if the query itself returns the customer: Shopify matched it.
 """
 

@@ -25,7 +25,7 @@ class ConsoleTable(Database):
     def find_people(
         self, text: str, *, shops: Sequence[str], status: Status | None, reason: str | None, limit: int
     ) -> list[Mapping]:
-        """Return mappings of which the user id or e-mail begins with `text` or the customer id equals it; all if empty."""
+        """Return mappings of which the user id or email begins with `text` or the customer id equals it; all if empty."""
         query = select(_mapping).where(_mapping.c.shopify_shop.in_(list(shops)))
         words = text.strip()
         if words:

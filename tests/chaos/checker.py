@@ -44,7 +44,7 @@ class Customer:
 
 @dataclass(slots=True)
 class Life:
-    """What was seen of one customer over time: (at, owner, e-mail) whenever one of both changed."""
+    """What was seen of one customer over time: (at, owner, email) whenever one of both changed."""
 
     shop: str
     id: str
@@ -196,9 +196,9 @@ def _touched(each: Bystander, customer: Customer) -> list[str]:
 
 
 def _owners(population: Population, life: Life) -> list[Violation]:
-    """A customer goes from one user to another only when the first was away and the second has the same e-mail.
+    """A customer goes from one user to another only when the first was away and the second has the same email.
 
-    From no one to a user: only by an e-mail that this user has had, or newly made.
+    From no one to a user: only by an email that this user has had, or newly made.
     """
     if (life.shop, life.id) in population.staff_merged:
         return []

@@ -35,13 +35,13 @@ class User:
     marked: bool = False
     """The row is there, and says that the user is deleted."""
     succeeded: bool = False
-    """Another user has taken over the e-mail: never comes back."""
+    """Another user has taken over the email: never comes back."""
     relinked: bool = False
     """Had a guest's address given to them: an earlier customer of theirs was left behind."""
     inherited: bool = False
     """The address was a guest's or a former user's before: there may be a customer with it that is not theirs yet."""
     keeps_email: bool = False
-    """Has the phone of a former user, and gets their customer by the e-mail alone: with another one both would keep it."""
+    """Has the phone of a former user, and gets their customer by the email alone: with another one both would keep it."""
     entangled: bool = False
     """Has exchanged addresses with other users."""
     drifted: int = 0
@@ -49,7 +49,7 @@ class User:
     away: dict[str, list[tuple[float, float | None]]] = field(default_factory=lambda: {shop: [] for shop in SHOPS})
     """Spans in which the user was not wanted, by shop; None: still so."""
     emails: list[str] = field(default_factory=list)
-    """Every e-mail that this user ever had."""
+    """Every email that this user ever had."""
 
     story: list[str] = field(default_factory=list)
     """What happened to this user, for those who look into a violation."""

@@ -10,7 +10,7 @@ shop they left (else one is re-linked to that customer before the other is, and 
 that a third one takes next: `EmailConflict`, by design); users who exchange addresses do not leave (what the one who
 stays should get is then a matter of moments); a user who left an address to another one never
 returns; staff change the same customer of ours once only (three times would be a second writer); users of shops that
-spell e-mails in their own way exchange nothing (a known limit: an owner is seen to give up a value by the spelling that
+spell emails in their own way exchange nothing (a known limit: an owner is seen to give up a value by the spelling that
 the shop shows).
 """
 
@@ -29,7 +29,7 @@ from tests.chaos.shops import Shops
 from tests.clock import WallClock
 
 WEIGHTS = {
-    "new": 6, "new guest": 4, "rename": 10, "new e-mail": 6, "swap": 4, "circle": 2, "phone": 5, "phone swap": 2,
+    "new": 6, "new guest": 4, "rename": 10, "new email": 6, "swap": 4, "circle": 2, "phone": 5, "phone swap": 2,
     "phone cleared": 1, "avatar": 2, "row deleted": 4, "row marked": 2, "back as it was": 4, "back as new": 3, "moved": 4,
     "again": 3, "to a guest": 2, "drift": 3, "staff tag": 3, "bystander": 6, "customer deleted": 1, "order": 2,
     "slow write": 2, "app's own metadata": 3, "blink": 3,
@@ -449,7 +449,7 @@ CHANGES: dict[str, Callable[[Stream], bool]] = {
     "new": Stream.new,
     "new guest": Stream.new_guest,
     "rename": Stream.rename,
-    "new e-mail": Stream.new_email,
+    "new email": Stream.new_email,
     "swap": Stream.swap,
     "circle": Stream.circle,
     "phone": Stream.phone,

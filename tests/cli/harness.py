@@ -72,7 +72,7 @@ class CliHarness:
         self.sql(f"insert into customers values ({marks})", *(row.get(c) for c in COLUMNS))
 
     def customers(self, name: str = US) -> dict[str, dict[str, Any]]:
-        """The customers of a shop by e-mail, as they are."""
+        """The customers of a shop by email, as they are."""
         return {c["email"]: c for c in all_customers(self.shop(name))}
 
     @property

@@ -91,18 +91,18 @@ def example() -> Plan:
         ),
     )
     holds: tuple[Hold, ...] = (
-        hold("user_5", "EmailTaken", "the e-mail is also claimed by user_6"),
-        hold("user_6", "EmailTaken", "the e-mail is also claimed by user_5"),
+        hold("user_5", "EmailTaken", "the email is also claimed by user_6"),
+        hold("user_6", "EmailTaken", "the email is also claimed by user_5"),
         hold(
             "user_7",
             "EmailUnverified",
-            "the profile's e-mail is not verified, so it is neither written nor used",
+            "the profile's email is not verified, so it is neither written nor used",
             "profile",
         ),
         hold(
             "user_8",
             "EmailUnverified",
-            "the profile's e-mail is not verified, so it is neither written nor used",
+            "the profile's email is not verified, so it is neither written nor used",
             "profile",
         ),
     )
@@ -138,7 +138,7 @@ def one_screen() -> Plan:
             change("last_name", "Staff Edit", "Byron", "drift"),
         ),
     )
-    message = "the profile's e-mail is not verified, so it is neither written nor used"
+    message = "the profile's email is not verified, so it is neither written nor used"
     holds = (hold("user_21SdsqR2tRMo4mNlnF9U", "EmailUnverified", message, "profile"),)
     return build_plan([store_plan("acme-us", actions, holds, 195)], created_at=AT)
 
@@ -160,6 +160,6 @@ def of_two_new_users() -> Plan:
         )
         for user, *fields in users
     )
-    message = "the profile's e-mail is not verified, so it is neither written nor used"
+    message = "the profile's email is not verified, so it is neither written nor used"
     holds = (hold("user_2xEdsger", "EmailUnverified", message, "profile"),)
     return build_plan([store_plan("acme-us", actions, holds)], created_at=AT)

@@ -107,10 +107,10 @@ def test_a_large_table_without_indexes_is_named(app: AppDatabase) -> None:
 def test_a_large_table_in_which_no_index_finds_an_address_is_named(app: AppDatabase) -> None:
     """Each reconcile of a user asks who else has the address: without an index that is a pass over the app's table."""
     rows = "insert into customers select 'user_' || n, 'u' || n || '@example.com' from generate_series(1, 50000) n"
-    app.make('clerk_user_id text primary key, "E-mail" text', rows)
-    app.columns(clerk_user_id="clerk_user_id", email="E-mail")
+    app.make('clerk_user_id text primary key, "Email" text', rows)
+    app.columns(clerk_user_id="clerk_user_id", email="Email")
     check = app.the_odd("index")
-    assert "finds the users of an e-mail (50,000 rows)" in check["message"]
+    assert "finds the users of an email (50,000 rows)" in check["message"]
     app.run(check["hint"])
     assert app.odd() == []
 
@@ -255,7 +255,7 @@ def test_no_address_at_all_or_none_verified_is_named(app: AppDatabase) -> None:
     app.cli.settings["profiles"]["trust_email"] = "verified"
     assert "trust_email" in app.the_odd("email")["hint"]
     app.run("update customers set email = null")
-    assert "no row has an e-mail" in app.the_odd("email")["message"]
+    assert "no row has an email" in app.the_odd("email")["message"]
 
 
 class TestUpserts:

@@ -41,7 +41,7 @@ def many() -> Plan:
     """Some forty actions and as many holds."""
     creates = [create(f"user_{n:03}", f"p{n}@example.com", "Zoë \u202e", 'of "Acme"\n') for n in range(30)]
     updates = [update(f"user_{n:03}", n, change("note", "<b>", None, "drift")) for n in range(30, 42)]
-    one = [hold(f"user_{n:03}", "NoEmail", "the row has no e-mail", "profile") for n in range(50, 70)]
+    one = [hold(f"user_{n:03}", "NoEmail", "the row has no email", "profile") for n in range(50, 70)]
     two = [hold(f"user_{n:03}", "EmailTaken", f"it is also that of user_{n - 1:03}") for n in range(70, 85)]
     return build_plan(
         [store_plan("acme-us", (*creates, *updates), (*one, *two), 7), *example().stores[:2]], created_at=AT

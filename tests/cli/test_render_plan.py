@@ -26,7 +26,7 @@ def text_of(plan: Plan, *, width: int = 80, terminal: bool = False, everything: 
 
 def evil_plan() -> Plan:
     action = update("user_1", 7, change("first_name", "Ada", EVIL), change("tags", [], [EVIL]))
-    held = hold("user_2", "EmailTaken", f"the e-mail is also claimed by {EVIL}")
+    held = hold("user_2", "EmailTaken", f"the email is also claimed by {EVIL}")
     return build_plan([store_plan("acme-us", (action,), (held,))], created_at=AT)
 
 
@@ -79,10 +79,10 @@ acme-us  acme-us.myshopify.com
       tags: + club  (config changed)
       user_10, user_11, user_12
   ! EmailTaken 2  the operator must act  docs/errors.md#emailtaken
-      user_5  the e-mail is also claimed by user_6
-      user_6  the e-mail is also claimed by user_5
+      user_5  the email is also claimed by user_6
+      user_6  the email is also claimed by user_5
   ! EmailUnverified 2  the profile must change  docs/errors.md#emailunverified
-      the profile's e-mail is not verified, so it is neither written nor used
+      the profile's email is not verified, so it is neither written nor used
       user_7, user_8
 
   forecast  80 points, about 0.8 s at the shop's restore rate
@@ -120,7 +120,7 @@ def test_a_terminal_without_unicode_gets_ascii() -> None:
 
 def test_a_long_plan_is_cut_and_says_how_to_see_all_of_it() -> None:
     actions = tuple(create(f"user_{n:03}", f"p{n}@example.com", "Pat", "Doe") for n in range(120))
-    holds = tuple(hold(f"user_h{n:03}", "NoEmail", "the profile has no e-mail", "profile") for n in range(50))
+    holds = tuple(hold(f"user_h{n:03}", "NoEmail", "the profile has no email", "profile") for n in range(50))
     plan = build_plan([store_plan("acme-us", actions, holds)], created_at=AT)
     text = text_of(plan)
     assert len(text.splitlines()) < 60
@@ -273,14 +273,14 @@ the operator must act, see [GuardExceeded](docs/errors.md#guardexceeded)
 
 the operator must act, see [EmailTaken](docs/errors.md#emailtaken)
 
-- `user_5`: `the e-mail is also claimed by user_6`
-- `user_6`: `the e-mail is also claimed by user_5`
+- `user_5`: `the email is also claimed by user_6`
+- `user_6`: `the email is also claimed by user_5`
 
 #### held, EmailUnverified: 2
 
 the profile must change, see [EmailUnverified](docs/errors.md#emailunverified)
 
-`the profile's e-mail is not verified, so it is neither written nor used`: `user_7`, `user_8`
+`the profile's email is not verified, so it is neither written nor used`: `user_7`, `user_8`
 
 Forecast: 80 points, about 0.8 s at the shop's restore rate
 

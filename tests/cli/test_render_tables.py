@@ -183,7 +183,7 @@ def test_results_as_json_carry_the_digest() -> None:
 
 def test_mappings_are_one_line_each() -> None:
     assert shown(lambda console: render.print_mappings(MAPPINGS, console)) == snapshot("""\
-user     store     customer   e-mail            status      \n\
+user     store     customer   email            status      \n\
 ────────────────────────────────────────────────────────────
 user_1   acme-us   7          ada@example.com   in sync     \n\
 user_2   acme-us   –          –                 held NoEmail

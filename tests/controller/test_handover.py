@@ -95,7 +95,7 @@ def world(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[World]:
 
 
 def arrives(world: World, **values: Any) -> None:
-    """The same person signs up again: another id, the same verified e-mail."""
+    """The same person signs up again: another id, the same verified email."""
     world.user(NEW, **{"email": MAIL, "first_name": "Ada", **values})
 
 
@@ -280,7 +280,7 @@ def test_a_successor_who_arrives_while_a_plan_deletes_others_gets_the_customer(w
     assert outcomes[ClerkUserId(ADA)][0] == "applied"
     result, message = outcomes[ClerkUserId(BOB)]
     assert result == "refused"
-    assert "new_bob has the same verified e-mail" in message
+    assert "new_bob has the same verified email" in message
     assert world.ended == ["customerDelete"]
     assert [(a.kind, a.clerk_user_id) for a in world.plan().plan.stores[0].actions] == [("adopt", "new_bob")]
     world.cycle()

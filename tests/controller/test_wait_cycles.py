@@ -1,4 +1,4 @@
-"""E-mails and phones that change owners in `run`: one user reconciled at a time, and by who is nudged after each."""
+"""Emails and phones that change owners in `run`: one user reconciled at a time, and by who is nudged after each."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def ids(components: Rig) -> dict[str | None, str]:
 
 
 def ring(components: Rig, users: tuple[str, ...], *, emails: bool = False) -> dict[str, tuple[str, str]]:
-    """Each of these wants the phone of the next, and the e-mail if so; what all should have then."""
+    """Each of these wants the phone of the next, and the email if so; what all should have then."""
     wanted = {u: (mail(u), phone(u)) for u in USERS if u not in users}
     for user, following in zip(users, users[1:] + users[:1], strict=True):
         wanted[user] = (mail(following if emails else user), phone(following))

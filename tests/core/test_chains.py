@@ -43,7 +43,7 @@ Looked = tuple[Subject, Decision, Blocked | None]
 
 
 def blocked(decision: Decision, email_free: Decision) -> Blocked | None:
-    """The decision as it is, and the one that holds if the e-mail is free."""
+    """The decision as it is, and the one that holds if the email is free."""
     return Blocked(decisions={frozenset(): decision, frozenset({"email"}): email_free}) if decision.taken else None
 
 
@@ -249,7 +249,7 @@ def test_rounds_of_actions_that_wait_for_no_one_in_the_plan() -> None:
     assert chains.waves({}) == {}
 
 
-# --- e-mails and phones together -------------------------------------------------------------------------------------
+# --- emails and phones together -------------------------------------------------------------------------------------
 
 
 PHONES = FREE.model_copy(update={"fields": FREE.fields.model_copy(update={"phone": "enforce"})})
@@ -262,7 +262,7 @@ def number(user: ClerkUserId) -> str:
 def both(
     emails: Owners, phones: Owners, *, named: Container[ClerkUserId]
 ) -> dict[ClerkUserId, tuple[Subject, Blocked]]:
-    """Users who have an e-mail and a phone each, and now want those of others."""
+    """Users who have an email and a phone each, and now want those of others."""
     users = sorted(emails)
     at = {user: n for n, user in enumerate(users, 1)}
     old = {u: profile(u, phone=number(u), first_name=u if u in named else None) for u in users}

@@ -1,4 +1,4 @@
-"""The patch of a known customer, and e-mails that another customer has (docs/rules.md, rules 4 and 5)."""
+"""The patch of a known customer, and emails that another customer has (docs/rules.md, rules 4 and 5)."""
 
 from __future__ import annotations
 
@@ -218,7 +218,7 @@ def test_an_agreement_lasts_to_the_end_of_its_day_or_to_its_moment(
     assert Accepted(user=ADA, fields=("note",), until=until, why="x").holds_at(at) is holds
 
 
-# --- the new e-mail is another customer's --------------------------------------------------------------------------
+# --- the new email is another customer's --------------------------------------------------------------------------
 
 
 def test_a_user_moves_to_the_unowned_customer_that_has_their_new_address() -> None:

@@ -29,7 +29,7 @@ STRICT = store(
     on_missing="hold",
     fields={"email": "enforce", "first_name": "fill"},
 )
-Seen = tuple[str | None, str | None, str | None] | None  # e-mail, first name, back-link
+Seen = tuple[str | None, str | None, str | None] | None  # email, first name, back-link
 
 
 def rows() -> Iterator[tuple[Profile | None, Profile | None]]:

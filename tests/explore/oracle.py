@@ -21,7 +21,7 @@ BLANK: dict[str, Any] = {**dict.fromkeys(SCALARS), "tags": ()}
 
 
 def key(field: str, value: str | None) -> str | None:
-    """A value as it counts: Shopify compares e-mails without blanks and case, and trims the rest."""
+    """A value as it counts: Shopify compares emails without blanks and case, and trims the rest."""
     text = (value or "").strip()
     return ("".join(text.split()).lower() if field == "email" else text) or None
 
@@ -74,7 +74,7 @@ class Witness:
                 ours = key(field, old) in self.wrote[was.id, field]
                 assert key(field, old) is None or (new is None and ours), f"{was.id}: {field} was filled over {old!r}"
             if key(field, new) is None:
-                assert field != "email", f"{was.id}: the e-mail was cleared"
+                assert field != "email", f"{was.id}: the email was cleared"
                 assert key(field, old) in self.wrote[was.id, field], f"{was.id}: {field} {old!r} was cleared, not ours"
 
     def _is_parked(self, rig: Rig, store: Store, was: Shown, now: Shown) -> bool:

@@ -221,7 +221,7 @@ class RunHarness:
         self.sql("delete from customers where clerk_user_id = ?", user)
 
     def customers(self, name: str = US) -> dict[str, dict[str, Any]]:
-        """The customers of a shop by e-mail, as they are."""
+        """The customers of a shop by email, as they are."""
         return {c["email"]: c for c in all_customers(self.shop(name))}
 
     def emails(self, name: str = US) -> list[str]:

@@ -1,4 +1,4 @@
-"""A phone or an e-mail that a user, staff or the law sets free wakes the users who wait for it in `run`."""
+"""A phone or an email that a user, staff or the law sets free wakes the users who wait for it in `run`."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_an_email_that_the_policy_holds_is_written_as_soon_as_staff_free_it(harn
         row = run.mapping("user_a")
         assert row is not None
         at = row.customer_id
-        until(lambda: harness.customers().get("new@example.com", {}).get("id") == at, "the e-mail is written")
+        until(lambda: harness.customers().get("new@example.com", {}).get("id") == at, "the email is written")
 
 
 def cleared(harness: RunHarness, run: Running, _customer: str) -> None:

@@ -186,7 +186,7 @@ def test_what_was_under_way_at_an_erasure_writes_nothing_of_the_user(state: Stat
 def test_a_user_healed_before_the_redaction_came_is_erased_and_said_to_be_in_the_shop(
     state: StateStore, engine: Engine
 ) -> None:
-    """Their customer went, they were healed, and only then the shop told why: no e-mail is needed to know them."""
+    """Their customer went, they were healed, and only then the shop told why: no email is needed to know them."""
     state.put(theirs(1), event("ada", customer_id=customer(1), kind="create", changes=CHANGES))
     state.put(theirs(8), event("ada", customer_id=customer(8), kind="create", changes=CHANGES))
     state.put_seen(SHOP, [seen(1), seen(8)], as_of=AT, now=AT, source="bulk")

@@ -1,4 +1,4 @@
-"""One user's e-mail changes: when it is free, when a guest has it, what each policy does, and crashes on the way."""
+"""One user's email changes: when it is free, when a guest has it, what each policy does, and crashes on the way."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ NEVER = None
 
 @pytest.fixture
 def merging(story: StoryHarness) -> StoryHarness:
-    """Ada has a customer, and their new e-mail is a guest's; Bob is new."""
+    """Ada has a customer, and their new email is a guest's; Bob is new."""
     story.store["on_email_conflict"] = "merge"
     story.user("ada")
     story.apply()

@@ -1,4 +1,4 @@
-"""Phones that pass from user to user, as e-mails do: chains, swaps, circles, both at once, and deaths in between."""
+"""Phones that pass from user to user, as emails do: chains, swaps, circles, both at once, and deaths in between."""
 
 from __future__ import annotations
 

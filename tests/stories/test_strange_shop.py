@@ -205,7 +205,7 @@ def test_by_the_mirror_such_a_guest_is_adopted_too(story: StoryHarness, seed: in
 
 
 EXCHANGES: dict[str, dict[str, dict[str, str]]] = {
-    "e-mails": {"ada": {"email": mail("bob")}, "bob": {"email": mail("ada")}},
+    "emails": {"ada": {"email": mail("bob")}, "bob": {"email": mail("ada")}},
     "phones": {"ada": {"phone": "+442079460958"}, "bob": {"phone": "+16134505293"}},
     "both": {
         "ada": {"email": mail("bob"), "phone": "+442079460958"},

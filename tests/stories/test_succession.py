@@ -1,4 +1,4 @@
-"""A new user with the verified e-mail of a user who left gets that customer; no user gets one that is another's history."""
+"""A new user with the verified email of a user who left gets that customer; no user gets one that is another's history."""
 
 from __future__ import annotations
 

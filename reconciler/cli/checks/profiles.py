@@ -14,7 +14,7 @@ from reconciler.supabase.checks.inspection import Inspection
 from reconciler.supabase.limits import LOCK_S, STATEMENT_S
 
 AREA = "profiles"
-LARGE_BY_EMAIL = 50_000  # rows above which finding an e-mail without an index takes a tenth of a second or more
+LARGE_BY_EMAIL = 50_000  # rows above which finding an email without an index takes a tenth of a second or more
 LARGE = 10_000  # rows above which reading one user without an index is slow
 STILL_MIN = 20  # never-updated rows below which there is no warning
 PRESENT = ("active", "enabled", "current", "alive", "valid", "present")
@@ -63,7 +63,7 @@ def _key_checks(found: Inspection, rows: int) -> Iterator[Check]:
         yield _check("index", "warning", message, _index(found, found.updated))
     if rows >= LARGE_BY_EMAIL and not found.is_email_indexed:
         message = (
-            f"no index finds the users of an e-mail ({counted(rows, 'row')}): every such read scans the whole table"
+            f"no index finds the users of an email ({counted(rows, 'row')}): every such read scans the whole table"
         )
         yield _check("index", "warning", message, _index(found, found.email))
 
@@ -140,10 +140,10 @@ def row_checks(sample: ProfileSample, found: Inspection | None, settings: Settin
     if sample.deleted == sample.rows or _says_present(columns.get("deleted_at", "")):
         yield _deletion_check(sample, columns["deleted_at"])
     if "email" in columns and sample.without_email == sample.rows:
-        hint = "map profiles.columns.email to the column with the e-mail"
-        yield _check("email", "warning", f"no row has an e-mail in {columns['email']}", hint)
+        hint = "map profiles.columns.email to the column with the email"
+        yield _check("email", "warning", f"no row has an email in {columns['email']}", hint)
     elif settings.profiles.trust_email == "verified" and not sample.verified:
-        message = f"{columns['email_verified']} is true in no row: with trust_email: verified no e-mail is used"
+        message = f"{columns['email_verified']} is true in no row: with trust_email: verified no email is used"
         hint = "map email_verified to the column with Clerk's verification, or set profiles.trust_email"
         yield _check("email", "warning", message, hint)
     if sample.ahead:

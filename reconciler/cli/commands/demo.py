@@ -106,7 +106,7 @@ class Demo:
         claim(code == expect, f"`reconciler {words[0]}` exits with {expect}, not {code}")
 
     def customers(self, sim: SimShop) -> dict[str, dict[str, Any]]:
-        """The shop's customers that have an e-mail, by e-mail."""
+        """The shop's customers that have an email, by email."""
         return {c["email"]: c for c in all_customers(sim) if c["email"]}
 
     @property
@@ -223,7 +223,7 @@ def _sync_first(demo: Demo) -> None:
     demo.tell(
         "Plan and apply for all users",
         "Apply shows the whole plan, asks for a confirmation (--yes gives it) and applies the plan. Users with an "
-        "unverified or shared e-mail are held. An invalid phone is omitted, and the other fields are written.",
+        "unverified or shared email are held. An invalid phone is omitted, and the other fields are written.",
     )
     demo.run_command("apply", "--yes", expect=DONE)
     us, eu = demo.customers(demo.us), demo.customers(demo.eu)
@@ -233,7 +233,7 @@ def _sync_first(demo: Demo) -> None:
     for n in range(GUESTS):
         guest = us[demo.users[f"guest {n}"].email]
         claim(guest["numberOfOrders"] == "1" and "app-user" in guest["tags"], "guests keep their customer and orders")
-    claim(us[demo.users["unverified"].email]["tags"] == [], "an unverified e-mail adopts no customer")
+    claim(us[demo.users["unverified"].email]["tags"] == [], "an unverified email adopts no customer")
     demo.tell("Parity", "Status shows how many users of each store are in sync, and how many are held and why.")
     demo.run_command("status", expect=DONE)
 
@@ -251,8 +251,8 @@ def _change_both_sides(demo: Demo) -> None:
     demo.us.staff("edit", id=us[users["edited"].email]["id"], first_name="Tpyo")
     demo.us.staff("tag", id=us[users["vip"].email]["id"], tags=["vip"])
     for words in (
-        "in the app, two users change their names, and one has a new e-mail",
-        "in the app, one user verifies an e-mail, and two users no longer share one",
+        "in the app, two users change their names, and one has a new email",
+        "in the app, one user verifies an email, and two users no longer share one",
         "in the app, one user closes the account",
         "in Shopify, staff mistype a first name (drift), and add the tag vip (not managed, so it remains)",
     ):
@@ -274,12 +274,12 @@ def _sync_again(demo: Demo) -> None:
     claim(eu[users["renamed in Europe"].email]["lastName"] == "Ångström", "a new name is written to every shop")
     claim(
         f"new.{users['moved'].email}" in us and users["moved"].email not in us,
-        "a new e-mail changes the user's customer only",
+        "a new email changes the user's customer only",
     )
     claim(us[users["edited"].email]["firstName"] == users["edited"].first_name, "drift is corrected")
     claim(us[users["vip"].email]["tags"] == ["app-user", "vip"], "tags of staff remain")
     claim("clerk-left" in us[users["leaver"].email]["tags"], "the customer of a deleted user is tagged, not deleted")
-    claim("app-user" in us[users["unverified"].email]["tags"], "a verified e-mail is used")
+    claim("app-user" in us[users["unverified"].email]["tags"], "a verified email is used")
 
 
 def _show_empty_plan(demo: Demo) -> None:

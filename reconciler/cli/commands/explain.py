@@ -30,7 +30,7 @@ EVENTS = 50
 def command(context: Context, user: str, stores: tuple[str, ...], output: str) -> int:
     """Explain a user's sync state in each shop. Reads only.
 
-    USER is a Clerk id, an e-mail or a customer (number, gid or admin URL).
+    USER is a Clerk id, an email or a customer (number, gid or admin URL).
     """
     with context.components() as components:
         name = resolve_users(components, [user])[0]

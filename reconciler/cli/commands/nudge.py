@@ -19,7 +19,7 @@ from reconciler.errors import SourceError
 def command(context: Context, users: tuple[str, ...], stores: tuple[str, ...]) -> None:
     """Enqueue a request for each USER ahead of schedule; a running controller reconciles them.
 
-    USER is a Clerk id, an e-mail or a customer (number, gid or admin URL). Nothing is enqueued if one is unknown.
+    USER is a Clerk id, an email or a customer (number, gid or admin URL). Nothing is enqueued if one is unknown.
     """
     with context.components() as components:
         chosen = components.stores(stores)

@@ -204,7 +204,7 @@ def print_mappings(rows: Iterable[Mapping], console: Console) -> None:
         table = Table(
             box=table_box(console), pad_edge=False, show_header=not total, header_style="bold", show_edge=False
         )
-        for name in ("user", "store", "customer", "e-mail", "status"):
+        for name in ("user", "store", "customer", "email", "status"):
             table.add_column(name, overflow="fold")
         for row in part:
             status = Text(row.status.replace("_", " "), STATUS_STYLES[row.status])

@@ -30,7 +30,7 @@ class Case:
 
     @property
     def claimed_too(self) -> Taken:
-        """The e-mail of the user, which other users also claim."""
+        """The email of the user, which other users also claim."""
         return Taken(field="email", key=self._wanted_key("email"))
 
     def taken(self, field: Unique, other: Customer, owner: str | None) -> Taken:

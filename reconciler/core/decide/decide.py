@@ -132,7 +132,7 @@ def unreadable_decision(user: ClerkUserId, mapping: Mapping | None, why: str) ->
 
 
 def _find_customer(case: Case) -> tuple[Customer | None, str | None]:
-    """The user's customer (by back-link, mapping, assignment or e-mail), and the owner of the e-mail if it is taken."""
+    """The user's customer (by back-link, mapping, assignment or email), and the owner of the email if it is taken."""
     view, user = case.view, case.user
     if view.by_backlink is not None:
         return view.by_backlink, None
@@ -158,7 +158,7 @@ def _decide_without_customer(case: Case, taken_by: str | None) -> Decision:
     if rivals:
         return _held_decision(case, rivals, case.claimed_too)
     if taken_by is not None and view.by_email is not None:
-        message = f"the e-mail belongs to the customer of {taken_by}"
+        message = f"the email belongs to the customer of {taken_by}"
         taken = case.taken("email", view.by_email, taken_by)
         return _held_decision(case, (hold(user, view.by_email, "EmailTaken", message, "email"),), taken)
     if gone and store.on_missing == "hold":
@@ -169,7 +169,7 @@ def _decide_without_customer(case: Case, taken_by: str | None) -> Decision:
             case, (left_behind_hold(user, None, view.by_email),), case.taken("email", view.by_email, None)
         )
     if view.by_email is not None and spec.value("email") is not None:
-        message = "a customer without a user has the e-mail, and trust_email forbids adopting it"
+        message = "a customer without a user has the email, and trust_email forbids adopting it"
         taken = case.taken("email", view.by_email, None)
         return _held_decision(case, (hold(user, view.by_email, "EmailConflict", message, "email"),), taken)
     doubts = doubt_holds(case, mapping)
@@ -181,7 +181,7 @@ def _decide_without_customer(case: Case, taken_by: str | None) -> Decision:
     nameless = not ({"email", "phone", "first_name", "last_name"} & values.keys())
     if ("email" not in values and store.require_email and store.fields.email != "ignore") or nameless:
         email_doubts = tuple(h for h in doubts if h.field == "email")
-        missing = hold(user, mapping, "NoEmail", "the profile has no e-mail, and this store requires one", "email")
+        missing = hold(user, mapping, "NoEmail", "the profile has no email, and this store requires one", "email")
         return _held_decision(case, email_doubts or (missing,), phone_taken)
     why: Why = "drift" if gone else "profile changed"
     changes = [Change(field=f, before=None, after=v, why=why) for f, v in values.items()]

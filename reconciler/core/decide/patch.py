@@ -1,6 +1,6 @@
 """The patch of a user with a customer (docs/rules.md, rules 4 and 5). A held field does not block other fields.
 
-If the new e-mail belongs to another customer, the user is re-linked, merged or held, or waits until the e-mail is free.
+If the new email belongs to another customer, the user is re-linked, merged or held, or waits until the email is free.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from reconciler.core.model.view import Decision, Taken
 
 @dataclass(frozen=True, slots=True)
 class _Conflict:
-    """Another customer has the new e-mail: its owner (None: no user), the hold, and whether it may be taken."""
+    """Another customer has the new email: its owner (None: no user), the hold, and whether it may be taken."""
 
     other: Customer
     owner: str | None
@@ -85,11 +85,11 @@ def decide_patch(case: Case, customer: Customer) -> Decision:
 
 
 def _no_email_holds(case: Case, customer: Customer) -> tuple[Hold, ...]:
-    """The hold of a removed e-mail: the customer keeps theirs, which they need to log in and to receive messages."""
+    """The hold of a removed email: the customer keeps theirs, which they need to log in and to receive messages."""
     wanted = case.spec.fields.get("email")
     if wanted is None or wanted.value is not None or wanted.policy != "enforce" or not case.store.require_email:
         return ()
-    message = "the profile no longer has an e-mail; the customer's e-mail is never cleared"
+    message = "the profile no longer has an email; the customer's email is never cleared"
     return (hold(case.user, customer, "NoEmail", message, "email"),)
 
 
@@ -231,11 +231,11 @@ def _without_accepted(case: Case, changes: list[Change]) -> tuple[list[Change], 
     return left, tuple(c.field for c in changes if c not in left)
 
 
-# --- the new e-mail belongs to another customer ---------------------------------------------------------------------
+# --- the new email belongs to another customer ---------------------------------------------------------------------
 
 
 def rival_holds(case: Case, customer: Customer | None) -> tuple[Hold, ...]:
-    """The hold of an e-mail that several users claim: the mapped user keeps it; without a mapping, all are held.
+    """The hold of an email that several users claim: the mapped user keeps it; without a mapping, all are held.
 
     Back-links do not count: after a loss of the state, two users with back-links would both pass and end on one
     customer.
@@ -254,11 +254,11 @@ def rival_holds(case: Case, customer: Customer | None) -> tuple[Hold, ...]:
     if not in_the_way:
         return ()
     names = ", ".join(sorted(r.clerk_user_id for r in in_the_way))
-    return (hold(user, customer, "EmailTaken", f"the e-mail is also claimed by {names}", "email"),)
+    return (hold(user, customer, "EmailTaken", f"the email is also claimed by {names}", "email"),)
 
 
 def _has_its_email(case: Case, customer: Customer) -> bool:
-    """Whether the customer has the wanted e-mail."""
+    """Whether the customer has the wanted email."""
     wanted = case.spec.fields.get("email")
     if wanted is None:
         return customer.email is None
@@ -276,22 +276,22 @@ def _conflict(case: Case, customer: Customer) -> _Conflict | None:
     owner = case.view.owner(other)
     former = case.view.former(other)
     if former is not None and is_free_for(case.mapping, former):
-        message = f"the new e-mail belongs to {other.id}, the customer of {former.clerk_user_id}, who has left"
+        message = f"the new email belongs to {other.id}, the customer of {former.clerk_user_id}, who has left"
         held = hold(case.user, customer, "EmailConflict", message, "email")
         return _Conflict(
             other, None, held, case.taken("email", other, None), takable=case.store.on_email_conflict == "relink"
         )
     if owner is not None and owner != case.user:
-        message = f"the new e-mail belongs to the customer of {owner}"
+        message = f"the new email belongs to the customer of {owner}"
         held = hold(case.user, customer, "EmailTaken", message, "email")
         return _Conflict(other, owner, held, case.taken("email", other, owner))
-    message = f"the new e-mail belongs to {other.id}, a customer without a user"
+    message = f"the new email belongs to {other.id}, a customer without a user"
     held = hold(case.user, customer, "EmailConflict", message, "email")
     return _Conflict(other, None, held, case.taken("email", other, None))
 
 
 def _relink_or_merge(case: Case, customer: Customer, conflict: _Conflict) -> Decision | None:
-    """Re-link to, or merge with, the customer without a user that has the new e-mail; None where that is held."""
+    """Re-link to, or merge with, the customer without a user that has the new email; None where that is held."""
     policy = case.store.on_email_conflict
     if policy == "hold" or case.spec.lookup_email is None or not conflict.takable:
         return None
@@ -324,7 +324,7 @@ def _relink_or_merge(case: Case, customer: Customer, conflict: _Conflict) -> Dec
 
 
 def _patch_without_merge(case: Case, customer: Customer, held: Hold, conflict: _Conflict) -> Decision:
-    """The patch without a merge that Shopify refuses: all changes but the e-mail."""
+    """The patch without a merge that Shopify refuses: all changes but the email."""
     changes = _changes_except_email(case, customer)
     in_the_way = taken_phone(case, customer, next((c.after for c in changes if c.field == "phone"), None))
     holds = [*doubt_holds(case, customer), held, *phone_holds(case, customer, in_the_way)]
@@ -401,11 +401,11 @@ def _withhold_by_switches(case: Case, customer: Customer, changes: list[Change])
 
 
 def _last_identity_holds(user: ClerkUserId, customer: Customer, changes: list[Change]) -> list[Hold]:
-    """The holds of changes that would clear the last of name, phone and e-mail, one of which Shopify requires."""
+    """The holds of changes that would clear the last of name, phone and email, one of which Shopify requires."""
     after = {f: observed_value(customer, f) for f in ("email", "phone", "first_name", "last_name")}
     after.update({c.field: c.after for c in changes if c.field in after})
     cleared = [c for c in changes if c.field in after and c.after is None]
     if not cleared or any(after.values()):
         return []
-    message = "Shopify requires a name, a phone or an e-mail: the last one is not cleared"
+    message = "Shopify requires a name, a phone or an email: the last one is not cleared"
     return [hold(user, customer, "Rejected", message, c.field) for c in cleared]

@@ -333,7 +333,7 @@ def _intent_of(row: Mapping, decision: Decision) -> MappingOf[str, Any] | None:
 
 
 def _is_under_way(row: Mapping, decision: Decision) -> bool:
-    """Whether the intent is unfinished: values are parked, or another user still has the new e-mail."""
+    """Whether the intent is unfinished: values are parked, or another user still has the new email."""
     taken = {t.field for t in decision.taken}
     if row.parked:
         return not taken.isdisjoint(row.parked)
@@ -356,7 +356,7 @@ def _digests(row: Mapping, profile: Profile | None, store: Store, *, still_gone:
 
 
 def _email(customer: Customer, row: Mapping) -> str | None:
-    """The customer's e-mail, as we sent it; the last known one, where Shopify does not return it."""
+    """The customer's email, as we sent it; the last known one, where Shopify does not return it."""
     hidden = "email" in customer.unknown and row.customer_id == customer.id
     return row.email if hidden else as_sent(row, customer, "email")
 

@@ -209,13 +209,13 @@ def _email(profile: Profile, store: Store) -> str | None:
     unseen = normalise.unseen_in(email)
     if unseen is not None:
         message = (
-            f"the profile's e-mail contains an invisible character (U+{ord(unseen):04X}): enter it again in the profile"
+            f"the profile's email contains an invisible character (U+{ord(unseen):04X}): enter it again in the profile"
         )
         raise _DoubtError("EmailInvalid", message)
     if not normalise.email_is_valid(email):
-        raise _DoubtError("EmailInvalid", "Shopify does not accept the profile's e-mail: correct it in the profile")
+        raise _DoubtError("EmailInvalid", "Shopify does not accept the profile's email: correct it in the profile")
     if store.trust_email == "verified" and profile.email_verified is not True:
-        raise _DoubtError("EmailUnverified", "the profile's e-mail is not verified, so it is neither written nor used")
+        raise _DoubtError("EmailUnverified", "the profile's email is not verified, so it is neither written nor used")
     return email
 
 

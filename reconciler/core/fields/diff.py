@@ -83,7 +83,7 @@ def as_sent(mapping: Mapping | None, customer: Customer, field: str) -> str | No
 
 
 def respelt_of(mapping: Mapping | None, customer: Customer) -> dict[str, str]:
-    """E-mail and phone of this customer as we sent them, where Shopify returns another spelling."""
+    """Email and phone of this customer as we sent them, where Shopify returns another spelling."""
     found: dict[str, str] = {}
     for field in UNIQUE:
         base = agreed_on(mapping, customer, field)
@@ -150,7 +150,7 @@ def _is_mapped_to(mapping: Mapping | None, customer: Customer) -> bool:
 
 
 def _may_clear(field: str, observed: str | None, base: Applied | None, type_: str) -> bool:
-    """Whether a field may be cleared: only a value that we set, while it is unchanged; the e-mail never."""
+    """Whether a field may be cleared: only a value that we set, while it is unchanged; the email never."""
     if field == "email" or base is None or not base.ours:
         return False
     return is_respelt(base, observed) or comparable(field, base.value, type_) == comparable(field, observed, type_)

@@ -1,8 +1,8 @@
 """Values as Shopify stores them, for comparison.
 
-Shopify Admin API 2026-10, read 2026-11-23: blank names and phones become null. White space inside an e-mail is removed,
+Shopify Admin API 2026-10, read 2026-11-23: blank names and phones become null. White space inside an email is removed,
 and its case does not count for uniqueness. Phones are stored as E.164. Tags are trimmed, split at commas, unique
-ignoring case, and returned sorted ignoring case. It is unknown whether names are trimmed and e-mails lower-cased when
+ignoring case, and returned sorted ignoring case. It is unknown whether names are trimmed and emails lower-cased when
 stored: the comparison works in both cases.
 """
 
@@ -48,23 +48,23 @@ def locale(value: str | None) -> str | None:
 
 
 def email(value: str | None) -> str | None:
-    """An e-mail in its own spelling: trimmed; blank is None."""
+    """An email in its own spelling: trimmed; blank is None."""
     return (value or "").strip() or None
 
 
 def email_key(value: str | None) -> str | None:
-    """The key by which two e-mails are equal: no white space, lower case. Plus and dot variants stay different."""
+    """The key by which two emails are equal: no white space, lower case. Plus and dot variants stay different."""
     return _SPACE.sub("", value or "").lower() or None
 
 
 def email_is_valid(value: str) -> bool:
-    """Whether Shopify accepts the e-mail, as far as its rules are known, and it has no invisible character."""
+    """Whether Shopify accepts the email, as far as its rules are known, and it has no invisible character."""
     known = len(value) <= EMAIL_MAX and _EMAIL.fullmatch(value) is not None and ".." not in value
     return known and unseen_in(value) is None
 
 
 def unseen_in(value: str) -> str | None:
-    """The first invisible or bidirectional character, which makes different e-mails appear equal; None without one."""
+    """The first invisible or bidirectional character, which makes different emails appear equal; None without one."""
     return next((c for c in value if _is_unseen(c)), None)
 
 
@@ -122,7 +122,7 @@ def is_same_email(shown: str | None, asked: str) -> bool:
 
 
 def bare_email(value: str | None) -> str | None:
-    """An e-mail without what a shop may show around it: `mailto:`, angle brackets, a full stop at the end."""
+    """An email without what a shop may show around it: `mailto:`, angle brackets, a full stop at the end."""
     text = _SPACE.sub("", value or "")
     return text[7 if text[:7].lower() == "mailto:" else 0 :].removeprefix("<").rstrip(">.") or None
 

@@ -34,7 +34,7 @@ class Action(_Value):
     empty.
 
     `profile_digest` and `customer_digest` identify the row and the customer that it was decided on. A re-link or merge
-    goes from `from_customer_id` to `customer_id`. `waits_for` are users with customers that must give up the new e-mail
+    goes from `from_customer_id` to `customer_id`. `waits_for` are users with customers that must give up the new email
     or phone first. `park` are the fields that are cleared temporarily on this customer, to break a circle of such
     waits. `former_user` is the released user of the customer that is taken. `email` and `name` are those of the
     customer, as Shopify returns them; None for a create.

@@ -27,7 +27,7 @@ class Customer(BaseModel):
 
     `unknown` maps each field that Shopify did not return to the access that it needs; such a field is None here.
     `metafields` holds those that were requested and exist, by `NAMESPACE.KEY`. `backlink` is the Clerk user id.
-    `moved_to` is the customer to which the user of this one was re-linked; only a search by e-mail reads it.
+    `moved_to` is the customer to which the user of this one was re-linked; only a search by email reads it.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -110,7 +110,7 @@ class Mapping(BaseModel):
 
     @property
     def awaited(self) -> tuple[str, ...]:
-        """The keys of the e-mail and phone that this user waits for."""
+        """The keys of the email and phone that this user waits for."""
         return tuple(key for key in (self.waits_for_email, self.waits_for_phone) if key is not None)
 
     @property

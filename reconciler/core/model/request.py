@@ -15,7 +15,7 @@ from reconciler.core.model.backoff import fraction_of
 from reconciler.core.model.ids import ClerkUserId, StoreName
 
 Outcome = Literal["done", "again", "lost"]
-ADDRESS = "address"  # a reason: another user gave up an e-mail, phone or customer, or has one that this user waits for
+ADDRESS = "address"  # a reason: another user gave up an email, phone or customer, or has one that this user waits for
 DELETED = "user.deleted"  # a reason: the reconcile also queries Clerk; later nudges do not replace it
 
 

@@ -42,7 +42,7 @@ class Subject:
 
 
 class Rival(BaseModel):
-    """Another user who claims the same e-mail in this store, and whether they have a customer here."""
+    """Another user who claims the same email in this store, and whether they have a customer here."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -54,7 +54,7 @@ class View(BaseModel):
     """The customers that were found for one user. None: not found, or not searched.
 
     `owners` are users by our mappings. `formers` are owners who have left, with their mappings: their customers are
-    free for a user with the same verified e-mail. `heirs` are users without a customer who claim the e-mail of the
+    free for a user with the same verified email. `heirs` are users without a customer who claim the email of the
     customer of this leaving user; a single one is the `successor`, who may adopt the customer. `merge_blockers` are
     Shopify's objections to merging the user's customer with `by_email` (None: not requested). `assigned_to` is the
     customer that an operator assigned to the user, `assigned` that customer where it exists. `former_link` names the
@@ -96,7 +96,7 @@ class Taken(BaseModel):
     """A value that the user should have and another customer still has.
 
     `key` is as in core/plan/chains.py. `owner` is the user of that customer, who may give the value up; None where it
-    has no user, or where users without a customer claim one e-mail.
+    has no user, or where users without a customer claim one email.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -127,7 +127,7 @@ class Decision(BaseModel):
     missing, while that is no proof that the user has left. `inherited`: the last-applied fields of a former user of the
     customer that is adopted. `successor`: the user who adopts the customer of this user, who has left or is leaving.
     `lost`: the back-link of the mapped customer names another user, so that the mapping gives the customer up. `sent`:
-    e-mail and phone of `customer` as we sent them, where Shopify returns another spelling. `mapped_stays`: the mapped
+    email and phone of `customer` as we sent them, where Shopify returns another spelling. `mapped_stays`: the mapped
     customer still exists, although `customer` is another one. `unparkable`: fields that Shopify refused to clear
     temporarily on `customer`, with its messages.
     """
@@ -158,6 +158,6 @@ class Decision(BaseModel):
         return self.missing_since is not None
 
     def value(self, field: Unique) -> str | None:
-        """The e-mail or phone of `customer`; as we sent it, where Shopify is known to return another spelling."""
+        """The email or phone of `customer`; as we sent it, where Shopify is known to return another spelling."""
         shown: str | None = getattr(self.customer, field) if self.customer is not None else None
         return self.sent.get(field, shown) if shown is not None else None

@@ -82,7 +82,7 @@ class Unlink:
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """Merge two customers for good; the one that is left has the e-mail of `keep_email_of`."""
+    """Merge two customers for good; the one that is left has the email of `keep_email_of`."""
 
     one: CustomerId
     other: CustomerId

@@ -1,9 +1,9 @@
-"""E-mails and phones that pass from one user to another: the order of their actions, and how circles are broken.
+"""Emails and phones that pass from one user to another: the order of their actions, and how circles are broken.
 
 A takes B's old value while B takes C's: each waits for the next. First, all waits are granted. Then waits for values that
 no user gives up are revoked, until nothing changes. In a circle of waits, one customer is parked: the awaited values are
-cleared temporarily. Shopify requires that a name, a phone or an e-mail remains; a circle that can't be broken is held, and
-its message names all of it. Waits for phones are revoked first, so that e-mails may still move.
+cleared temporarily. Shopify requires that a name, a phone or an email remains; a circle that can't be broken is held, and
+its message names all of it. Waits for phones are revoked first, so that emails may still move.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from reconciler.core.model.view import Decision, Taken, place_of
 from reconciler.core.plan.circles import NOTHING, break_circles
 
 NOTHING_SENT: MappingOf[str, str] = {}
-NAMES: MappingOf[str, str] = {"email": "e-mail", "phone": "phone"}
+NAMES: MappingOf[str, str] = {"email": "email", "phone": "phone"}
 
 
 class Frees(BaseModel):
@@ -91,7 +91,7 @@ def values_of_users(decision: Decision) -> tuple[Taken, ...]:
 
 
 def key_of(field: str, value: str | None) -> str | None:
-    """The key of a value. Keys of e-mails contain an @, keys of phones do not."""
+    """The key of a value. Keys of emails contain an @, keys of phones do not."""
     return normalise.email_key(value) if field == "email" else normalise.phone_key(value)
 
 
@@ -130,7 +130,7 @@ def frees(decision: Decision) -> Frees:
         fields = {f for f in UNIQUE if getattr(customer, f) is not None and not (moves_on and f == "phone")}
         at = customer.id
     elif customer is not None and action.kind == "release" and action.how in {"keep", "tag"}:
-        fields, at = {"email"}, customer.id  # the successor adopts the customer together with its e-mail
+        fields, at = {"email"}, customer.id  # the successor adopts the customer together with its email
     return Frees(places=frozenset(place_of(field, at) for field in fields), writes=written_keys(action))
 
 
@@ -254,7 +254,7 @@ def in_executable_order(actions: Collection[Action]) -> list[Action]:
 
 
 def _is_named_without(action: Action, keys: frozenset[str]) -> bool:
-    """Whether the customer has another name, phone or e-mail without these values, according to the action."""
+    """Whether the customer has another name, phone or email without these values, according to the action."""
     left = {key_of(c.field, c.before) for c in action.changes if c.field in UNIQUE} | {key_of("email", action.email)}
     return bool(action.name or left - {None} - keys)
 
@@ -337,7 +337,7 @@ class _Grants:
         return found
 
     def can_park(self, user: ClerkUserId, places: frozenset[str]) -> bool:
-        """Whether the user's customer keeps a name, phone or e-mail without these values."""
+        """Whether the user's customer keeps a name, phone or email without these values."""
         decision = self._now[user][0]
         customer = decision.customer
         if customer is None or decision.action is None or decision.action.kind != "update":

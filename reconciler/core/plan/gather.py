@@ -151,7 +151,7 @@ class PlanBuilder:
         self._in_sync += count
 
     def add(self, subject: Subject, decision: Decision, blocked: chains.Blocked | None = None) -> None:
-        """Add one user's decision; `blocked`: the alternatives where other users have the new e-mail or phone."""
+        """Add one user's decision; `blocked`: the alternatives where other users have the new email or phone."""
         self._profiles += is_wanted(subject.profile, self._store) is not False
         if blocked is not None:
             self._blocked[subject.user] = (subject, blocked)

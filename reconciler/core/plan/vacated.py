@@ -12,8 +12,8 @@ from reconciler.core.model.view import View
 def when_freed(view: View, store: Store, fields: frozenset[Unique]) -> View:
     """The view after other users have given up the values of these fields.
 
-    A value that is removed from its customer is free. A customer that a release keeps in the shop keeps its e-mail: the
-    view has it as the customer of a released user, so that the user with the same e-mail adopts it.
+    A value that is removed from its customer is free. A customer that a release keeps in the shop keeps its email: the
+    view has it as the customer of a released user, so that the user with the same email adopts it.
     """
     found = view.model_copy(update={f"by_{field}": None for field in fields})
     customer = view.by_email

@@ -98,7 +98,7 @@ class ManagerService:
         if owner is not None:
             self._add([Request(store, owner)], reason, None)
         waiting = [user for user in state.waiting_at(settings.shop, [customer]) if user != owner]
-        if waiting:  # for an e-mail or a phone that this customer may have released
+        if waiting:  # for an email or a phone that this customer may have released
             self._add([Request(store, user) for user in waiting], reason, None)
 
     def accept_shopify_event(self, store: StoreName, event: ShopifyEvent) -> None:

@@ -10,20 +10,20 @@ from reconciler.core.model.ids import CustomerId, ShopDomain
 # reason: what it means, what to do
 _REASONS: Final = {
     "NoEmail": (
-        "The profile has no usable e-mail.",
+        "The profile has no usable email.",
         "Add one to the profile, or set require_email: false for the store.",
     ),
-    "EmailInvalid": ("Shopify does not accept this e-mail.", "Correct it in the profile."),
+    "EmailInvalid": ("Shopify does not accept this email.", "Correct it in the profile."),
     "EmailUnverified": (
-        "The e-mail is not verified, so no customer is matched or changed by it.",
+        "The email is not verified, so no customer is matched or changed by it.",
         "The user must verify it in Clerk.",
     ),
     "EmailTaken": (
-        "The e-mail belongs to the customer of another user, or two users claim it.",
+        "The email belongs to the customer of another user, or two users claim it.",
         "Decide which user has it, and change the other profile.",
     ),
     "EmailConflict": (
-        "The e-mail belongs to a customer without a user, or a cycle of e-mails can't be resolved.",
+        "The email belongs to a customer without a user, or a cycle of emails can't be resolved.",
         "Merge or change the customer in Shopify, or set on_email_conflict.",
     ),
     "PhoneTaken": (

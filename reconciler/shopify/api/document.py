@@ -24,7 +24,7 @@ _VARIABLE_TYPE = {
     "phoneNumber": "String!",
 }  # customerByIdentifier's names; customerSet calls the last two email and phone
 IDENTITY = "theShop"
-CUSTOMER_POINTS = 3  # the customer, the e-mail and the phone; each metafield costs one more
+CUSTOMER_POINTS = 3  # the customer, the email and the phone; each metafield costs one more
 
 
 @dataclass(frozen=True, slots=True)

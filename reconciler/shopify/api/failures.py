@@ -69,7 +69,7 @@ ONE_USERS: Final = frozenset(
 PAYLOAD_DEPTH: Final = (
     2  # steps of a path in a mutation's reply: its name and an object of the payload; deeper fields are hidden
 )
-PROTECTED_DATA: Final = "approval for protected customer data (levels 1 and 2: name, e-mail, phone)"
+PROTECTED_DATA: Final = "approval for protected customer data (levels 1 and 2: name, email, phone)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +258,7 @@ def access_denied(sent: Sent, message: str, extensions: Any = None) -> AccessErr
     if UNAPPROVED in message:
         return AccessError(
             f"{sent.shop}: {sent.document.name}: the app is not approved for protected customer data",
-            hint="request levels 1 and 2 (name, e-mail, phone) in the app's settings in Shopify",
+            hint="request levels 1 and 2 (name, email, phone) in the app's settings in Shopify",
         )
     lacks = words_of(needed or message, length_max=SAID_MAX).rstrip(".")
     kind = PermanentError if sent.document.name in ONE_USERS else AccessError

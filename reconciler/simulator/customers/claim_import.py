@@ -43,7 +43,7 @@ class Claims(Staff):
         phone: str | None = None,
         tags: list[str] | str = (),  # type: ignore[assignment]
     ) -> CustomerView:
-        """Import the claims of one customer, by id or e-mail. Missing claims clear fields; an unknown e-mail is created."""
+        """Import the claims of one customer, by id or email. Missing claims clear fields; an unknown email is created."""
         customer = self.people.with_email(email) if id is None and email is not None else self._known(str(id))
         fields: Json = {"first_name": first_name, "last_name": last_name, "phone": phone, "tags": tags}
         if customer is None:

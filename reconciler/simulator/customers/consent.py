@@ -109,7 +109,7 @@ class Consents(Merging):
     # --- data sales -----------------------------------------------------------------------------------------------
 
     def data_sale_opt_out(self, email: str) -> Json:
-        """Opt out by e-mail; creates a customer if the e-mail is unknown."""
+        """Opt out by email; creates a customer if the email is unknown."""
         wanted = normalisation.email(email, self.habits)
         if wanted is None or not normalisation.email_is_strictly_valid(wanted):
             error = user_error(None, "Data sale opt out failed.", "FAILED")

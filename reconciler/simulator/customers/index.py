@@ -1,4 +1,4 @@
-"""The customers of one simulated shop, with indexes by number, e-mail, phone, and each unique metafield.
+"""The customers of one simulated shop, with indexes by number, email, phone, and each unique metafield.
 
 All changes of indexed fields must use this module, so that the indexes are always correct. Callers check uniqueness before.
 """

@@ -152,7 +152,7 @@ class Customers(Definitions):
         return normalisation.phone(value, self.country) or value
 
     def with_contact(self, name: str, value: str) -> Customer | None:
-        """The customer with this e-mail or phone."""
+        """The customer with this email or phone."""
         if name == "email":
             return self.people.with_email(value)
         phone = normalisation.phone(value, self.country)

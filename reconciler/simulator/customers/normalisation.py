@@ -31,7 +31,7 @@ class Habits:
     """
 
     fold_email_case: bool = False
-    """E-mails are stored in lower case."""
+    """Emails are stored in lower case."""
     fold_plus_addresses: bool = False
     """`a+b@c.d` is the same person as `a@c.d`."""
     trim_names: bool = True
@@ -39,12 +39,12 @@ class Habits:
     strict_tld: bool = False
     """Digits and hyphens in the last label, and local parts above 128, are refused (dataSaleOptOut always does)."""
     refused_domains: frozenset[str] = frozenset()
-    """E-mail domains that do not resolve."""
+    """Email domains that do not resolve."""
     snap_tag_casing: bool = False
     """A tag gets the casing that the shop already has for it."""
     id_values_case_sensitive: bool = True
     custom_id_adopts_email: bool = False
-    """customerSet by an unknown customId writes to the customer with this e-mail, instead of TAKEN."""
+    """customerSet by an unknown customId writes to the customer with this email, instead of TAKEN."""
     unique_metafield_code: Literal["TAKEN", "CAPABILITY_VIOLATION"] = "TAKEN"
     metafields_bump_updated_at: bool = True
     erasure_wipes_metafields: bool = True
@@ -68,7 +68,7 @@ def email(value: str | None, habits: Habits) -> str | None:
 
 
 def email_key(value: str, habits: Habits) -> str:
-    """The key by which e-mails are compared."""
+    """The key by which emails are compared."""
     key = _SPACE.sub("", value).lower()
     if habits.fold_plus_addresses:
         local, at, domain = key.partition("@")

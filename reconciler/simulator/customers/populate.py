@@ -45,7 +45,7 @@ class Filling(Bulk):
         """Add people without conversion: email, first_name, last_name, phone, note, locale, tags, orders, and `user_id` for
         `link`.
 
-        Values must be as Shopify stores them, and no e-mail, phone or user id may exist already. Emits no events. Returns
+        Values must be as Shopify stores them, and no email, phone or user id may exist already. Emits no events. Returns
         the number of people added.
         """
         if link is not None and ("CUSTOMER", *link) not in self.definitions:

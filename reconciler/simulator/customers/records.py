@@ -46,7 +46,7 @@ class Definition:
 
 @dataclass(slots=True, frozen=True)
 class Consent:
-    """Marketing consent of an e-mail address or a phone."""
+    """Marketing consent of an email address or a phone."""
 
     state: str
     level: str | None

@@ -52,7 +52,7 @@ class Staff(Subscriptions):
         return CustomerView(self, customer)
 
     def staff_guest_checkout(self, email: str, **fields: Any) -> CustomerView:
-        """A guest buys: the customer with this e-mail, created if necessary, gets one more order."""
+        """A guest buys: the customer with this email, created if necessary, gets one more order."""
         customer = self.people.with_email(email) or self._save(None, {"email": email, **fields})
         return self.staff_order(gid("Customer", customer.number))
 

@@ -92,7 +92,7 @@ class Inspection:
 
     `moved_by`: triggers that set `updated_at`. `may_insert`, `may_update`: a policy lets this role write some rows;
     `may_all`: any row; all three are True without row level security. `still`: the number of checked rows if `updated_at`
-    equals `created_at` in all of them, otherwise None. `email`: the expression that finds the users of an e-mail, or empty;
+    equals `created_at` in all of them, otherwise None. `email`: the expression that finds the users of an email, or empty;
     `is_email_indexed`: an index supports it.
     """
 
@@ -173,7 +173,7 @@ def _of_postgres(connection: Connection, row: Mapping[Any, Any], asked: Mapping[
 
 
 def _with_email(connection: Connection, found: Inspection, table: ProfileTable) -> Inspection:
-    """Add whether an index finds the users of an e-mail: the planner is asked with sequential scans off."""
+    """Add whether an index finds the users of an email: the planner is asked with sequential scans off."""
     dialect = connection.dialect
     expression = str(table.rough_email().compile(dialect=dialect))
     column = str(table.raw("email").compile(dialect=dialect))

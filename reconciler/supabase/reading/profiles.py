@@ -1,7 +1,7 @@
 r"""ports.ProfileReader on any table or view of Postgres or SQLite. Reads, never writes.
 
 The table only needs a key with the Clerk user id. An index on the key makes reads of single users fast; one on `updated_at`
-makes resyncs fast. Without them, each reads the whole table. So does the check of each nudge for other users of the e-mail
+makes resyncs fast. Without them, each reads the whole table. So does the check of each nudge for other users of the email
 (2 ms for 1,000 rows), unless there is an index on
 `lower(regexp_replace(translate(email::text, U&'\212A\0130', 'ki'), '[^\x21-\x7e]', '', 'g') collate "C")`.
 
@@ -140,7 +140,7 @@ class TableProfiles:
         return _sorted(profile for people in claims.values() for profile in people.values())
 
     def _sharing_any(self) -> list[Profile]:
-        """Compare all e-mails here: grouping them in one statement is slow on the server."""
+        """Compare all emails here: grouping them in one statement is slow on the server."""
         table = self._table()
         found = (
             [(key, row[0]) for row in rows if isinstance(row[0], str) and (key := _email_key(row[1])) is not None]
@@ -153,7 +153,7 @@ class TableProfiles:
         return _sorted(profile for people in claims.values() if len(people) > 1 for profile in people.values())
 
     def _claims(self, wanted: set[str]) -> dict[str, dict[ClerkUserId, Profile]]:
-        """The users who claim each of these e-mails: on Postgres by an index if there is one, otherwise page by page."""
+        """The users who claim each of these emails: on Postgres by an index if there is one, otherwise page by page."""
         table = self._table()
         claims: dict[str, dict[ClerkUserId, Profile]] = {}
         if table.postgres:
@@ -282,7 +282,7 @@ def _keeper(table: ProfileTable, since: datetime) -> Callable[[Row], bool]:
 
 
 def _add_claims(claims: dict[str, dict[ClerkUserId, Profile]], table: ProfileTable, rows: Iterable[Row]) -> None:
-    """Add the users who claim each e-mail, without deleted ones.
+    """Add the users who claim each email, without deleted ones.
 
     Every row counts, also if a user has several.
     """

@@ -116,7 +116,7 @@ def text(value: Any) -> str | None:
 
 
 def email(value: Any) -> str | None:
-    """An e-mail. Blanks around it are ignored, blanks in it are an error."""
+    """An email. Blanks around it are ignored, blanks in it are an error."""
     address = text(value)
     if address is not None and len(address.split()) > 1:
         raise UnreadableError("has a blank in it")

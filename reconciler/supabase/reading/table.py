@@ -250,7 +250,7 @@ class ProfileTable:
         return self.raw(KEY) == _any_of(fitting, column.type_schema, column.type_name)
 
     def rough_email(self) -> ColumnElement[str]:
-        """An expression that is equal for e-mails with the same email_key, and maybe for others. Postgres only.
+        """An expression that is equal for emails with the same email_key, and maybe for others. Postgres only.
 
         It lower-cases by collation "C" and compares only visible ASCII.
         """
@@ -259,7 +259,7 @@ class ProfileTable:
         return sa.func.lower(visible.collate("C"))
 
     def rough_emails(self, keys: Iterable[str]) -> list[str]:
-        """The values of that expression for e-mails in email_key form."""
+        """The values of that expression for emails in email_key form."""
         return sorted({"".join(c for c in key if "\x21" <= c <= "\x7e") for key in keys} - {""})
 
     def perhaps_since(self, at: datetime) -> ColumnElement[bool]:

@@ -12,7 +12,7 @@ IDENTITY = ("email", "phone", "first_name", "last_name")
 
 
 def is_redacted(customer: Customer) -> bool:
-    """Whether the customer has neither e-mail, phone nor name, which Shopify allows only after an erasure.
+    """Whether the customer has neither email, phone nor name, which Shopify allows only after an erasure.
 
     False if Shopify did not return one of these fields.
     """
@@ -26,7 +26,7 @@ def redacted_hold(user: ClerkUserId, mapping: Mapping | None, customer: Customer
     """
     if customer is not None and is_redacted(customer):
         message = (
-            f"{customer.id} has no name, e-mail and phone, because its personal data was erased in Shopify: they are not "
+            f"{customer.id} has no name, email and phone, because its personal data was erased in Shopify: they are not "
             "written again; to start over, remove its back-link, then `mappings forget` the user"
         )
         return hold(user, customer, "Erased", message)

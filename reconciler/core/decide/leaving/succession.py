@@ -1,4 +1,4 @@
-"""Succession: the customer of a user who has left is free for a user with the same verified e-mail.
+"""Succession: the customer of a user who has left is free for a user with the same verified email.
 
 This serves users who delete their account and sign up again, and a move to another Clerk instance. Never free are
 customers of erased users, of users that the state does not know, and customers that a re-link left behind.
@@ -65,7 +65,7 @@ def is_free_for(heir: Mapping | None, former: Mapping | None) -> bool:
 
 
 def addresses_of(customer: Customer, mapping: Mapping | None) -> frozenset[str]:
-    """The keys of a customer's e-mail in the spellings of a claimant; the last known one, if Shopify does not return it."""
+    """The keys of a customer's email in the spellings of a claimant; the last known one, if Shopify does not return it."""
     hidden = "email" in customer.unknown
     known = mapping.email if hidden and mapping is not None else as_sent(mapping, customer, "email")
     found = (normalise.email_key(known), normalise.email_key(normalise.bare_email(known)))
@@ -81,10 +81,10 @@ def heirs_of(
     *,
     unwritten: Iterable[Profile] = (),
 ) -> tuple[ClerkUserId, ...]:
-    """The users who claim a customer's verified e-mail, sorted: a single one may adopt the customer.
+    """The users who claim a customer's verified email, sorted: a single one may adopt the customer.
 
-    `keys` are those of the e-mail (`addresses_of`). `unwritten` are claimants with rows that are still to be written.
-    Empty if one of them already has a customer: that user keeps it, and gets the e-mail after the release.
+    `keys` are those of the email (`addresses_of`). `unwritten` are claimants with rows that are still to be written.
+    Empty if one of them already has a customer: that user keeps it, and gets the email after the release.
     """
     wanted = [profile for profile in claimants if is_wanted(profile, store) is True]
     wanted += [profile for profile in unwritten if may_want(profile, store)]
@@ -104,14 +104,14 @@ def heirs_of(
 def kept_hold(user: ClerkUserId, customer: Customer, mapping: Mapping, heirs: Collection[ClerkUserId]) -> Hold | None:
     """The hold of a destructive release; None where it may be executed.
 
-    The customer is kept if several users claim it, or if its e-mail, and so the claimants, are unknown.
+    The customer is kept if several users claim it, or if its email, and so the claimants, are unknown.
     """
     if heirs:
         return _contended_hold(user, customer, heirs)
     if "email" not in customer.unknown or mapping.email is not None:
         return None
     message = (
-        f"the user has left, and Shopify does not return the e-mail of {customer.id}: whether another user may adopt it "
+        f"the user has left, and Shopify does not return the email of {customer.id}: whether another user may adopt it "
         f"is unknown, so it is kept; needed: {customer.unknown['email']}"
     )
     return hold(user, customer, "CannotDelete", message)
@@ -121,8 +121,8 @@ def _contended_hold(user: ClerkUserId, customer: Customer, heirs: Iterable[Clerk
     """The hold of a destructive release while several users claim the customer."""
     names = ", ".join(heirs)
     message = (
-        f"the user has left, and {names} claim the e-mail of {customer.id}: it is not deleted, since one of them may adopt "
-        "it; change the e-mail of the others"
+        f"the user has left, and {names} claim the email of {customer.id}: it is not deleted, since one of them may adopt "
+        "it; change the email of the others"
     )
     return hold(user, customer, "EmailTaken", message)
 
@@ -136,10 +136,10 @@ def is_left_behind(customer: Customer, current: Customer | Mapping | None) -> bo
 
 
 def left_behind_hold(user: ClerkUserId, at: Customer | None, other: Customer) -> Hold:
-    """The hold of an e-mail that belongs to a customer that a re-link left behind, with its orders and notes."""
+    """The hold of an email that belongs to a customer that a re-link left behind, with its orders and notes."""
     message = (
-        f"the e-mail belongs to {other.id}, which a re-link left behind for {other.moved_to}: no user can adopt it; "
-        "change its e-mail in Shopify, or assign it with `reconciler mappings import`"
+        f"the email belongs to {other.id}, which a re-link left behind for {other.moved_to}: no user can adopt it; "
+        "change its email in Shopify, or assign it with `reconciler mappings import`"
     )
     return hold(user, at or other, "EmailConflict", message, "email")
 

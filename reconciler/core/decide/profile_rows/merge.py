@@ -164,7 +164,7 @@ def _flag_change(current: Values, row: Values, values: Values) -> dict[str, Any]
 
 
 def _is_equal(name: str, one: object, other: object) -> bool:
-    """Whether two values are equal; e-mails by their keys, since the app may keep capitals that the user typed."""
+    """Whether two values are equal; emails by their keys, since the app may keep capitals that the user typed."""
     if name == "email" and isinstance(one, str) and isinstance(other, str):
         return normalise.email_key(one) == normalise.email_key(other)
     return one == other
