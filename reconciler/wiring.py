@@ -31,9 +31,9 @@ from reconciler.shopify.bulk.writer import ShopBulkWriter
 from reconciler.shopify.customers import ShopCustomers
 from reconciler.shopify.listing import ShopCustomerLists
 from reconciler.shopify.setup import ShopSetup
-from reconciler.state.clock import DatabaseClock
 from reconciler.state.database.engine import Engine, open_engine
 from reconciler.state.database.version import is_current
+from reconciler.state.processes.clock import DatabaseClock
 from reconciler.state.profile_writes import ProfileWriteTable
 from reconciler.state.requests.queue import RequestTable
 from reconciler.state.store import StateStore

@@ -29,22 +29,22 @@ SIMULATOR_NEEDS = frozenset({"faker", "graphql", "multipart", "python_multipart"
 
 # command: (module below reconciler.cli.commands, one line for --help)
 COMMANDS = {
-    "plan": ("plan", "Show what would change, without changing anything."),
-    "apply": ("apply", "Apply a saved plan, or make one, show it and apply it."),
+    "plan": ("sync.plan", "Show what would change, without changing anything."),
+    "apply": ("sync.apply", "Apply a saved plan, or make one, show it and apply it."),
     "run": ("run", "Run the controller: keep the shops in sync until SIGTERM."),
-    "nudge": ("nudge", "Reconcile users ahead of schedule in a running controller."),
-    "drift": ("drift", "Report changes made in Shopify since the last sync."),
-    "undo": ("undo", "Revert recent writes, after showing the plan."),
+    "nudge": ("users.nudge", "Reconcile users ahead of schedule in a running controller."),
+    "drift": ("sync.drift", "Report changes made in Shopify since the last sync."),
+    "undo": ("sync.undo", "Revert recent writes, after showing the plan."),
     "status": ("status", "Show the sync state of each store."),
-    "explain": ("explain", "Explain a user's sync state in each shop."),
-    "mappings": ("mappings", "List, import or forget mappings of users to customers."),
-    "backfill": ("backfill", "Read users from Clerk, or customers into a shop's mirror."),
-    "bootstrap": ("bootstrap", "Show what a shop lacks, then create it."),
-    "doctor": ("doctor", "Check databases, tokens, scopes and shops; suggest fixes."),
-    "simulate": ("simulate", "Serve a simulated Shopify on loopback."),
-    "demo": ("demo", "Sync 200 users to two simulated shops, step by step."),
-    "db": ("db", "Upgrade or check the state's schema; print the SQL of an outbox."),
-    "schema": ("schema", "Print the JSON Schemas of both settings files."),
+    "explain": ("users.explain", "Explain a user's sync state in each shop."),
+    "mappings": ("users.mappings", "List, import or forget mappings of users to customers."),
+    "backfill": ("backfill.backfill", "Read users from Clerk, or customers into a shop's mirror."),
+    "bootstrap": ("setup.bootstrap", "Show what a shop lacks, then create it."),
+    "doctor": ("setup.doctor", "Check databases, tokens, scopes and shops; suggest fixes."),
+    "simulate": ("demo.simulate", "Serve a simulated Shopify on loopback."),
+    "demo": ("demo.demo", "Sync 200 users to two simulated shops, step by step."),
+    "db": ("setup.db", "Upgrade or check the state's schema; print the SQL of an outbox."),
+    "schema": ("setup.schema", "Print the JSON Schemas of both settings files."),
 }
 
 

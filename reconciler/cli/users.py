@@ -10,7 +10,7 @@ import click
 from reconciler.core.fields import normalise
 from reconciler.core.model.ids import ClerkUserId, CustomerId
 from reconciler.errors import PermanentError
-from reconciler.state.console_reader import ConsoleTable
+from reconciler.state.console.reader import ConsoleTable
 from reconciler.wiring import Components
 
 _CUSTOMER = re.compile(r"(?:gid://shopify/Customer/|https://[^\s?#]+/customers/)?(\d{1,20})(?:[/?#].*)?")

@@ -6,7 +6,7 @@ in time is answered with 503, and sent again.
 
 from __future__ import annotations
 
-from reconciler.state.console_reader import ConsoleTable
+from reconciler.state.console.reader import ConsoleTable
 from reconciler.state.database.engine import Engine, open_engine
 from reconciler.state.erasure import Erasure
 from reconciler.state.profile_writes import ProfileWriteTable

@@ -5,7 +5,7 @@ ledger, changes, metafields, definitions, customers, tagging, reading, merges, c
 staff, claims, uploads, bulk, populate.
 """
 
-from reconciler.simulator.customers.populate import Filling
+from reconciler.simulator.customers.people.populate import Filling
 
 
 class Shop(Filling):

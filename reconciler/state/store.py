@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from reconciler.state.bulk import BulkTable
-from reconciler.state.consoles import SessionTable
-from reconciler.state.controllers import ReplicaTable
-from reconciler.state.leases import BudgetTable, LeaseTable
+from reconciler.state.console.sessions import SessionTable
 from reconciler.state.mappings import MappingTable
 from reconciler.state.mirror.customers import MirrorTable
 from reconciler.state.mirror.doubts import DoubtsTable
+from reconciler.state.processes.controllers import ReplicaTable
+from reconciler.state.processes.leases import BudgetTable, LeaseTable
 from reconciler.state.scans import ScanTable
 from reconciler.state.shops import ShopTable
 from reconciler.state.tidy import Tidy

@@ -26,7 +26,7 @@ from typing import Any, Final
 from rich.console import Console
 from sqlalchemy import event
 
-from reconciler.cli.commands.plan import save, show
+from reconciler.cli.commands.sync.plan import save, show
 from reconciler.cli.context import Context
 from reconciler.cli.files import plan_file as planfile
 from reconciler.controller.apply import apply_plan

@@ -8,7 +8,7 @@ import click
 import pytest
 
 from reconciler.cli import main
-from reconciler.cli.commands import mappings as mappings_command
+from reconciler.cli.commands.users import mappings as mappings_command
 from reconciler.cli.main import COMMANDS, run
 from tests.cli.harness import CliHarness
 

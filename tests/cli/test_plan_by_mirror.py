@@ -67,7 +67,7 @@ def test_with_many_people_and_no_mirror_it_says_what_would_spare_the_shop(
 ) -> None:
     hint = f"hint: after reconciler backfill shopify --store {EU} plans"
     assert "hint:" not in mirrored("plan").err
-    monkeypatch.setattr("reconciler.cli.commands.plan.BULK_FROM", 3)
+    monkeypatch.setattr("reconciler.cli.commands.sync.plan.BULK_FROM", 3)
     said = mirrored("plan").err
     assert (hint in said, said.count("hint:")) == (True, 1)
     assert "hint:" not in mirrored("plan", "--live").err

@@ -16,8 +16,8 @@ from sqlalchemy import text
 from reconciler.core.model.ids import StoreName
 from reconciler.core.model.request import Claim
 from reconciler.errors import LeaseLost
-from reconciler.state.clock import DatabaseClock
 from reconciler.state.database.engine import open_engine, writing
+from reconciler.state.processes.clock import DatabaseClock
 from reconciler.state.requests.queue import RequestTable, fence, new_owner
 from tests.clock import WallClock
 

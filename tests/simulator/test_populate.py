@@ -4,7 +4,7 @@ import gc
 from pathlib import Path
 
 from reconciler.simulator.bulk.files import Depot
-from reconciler.simulator.customers.populate import person
+from reconciler.simulator.customers.people.populate import person
 from tests.simulator.harness import SimulatorHarness, by_link
 from tests.simulator.test_reading import check_indexes
 

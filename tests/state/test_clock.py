@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import Engine
 
 from reconciler.errors import StateError
-from reconciler.state.clock import DatabaseClock
 from reconciler.state.database.engine import open_engine
+from reconciler.state.processes.clock import DatabaseClock
 from tests import servers
 from tests.clock import WallClock
 

@@ -34,7 +34,7 @@ def run_silently(words: list[str]) -> None:
 def forks() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["reconciler.cli.commands.apply", "reconciler.state.schema", "tests.stories.test_killed"]
+        ["reconciler.cli.commands.sync.apply", "reconciler.state.schema", "tests.stories.test_killed"]
     )
     return context
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from reconciler.cli.commands.plan import report_error
+from reconciler.cli.commands.sync.plan import report_error
 from reconciler.cli.context import Context
 from reconciler.cli.render import certificate as render_certificate
 from reconciler.cli.render import outputs as render

@@ -12,7 +12,7 @@ from typing import Final
 
 from reconciler.simulator.bulk.files import UPLOADS
 from reconciler.simulator.bulk.records import Staged
-from reconciler.simulator.customers.claim_import import Claims
+from reconciler.simulator.customers.people.claim_import import Claims
 from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.ledger import iso, user_error
 

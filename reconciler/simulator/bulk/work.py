@@ -17,9 +17,9 @@ import msgspec
 from reconciler.simulator.bulk.query import rows_of
 from reconciler.simulator.bulk.records import Operation
 from reconciler.simulator.bulk.uploads import DAY_S, Uploads
+from reconciler.simulator.customers.reading.search import read_query
+from reconciler.simulator.customers.reading.views import CustomerView
 from reconciler.simulator.customers.records import Customer
-from reconciler.simulator.customers.search import read_query
-from reconciler.simulator.customers.views import CustomerView
 from reconciler.simulator.graphql.documents import Json, RefusedError, runnable
 from reconciler.simulator.graphql.execution import Execution, has_scope
 from reconciler.simulator.ledger import gid, offset_iso

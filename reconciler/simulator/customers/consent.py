@@ -8,9 +8,9 @@ from typing import Final
 from reconciler.simulator.customers import normalisation
 from reconciler.simulator.customers.merges import Merging
 from reconciler.simulator.customers.mutations import check_writable, consent_moment
+from reconciler.simulator.customers.reading.views import CustomerView, consent_view
 from reconciler.simulator.customers.records import Consent, Customer, rare
 from reconciler.simulator.customers.validation import examine
-from reconciler.simulator.customers.views import CustomerView, consent_view
 from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.ledger import gid, user_error
 

@@ -8,10 +8,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from reconciler.simulator.customers.normalisation import tags as sorted_tags
-from reconciler.simulator.customers.queries import Reading
+from reconciler.simulator.customers.reading.queries import Reading
+from reconciler.simulator.customers.reading.views import (
+    CustomerView,
+    email_view,
+    merge_blockers,
+    merge_view,
+    phone_view,
+)
 from reconciler.simulator.customers.records import Customer, Merge, Metafield, rare
 from reconciler.simulator.customers.validation import NOTE_MAX, TAGS_MAX
-from reconciler.simulator.customers.views import CustomerView, email_view, merge_blockers, merge_view, phone_view
 from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.ledger import gid, top_level, user_error
 from reconciler.simulator.webhooks.bodies import deleted_body, merge_body

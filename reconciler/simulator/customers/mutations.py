@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from reconciler.simulator.customers import normalisation
+from reconciler.simulator.customers.reading.views import CustomerView
 from reconciler.simulator.customers.records import Consent, Customer, Metafield, rare
 from reconciler.simulator.customers.validation import Draft, InputProblem, examine
-from reconciler.simulator.customers.views import CustomerView
 from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.ledger import gid, top_level, user_error
 from reconciler.simulator.metafields.definitions import Definitions

@@ -2,9 +2,9 @@
 
 from reconciler.simulator.customers import normalisation
 from reconciler.simulator.customers.mutations import Customers
+from reconciler.simulator.customers.reading.views import CustomerView
 from reconciler.simulator.customers.records import Customer
 from reconciler.simulator.customers.validation import ledger_tags, tag_problems
-from reconciler.simulator.customers.views import CustomerView
 from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.ledger import top_level, user_error
 from reconciler.simulator.strange import respelled_tags

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from reconciler.simulator.customers import normalisation
-from reconciler.simulator.customers.address_inputs import AddressOwner, examine_addresses
+from reconciler.simulator.customers.addresses.inputs import AddressOwner, examine_addresses
 from reconciler.simulator.customers.records import Address, Customer, rare
 from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.ledger import Ledger

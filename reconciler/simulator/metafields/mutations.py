@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from reconciler.simulator.customers.changes import Changes
+from reconciler.simulator.customers.reading.views import CustomerView
 from reconciler.simulator.customers.records import Customer, Metafield
 from reconciler.simulator.customers.validation import Draft, InputProblem
-from reconciler.simulator.customers.views import CustomerView
 from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.ledger import user_error
 from reconciler.simulator.metafields.limits import check_limits

@@ -4,8 +4,8 @@ import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 
+from reconciler.simulator.customers.reading.view import RecordView
 from reconciler.simulator.customers.records import Customer, Definition, Metafield
-from reconciler.simulator.customers.view import RecordView
 from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.ledger import Ledger, gid, iso
 from reconciler.simulator.metafields.types import category

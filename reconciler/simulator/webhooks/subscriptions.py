@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Final
 
-from reconciler.simulator.customers.address_mutations import Residence
+from reconciler.simulator.customers.addresses.mutations import Residence
 from reconciler.simulator.customers.records import Event, Subscription
 from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.graphql.paging import paged

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from reconciler.cli.approval import approval_command
-from reconciler.cli.commands.apply import apply_each, approve_withheld, exit_code, show_and_confirm
+from reconciler.cli.commands.sync.apply import apply_each, approve_withheld, exit_code, show_and_confirm
 from reconciler.cli.context import Context, print_parts
 from reconciler.cli.files.pairs import Pairs, read_pairs
 from reconciler.cli.render import outputs as render

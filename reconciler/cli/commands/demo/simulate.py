@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 
 from reconciler import settings
-from reconciler.cli.commands.simulate_people import people
+from reconciler.cli.commands.demo.bulk_people import people
 from reconciler.cli.context import Context
 from reconciler.cli.render.plain import counted
 from reconciler.errors import PermanentError, UsageError

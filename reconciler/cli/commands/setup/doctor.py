@@ -35,8 +35,8 @@ from reconciler.errors import ReconcilerError
 from reconciler.ports import ScanRepository
 from reconciler.settings import StoreSettings
 from reconciler.state.access import openings
-from reconciler.state.clock import DatabaseClock
 from reconciler.state.database.found import StateFound, find_state, open_read_only
+from reconciler.state.processes.clock import DatabaseClock
 from reconciler.state.schema import check as schema_differences
 from reconciler.supabase.checks.inspection import inspect_profiles
 from reconciler.supabase.checks.rights import rights_on

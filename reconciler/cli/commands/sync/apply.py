@@ -17,7 +17,7 @@ import click
 from rich.progress import Progress, TaskID
 
 from reconciler.cli.approval import approval_command
-from reconciler.cli.commands.plan import make_plan, report_error, show
+from reconciler.cli.commands.sync.plan import make_plan, report_error, show
 from reconciler.cli.context import Context, print_parts
 from reconciler.cli.files import plan_file as planfile
 from reconciler.cli.render import outputs as render

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from reconciler.cli.commands.backfill_clerk import clerk
-from reconciler.cli.commands.backfill_shopify import shopify
+from reconciler.cli.commands.backfill.clerk import clerk
+from reconciler.cli.commands.backfill.shopify import shopify
 
 
 @click.group("backfill")

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from reconciler.simulator.customers.normalisation import email_is_valid, phone_as_name
+from reconciler.simulator.customers.reading.view import RecordView
 from reconciler.simulator.customers.records import Address, Consent, Customer, Merge, Metafield, rare
-from reconciler.simulator.customers.view import RecordView
 from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.graphql.paging import paged
 from reconciler.simulator.ledger import gid, iso

@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from reconciler.simulator.customers.address_inputs import AddressOwner, as_input, examine_address
+from reconciler.simulator.customers.addresses.inputs import AddressOwner, as_input, examine_address
 from reconciler.simulator.customers.consent import Consents
+from reconciler.simulator.customers.reading.views import CustomerView, address_view
 from reconciler.simulator.customers.records import Address, Customer, rare
-from reconciler.simulator.customers.views import CustomerView, address_view
 from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.ledger import top_level, user_error
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any, Final
 
+from reconciler.simulator.customers.reading.search import COUNTABLE, Query, read_query, sort_value
+from reconciler.simulator.customers.reading.views import CustomerView, address_view
 from reconciler.simulator.customers.records import Customer
-from reconciler.simulator.customers.search import COUNTABLE, Query, read_query, sort_value
 from reconciler.simulator.customers.tags import Tagging
-from reconciler.simulator.customers.views import CustomerView, address_view
 from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.graphql.paging import Key, connection, page_size, paged, read_cursor
 from reconciler.simulator.ledger import top_level

@@ -16,7 +16,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from reconciler.cli.commands.demo_people import (
+from reconciler.cli.commands.demo.people import (
     EU_LOCALES,
     EU_PEOPLE,
     US_LOCALES,

@@ -6,9 +6,9 @@ Actions take names such as `first_name` and return the customer. ValueError for 
 from typing import Any
 
 from reconciler.simulator.customers.normalisation import split_tags
+from reconciler.simulator.customers.reading.views import CustomerView
 from reconciler.simulator.customers.records import Customer, Merge
 from reconciler.simulator.customers.validation import examine
-from reconciler.simulator.customers.views import CustomerView
 from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.ledger import gid, offset_iso
 from reconciler.simulator.webhooks.bodies import customer_body, merge_body

@@ -8,9 +8,9 @@ import random
 from dataclasses import dataclass
 from typing import Final
 
+from reconciler.simulator.customers.people.staff import Staff
+from reconciler.simulator.customers.reading.views import CustomerView
 from reconciler.simulator.customers.records import Customer
-from reconciler.simulator.customers.staff import Staff
-from reconciler.simulator.customers.views import CustomerView
 from reconciler.simulator.graphql.documents import Json
 
 CATCH_UP_MAX: Final = 1000

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import click
 
-from reconciler.cli.commands.mappings_import import command as import_command
+from reconciler.cli.commands.users.mappings_import import command as import_command
 from reconciler.cli.context import Context
 from reconciler.cli.render import outputs as render
 from reconciler.cli.users import user_id

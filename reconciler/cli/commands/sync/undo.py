@@ -8,7 +8,7 @@ from functools import partial
 import click
 
 from reconciler.cli.approval import approval_command
-from reconciler.cli.commands.apply import apply_each, approve_withheld, exit_code, report_results, show_and_confirm
+from reconciler.cli.commands.sync.apply import apply_each, approve_withheld, exit_code, report_results, show_and_confirm
 from reconciler.cli.context import Context
 from reconciler.cli.times import moment_of
 from reconciler.controller.stores import Planned, side_by_side

@@ -1,0 +1,1 @@
+"""The commands that read everything once: users from Clerk, customers into a mirror."""

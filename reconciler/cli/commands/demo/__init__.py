@@ -1,0 +1,1 @@
+"""The simulated shops and the demo on them."""

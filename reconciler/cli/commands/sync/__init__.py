@@ -1,0 +1,1 @@
+"""The commands that compare profiles with shops: plan, apply, drift, undo."""

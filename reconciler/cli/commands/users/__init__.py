@@ -1,0 +1,1 @@
+"""The commands about single users and their mappings: nudge, explain, mappings."""

@@ -1,0 +1,1 @@
+"""Addresses of customers: their inputs and their mutations."""

@@ -1,0 +1,1 @@
+"""Other writers of customers than the API's caller: staff, an importing app, and mass creation for tests."""

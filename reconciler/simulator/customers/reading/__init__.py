@@ -1,0 +1,1 @@
+"""Reads of customers: lookups, search, and the fields of a view."""
