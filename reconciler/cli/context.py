@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,7 @@ from reconciler import settings
 from reconciler.cli.render.plain import clean, sentence
 from reconciler.core.model.batches import batches
 from reconciler.errors import PermanentError
-from reconciler.wiring import Components
+from reconciler.wiring import Components, open_components
 
 BATCH_PARTS = 1000
 
@@ -58,21 +58,20 @@ class Context:
         """Read both files as they are now. ConfigError if one can't be read or is not valid."""
         return settings.load(self.config, self.stores, settings.environment())
 
-    def reload_settings(self) -> None:
-        """Read both files again. On ConfigError, the settings that were read before remain."""
-        self.__dict__["loaded"] = self.read_settings()
-
     @property
     def paths(self) -> tuple[Path, Path]:
         """The paths of both settings files."""
         return settings.paths(self.config, self.stores, settings.environment())
 
-    @contextmanager
-    def components(self, *, warn: Callable[[str], None] | None = None) -> Iterator[Components]:
-        """The components, closed at the end. `warn` takes their warnings; the default prints them to stderr."""
+    def components(
+        self, loaded: settings.Loaded | None = None, *, warn: Callable[[str], None] | None = None
+    ) -> AbstractContextManager[Components]:
+        """The components of these settings, by default `loaded`; their connections are closed at the end.
+
+        `warn` takes their warnings; the default prints them to stderr.
+        """
         key = settings.environment().get("RECONCILER_SECRET_KEY")
-        with Components(self.loaded, warn=warn or self.warn, state_key=key) as components:
-            yield components
+        return open_components(loaded or self.loaded, warn=warn or self.warn, state_key=key)
 
     def warn(self, message: str) -> None:
         self.err.print(f"warning: {clean(message)}", style="yellow", markup=False)

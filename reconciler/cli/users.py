@@ -66,7 +66,9 @@ def _matching_users(components: Components, word: str) -> list[ClerkUserId]:
         if owners:
             return owners
     if "@" in word and (key := normalise.email_key(word)):
-        rows = ConsoleTable(components.engine).find_people(word, shops=shops, status=None, reason=None, limit=FOUND_MAX)
+        rows = ConsoleTable(components.connections.engine).find_people(
+            word, shops=shops, status=None, reason=None, limit=FOUND_MAX
+        )
         mapped = {row.clerk_user_id for row in rows if normalise.email_key(row.email) == key}
         claimed = {profile.clerk_user_id for profile in components.profiles.sharing_email({key})}
         refused = {one.user for one in components.profile_writes.refused().values() if one.email_key == key}

@@ -71,12 +71,12 @@ class Manager:
     ) -> None:
         """`startup_server`: an open port to serve on; otherwise `host` and `port`, or those of the settings."""
         settings = components.loaded.settings
-        self._controller_lock = lock_controller(components.engine)
+        self._connections = connections = components.connections
+        self._controller_lock = lock_controller(connections.engine)
         self._files = files
         self._on_disk = FollowedFiles(files.paths, running=files.digest)
         self._config_problem: str | None = None
         self._recorded_at = float("-inf")
-        self._components = components
         self._settings = settings
         self._intervals = intervals = intervals or Intervals()
         self._ending = False
@@ -84,7 +84,7 @@ class Manager:
         self._commands: SimpleQueue[Literal["end", "reload"]] = SimpleQueue()
         self._reload_lock = threading.Lock()
         workers = settings.controller.workers
-        self._clock = components.state_clock
+        self._clock = connections.state_clock
         self._metrics = Metrics(workers)
         self._metrics.follow(s.name for s in components.stores())
         self._running = RunningConfig(
@@ -92,10 +92,10 @@ class Manager:
         )
         self.owner = new_owner()
         worker = Worker(
-            self._running, components.queue, components.state, self._clock, self._note_refused, intervals.pauses
+            self._running, connections.queue, connections.state, self._clock, self._note_refused, intervals.pauses
         )
         self._dispatcher = Dispatcher(
-            components.queue,
+            connections.queue,
             worker,
             self._clock,
             owner=self.owner,
@@ -119,13 +119,13 @@ class Manager:
             intervals=intervals,
         )
         self._outbox = OutboxNudges(
-            components, settings, self._running, self._clock, self._metrics, self._dispatcher.wake
+            connections.queue, settings, self._running, self._clock, self._metrics, self._dispatcher.wake
         )
         self._schedule = Scheduler(
             self._running,
             settings,
             self._clock,
-            components.clock,
+            connections.clock,
             self._scans,
             self._probes,
             read_files=self._follow_files,
@@ -133,9 +133,9 @@ class Manager:
             intervals=intervals,
         )
         self._metrics.read_at_scrape(self._gauges)
-        self._webhook_state = WebhookState(components, wait_s=intervals.webhook_wait_s)
+        self._webhook_state = WebhookState(settings, connections, wait_s=intervals.webhook_wait_s)
         self._state_probe = StateProbe(self._state_problems)
-        self._rows = row_writer(components, self._webhook_state, self._clock, intervals, self._note_row)
+        self._rows = row_writer(settings, connections, self._webhook_state, self._clock, intervals, self._note_row)
         self._service = ManagerService(
             self._running,
             self._webhook_state,
@@ -168,9 +168,9 @@ class Manager:
 
     def start(self) -> None:
         """Check the preconditions, then start all parts. Raises the errors that `doctor` reports."""
-        _ = self._components.profiles, self._components.clerk  # opened once, for all later configs
+        _ = self._connections.profiles, self._connections.clerk
         if self._settings.clerk.upsert_profiles:
-            _ = self._components.upserts
+            _ = self._connections.upserts
         self._take_over()
         self._since = self._clock.now()
         self._record_replica()
@@ -193,8 +193,8 @@ class Manager:
         """
         alone = self._controller_lock is not None
         try:
-            requests = self._components.queue.take_back(self._clock.now(), alone=alone)
-            scans = self._components.state.take_back_leases(LEASE, now=self._clock.now()) if alone else 0
+            requests = self._connections.queue.take_back(self._clock.now(), alone=alone)
+            scans = self._connections.state.take_back_leases(LEASE, now=self._clock.now()) if alone else 0
         except StateError as error:
             _log.warning("takeover_failed", error=error.message, hint=error.hint)
             return
@@ -275,7 +275,7 @@ class Manager:
                     if removed:
                         mapped = {s.name: components.state.count(s.shop) for s in components.stores(removed)}
                         _log.warning("config_removal", removed=removed, mapped=mapped)
-                    self._running.replace(components.with_files(loaded))
+                    self._running.replace(Components(loaded, self._connections))
             except StateError as error:
                 self._note_problem(f"it is applied once the state answers: {error.message}")
                 return
@@ -335,7 +335,7 @@ class Manager:
             seen_at=now,
         )
         try:
-            self._components.state.put_replica(replica)
+            self._connections.state.put_replica(replica)
         except StateError as error:
             _log.warning("state_write_failed", error=error.message)
             return
@@ -343,7 +343,7 @@ class Manager:
 
     def _forget_replica(self) -> None:
         with suppress(StateError):
-            self._components.state.forget_replica(self.owner)
+            self._connections.state.forget_replica(self.owner)
 
     def _follow(self, changed: Sequence[StoreName], gone: Sequence[StoreName]) -> None:
         """Follow a new stores.yaml: scan new and changed stores, delete requests of removed ones."""
@@ -352,9 +352,8 @@ class Manager:
             self._probes.resume(name)
             self._schedule.scan_soon(name)
         self._suspend_unidentified()
-        with self._running.components() as components:
-            for name in gone:
-                components.queue.forget(name)
+        for name in gone:
+            self._connections.queue.forget(name)
         self._dispatcher.wake()
 
     def _suspend_unidentified(self) -> None:
@@ -395,7 +394,7 @@ class Manager:
         return []
 
     def _gauges(self) -> GaugeValues:
-        held = self._dispatcher.in_progress()
+        held, queue = self._dispatcher.in_progress(), self._connections.queue
         self._metrics.set_active(len(held))
         now = time.monotonic()
         rows_pending, oldest_row_s = (
@@ -404,8 +403,8 @@ class Manager:
         with self._running.components() as components:
             return GaugeValues(
                 rows=status_rows_of(components, self._running.stores()),
-                depth=components.queue.depth(),
-                oldest_s=components.queue.oldest_age_s(self._clock.now(), [s.name for s in self._running.stores()]),
+                depth=queue.depth(),
+                oldest_s=queue.oldest_age_s(self._clock.now(), [s.name for s in self._running.stores()]),
                 longest_running_s=max((now - h.since for h in held), default=0.0),
                 points_left=components.points_left(),
                 rows_pending=rows_pending,

@@ -25,7 +25,8 @@ from reconciler.manager.threads import DaemonPool
 from reconciler.manager.webhook_state import WebhookState
 from reconciler.ports import Clock
 from reconciler.ports.profile_rows import ProfileWriteRepository
-from reconciler.wiring import Components
+from reconciler.settings import Settings
+from reconciler.wiring import Connections
 
 THREADS: Final = 4
 WAITING_MAX: Final = 12  # webhooks that wait for their row at the same time: the server has 40 threads
@@ -171,19 +172,20 @@ def wanted_of(done: RowDone) -> datetime | None:
 
 
 def row_writer(
-    components: Components,
+    settings: Settings,
+    connections: Connections,
     webhook_state: WebhookState,
     clock: Clock,
     intervals: Intervals,
     written: Callable[[RowDone], None],
 ) -> ProfileWriter | None:
     """Return the writer of this process; None if webhooks write no rows. `written` enqueues the user of a row."""
-    clerk = components.loaded.settings.clerk
+    clerk = settings.clerk
     if not clerk.upsert_profiles:
         return None
 
     def ask(user: ClerkUserId) -> Profile | None:
-        found = components.clerk.get(user) if components.clerk is not None else None
+        found = connections.clerk.get(user) if connections.clerk is not None else None
         return found.profile() if found is not None else None
 
     def nudge(done: Sequence[RowDone]) -> None:
@@ -192,5 +194,5 @@ def row_writer(
 
     book = webhook_state.profile_writes
     asks = ask if clerk.secret_key is not None else None
-    writer = RowWriter(lambda: components.upserts, book, clock, ask=asks, nudge=nudge)
+    writer = RowWriter(lambda: connections.upserts, book, clock, ask=asks, nudge=nudge)
     return ProfileWriter(writer, book, clock, poll_s=intervals.rows_s, wait_s=intervals.row_wait_s)

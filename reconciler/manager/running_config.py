@@ -35,6 +35,7 @@ class RunningConfig:
     def __init__(self, components: Components, *, workers: int, on_trouble: Callable[[str], None]) -> None:
         self._workers = workers
         self._on_trouble = on_trouble
+        self.connections = components.connections
         self._lock = threading.Lock()
         self._open = _InUse(components)
         self._suspended: dict[StoreName, str] = {}
@@ -53,10 +54,11 @@ class RunningConfig:
                 held.users -= 1
                 done = held.replaced and held.users == 0
             if done:
-                held.components.close_shops()
+                held.components.release_clients()
 
     def replace(self, components: Components) -> None:
-        """Use these components from now on."""
+        """Use these components from now on. StateError if the state can't be read: then the former ones remain."""
+        components.hold_clients()
         with self._lock:
             before, self._open = self._open, _InUse(components)
             before.replaced = True
@@ -64,13 +66,11 @@ class RunningConfig:
             known = {s.name for s in components.loaded.stores}
             self._suspended = {name: why for name, why in self._suspended.items() if name in known}
         if idle:
-            before.components.close_shops()
+            before.components.release_clients()
 
     def close(self) -> None:
         """Close all shops; calls in progress are cut off."""
-        with self._lock:
-            components = self._open.components
-        components.cut_off()
+        self.connections.shop_clients.close()
 
     def stores(self) -> tuple[StoreSettings, ...]:
         with self._lock:
@@ -110,22 +110,19 @@ class RunningConfig:
     def store_context(self, store: StoreName) -> Iterator[StoreContext | None]:
         with self.components() as components:
             found = next((s for s in components.stores() if s.name == store), None)
-            yield None if found is None else components.running_store_context(found, lane="nudge")
+            yield None if found is None else components.running_store_context(found)
 
     def mappings_under(self, claim: Claim) -> FencedMappings:
-        with self._lock:
-            components = self._open.components
-        return FencedMappings(components.engine, claim)
+        return FencedMappings(self.connections.engine, claim)
 
     def is_gone(self, user: ClerkUserId, present: Callable[[], Sequence[ClerkUserId]]) -> bool | None:
-        with self.components() as components:
-            clerk: ClerkUsers | None = components.clerk
-            if clerk is None:
-                return None
-            try:
-                return self._absence.is_gone(clerk, user, present)
-            except (TemporaryError, SourceError):
-                raise
-            except ReconcilerError as error:
-                self._on_trouble(f"Clerk could not be asked whether {user} is gone: {error.message}")
-                return None
+        clerk: ClerkUsers | None = self.connections.clerk
+        if clerk is None:
+            return None
+        try:
+            return self._absence.is_gone(clerk, user, present)
+        except (TemporaryError, SourceError):
+            raise
+        except ReconcilerError as error:
+            self._on_trouble(f"Clerk could not be asked whether {user} is gone: {error.message}")
+            return None

@@ -56,9 +56,9 @@ def open_databases(components: Components, *, tell: Callable[[str], None], wait:
     pause_s, last_message = FIRST_S, ""
     while True:
         try:
-            _ = components.engine, components.profiles, components.shop_keys
+            _ = components.connections.engine, components.profiles, components.shop_keys
             if components.loaded.settings.clerk.upsert_profiles:
-                _ = components.upserts
+                _ = components.connections.upserts
         except (StateError, SourceError, TemporaryError) as error:
             if not is_away(error):
                 raise

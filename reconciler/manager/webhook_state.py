@@ -6,22 +6,22 @@ in time is answered with 503, and sent again.
 
 from __future__ import annotations
 
+from reconciler.settings import Settings
 from reconciler.state.console.reader import ConsoleTable
 from reconciler.state.database.engine import Engine, open_engine
 from reconciler.state.erasure import Erasure
 from reconciler.state.profile_writes import ProfileWriteTable
 from reconciler.state.requests.queue import RequestTable
 from reconciler.state.store import StateStore
-from reconciler.wiring import Components
+from reconciler.wiring import Connections
 
 
 class WebhookState:
     """On SQLite, engines that wait `wait_s` at most. Postgres locks rows, not files: the shared engines serve."""
 
-    def __init__(self, components: Components, *, wait_s: float) -> None:
-        settings = components.loaded.settings
+    def __init__(self, settings: Settings, connections: Connections, *, wait_s: float) -> None:
         self._opened: list[Engine] = []
-        engine = self._prompt(settings.state.url, wait_s) or components.engine
+        engine = self._prompt(settings.state.url, wait_s) or connections.engine
         self.queue, self.state = RequestTable(engine), StateStore(engine)
         self.console_reader, self.erasure = ConsoleTable(engine), Erasure(engine)
         self.profile_writes = ProfileWriteTable(engine)

@@ -13,11 +13,11 @@ import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from reconciler import wiring
 from reconciler.cli.main import main
 from reconciler.controller.worker import Pauses
 from reconciler.manager import app as running
 from reconciler.manager.intervals import Intervals
+from reconciler.wiring import connections
 from tests.clock import WallClock
 
 
@@ -38,7 +38,7 @@ if __name__ == "__main__":
     options = json.loads(sys.argv[1])
     if options["clock"]:
         MovedClock.path = Path(options["clock"])
-        setattr(wiring, "SystemClock", MovedClock)  # noqa: B010  all else is the command as it is
+        setattr(connections, "SystemClock", MovedClock)  # noqa: B010  all else is the command as it is
     if options["rhythm"]:
         intervals = options["rhythm"]
         hurried = Intervals(**{**intervals, "pauses": Pauses(**intervals.get("pauses", {}))})

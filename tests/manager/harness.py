@@ -35,7 +35,7 @@ from reconciler.simulator.webhooks.delivery import Deliverer, Weather, sign
 from reconciler.simulator.world import ALL_SCOPES, SimShop, World
 from reconciler.state.database.engine import open_engine
 from reconciler.state.schema import ensure_schema
-from reconciler.wiring import Components
+from reconciler.wiring import Components, open_components
 from tests.clerk import sender
 from tests.clock import WallClock
 
@@ -135,7 +135,7 @@ class Running:
 
     def waiting(self) -> set[str]:
         """The users that were asked for, by anyone: a resync may have asked for more than the test did."""
-        with self.components.engine.connect() as connection:
+        with self.components.connections.engine.connect() as connection:
             return set(connection.execute(text("SELECT clerk_user_id FROM reconciler_request")).scalars())
 
     def settled(self) -> None:
@@ -256,9 +256,7 @@ class RunHarness:
         pauses = replace(HURRY.pauses, **intervals.pop("pauses", {}))
         warnings: list[str] = []
         with ExitStack() as stack:
-            components = stack.enter_context(Components(loaded, warn=warnings.append))
-            if clock is not None:
-                components.clock = clock  # type: ignore[assignment]  # the one clock that wiring has, moved by a test
+            components = stack.enter_context(open_components(loaded, warn=warnings.append, clock=clock))
             manager = Manager(
                 components, SettingsFiles(self.paths, lambda: load(*self.paths, {})), port=0,
                 intervals=replace(HURRY, pauses=pauses, **intervals),

@@ -29,7 +29,7 @@ from reconciler.state.database.engine import open_engine
 from reconciler.state.profile_writes import ProfileWriteTable
 from reconciler.supabase.writing.engine import open_writer
 from reconciler.supabase.writing.upsert import ProfileUpserts
-from reconciler.wiring import Components
+from reconciler.wiring import open_components
 from tests import servers
 from tests.clerk import sender
 from tests.clock import WallClock
@@ -424,7 +424,7 @@ def test_run_that_starts_while_the_table_is_locked_waits_for_it(app: AppTable) -
     with psycopg.connect(app.url) as migration, ExitStack() as stack:
         app.harness.write()
         migration.execute("alter table customers add column plan text")
-        components = stack.enter_context(Components(load(*app.harness.paths, {}), warn=waits.append))
+        components = stack.enter_context(open_components(load(*app.harness.paths, {}), warn=waits.append))
 
         def wait(_seconds: float) -> bool:
             migration.commit()

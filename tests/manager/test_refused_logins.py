@@ -7,7 +7,7 @@ import pytest
 from reconciler.errors import ReconcilerError
 from reconciler.manager.startup import open_databases
 from reconciler.settings import load
-from reconciler.wiring import Components
+from reconciler.wiring import open_components
 from tests.manager.harness import RunHarness, run_harness
 from tests.postgres_gate import Gate, postgres_gate
 
@@ -20,7 +20,7 @@ def started(harness: RunHarness, told: list[str]) -> bool:
     """Whether both databases were open after so many turns of waiting."""
     harness.write()
     left = iter(range(TURNS))
-    with Components(load(*harness.paths, {}), warn=told.append) as components:
+    with open_components(load(*harness.paths, {}), warn=told.append) as components:
         return open_databases(components, tell=told.append, wait=lambda _seconds: next(left, None) is None)
 
 

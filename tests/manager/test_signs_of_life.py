@@ -55,13 +55,13 @@ def test_a_state_that_is_away_turns_readiness_red_and_webhooks_are_asked_to_come
     harness.person("user_a")
     with harness.replica() as run:
         run.looked_at_all()
-        with run.components.engine.begin() as connection:
+        with run.components.connections.engine.begin() as connection:
             connection.execute(text("ALTER TABLE reconciler_request RENAME TO away"))
         red(run, "state")
         assert run.clerk("user.deleted") == 503
         assert run.client.get("/healthz").status_code == 200
         assert run.client.get("/metrics").status_code == 200
-        with run.components.engine.begin() as connection:
+        with run.components.connections.engine.begin() as connection:
             connection.execute(text("ALTER TABLE away RENAME TO reconciler_request"))
         until(lambda: run.ready() == [], "it is ready again")
         harness.person("user_b")
@@ -109,7 +109,9 @@ def test_an_idle_controller_asks_little_and_burns_nothing(harness: RunHarness) -
     with harness.replica(idle_poll_s=0.5, poll_s=0.1, beat_s=2.0, files_s=2.0, probe_every_s=5.0) as run:
         run.looked_at_all()
         asked: list[str] = []
-        event.listen(run.components.engine, "before_cursor_execute", lambda _c, _cur, sql, *_: asked.append(sql))
+        event.listen(
+            run.components.connections.engine, "before_cursor_execute", lambda _c, _cur, sql, *_: asked.append(sql)
+        )
         began, spent = time.monotonic(), time.process_time()
         until(lambda: time.monotonic() - began > 2.0, "two seconds are over")
         spent, took_s = time.process_time() - spent, time.monotonic() - began

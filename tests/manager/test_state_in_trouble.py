@@ -14,7 +14,7 @@ from reconciler.errors import StateError
 from reconciler.manager.app import Manager, SettingsFiles
 from reconciler.manager.startup import is_away, open_databases
 from reconciler.settings import load
-from reconciler.wiring import Components
+from reconciler.wiring import open_components
 from tests import servers
 from tests.clock import WallClock
 from tests.manager.harness import RunHarness, run_harness, until, user_event
@@ -132,7 +132,7 @@ def test_a_postgres_that_goes_while_run_starts_is_waited_for(of_postgres: RunHar
     """What the parts of `run` read from the state is read while the start still waits for its databases."""
     of_postgres.write()
     loaded = load(*of_postgres.paths, {})
-    with Components(loaded, warn=lambda _message: None) as components:
+    with open_components(loaded, warn=lambda _message: None) as components:
         assert open_databases(components, tell=lambda _reason: None, wait=lambda _seconds: True)
         with postgres.away():
             manager = Manager(components, SettingsFiles(of_postgres.paths, lambda: loaded), port=0)

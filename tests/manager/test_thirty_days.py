@@ -17,7 +17,7 @@ import structlog
 from reconciler.core.model.ids import StoreName
 from reconciler.manager.app import Manager, SettingsFiles
 from reconciler.settings import load
-from reconciler.wiring import Components
+from reconciler.wiring import Components, open_components
 from tests.manager.harness import US, RunHarness, run_harness
 
 START = datetime(2026, 10, 20, 12, 0, tzinfo=UTC)  # clocks are set back in Europe on the 25th, in the US on 1 November
@@ -87,8 +87,8 @@ def days(tmp_path: Path) -> Iterator[Days]:
             harness.person(f"user_{n}", first_name="Ada", updated_at=START.isoformat())
         harness.write()
         clock = Turned()
-        components = stack.enter_context(Components(load(*harness.paths, {}), warn=lambda _message: None))
-        components.clock = clock  # type: ignore[assignment]  # the one clock that wiring has, moved by a test
+        opened = open_components(load(*harness.paths, {}), warn=lambda _message: None, clock=clock)
+        components = stack.enter_context(opened)
         manager = Manager(components, SettingsFiles(harness.paths, lambda: load(*harness.paths, {})), port=0)
         stack.callback(manager._running.close)
         stack.callback(manager._http_server.stop)
@@ -101,7 +101,7 @@ def days(tmp_path: Path) -> Iterator[Days]:
 
 def size(days: Days, folder: Path) -> int:
     """Of all files, once what SQLite keeps beside its own is written back."""
-    with days.components.engine.connect() as connection:
+    with days.components.connections.engine.connect() as connection:
         connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 

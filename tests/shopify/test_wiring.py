@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from reconciler.errors import AccessError, ConfigError
 from reconciler.settings import Loaded, StoreSettings
 from reconciler.settings.models import AuthSettings, Settings, StateSettings
 from reconciler.shopify.setup import ShopSetup
-from reconciler.wiring import Components
+from reconciler.wiring import Components, open_components
 from tests.shopify.conftest import DOMAIN, TOKEN, Acme
 
 
@@ -23,9 +24,9 @@ def store(acme: Acme, **auth: str) -> StoreSettings:
     )
 
 
-def components(tmp_path: Path, acme: Acme, key: str | None = "key") -> Components:
+def components(tmp_path: Path, acme: Acme, key: str | None = "key") -> AbstractContextManager[Components]:
     settings = Settings(version=1, state=StateSettings(url=f"sqlite:///{tmp_path}/state.db"))
-    return Components(Loaded(settings=settings, stores=()), warn=acme.warnings.append, state_key=key)
+    return open_components(Loaded(settings=settings, stores=()), warn=acme.warnings.append, state_key=key)
 
 
 @pytest.mark.parametrize(
@@ -74,6 +75,13 @@ def files(*stores: StoreSettings) -> Loaded:
     return Loaded(settings=Settings(version=1), stores=stores)
 
 
+def reread(before: Components, *stores: StoreSettings) -> Components:
+    """The components of the files as they are now, around the same connections."""
+    components = Components(files(*stores), before.connections)
+    components.hold_clients()
+    return components
+
+
 def changed(one: StoreSettings, **values: Any) -> StoreSettings:
     return one.model_copy(update=values)
 
@@ -87,11 +95,11 @@ def test_a_shop_with_the_same_connection_keeps_its_client_when_the_files_are_rea
         assert ShopSetup(client).facts().domain == DOMAIN
         left = client.pace.available()
         other = changed(one, tags=("other",), paused=True)
-        reread = home.with_files(files(other))
-        assert reread.client(other) is client
-        assert reread.points_left() == {one.name: pytest.approx(left, abs=500)}
-        home.close_shops()  # no one works with the old files any more
-        assert ShopSetup(reread.client(other)).facts().domain == DOMAIN
+        after = reread(home, other)
+        assert after.client(other) is client
+        assert after.points_left() == {one.name: pytest.approx(left, abs=500)}
+        home.release_clients()  # no one works with the old files any more
+        assert ShopSetup(after.client(other)).facts().domain == DOMAIN
 
 
 @pytest.mark.parametrize(
@@ -104,7 +112,7 @@ def test_another_way_to_the_same_shop_is_another_client_on_the_same_bucket(
     with components(tmp_path, acme) as home:
         before = home.client(one)
         other = changed(one, **values)
-        after = home.with_files(files(other)).client(other)
+        after = reread(home, other).client(other)
         assert after is not before
         assert after.pace is before.pace
 
@@ -113,19 +121,19 @@ def test_another_shop_has_a_bucket_of_its_own(acme: Acme, tmp_path: Path) -> Non
     one = store(acme, access_token=TOKEN)
     with components(tmp_path, acme) as home:
         two = changed(one, name="two", shop="two.myshopify.com")
-        reread = home.with_files(files(one, two))
-        assert reread.client(two).pace is not home.client(one).pace
+        after = reread(home, one, two)
+        assert after.client(two).pace is not home.client(one).pace
 
 
 def test_a_client_is_closed_when_it_has_no_holder_any_more(acme: Acme, tmp_path: Path) -> None:
     one = store(acme, access_token=TOKEN)
     with components(tmp_path, acme) as home:
         client = home.client(one)
-        second = home.with_files(files(one))
-        third = second.with_files(files())  # the store is gone
-        second.close_shops()
+        second = reread(home, one)
+        third = reread(second)  # the store is gone
+        second.release_clients()
         assert ShopSetup(home.client(one)).facts().domain == DOMAIN  # who works with the first continues
-        home.close_shops()
+        home.release_clients()
         assert third.points_left() == {}
-        back = third.with_files(files(one))
+        back = reread(third, one)
         assert back.client(one) is not client

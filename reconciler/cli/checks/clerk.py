@@ -16,7 +16,7 @@ from reconciler.wiring import Components
 def clerk_instance_checks(components: Components) -> Iterator[Check]:
     """One check; none if no valid key is set. Raises the errors of the profiles and of `ClerkUsers.get`."""
     key = components.loaded.settings.clerk.secret_key
-    clerk = components.clerk if key is not None and is_secret_key(key.get_secret_value()) else None
+    clerk = components.connections.clerk if key is not None and is_secret_key(key.get_secret_value()) else None
     if clerk is None:
         return
     users = _some_users(components)

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Self
@@ -22,6 +23,7 @@ from reconciler.manager.logs import configure
 from reconciler.manager.shutdown import Deadline, exit_now, left_s
 from reconciler.manager.startup import FIRST_S, is_away, open_databases
 from reconciler.server.starting import StartupServer
+from reconciler.settings import Loaded
 from reconciler.wiring import Components
 
 _log = structlog.get_logger(__name__)
@@ -41,53 +43,56 @@ def command(context: Context, host: str | None, port: int | None) -> int:
     one object a line; on a terminal, a line also shows the address.
     """
     configure(debug=context.debug)
-    files = _read_files(context)
+    files = SettingsFiles(context.paths, context.read_settings, _settled_digest(context.paths))
+    loaded = context.loaded
     refused: set[str] = set()
-    server = context.loaded.settings.server
+    server = loaded.settings.server
     address = (host or server.host, server.port if port is None else port)
     with Deadline() as deadline:
         with _Signals() as signals, ExitStack() as ports:
             entry = _Port(address, ports)
-            while not signals.is_ending and not _serve(context, files, entry, signals):
+            while not signals.is_ending and not _serve(context, loaded, files, entry, signals):
                 entry.tell("the controller starts again: a database was lost, or the settings files have changed")
                 signals.wait(FIRST_S)
-                files = _reload_files(context, files, refused)
+                files, loaded = _read_again(files, loaded, refused)
         if left := deadline.hanging():
             exit_now(left)
     return 0
 
 
-def _read_files(context: Context) -> SettingsFiles:
-    """The settings files as they are now. The digest is computed before they are read, so no later change is missed."""
-    wait_until_settled(context.paths)
-    return SettingsFiles(context.paths, context.read_settings, digest_of(context.paths))
+def _settled_digest(paths: tuple[Path, ...]) -> str:
+    """The digest of the settings files, to compute before they are read, so that no later change is missed."""
+    wait_until_settled(paths)
+    return digest_of(paths)
 
 
-def _reload_files(context: Context, before: SettingsFiles, refused: set[str]) -> SettingsFiles:
-    """The settings files before a restart; if they can't be read now, the previous ones.
+def _read_again(files: SettingsFiles, loaded: Loaded, refused: set[str]) -> tuple[SettingsFiles, Loaded]:
+    """The settings files and their content before a restart; if they can't be read now, the previous ones.
 
     `refused` collects the errors that were logged, so that each is logged once.
     """
-    files = _read_files(context)
-    if files.digest == before.digest:
-        return before
+    digest = _settled_digest(files.paths)
+    if digest == files.digest:
+        return files, loaded
     try:
-        context.reload_settings()
+        return SettingsFiles(files.paths, files.read, digest), files.read()
     except ConfigError as error:
         if error.message not in refused:
             refused.add(error.message)
             _log.error("config_refused", error=error.message, hint=error.hint)
-        return before
-    return files
+        return files, loaded
 
 
 def _warn(message: str) -> None:
     _log.warning("warning", message=message)
 
 
-def _serve(context: Context, files: SettingsFiles, entry: _Port, signals: _Signals) -> bool:
+def _serve(context: Context, loaded: Loaded, files: SettingsFiles, entry: _Port, signals: _Signals) -> bool:
     """Run until a signal ends it. False if it must start again: a database was lost, or the files have changed."""
-    with context.components(warn=_warn) as components, _open_databases(components, files, entry, signals) as settled:
+    with (
+        context.components(loaded, warn=_warn) as components,
+        _open_databases(components, files, entry, signals) as settled,
+    ):
         if signals.is_ending:
             return True
         if not settled:

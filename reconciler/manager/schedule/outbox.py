@@ -12,11 +12,10 @@ from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.request import Priority, Request
 from reconciler.manager.metrics import Metrics
 from reconciler.manager.running_config import RunningConfig
-from reconciler.ports import Clock
+from reconciler.ports import Clock, RequestQueue
 from reconciler.settings import Settings
 from reconciler.state.database.engine import open_engine
 from reconciler.supabase.outbox import BATCH, Listener, NudgeFeed, Outbox
-from reconciler.wiring import Components
 
 
 class OutboxNudges:
@@ -24,20 +23,14 @@ class OutboxNudges:
 
     def __init__(
         self,
-        components: Components,
+        queue: RequestQueue,
         settings: Settings,
         running: RunningConfig,
         clock: Clock,
         metrics: Metrics,
         wake: Callable[[], None],
     ) -> None:
-        self._queue, self._running, self._clock, self._metrics, self._wake = (
-            components.queue,
-            running,
-            clock,
-            metrics,
-            wake,
-        )
+        self._queue, self._running, self._clock, self._metrics, self._wake = queue, running, clock, metrics, wake
         self._lock = threading.Lock()
         url = settings.profiles.url or settings.state.url
         self._engine = None if url.startswith("sqlite") else open_engine(url)

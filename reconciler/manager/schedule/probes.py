@@ -124,9 +124,9 @@ class Probes:
         store = self._running.store(name)
         if store is None:
             return
-        with self._running.components() as components:
-            facts = components.state.facts(store.shop) or StoreFacts(store.name, store.shop)
-            if facts.suspended_reason == why:
-                return
-            since = self._clock.now() if why else None
-            components.state.put_facts(replace(facts, store=store.name, suspended_at=since, suspended_reason=why))
+        state = self._running.connections.state
+        facts = state.facts(store.shop) or StoreFacts(store.name, store.shop)
+        if facts.suspended_reason == why:
+            return
+        since = self._clock.now() if why else None
+        state.put_facts(replace(facts, store=store.name, suspended_at=since, suspended_reason=why))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -80,8 +80,7 @@ class ScheduledScans:
         store = self._running.store(name)
         if store is None:
             return "left out"
-        with self._running.components() as components:
-            full = components.state.mark(store.shop, FULL)
+        full = self._running.connections.state.mark(store.shop, FULL)
         if full is not None and full.finished_at is None:
             return self._scan(name, FULL, full_resync, full.started_at)
         return self._scan(
@@ -93,10 +92,9 @@ class ScheduledScans:
         with self._lock:
             leases = [lease for lease in self._leases.values() if lease.held]
         for lease in leases:
-            with self._running.components() as components:
-                lease.held = components.state.renew(
-                    lease.name, self._owner, lease.fence, ttl_s=self._intervals.scan_lease_s, now=self._clock.now()
-                )
+            lease.held = self._running.connections.state.renew(
+                lease.name, self._owner, lease.fence, ttl_s=self._intervals.scan_lease_s, now=self._clock.now()
+            )
             if not lease.held:
                 _log.warning("scan_lease_lost", lease=lease.name)
 
@@ -104,8 +102,7 @@ class ScheduledScans:
         store = self._running.store(name)
         if store is None:
             return False
-        with self._running.components() as components:
-            mark = components.state.mark(store.shop, kind)
+        mark = self._running.connections.state.mark(store.shop, kind)
         if mark is None or mark.finished_at is None:
             return False
         return since <= mark.started_at <= self._clock.now()  # a later time was written by a wrong clock
@@ -114,8 +111,7 @@ class ScheduledScans:
         store = self._running.store(name)
         if store is None:
             return False
-        with self._running.components() as components:
-            mark = components.state.mark(store.shop, kind)
+        mark = self._running.connections.state.mark(store.shop, kind)
         return mark is not None and mark.finished_at is None
 
     def _scan(
@@ -199,7 +195,7 @@ class ScheduledScans:
 
         return ResyncContext(
             store=store,
-            readers=replace(components.readers(store), absence=components.absence),
+            readers=components.readers(store, absence=components.absence),
             state=components.state,
             book=components.state,
             queue=components.queue,

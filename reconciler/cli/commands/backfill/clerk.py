@@ -44,7 +44,7 @@ def clerk(context: Context, yes: bool, output: str) -> int:  # noqa: FBT001  cli
     """
     with context.components() as components:
         users = _clerk_users(components)
-        _ = components.upserts  # fails before Clerk is read if the table can't be written
+        _ = components.connections.upserts  # fails before Clerk is read if the table can't be written
         if not yes:
             tally = Tally()
             for _ in _survey_users(context, components, users, tally, "reading Clerk's users"):
@@ -64,7 +64,7 @@ def clerk(context: Context, yes: bool, output: str) -> int:  # noqa: FBT001  cli
 
 
 def _clerk_users(components: Components) -> ClerkUsers:
-    users = components.clerk
+    users = components.connections.clerk
     if users is None:
         raise ConfigError(
             "clerk.secret_key is not set: Clerk's API needs it to list the users",
@@ -84,7 +84,7 @@ def _write_all(context: Context, components: Components, users: ClerkUsers) -> T
         components.queue.add(requests, components.state_clock.now(), priority=Priority.RESYNC, reason="backfill")
 
     writer = RowWriter(
-        lambda: components.upserts, components.profile_writes, components.state_clock, ask=None, nudge=nudge
+        lambda: components.connections.upserts, components.profile_writes, components.state_clock, ask=None, nudge=nudge
     )
     try:
         for to_write in _survey_users(context, components, users, tally, "writing profile rows"):
@@ -102,7 +102,7 @@ def _survey_users(
     with context.progress() as progress:
         bar = progress.add_task(words, total=None)
         pages = (Page([user.profile() for user in page.users], page.problems) for page in users.pages())
-        for to_write in survey(pages, components.upserts, components.profile_writes, tally):
+        for to_write in survey(pages, components.connections.upserts, components.profile_writes, tally):
             yield to_write
             progress.update(bar, completed=tally.users)
 

@@ -159,7 +159,7 @@ def _profile_checks(components: Components, mapped: Callable[[], int]) -> Iterat
 
 def _write_checks(components: Components) -> Iterator[Check]:
     """Whether `run` could write the profile rows; otherwise it refuses to start."""
-    fields = ", ".join(sorted(components.upserts.fields()))
+    fields = ", ".join(sorted(components.connections.upserts.fields()))
     yield Check(area="profiles", what="writing", level="ok", message=f"clerk.upsert_profiles may write {fields}")
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
@@ -20,13 +20,14 @@ from reconciler.cli.approval import approval_command
 from reconciler.cli.commands.sync.plan import make_plan, report_error, show
 from reconciler.cli.context import Context, print_parts
 from reconciler.cli.files import plan_file as planfile
+from reconciler.cli.files.pairs import Pairs
 from reconciler.cli.render import outputs as render
 from reconciler.cli.render.parts import totals_of
 from reconciler.cli.render.plain import counted, seconds_text, time_text
 from reconciler.cli.times import duration_of
 from reconciler.cli.users import user_id
 from reconciler.controller.apply import apply_plan
-from reconciler.controller.bulk.context import BulkProgress
+from reconciler.controller.bulk.context import BulkContext, BulkProgress
 from reconciler.controller.context import StoreContext
 from reconciler.controller.spool import Spool
 from reconciler.controller.step import Outcome
@@ -182,8 +183,12 @@ def apply_each(
     apply_store: Callable[[ScanResult, StoreContext], Iterator[Outcome]],
     bulk: str = "never",
     insists: bool = False,
+    assigned: Pairs | None = None,
 ) -> tuple[ApplyResult, ...]:
-    """Apply the plan of each store and count the outcomes. `bulk`: auto, never or always."""
+    """Apply the plan of each store and count the outcomes. `bulk`: auto, never or always.
+
+    `assigned`: the pairs that the plan was made with; each action is checked again with them.
+    """
     chosen = (
         {s.name: s for s in components.stores([str(p.store) for p in planned.plan.stores if p.error is None])}
         if any(p.error is None for p in planned.plan.stores)
@@ -191,23 +196,30 @@ def apply_each(
     )
     if bulk == "never":
         _refuse_pending_bulk(components, chosen.values())
-    store_contexts = {
-        name: replace(components.store_context(store, plan_digest=planned.plan.digest), insists=insists)
-        for name, store in chosen.items()
-    }
-    tallies = {name: _Tally() for name in store_contexts}
+    tallies = {name: _Tally() for name in chosen}
     started = components.clock.now()
     with context.progress() as progress:
         bars = {
             name: progress.add_task(f"applying to {name}", total=planned.scans[name].plan.summary.actions)
-            for name in store_contexts
+            for name in chosen
         }
-        if bulk != "never":
-            for name, store in chosen.items():
-                show_progress = partial(_show_bulk, progress, bars[name], name)
-                store_contexts[name] = replace(
-                    store_contexts[name], bulk=components.bulk(store, always=bulk == "always", tell=show_progress)
-                )
+
+        def bulk_tier(store: StoreSettings) -> BulkContext | None:
+            if bulk == "never":
+                return None
+            show_progress = partial(_show_bulk, progress, bars[store.name], store.name)
+            return components.bulk(store, always=bulk == "always", tell=show_progress)
+
+        store_contexts = {
+            name: components.store_context(
+                store,
+                plan_digest=planned.plan.digest,
+                insists=insists,
+                bulk=bulk_tier(store),
+                assigned=(assigned or {}).get(name),
+            )
+            for name, store in chosen.items()
+        }
         with closing(
             apply_stores(planned.scans, store_contexts, apply_store)
         ) as outcomes:  # on Ctrl-C, actions in progress end first
@@ -289,7 +301,7 @@ def approve_withheld(planned: Planned, digest: str) -> Planned:
     )
     update = {"stores": stores, "summary": totals, "digest": digest_of_stores(stores)}
     plan: Plan = planned.plan.model_copy(update=update)
-    return replace(planned, plan=plan, scans=scan_result)
+    return Planned(plan, scan_result, planned.passed_over, narrowed=planned.narrowed)
 
 
 def _confirm_actions(context: Context, actions: int) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,13 +10,10 @@ import click
 from reconciler.cli.approval import approval_command
 from reconciler.cli.commands.sync.apply import apply_each, approve_withheld, exit_code, show_and_confirm
 from reconciler.cli.context import Context, print_parts
-from reconciler.cli.files.pairs import Pairs, read_pairs
+from reconciler.cli.files.pairs import read_pairs
 from reconciler.cli.render import outputs as render
 from reconciler.controller.apply import apply_plan
-from reconciler.controller.context import StoreContext
-from reconciler.controller.step import Outcome
 from reconciler.controller.stores import plan_assigned
-from reconciler.core.plan.gather import ScanResult
 
 FAILED = 1
 
@@ -44,7 +39,7 @@ def command(
     with context.components() as components:
         pairs = read_pairs(file, components.identified_stores())
         stores = components.stores([str(name) for name in pairs])
-        readers = {s.name: (s, replace(components.readers(s), assigned=pairs[s.name])) for s in stores}
+        readers = {s.name: (s, components.readers(s, assigned=pairs[s.name])) for s in stores}
         planned = plan_assigned(readers, now=components.clock.now())
         if approve is not None:
             planned = approve_withheld(planned, approve)
@@ -52,15 +47,9 @@ def command(
             context, planned, output=output, yes=yes, again=approval_command("mappings", "import", str(file))
         ):
             return FAILED
-        results = apply_each(context, components, planned, apply_store=partial(_apply_pairs, pairs))
+        results = apply_each(context, components, planned, apply_store=partial(apply_plan, fresh=True), assigned=pairs)
     if output == "json":
         print_parts(render.results_json(results, planned.plan.digest))
     else:
         render.print_results(results, context.out)
     return exit_code(context, planned, results)
-
-
-def _apply_pairs(pairs: Pairs, scan_result: ScanResult, store_context: StoreContext) -> Iterator[Outcome]:
-    """Apply one store's plan; each action is checked again with the same pairs before it is executed."""
-    readers = replace(store_context.readers, assigned=pairs[store_context.store.name])
-    return apply_plan(scan_result, replace(store_context, readers=readers), fresh=True)

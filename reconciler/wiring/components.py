@@ -1,0 +1,277 @@
+"""`Components`: the stores of one load of the settings files, connected to the controller."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Mapping as MappingOf
+from contextlib import closing, contextmanager, suppress
+from functools import cached_property, partial
+
+from reconciler.controller.bulk.context import BulkContext, BulkProgress
+from reconciler.controller.context import StoreContext
+from reconciler.controller.mirror.reader import MirrorReader
+from reconciler.controller.mirror.refresh import MirrorContext, Progress, check_mirror
+from reconciler.controller.observe import Readers
+from reconciler.controller.shop_keys import ShopKeys, check_shop, has_customers_of
+from reconciler.core.decide.leaving.absence import PLANNED, Absence
+from reconciler.core.model.ids import ClerkUserId, CustomerId, StoreName
+from reconciler.core.model.request import ADDRESS, Request
+from reconciler.errors import ReconcilerError, UsageError
+from reconciler.ports import Clock
+from reconciler.settings import Loaded, StoreSettings
+from reconciler.shopify.api.client import ShopClient
+from reconciler.shopify.api.clients import Place
+from reconciler.shopify.api.pace import Lane, Pace
+from reconciler.shopify.bulk.reader import ShopBulkReader
+from reconciler.shopify.bulk.writer import ShopBulkWriter
+from reconciler.shopify.customers import ShopCustomers
+from reconciler.shopify.listing import ShopCustomerLists
+from reconciler.shopify.setup import ShopSetup
+from reconciler.state.processes.clock import DatabaseClock
+from reconciler.state.profile_writes import ProfileWriteTable
+from reconciler.state.requests.queue import RequestTable
+from reconciler.state.store import StateStore
+from reconciler.supabase.reading.profiles import TableProfiles
+from reconciler.wiring.connections import Connections
+
+
+@contextmanager
+def open_components(
+    loaded: Loaded, *, warn: Callable[[str], None], state_key: str | None = None, clock: Clock | None = None
+) -> Iterator[Components]:
+    """The components of these files, with connections of their own that are closed at the end."""
+    with Connections(loaded.settings, warn=warn, state_key=state_key, clock=clock) as connections:
+        yield Components(loaded, connections)
+
+
+class Components:
+    """The stores of the loaded files, with the connections of the process, which the caller closes."""
+
+    def __init__(self, loaded: Loaded, connections: Connections) -> None:
+        self.loaded = loaded
+        self.connections = connections
+
+    # --- the connections that most callers use ------------------------------------------------------------------------
+
+    @property
+    def clock(self) -> Clock:
+        return self.connections.clock
+
+    @property
+    def state(self) -> StateStore:
+        return self.connections.state
+
+    @property
+    def state_clock(self) -> DatabaseClock:
+        return self.connections.state_clock
+
+    @property
+    def queue(self) -> RequestTable:
+        return self.connections.queue
+
+    @property
+    def profiles(self) -> TableProfiles:
+        return self.connections.profiles
+
+    @property
+    def profile_writes(self) -> ProfileWriteTable:
+        return self.connections.profile_writes
+
+    # --- stores -------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def shop_keys(self) -> ShopKeys[StoreSettings]:
+        """The keys of the stores' shops in the state."""
+        return ShopKeys(self.loaded.stores, self.state, self.state_clock)
+
+    def configured_stores(self, names: Iterable[str] = ()) -> tuple[StoreSettings, ...]:
+        """The stores with these names, or all, as in the file. UsageError for an unknown name."""
+        wanted = list(names)
+        known = {str(s.name): s for s in self.loaded.stores}
+        for name in wanted:
+            if name not in known:
+                raise UsageError(f"there is no store '{name}'", hint=f"stores.yaml has {', '.join(known) or 'none'}")
+        return tuple(known[name] for name in dict.fromkeys(wanted or known))
+
+    def stores(self, names: Iterable[str] = ()) -> tuple[StoreSettings, ...]:
+        """The stores with these names, or all, each with the known key of its shop in the state."""
+        wanted = self.configured_stores(names)
+        stores = {s.name: s for s in self.shop_keys.stores}
+        return tuple(stores[store.name] for store in wanted)
+
+    def identified_stores(self, names: Iterable[str] = ()) -> tuple[StoreSettings, ...]:
+        """The stores with these names, or all, after querying the gids of shops that may have been renamed.
+
+        Errors of these queries are ignored: they occur again at the first call to the shop.
+        """
+        for _ in range(2):  # the domain of one may become free only after another was identified
+            for name in self.shop_keys.unsure():
+                with suppress(ReconcilerError):
+                    self.identify(name)
+        return self.stores(names)
+
+    def identify(self, name: StoreName) -> None:
+        """Query the gid of a store's shop and record it. AccessError if the shop belongs to another store."""
+        store = next(s for s in self.shop_keys.stores if s.name == name)
+        with closing(self.connections.open_shop(store)) as client:
+
+            def has_customers(was: StoreSettings) -> bool:
+                return has_customers_of(was, ShopCustomers(client, was, lane="nudge"), self.state)
+
+            self.shop_keys.identify(name, client.gid(), has_customers)
+
+    # --- clients of shops ---------------------------------------------------------------------------------------------
+
+    def client(self, store: StoreSettings, *, by_state: bool = True) -> ShopClient:
+        """The shop's one client. `by_state` False: one that does not check the shop's identity, without the state."""
+        place, way = _way_to(store, by_state=by_state)
+        check = partial(check_shop, store, book=self.state, clock=self.state_clock) if by_state else None
+
+        def open_(pace: Pace) -> ShopClient:
+            return self.connections.open_shop(store, check_shop=check, pace=pace)
+
+        return self.connections.shop_clients.of(self, place, way, open_)
+
+    def hold_clients(self) -> None:
+        """Keep the open clients of unchanged shops when the components before these let go of them. StateError."""
+        for store in self.shop_keys.stores:
+            self.connections.shop_clients.hold(self, *_way_to(store))
+
+    def release_clients(self) -> None:
+        """Close the clients that no other components use."""
+        self.connections.shop_clients.release(self)
+
+    def points_left(self) -> dict[StoreName, float]:
+        """The estimated points in the bucket of each shop that this process has called."""
+        left = self.connections.shop_clients.points_left()
+        return {store.name: left[store.domain] for store in self.loaded.stores if store.domain in left}
+
+    # --- for the controller -------------------------------------------------------------------------------------------
+
+    @property
+    def absence(self) -> Absence:
+        """When a missing row proves to `run` that the user has left."""
+        return Absence(self.loaded.settings.controller.absence_grace_s)
+
+    def readers(
+        self,
+        store: StoreSettings,
+        *,
+        lane: Lane = "scan",
+        by_mirror: bool = False,
+        absence: Absence = PLANNED,
+        assigned: MappingOf[ClerkUserId, CustomerId] | None = None,
+    ) -> Readers:
+        """The readers of a plan. `by_mirror`: the mirror is valid, and may prove that users are in sync."""
+        customers = self._customers(store, lane)
+        return Readers(
+            profiles=self.profiles,
+            customers=customers,
+            mappings=self.state,
+            pairs=self.state if by_mirror else None,
+            by_mirror=MirrorReader(store, self.state, customers) if by_mirror else None,
+            absence=absence,
+            assigned=assigned or {},
+            unwritten=self.profile_writes,
+        )
+
+    def store_context(
+        self,
+        store: StoreSettings,
+        *,
+        plan_digest: str,
+        insists: bool = False,
+        bulk: BulkContext | None = None,
+        assigned: MappingOf[ClerkUserId, CustomerId] | None = None,
+    ) -> StoreContext:
+        """The context of `apply`."""
+        return StoreContext(
+            store=store,
+            readers=self.readers(store, assigned=assigned),
+            writer=self._customers(store, "scan"),
+            state=self.state,
+            clock=self.state_clock,
+            warn=self.connections.warn,
+            plan_digest=plan_digest,
+            insists=insists,
+            bulk=bulk,
+        )
+
+    def running_store_context(self, store: StoreSettings) -> StoreContext:
+        """The context of a worker of `run`: its calls go before those of scans at the same shop.
+
+        No operator reads its plans, so a missing row must be absent for the grace period.
+        """
+        return StoreContext(
+            store=store,
+            readers=self.readers(store, lane="nudge", absence=self.absence),
+            writer=self._customers(store, "nudge"),
+            state=self.state,
+            clock=self.state_clock,
+            warn=self.connections.warn,
+        )
+
+    def mirror(
+        self,
+        store: StoreSettings,
+        *,
+        wait: Callable[[float], bool],
+        progress: Callable[[Progress], None] = lambda _progress: None,
+    ) -> MirrorContext:
+        """The context that updates this store's mirror. `wait` waits for seconds, and is False if the process must stop."""
+        client = self.client(store)
+        return MirrorContext(
+            store=store,
+            mirror=self.state,
+            bulk=ShopBulkReader(client, store),
+            lists=ShopCustomerLists(client, store),
+            customers=self._customers(store, "scan"),
+            clock=self.state_clock,
+            wait=wait,
+            progress=progress,
+        )
+
+    def bulk(
+        self,
+        store: StoreSettings,
+        *,
+        always: bool = False,
+        tell: Callable[[BulkProgress], None] = lambda _progress: None,
+    ) -> BulkContext:
+        """The context of bulk writes. `always`: also for small plans."""
+
+        def by_mirror() -> MirrorReader | None:
+            mirror_check = check_mirror(self.mirror(store, wait=lambda _seconds: False))
+            return (
+                MirrorReader(store, self.state, self._customers(store, "scan"))
+                if mirror_check.as_of is not None
+                else None
+            )
+
+        def nudge(users: Collection[ClerkUserId]) -> None:
+            requests = [Request(store.name, user) for user in sorted(users)]
+            self.queue.add(requests, self.state_clock.now(), reason=ADDRESS)
+
+        return BulkContext(
+            shop=ShopBulkWriter(self.client(store), store),
+            book=self.state,
+            leases=self.state,
+            sleep=time.sleep,
+            always=always,
+            tell=tell,
+            by_mirror=by_mirror,
+            nudge=nudge,
+        )
+
+    def setup(self, store: StoreSettings, *, by_state: bool = True) -> ShopSetup:
+        """The shop's setup for `doctor` and `bootstrap`. `by_state`: see `client`."""
+        return ShopSetup(self.client(store, by_state=by_state))
+
+    def _customers(self, store: StoreSettings, lane: Lane) -> ShopCustomers:
+        return ShopCustomers(self.client(store), store, lane=lane)
+
+
+def _way_to(store: StoreSettings, *, by_state: bool = True) -> tuple[Place, object]:
+    """The place of a shop, and the other settings that its connection depends on."""
+    return (store.domain, store.admin_url), (store.name, store.shop, store.api_version, store.auth, by_state)

@@ -1,0 +1,177 @@
+"""`Connections`: the clock, and the connections to databases, Clerk and shops. They outlive a reload of the files."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Self
+
+from reconciler.errors import ConfigError
+from reconciler.ports import Clock
+from reconciler.settings import Settings, StoreSettings
+from reconciler.shopify.api.auth import ClientCredentials, FixedToken, NoToken, RefreshingToken, TokenSource
+from reconciler.shopify.api.client import ShopClient
+from reconciler.shopify.api.clients import ShopClients
+from reconciler.shopify.api.pace import Pace
+from reconciler.state.database.engine import Engine, open_engine
+from reconciler.state.database.version import is_current
+from reconciler.state.processes.clock import DatabaseClock
+from reconciler.state.profile_writes import ProfileWriteTable
+from reconciler.state.requests.queue import RequestTable
+from reconciler.state.store import StateStore
+from reconciler.supabase.reading.profiles import TableProfiles
+
+if TYPE_CHECKING:
+    from reconciler.clerk.users import ClerkUsers
+    from reconciler.supabase.writing.upsert import ProfileUpserts
+
+
+class SystemClock:
+    """The wall clock, aware and UTC."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)  # noqa: TID251  the one clock
+
+
+class Connections:
+    """What the settings of the process's start name, each opened on first use. Close them when done.
+
+    `warn` takes warnings. `state_key` encrypts rotated tokens. `clock` replaces the wall clock.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        warn: Callable[[str], None],
+        state_key: str | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.clock = clock or SystemClock()
+        self.warn = warn
+        self.shop_clients = ShopClients()
+        self._settings = settings
+        self._state_key = state_key
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shop_clients.close()
+        self._open.close()
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The state's database; creates or migrates its schema."""
+        engine = open_engine(self._settings.state.url)
+        with ExitStack() as unless_it_opens:
+            unless_it_opens.callback(engine.dispose)
+            if not is_current(engine):
+                from reconciler.state.schema import ensure_schema  # noqa: PLC0415  brings Alembic
+
+                ensure_schema(engine)
+            self._open.push(unless_it_opens.pop_all())
+        return engine
+
+    @cached_property
+    def state(self) -> StateStore:
+        """The state."""
+        return StateStore(self.engine, secret_key=self._state_key)
+
+    @cached_property
+    def state_clock(self) -> DatabaseClock:
+        """The time of all that the state stores: the same for every process that shares it. StateError."""
+        return DatabaseClock(self.engine, self.clock)
+
+    @cached_property
+    def queue(self) -> RequestTable:
+        """The queue of requests, in the state's database."""
+        return RequestTable(self.engine)
+
+    @cached_property
+    def profile_writes(self) -> ProfileWriteTable:
+        """The pending writes of profile rows, their tombstones and refusals."""
+        return ProfileWriteTable(self.engine)
+
+    @cached_property
+    def profiles(self) -> TableProfiles:
+        """The profiles, after a check that the table can be read in full. SourceError if not."""
+        source = self._settings.profiles
+        profiles = TableProfiles(source.url or self._settings.state.url, source.table, source.columns)
+        self._open.callback(profiles.close)
+        for oddity in profiles.check():
+            self.warn(oddity)
+        return profiles
+
+    @cached_property
+    def upserts(self) -> ProfileUpserts:
+        """The writer of profile rows, for `clerk.upsert_profiles` and `backfill clerk` only."""
+        from reconciler.supabase.writing.engine import open_writer  # noqa: PLC0415  most commands write no rows
+        from reconciler.supabase.writing.upsert import ProfileUpserts  # noqa: PLC0415  as above
+
+        source = self._settings.profiles
+        engine = open_writer(source.url or self._settings.state.url)
+        self._open.callback(engine.dispose)
+        upserts = ProfileUpserts(engine, source.table, source.columns)
+        upserts.check()
+        return upserts
+
+    @cached_property
+    def clerk(self) -> ClerkUsers | None:
+        """Clerk's API; None where no key is set."""
+        clerk = self._settings.clerk
+        if clerk.secret_key is None or not clerk.secret_key.get_secret_value():
+            return None
+        from reconciler.clerk.users import ClerkUsers  # noqa: PLC0415  most commands ask nothing of Clerk
+
+        users = ClerkUsers(clerk.secret_key.get_secret_value(), api_url=clerk.api_url, now=self.clock.now)
+        self._open.callback(users.close)
+        return users
+
+    def open_shop(
+        self, store: StoreSettings, *, check_shop: Callable[[str], None] | None = None, pace: Pace | None = None
+    ) -> ShopClient:
+        """A new client of this store's shop, which the caller closes. ConfigError if its tokens can't be stored."""
+        return ShopClient(
+            store.domain,
+            auth=self._auth(store),
+            api_version=store.api_version,
+            admin_url=store.admin_url,
+            ssl_context=lambda: self._ssl,
+            on_warning=self.warn,
+            pace=pace,
+            check_shop=check_shop,
+        )
+
+    @cached_property
+    def _ssl(self) -> ssl.SSLContext:
+        return ssl.create_default_context()
+
+    def _auth(self, store: StoreSettings) -> TokenSource:
+        """The source of this store's tokens. A rotating pair is stored in the state, encrypted with the secret key."""
+        auth = store.auth
+        if auth.access_token is not None and auth.access_token.get_secret_value():
+            return FixedToken(auth.access_token.get_secret_value())
+        if not auth.client_id or auth.client_secret is None or not auth.client_secret.get_secret_value():
+            return NoToken(store.name)
+        app = (auth.client_id, auth.client_secret.get_secret_value())
+        if auth.refresh_token is None:
+            return ClientCredentials(*app)
+        if not self._state_key:
+            raise ConfigError(
+                f"store '{store.name}' has a refresh_token, but there is no key to encrypt the rotated tokens in the "
+                "state",
+                hint="set RECONCILER_SECRET_KEY",
+            )
+        state, shop, clock = self.state, store.shop, self.clock
+        return RefreshingToken(
+            *app,
+            auth.refresh_token.get_secret_value(),
+            load=lambda: state.load_tokens(shop),
+            store=lambda pair: state.store_tokens(shop, pair, clock.now()),
+            now=clock.now,
+        )
