@@ -1,0 +1,42 @@
+"""One browser and one console for all tests of a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.browser.chromium import chromium
+from tests.browser.shops import busy
+from tests.server.services import MemoryService, Noon, options, serving
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def busy_console() -> Iterator[str]:
+    """The address of a console that shows `shops.busy`, with a token."""
+    with serving(busy(MemoryService()), options(clock=Noon())) as client:
+        yield str(client.base_url).rstrip("/")
+
+
+@pytest.fixture
+def page(browser: Browser, busy_console: str) -> Iterator[Page]:
+    """A page of a new visitor, who is signed in to the busy console by its form."""
+    context = browser.new_context(base_url=busy_console)
+    try:
+        yield context.new_page()
+    finally:
+        context.close()
+
+
+@pytest.fixture
+def http(busy_console: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=busy_console, timeout=60) as client:
+        yield client

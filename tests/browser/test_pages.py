@@ -1,0 +1,144 @@
+"""The console's pages as people meet them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from tests.browser.shops import ADA, UNBROKEN
+from tests.server.services import TOKEN
+
+Scheme = Literal["light", "dark"]
+PAGES = {
+    "overview": "/",
+    "people": "/people",
+    "people-held": "/people?status=held&reason=EmailTaken",
+    "people-none": "/people?q=no-one",
+    "person": f"/people/{ADA}",
+    "person-unbroken": f"/people/{quote(UNBROKEN)}",
+    "person-unknown": "/people/user_unknown",
+    "changes": "/events",
+}
+WIDTHS = {"desk": (1280, 900), "phone": (375, 812)}
+FITS = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+SHATTERED = """() => {
+  const hidden = e => e && (getComputedStyle(e).clipPath !== 'none' || hidden(e.parentElement));
+  const found = [], walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let node = walk.nextNode(); node; node = walk.nextNode()) {
+    if (!node.parentElement.offsetParent || node.parentElement.closest('.id') || hidden(node.parentElement)) continue;
+    for (const word of node.data.matchAll(/[A-Za-z]{2,14}/g)) {
+      const range = document.createRange();
+      range.setStart(node, word.index); range.setEnd(node, word.index + word[0].length);
+      const lines = new Set([...range.getClientRects()].map(box => Math.round(box.top)));
+      const [before, after] = [node.data.slice(0, word.index), node.data.slice(word.index + word[0].length)];
+      const whole = before.split(/\\s/).pop() + word[0] + after.split(/\\s/)[0];
+      if (lines.size > 1 && whole.length < 20) found.push(whole);
+    }
+  }
+  return found;
+}"""
+"""Words that are broken into letters, since their column is too narrow; very long ones may break."""
+
+
+@pytest.fixture
+def operator(page: Page) -> Page:
+    page.goto("/")
+    page.get_by_label("Token").fill(TOKEN)
+    page.get_by_role("button", name="Open").click()
+    expect(page.get_by_role("heading", name="Stores")).to_be_visible()
+    return page
+
+
+@pytest.fixture
+def pictures() -> Path | None:
+    """Where screenshots are kept, for people: the folder in CONSOLE_PICTURES, if it is set."""
+    folder = os.environ.get("CONSOLE_PICTURES")  # noqa: TID251  a wish of who runs the tests
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    return Path(folder) if folder else None
+
+
+def faults_of(page: Page, name: str, pictures: Path | None) -> list[str]:
+    """What is wrong with the page that is open, in each scheme and width: the rules of axe-core, and of layout."""
+    found: list[str] = []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+        for width, (wide, high) in WIDTHS.items():
+            page.set_viewport_size({"width": wide, "height": high})
+            where = f"{name}, {scheme}, {width}"
+            if not page.evaluate(FITS):
+                found.append(f"{where}: wider than the screen")
+            found += [f"{where}: shattered: {text!r}" for text in page.evaluate(SHATTERED)]
+            for violation in Axe().run(page).response["violations"]:
+                nodes = "; ".join(node["html"][:160] for node in violation["nodes"][:3])
+                found.append(f"{where}: {violation['id']}: {violation['help']}: {nodes}")
+            if pictures:
+                page.screenshot(path=pictures / f"{name}-{scheme}-{width}.png", full_page=True)
+    return found
+
+
+def test_a_word_that_breaks_into_letters_is_a_fault(operator: Page) -> None:
+    operator.goto(f"/people/{ADA}")
+    style = "{display: 'block', width: '1.5rem', whiteSpace: 'normal', overflowWrap: 'anywhere'}"
+    operator.get_by_role("rowheader", name="email").first.evaluate(f"e => Object.assign(e.style, {style})")
+    assert "email" in operator.evaluate(SHATTERED)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_readable_in_every_scheme_and_width(operator: Page, name: str, pictures: Path | None) -> None:
+    operator.goto(PAGES[name])
+    assert faults_of(operator, name, pictures) == []
+
+
+def test_the_sign_in_page_is_readable_in_every_scheme_and_width(page: Page, pictures: Path | None) -> None:
+    page.goto("/")
+    assert faults_of(page, "sign-in", pictures) == []
+
+
+def test_a_person_is_found_and_reconciled_by_the_keyboard_alone(operator: Page) -> None:
+    operator.goto("/")
+    for _ in range(12):
+        operator.keyboard.press("Tab")
+        if operator.evaluate("document.activeElement.name") == "q":
+            break
+    operator.keyboard.type(ADA)
+    operator.keyboard.press("Enter")
+    expect(operator.get_by_role("heading", name="People")).to_be_visible()
+    operator.get_by_role("link", name=ADA, exact=True).first.focus()
+    operator.keyboard.press("Enter")
+    expect(operator.get_by_role("heading", name=ADA)).to_be_visible()
+    operator.get_by_role("button", name="Reconcile now").focus()
+    operator.keyboard.press("Enter")
+    expect(operator.get_by_text("A reconcile is queued.")).to_be_visible()
+
+
+def test_the_focus_is_visible_on_all_that_acts(operator: Page) -> None:
+    operator.goto(f"/people/{ADA}")
+    outlines: dict[str, str] = {}
+    for _ in range(40):
+        operator.keyboard.press("Tab")
+        element, outline = operator.evaluate(
+            "[document.activeElement.outerHTML.slice(0, 80), getComputedStyle(document.activeElement).outlineStyle]"
+        )
+        if element.startswith("<body"):
+            break
+        outlines[element] = outline
+    assert len(outlines) > 5
+    assert set(outlines.values()) == {"solid"}, outlines
+
+
+def test_a_page_needs_no_script_and_loads_nothing_from_elsewhere(operator: Page, busy_console: str) -> None:
+    asked: list[str] = []
+    refused: list[str] = []
+    operator.on("request", lambda request: asked.append(request.url))
+    operator.on("console", lambda message: refused.append(message.text))
+    for path in PAGES.values():
+        operator.goto(path)
+    assert {url.removeprefix("data:")[:1] for url in asked if not url.startswith(busy_console)} <= {","}
+    assert [text for text in refused if "404" not in text] == []
