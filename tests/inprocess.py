@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,6 +27,7 @@ from reconciler.controller.context import StoreContext
 from reconciler.controller.observe import ObserveOptions, Readers
 from reconciler.controller.reconcile import ReconcileResult, reconcile
 from reconciler.controller.scan import scan_store
+from reconciler.controller.spool import IN_MEMORY, Spool
 from reconciler.controller.step import Outcome
 from reconciler.core.fields import normalise
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
@@ -221,6 +222,8 @@ class Rig:
         self.stores: dict[StoreName, Store] = {}
         self.warnings: list[str] = []
         self.backwards = False
+        self.in_memory_bytes = IN_MEMORY
+        """Longer lists of a plan go to a file."""
         self._folder = folder
         self._clients: dict[ShopDomain, ShopClient] = {}
         self._engine: Engine | None = None
@@ -333,8 +336,11 @@ class Rig:
             explicit=explicit,
             guards=guards,
         )
+        new_series = partial(Spool, in_memory_bytes=self.in_memory_bytes)
         found = {
-            s.name: scan_store(s, self.readers(s), ask) for s in self._ordered() if stores is None or s.name in stores
+            s.name: scan_store(s, self.readers(s), ask, new_series=new_series)
+            for s in self._ordered()
+            if stores is None or s.name in stores
         }
         return Planned(build_plan((s.plan for s in found.values()), created_at=ask.now), found)
 

@@ -123,10 +123,10 @@ def main(argv: list[str] | None = None) -> None:
     sys.exit(code)
 
 
-def run(argv: list[str], *, alone: bool = False) -> int:
-    """Run one command line and return its exit code. `alone`: the process runs nothing else."""
+def run(argv: list[str], *, alone: bool = False, group: click.Group = cli) -> int:
+    """Run one command line of `group` and return its exit code. `alone`: the process runs nothing else."""
     try:
-        result: Any = cli.main(args=argv, prog_name="reconciler", standalone_mode=False, obj=ALONE if alone else None)
+        result: Any = group.main(args=argv, prog_name="reconciler", standalone_mode=False, obj=ALONE if alone else None)
     except click.exceptions.Exit as leave:
         return leave.exit_code
     except click.Abort:

@@ -78,7 +78,10 @@ class MirrorTier(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ResyncContext:
-    """All that a resync of one store works with. `go_on` is False as soon as it should stop where it is."""
+    """All that a resync of one store works with. `go_on` is False as soon as it should stop where it is.
+
+    `large_from`, `slice_size` and `few` are numbers of users, as the constants say.
+    """
 
     store: Store
     readers: Readers
@@ -89,6 +92,9 @@ class ResyncContext:
     go_on: GoOn
     interval_s: float
     mirror: MirrorTier
+    large_from: int = BULK_FROM
+    slice_size: int = SLICE
+    few: int = FEW
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +152,12 @@ def _is_mirrored(context: ResyncContext, since: datetime) -> bool:
 def _is_large(context: ResyncContext) -> bool:
     """Whether very many users are mapped, or wanted as far as the last resync knows; before the first all rows may be."""
     shop, mappings = context.store.shop, context.readers.mappings
-    if mappings.count(shop, at_most=BULK_FROM) == BULK_FROM:
+    if mappings.count(shop, at_most=context.large_from) == context.large_from:
         return True
     facts = mappings.facts(shop)
     if facts is not None and facts.profiles is not None:
-        return facts.profiles >= BULK_FROM
-    return context.readers.profiles.count(at_most=BULK_FROM) == BULK_FROM
+        return facts.profiles >= context.large_from
+    return context.readers.profiles.count(at_most=context.large_from) == context.large_from
 
 
 def incremental_resync(context: ResyncContext) -> ResyncResult:
@@ -240,7 +246,8 @@ def _find_vanished(context: ResyncContext, after: ClerkUserId | None, evidence: 
     that another row has are not counted: they may have a new id, and their customers are adopted and not released.
     """
     shop, mappings, profiles = context.store.shop, context.readers.mappings, context.readers.profiles
-    limit = SLICE if mappings.count(shop, at_most=BULK_FROM) == BULK_FROM else BULK_FROM
+    large_from = context.large_from
+    limit = context.slice_size if mappings.count(shop, at_most=large_from) == large_from else large_from
     seen = mappings.seen_rows(shop, after=after, limit=limit)
     compared = compare(seen, context.readers, evidence)
     found = compared.missing
@@ -248,12 +255,12 @@ def _find_vanished(context: ResyncContext, after: ClerkUserId | None, evidence: 
     if not found:
         return _Vanished((), upto, {}, compared.untold)
     ceiling = ceiling_now(context.store, "release", lambda most: mappings.count(shop, at_most=most))
-    if len(found) <= min(FEW, ceiling):
+    if len(found) <= min(context.few, ceiling):
         return _Vanished(found, upto, {}, compared.untold)
     succeeded: list[ClerkUserId] = []
     alone: list[ClerkUserId] = []
     gone, at = 0, None
-    while users := mappings.mapped_users(shop, after=at, limit=SLICE):
+    while users := mappings.mapped_users(shop, after=at, limit=context.slice_size):
         if not context.go_on():
             return None
         missing = profiles.vanished(users)
@@ -268,7 +275,7 @@ def _find_vanished(context: ResyncContext, after: ClerkUserId | None, evidence: 
 
 def _find_returned(context: ResyncContext) -> list[ClerkUserId]:
     """Users with a row that was missing at the last resync and is there again, whatever its `updated_at` says."""
-    missed = context.readers.mappings.absent_users(context.store.shop, limit=BULK_FROM)
+    missed = context.readers.mappings.absent_users(context.store.shop, limit=context.large_from)
     return sorted(set(missed) - context.readers.profiles.vanished(missed)) if missed else []
 
 

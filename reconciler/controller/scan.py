@@ -33,6 +33,7 @@ from reconciler.core.model.store import Store
 from reconciler.core.model.view import Subject
 from reconciler.core.plan.gather import PlanBuilder, ScanResult
 from reconciler.core.plan.plan import StorePlan
+from reconciler.core.plan.series import NewSeries
 from reconciler.errors import AccessError, ReconcilerError, SourceError
 from reconciler.ports import PairReader, RowReader
 
@@ -47,13 +48,18 @@ def scan_store(
     *,
     progress: Progress | None = None,
     moved: Moved | None = None,
+    new_series: NewSeries = Spool,
 ) -> ScanResult:
     """The plan of one store; a store that can't be scanned comes back with its error in place.
 
     `moved`: what a pass over the profiles found, made for several stores at once; else it is made here where it may be.
+    `new_series` makes the lists of the plan, which may be too long for memory.
     """
+    gathered = PlanBuilder(
+        store, now=options.now, guards=options.guards, keep_all=options.keep_all, new_series=new_series
+    )
     try:
-        return _scan(store, readers, options, progress, moved)
+        return _scan(store, readers, options, gathered, progress, moved)
     except SourceError:
         raise
     except ReconcilerError as error:
@@ -69,10 +75,14 @@ def halves(readers: Readers, options: ObserveOptions) -> tuple[RowReader, PairRe
 
 
 def _scan(
-    store: Store, readers: Readers, options: ObserveOptions, progress: Progress | None, moved: Moved | None
+    store: Store,
+    readers: Readers,
+    options: ObserveOptions,
+    gathered: PlanBuilder,
+    progress: Progress | None,
+    moved: Moved | None,
 ) -> ScanResult:
     mapped = readers.mappings.count(store.shop)
-    gathered = PlanBuilder(store, now=options.now, guards=options.guards, keep_all=options.keep_all, new_series=Spool)
     if options.users is None:
         check_source(store, readers)
         if moved is None and (both := halves(readers, options)) is not None:

@@ -27,8 +27,16 @@ SPACE = "free space where temporary files are kept, or name another place by TMP
 class Spool(Collection[M]):
     """core.plan.series.SeriesBuilder, and the series it built. May be read any number of times, also at the same time."""
 
-    def __init__(self, model: type[M], key: Key[M] | None = None) -> None:
+    def __init__(
+        self,
+        model: type[M],
+        key: Key[M] | None = None,
+        *,
+        in_memory_bytes: int = IN_MEMORY,
+        block_bytes: int = BLOCK,
+    ) -> None:
         self._model, self._key = model, key
+        self._in_memory_bytes, self._block_bytes = in_memory_bytes, block_bytes
         self._count = self._bytes = self._end = 0
         self._held: list[tuple[Any, bytes]] = []
         self._runs: list[tuple[int, int]] = []
@@ -47,7 +55,7 @@ class Spool(Collection[M]):
         self._held.append((key, text))
         self._count += 1
         self._bytes += len(text)
-        if self._bytes > IN_MEMORY:
+        if self._bytes > self._in_memory_bytes:
             self._write_out()
 
     def whole(self) -> Collection[M]:
@@ -112,7 +120,7 @@ class Spool(Collection[M]):
     def _run(self, begin: int, end: int) -> Iterator[bytes]:
         rest = b""
         while begin < end:
-            block = os.pread(self._file.fileno(), min(BLOCK, end - begin), begin)
+            block = os.pread(self._file.fileno(), min(self._block_bytes, end - begin), begin)
             assert block, "a temporary file is shorter than what was written to it"
             begin += len(block)
             *lines, rest = (rest + block).split(b"\n")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
-from reconciler.controller.spool import Spool
+from reconciler.controller.spool import IN_MEMORY, Spool
 from reconciler.core.fields.desired import config_digest, is_wanted
 from reconciler.core.model.batches import batches
 from reconciler.core.model.ids import ClerkUserId
@@ -47,8 +47,9 @@ class Watch:
     `live`: no user is passed over, since there is no mirror; each that is mapped or wanted is named.
     """
 
-    def __init__(self, store: Store, pairs: PairReader, *, live: bool = False) -> None:
+    def __init__(self, store: Store, pairs: PairReader, *, live: bool = False, pairs_max: int = PAIRS) -> None:
         self.store = store
+        self._pairs_max = pairs_max
         self._pairs = pairs
         self._live = live
         self._config = config_digest(store)
@@ -68,8 +69,10 @@ class Watch:
         mapped: set[ClerkUserId] = set()
         equal, whole = 0, False
         while not whole:
-            found = dict(self._pairs.pairs(self.store.shop, self._config, after=after, upto=upto, limit=PAIRS))
-            whole = len(found) < PAIRS
+            found = dict(
+                self._pairs.pairs(self.store.shop, self._config, after=after, upto=upto, limit=self._pairs_max)
+            )
+            whole = len(found) < self._pairs_max
             users = [u for u, fp in found.items() if self._may_have_moved(u, fp, chunk)]
             equal += len(found) - len(users)
             mapped |= found.keys() & fingerprints.keys()
@@ -127,10 +130,10 @@ class _Chunk:
 
 
 def parts_of(
-    watches: Sequence[Watch], rows: RowReader, *, after: ClerkUserId | None = None
+    watches: Sequence[Watch], rows: RowReader, *, after: ClerkUserId | None = None, rows_max: int = ROWS
 ) -> Iterator[tuple[Watch, Part]]:
     """Each store's parts behind this key, in key order; all stores' parts of a range come before the next range."""
-    for found in rows.scan_rows(chunk=ROWS, after=after):
+    for found in rows.scan_rows(chunk=rows_max, after=after):
         chunk = _Chunk(found)
         for watch in watches:
             for part in watch.parts(chunk, after):
@@ -150,10 +153,10 @@ class _Line(BaseModel):
 class Moved:
     """What a pass found in one store: how many it passed over, and which users to observe; many names lie in a file."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, in_memory_bytes: int = IN_MEMORY) -> None:
         self.equal = 0
         self.odd: list[Profile] = []
-        self._lines = Spool(_Line)
+        self._lines = Spool(_Line, in_memory_bytes=in_memory_bytes)
 
     def add(self, part: Part) -> None:
         """One more; PermanentError where the disk is full."""
@@ -167,12 +170,14 @@ class Moved:
         return batches((user for line in self._lines for user in line.users), size)
 
 
-def find_moved(stores: Sequence[tuple[Store, PairReader]], rows: RowReader) -> list[Moved]:
+def find_moved(
+    stores: Sequence[tuple[Store, PairReader]], rows: RowReader, *, rows_max: int = ROWS, pairs_max: int = PAIRS
+) -> list[Moved]:
     """One pass for all of these stores; memory grows with neither the rows nor those who have moved."""
-    watches = [Watch(store, pairs) for store, pairs in stores]
+    watches = [Watch(store, pairs, pairs_max=pairs_max) for store, pairs in stores]
     found = {id(watch): Moved() for watch in watches}
     with frozen_garbage():
-        for watch, part in parts_of(watches, rows):
+        for watch, part in parts_of(watches, rows, rows_max=rows_max):
             found[id(watch)].add(part)
     return [found[id(watch)] for watch in watches]
 

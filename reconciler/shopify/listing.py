@@ -59,9 +59,10 @@ for _part in (_Email, _Phone, _Metafield):  # shared by all instances, so prepar
 class ShopCustomerLists:
     """The lists of one shop. They never prove that a customer exists or not."""
 
-    def __init__(self, client: ShopClient, store: Store, *, lane: Lane = "scan") -> None:
+    def __init__(self, client: ShopClient, store: Store, *, lane: Lane = "scan", listed_max: int = LISTED_MAX) -> None:
         self._client = client
         self._lane: Lane = lane
+        self._listed_max = listed_max
         self._names = tuple(store.metafields)
         fields: list[Any] = [
             ("id", CustomerGid),
@@ -137,8 +138,8 @@ class ShopCustomerLists:
             yield [(CustomerId(node.id), _time(reply, node, time)) for node in page.nodes]
             if not page.page_info.has_next_page:
                 return
-            if listed >= LISTED_MAX or pages >= PAGES_MAX:
-                said = f"{self._client.shop}: more than {LISTED_MAX} customers {happened}"
+            if listed >= self._listed_max or pages >= PAGES_MAX:
+                said = f"{self._client.shop}: more than {self._listed_max} customers {happened}"
                 raise PermanentError(said, hint="reconciler backfill shopify")
             if not page.nodes or page.page_info.end_cursor in {None, after}:
                 raise reply.sent.malformed(MalformedError("the list has a next page, but no cursor"))

@@ -14,13 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from reconciler.cli.files import json_document as document
 from reconciler.cli.files import plan_file as planfile
 from reconciler.cli.files.json_document import JsonReader
-from reconciler.cli.render import html as render_html
 from reconciler.cli.render import outputs as render
-from reconciler.controller import spool
-from reconciler.controller.spool import Spool
+from reconciler.controller.spool import IN_MEMORY, Spool
 from reconciler.core.model.action import Action, Hold, action_order, hold_order
 from reconciler.core.plan.plan import Plan, build_plan
 from reconciler.core.report.status import ApplyResult, Failure
@@ -29,12 +26,7 @@ from tests.cli.harness import EU, US, CliHarness
 from tests.cli.plans import AT, change, create, example, hold, store_plan, update
 from tests.cli.test_plan_apply import nothing_left
 
-
-@pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every few values are written out."""
-    monkeypatch.setattr(spool, "IN_MEMORY", 300)
-    monkeypatch.setattr(document, "BLOCK", 50)
+SMALL = 300  # bytes: every few values are written out
 
 
 def many() -> Plan:
@@ -52,7 +44,10 @@ def in_a_file(plan: Plan) -> Plan:
     """The same, its large lists in files."""
     stores = []
     for store in plan.stores:
-        actions, holds = Spool(Action, action_order), Spool(Hold, hold_order)
+        actions, holds = (
+            Spool(Action, action_order, in_memory_bytes=SMALL),
+            Spool(Hold, hold_order, in_memory_bytes=SMALL),
+        )
         for action in store.actions:
             actions.add(action)
         for each in store.holds:
@@ -71,7 +66,7 @@ def text_of(plan: Plan, *, everything: bool) -> str:
     return said.getvalue()
 
 
-def test_every_face_of_a_plan_is_the_same_wherever_it_lies(small: None) -> None:
+def test_every_face_of_a_plan_is_the_same_wherever_it_lies() -> None:
     memory, file = many(), in_a_file(many())
     assert memory.digest == file.digest
     assert "".join(render.plan_json(memory)) == "".join(render.plan_json(file))
@@ -89,8 +84,8 @@ def test_json_in_parts_is_what_it_would_be_as_a_whole(plan: Plan) -> None:
     assert "".join(render.plan_json(plan)) == dumps(body)
 
 
-def test_failures_without_number_are_reported_in_order(small: None) -> None:
-    failed = Spool(Failure, lambda f: f.clerk_user_id)
+def test_failures_without_number_are_reported_in_order() -> None:
+    failed = Spool(Failure, lambda f: f.clerk_user_id, in_memory_bytes=SMALL)
     for n in (5, 3, 9, 1, 7):
         message = "the profile has changed since the plan was made"
         failed.add(
@@ -107,9 +102,8 @@ def test_failures_without_number_are_reported_in_order(small: None) -> None:
     assert "5 not applied" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
-def test_the_page_shows_so_many_and_says_how_many_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(render_html, "SHOWN", 10)
-    page = "".join(render.plan_html(many()))
+def test_the_page_shows_so_many_and_says_how_many_more() -> None:
+    page = "".join(render.plan_html(many(), shown=10))
     assert page.count('<tbody class="action">') == 20
     assert page.count("user_050") == 1
     assert "user_065" not in page
@@ -124,6 +118,10 @@ def saved_plan(plan: Plan) -> planfile.SavedPlan:
     return planfile.SavedPlan(program="1", narrowed=False, plan=plan, withheld={"acme-us": plan.stores[-1].actions})
 
 
+def load_in_small_parts(path: Path, key: str | None = None) -> tuple[planfile.SavedPlan, str]:
+    return planfile.load(path, key=key, program="1", in_memory_bytes=SMALL, block=50)
+
+
 def as_before(saved: planfile.SavedPlan) -> dict[str, Any]:
     """The content as it was sealed when plans were written whole."""
     body: dict[str, Any] = saved.model_dump(mode="json")
@@ -132,7 +130,7 @@ def as_before(saved: planfile.SavedPlan) -> dict[str, Any]:
 
 @pytest.mark.parametrize("key", [None, "a key of ours"])
 def test_a_saved_plan_is_the_same_file_wherever_the_plan_lay_and_is_what_it_was(
-    small: None, tmp_path: Path, key: str | None
+    tmp_path: Path, key: str | None
 ) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
     memory = saved_plan(many())
@@ -144,7 +142,7 @@ def test_a_saved_plan_is_the_same_file_wherever_the_plan_lay_and_is_what_it_was(
     made = hashlib.sha256(whole) if key is None else hmac.new(key.encode(), whole, hashlib.sha256)
     assert body.pop("seal").partition(":")[2] == made.hexdigest()
     assert body == as_before(memory)
-    loaded, seal = planfile.load(one, key=key, program="1")
+    loaded, seal = load_in_small_parts(one, key)
     assert isinstance(loaded.plan.stores[-1].actions, Spool)
     assert as_before(loaded) == as_before(memory)
     assert seal.startswith("sha256:" if key is None else "hmac-sha256:")
@@ -152,14 +150,14 @@ def test_a_saved_plan_is_the_same_file_wherever_the_plan_lay_and_is_what_it_was(
 
 @pytest.mark.parametrize("indent", [None, 1, 4])
 @pytest.mark.parametrize("turned", [False, True])
-def test_a_saved_plan_may_be_set_out_in_any_way(small: None, tmp_path: Path, indent: int | None, turned: bool) -> None:  # noqa: FBT001  a case
+def test_a_saved_plan_may_be_set_out_in_any_way(tmp_path: Path, indent: int | None, turned: bool) -> None:  # noqa: FBT001  a case
     path, saved = tmp_path / "the.plan", saved_plan(many())
     body = {"seal": planfile.seal(as_before(saved), None), **as_before(saved)}
     if turned:
         body = dict(reversed(body.items()))
         body["plan"] = dict(reversed(body["plan"].items()))
     path.write_text(json.dumps(body, indent=indent), encoding="utf-8")
-    loaded, _ = planfile.load(path, key=None, program="1")
+    loaded, _ = load_in_small_parts(path)
     assert as_before(loaded) == as_before(saved)
 
 
@@ -175,14 +173,12 @@ def test_a_saved_plan_may_be_set_out_in_any_way(small: None, tmp_path: Path, ind
         (lambda body: body.pop("plan"), "another version"),
     ],
 )
-def test_what_is_no_plan_of_ours_is_refused_though_it_be_sealed(
-    small: None, tmp_path: Path, change: Any, says: str
-) -> None:
+def test_what_is_no_plan_of_ours_is_refused_though_it_be_sealed(tmp_path: Path, change: Any, says: str) -> None:
     path, body = tmp_path / "the.plan", as_before(saved_plan(many()))
     change(body)
     path.write_text(json.dumps({"seal": planfile.seal(body, None), **body}), encoding="utf-8")
     with pytest.raises(PlanRefused, match=says):
-        planfile.load(path, key=None, program="1")
+        load_in_small_parts(path)
 
 
 @pytest.mark.parametrize(
@@ -219,12 +215,10 @@ def walked(at: JsonReader, like: Any) -> Any:
 @given(anything, st.sampled_from([None, 0, 1, 7]), st.integers(1, 9))
 def test_a_document_in_pieces_is_the_document(value: Any, indent: int | None, block: int) -> None:
     text = " " + json.dumps(value, indent=indent) + "\n"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(document, "BLOCK", block)
-        for whole in (True, False):
-            at = JsonReader(io.StringIO(text))
-            assert (at.value() if whole else walked(at, value)) == value
-            at.end()
+    for whole in (True, False):
+        at = JsonReader(io.StringIO(text), block=block)
+        assert (at.value() if whole else walked(at, value)) == value
+        at.end()
 
 
 # --- through the command line ----------------------------------------------------------------------------------------
@@ -232,10 +226,15 @@ def test_a_document_in_pieces_is_the_document(value: Any, indent: int | None, bl
 
 @pytest.fixture
 def many_users(ready: CliHarness) -> CliHarness:
-    """Forty more people in one shop, some of them with nothing to write to."""
+    """Forty more people in one shop, some of them with nothing to write to. Their actions are too long for memory."""
+    ready.settings["profiles"]["columns"]["image_url"] = "about"
+    ready.stores[US]["metafields"] = {"app.about": {"from": "image_url", "type": "multi_line_text_field"}}
     for n in range(40):
         email = f"p{n}@example.com" if n % 5 else None
         ready.add({"clerk_user_id": f"user_{n:02}", "email": email, "first_name": f"Pat {n}", "locale": "en-US"})
+    ready.sql("alter table customers add column about text")
+    ready.sql("update customers set about = ? where locale = 'en-US'", "lorem ipsum " * 5000)
+    assert ready("bootstrap", "--yes").code == 0
     return ready
 
 
@@ -244,13 +243,18 @@ def seen(cli: CliHarness, *words: str) -> Any:
     return {**body, "created_at": None}
 
 
-def test_a_plan_in_a_file_is_shown_saved_and_applied_as_one_in_memory(
-    many_users: CliHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole, text = seen(many_users), many_users("plan", "--all").out
-    monkeypatch.setattr(spool, "IN_MEMORY", 500)
-    assert seen(many_users) == whole
-    assert many_users("plan", "--all").out.splitlines()[:-1] == text.splitlines()[:-1]  # all but the minute
+def test_a_plan_that_is_too_long_for_memory_is_shown_saved_and_applied(many_users: CliHarness) -> None:
+    whole = seen(many_users)
+    actions = [a for store in whole["stores"] for a in store["actions"]]
+    assert len(json.dumps(actions)) > IN_MEMORY
+    assert [a["clerk_user_id"] for a in actions] == [
+        "user_dora",
+        *(f"user_{n:02}" for n in range(40) if n % 5),
+        "user_ada",
+        "user_bob",
+    ]
+    text = many_users("plan", "--all").out
+    assert all(a["clerk_user_id"] in text for a in actions)
     path = many_users.folder / "the.plan"
     assert many_users("plan", "--out", str(path)).code == 0
     many_users.sql("update customers set first_name = 'Changed' where clerk_user_id = 'user_07'")
@@ -264,13 +268,9 @@ def test_a_plan_in_a_file_is_shown_saved_and_applied_as_one_in_memory(
     nothing_left(many_users)
 
 
-def test_what_a_guard_holds_of_a_plan_in_a_file_is_approved_as_it_was_read(
-    many_users: CliHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_guard_holds_of_a_plan_in_a_file_is_approved_as_it_was_read(many_users: CliHarness) -> None:
     many_users.stores[US]["guards"] = {"create": {"max": 10}}
     whole = seen(many_users, "--store", US)
-    monkeypatch.setattr(spool, "IN_MEMORY", 500)
-    assert seen(many_users, "--store", US) == whole
     assert many_users("apply", "--store", US, "--yes").code == 0
     assert many_users.customers() == {}
     held = many_users("mappings", "list", "--store", US, "--output", "json").json

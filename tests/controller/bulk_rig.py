@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 from sqlalchemy import Engine, event
 
-from reconciler.controller.bulk.context import BulkContext
+from reconciler.controller.bulk.context import PIECE, BulkContext
 from reconciler.controller.context import StoreContext
 from reconciler.controller.step import Outcome
 from reconciler.core.model.event import Event
@@ -96,6 +96,7 @@ class BulkRig(Rig):
         self.transport = self.files
         self.by_bulk = by_bulk
         self.lines_min = lines_min
+        self.piece_lines = PIECE
         self.always = True
         self.file_bytes_max = FILE_BYTES_MAX
         self.naps: list[float] = []
@@ -134,6 +135,7 @@ class BulkRig(Rig):
             sleep=self._nap,
             always=self.always,
             lines_min=self.lines_min,
+            piece_lines=self.piece_lines,
         )
         return replace(context, bulk=bulk)
 

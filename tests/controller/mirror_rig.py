@@ -14,11 +14,12 @@ from reconciler.controller.mirror.reader import MirrorReader
 from reconciler.controller.mirror.refresh import MirrorContext
 from reconciler.controller.observe import ObserveOptions, Readers
 from reconciler.controller.scan import scan_store
+from reconciler.controller.stream import Moved
 from reconciler.core.model.ids import CustomerId
 from reconciler.core.plan.gather import ScanResult
 from reconciler.core.plan.plan import build_plan
 from reconciler.shopify.bulk.reader import ShopBulkReader
-from reconciler.shopify.listing import ShopCustomerLists
+from reconciler.shopify.listing import LISTED_MAX, ShopCustomerLists
 from reconciler.supabase.reading.profiles import TableProfiles
 from tests.controller.bulk_rig import NAME, BulkRig, populate, user_of
 
@@ -55,14 +56,16 @@ class MirrorRig(BulkRig):
         self.pour()
         self.cycle()
 
-    def mirror(self, progress: Callable[[Any], None] = lambda _step: None) -> MirrorContext:
+    def mirror(
+        self, progress: Callable[[Any], None] = lambda _step: None, *, listed_max: int = LISTED_MAX
+    ) -> MirrorContext:
         one = self.stores[NAME]
         client = self._clients[one.shop]
         return MirrorContext(
             store=one,
             mirror=self.state,
             bulk=ShopBulkReader(client, one),
-            lists=ShopCustomerLists(client, one),
+            lists=ShopCustomerLists(client, one, listed_max=listed_max),
             customers=self.customers(one),
             clock=self.clock,
             wait=self._waits,
@@ -83,10 +86,10 @@ class MirrorRig(BulkRig):
             replace(readers, pairs=self.state, by_mirror=MirrorReader(one, self.state, customers)) if fast else readers
         )
 
-    def scan(self, *, fast: bool, guards: bool = True) -> ScanResult:
-        """A look at everybody in the table as it is: by fingerprints and mirror, or live."""
+    def scan(self, *, fast: bool, guards: bool = True, moved: Moved | None = None) -> ScanResult:
+        """A scan of the table as it is: by fingerprints and mirror, or live."""
         ask = ObserveOptions(now=self.clock.now(), explicit=False, guards=guards)
-        return scan_store(self.stores[NAME], self.readers_of(fast=fast), ask)
+        return scan_store(self.stores[NAME], self.readers_of(fast=fast), ask, moved=moved)
 
     def calls(self) -> int:
         return len(self.acme.calls)

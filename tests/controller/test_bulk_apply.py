@@ -69,15 +69,12 @@ def test_new_users_go_by_bulk_and_cost_next_to_nothing(rig: BulkRig) -> None:
     at_rest(rig)
 
 
-def test_files_are_the_same_however_few_lines_are_in_memory(
-    both: tuple[BulkRig, BulkRig], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_are_the_same_however_few_lines_are_in_memory(both: tuple[BulkRig, BulkRig]) -> None:
     at_once, in_pieces = both
     in_pieces.by_bulk = True
     at_once.lines_min = in_pieces.lines_min = PEOPLE
     at_once.cycle()
-    monkeypatch.setattr("reconciler.controller.bulk.files.PIECE", 3)
-    monkeypatch.setattr("reconciler.controller.bulk.apply.PIECE", 25)
+    in_pieces.piece_lines = 3
     in_pieces.cycle()
     assert files(at_once) == files(in_pieces)
     assert [len(each) for each in files(at_once)] == [PEOPLE, 3]  # metafields of twelve customers share a line

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.controller import resync
 from reconciler.controller.reconcile import reconcile
 from reconciler.controller.resync import FULL, ResyncContext, full_resync, incremental_resync
 from reconciler.core.decide.leaving.absence import Absence
@@ -26,8 +25,7 @@ PEOPLE = 30
 
 
 @pytest.fixture
-def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MirrorRig]:
-    monkeypatch.setattr(resync, "BULK_FROM", 10)
+def rig(tmp_path: Path) -> Iterator[MirrorRig]:
     with MirrorRig(tmp_path) as made:
         made.settle(PEOPLE)
         full_resync(context(made))  # everybody is remembered as equal
@@ -35,18 +33,18 @@ def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MirrorRig]:
 
 
 def context(rig: MirrorRig) -> ResyncContext:
-    engine = rig._engine
-    assert engine is not None
+    """Of a shop that is large from ten users on."""
     return ResyncContext(
         store=rig.stores[NAME],
         readers=rig.readers_of(fast=False),
         state=rig.state,
         book=rig.state,
-        queue=RequestTable(engine),
+        queue=RequestTable(rig.engine),
         clock=rig.clock,
         go_on=lambda: True,
         interval_s=900.0,
         mirror=rig.mirror(),
+        large_from=10,
     )
 
 
@@ -130,28 +128,25 @@ def test_incremental_resyncs_find_who_came_and_who_changed(rig: MirrorRig) -> No
     assert incremental_resync(context(rig)).queued == 2
 
 
-def test_incremental_resyncs_find_who_went_slice_by_slice(rig: MirrorRig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resync, "SLICE", 10)
+def test_incremental_resyncs_find_who_went_slice_by_slice(rig: MirrorRig) -> None:
+    sliced = replace(context(rig), slice_size=10)
     gone = [user_of(n) for n in (4, 14, 24)]
     for user in gone:
         rig.leave(user)
     rig.pour()
-    assert [incremental_resync(context(rig)).queued for _ in range(4)] == [1, 1, 1, 0]
-    assert incremental_resync(context(rig)).queued == 0  # they wait already; the slices begin again
+    assert [incremental_resync(sliced).queued for _ in range(4)] == [1, 1, 1, 0]
+    assert incremental_resync(sliced).queued == 0  # they wait already; the slices begin again
 
 
-def test_half_a_table_in_one_slice_makes_a_resync_compare_all_keys_and_release_no_one(
-    rig: MirrorRig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(resync, "SLICE", 10)
-    monkeypatch.setattr(resync, "FEW", 2)
+def test_half_a_table_in_one_slice_makes_a_resync_compare_all_keys_and_release_no_one(rig: MirrorRig) -> None:
     guards = rig.stores[NAME].guards.model_copy(update={"release": Ceiling(max=6)})  # more than went from one slice
     rig.stores[NAME] = rig.stores[NAME].model_copy(update={"guards": guards})
-    incremental_resync(context(rig))
+    sliced = replace(context(rig), slice_size=10, few=2)
+    incremental_resync(sliced)
     for number in range(0, PEOPLE, 2):
         rig.leave(user_of(number))
     rig.pour()
-    found = incremental_resync(context(rig))
+    found = incremental_resync(sliced)
     assert (found.whole, found.queued, found.held) == (True, 0, {"release": PEOPLE // 2})
 
 
@@ -206,9 +201,8 @@ class Scanned(TableProfiles):
 
 @pytest.mark.parametrize(("wanted", "live"), [({}, False), ({"metadata.tier": "iron"}, True)])
 def test_a_first_scan_of_many_rows_goes_by_the_mirror_and_later_ones_only_where_many_are_wanted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: dict[str, str], *, live: bool
+    tmp_path: Path, wanted: dict[str, str], *, live: bool
 ) -> None:
-    monkeypatch.setattr(resync, "BULK_FROM", 10)
     with MirrorRig(tmp_path, where=wanted) as rig:
         populate(rig, PEOPLE)
         rig.pour()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -66,13 +67,12 @@ def test_a_second_one_writes_nothing_again_and_a_customer_it_does_not_show_is_go
     assert (found.moved, found.gone, mirrored(rig)) == (0, 1, SHOP_PEOPLE - 1)
 
 
-def test_one_that_was_stopped_continues_with_the_same_query(rig: MirrorRig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reconciler.controller.mirror.refresh.BATCH", 15)
+def test_one_that_was_stopped_continues_with_the_same_query(rig: MirrorRig) -> None:
     stops = 0
     seen = set()
     while True:
         rig.stop_after = 1
-        found = fill(rig.mirror())
+        found = fill(replace(rig.mirror(), batch=15))
         seen.add(mark(rig).operation)
         if found.whole:
             break
@@ -183,14 +183,13 @@ def test_what_is_older_brings_no_one_back_and_changes_nothing(rig: MirrorRig) ->
     assert told(rig) == [user_of(1), user_of(2)]
 
 
-def test_too_many_touched_ones_ask_for_a_bulk_query(rig: MirrorRig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reconciler.shopify.listing.LISTED_MAX", 250)
+def test_too_many_touched_ones_ask_for_a_bulk_query(rig: MirrorRig) -> None:
     fill(rig.mirror())
     for number in range(260):
         rig.acme.shop.staff_create(email=f"guest{number}@x.example.com")
     rig.clock.sleep(3600)
     with pytest.raises(PermanentError, match="were updated since"):
-        catch_up(rig.mirror())
+        catch_up(rig.mirror(listed_max=250))
 
 
 def settle(rig: MirrorRig) -> None:

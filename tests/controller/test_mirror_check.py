@@ -24,7 +24,7 @@ from reconciler.controller.mirror.refresh import (
 from reconciler.core.model.ids import CustomerId
 from reconciler.core.plan.gather import ScanResult
 from reconciler.ports import CustomerLists, MirrorMark, Touched
-from reconciler.shopify.listing import NEWEST_FIRST, NEWEST_THEN
+from reconciler.shopify.listing import LISTED_MAX, NEWEST_FIRST, NEWEST_THEN
 from reconciler.simulator.faults import FaultKind
 from reconciler.simulator.ledger import gid
 from tests.controller.bulk_rig import NAME, user_of
@@ -67,9 +67,9 @@ class _Meanwhile:
         return getattr(self._lists, name)
 
 
-def planned(rig: MirrorRig) -> tuple[MirrorCheck, ScanResult]:
+def planned(rig: MirrorRig, *, listed_max: int = LISTED_MAX) -> tuple[MirrorCheck, ScanResult]:
     """As the command line plans: by the mirror where it is valid, else live."""
-    mirror_check = check_mirror(rig.mirror())
+    mirror_check = check_mirror(rig.mirror(listed_max=listed_max))
     return mirror_check, rig.scan(fast=mirror_check.as_of is not None)
 
 
@@ -274,12 +274,11 @@ def test_those_who_come_while_it_counts_hide_no_one_who_was_deleted(rig: MirrorR
     assert check_mirror(replace(context, lists=lists)) == MirrorCheck(doubt=doubt)
 
 
-def test_more_newcomers_than_are_worth_reading_are_a_doubt(rig: MirrorRig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reconciler.shopify.listing.LISTED_MAX", 20)
+def test_more_newcomers_than_are_worth_reading_are_a_doubt(rig: MirrorRig) -> None:
     rig.acme.shop.search_lag_s = LAG_S
     come(rig, NEWEST_FIRST)
     before = rig.calls()
-    mirror_check, scan_result = planned(rig)
+    mirror_check, scan_result = planned(rig, listed_max=20)
     assert mirror_check.as_of is None
     assert "more than 20 customers are new" in mirror_check.doubt
     assert scan_result.plan.summary.in_sync == PEOPLE
@@ -365,12 +364,11 @@ def test_a_count_that_is_not_exact_is_a_doubt(rig: MirrorRig) -> None:
     assert check_mirror(rig.mirror()) == MirrorCheck(doubt="the shop does not say exactly how many customers it has")
 
 
-def test_too_many_touched_ones_are_a_doubt(rig: MirrorRig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reconciler.shopify.listing.LISTED_MAX", 250)
+def test_too_many_touched_ones_are_a_doubt(rig: MirrorRig) -> None:
     for number in range(251):
         rig.acme.shop.staff_create(email=f"guest{number}@x.example.com")
     rig.clock.sleep(5)
-    assert "were updated since" in check_mirror(rig.mirror()).doubt
+    assert "were updated since" in check_mirror(rig.mirror(listed_max=250)).doubt
 
 
 def test_a_shop_that_admits_no_one_says_so_once_in_the_resync(rig: MirrorRig) -> None:

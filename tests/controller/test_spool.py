@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import resource
-from collections.abc import Iterator
 from itertools import zip_longest
 from typing import Any
 
@@ -13,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.controller import spool
 from reconciler.controller.spool import Spool
 from reconciler.core.model.action import (
     KINDS,
@@ -68,16 +66,8 @@ holds = st.lists(
 )
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _small() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spool, "IN_MEMORY", SMALL)
-        patch.setattr(spool, "BLOCK", 64)
-        yield
-
-
 def spooled(values: Any, model: Any, key: Any) -> Any:
-    series = Spool(model, key)
+    series = Spool(model, key, in_memory_bytes=SMALL, block_bytes=64)
     for value in values:
         series.add(value)
     assert len(series) == len(values)
@@ -156,7 +146,7 @@ def test_a_disk_that_takes_no_more_is_reported_with_a_way_out() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (700, hard))
     try:
         with pytest.raises(PermanentError, match="a temporary file can't be written: File too large") as told:
-            Spool(Hold).add(one)
+            Spool(Hold, in_memory_bytes=SMALL).add(one)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert "TMPDIR" in told.value.hint

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from reconciler.controller import spool, stream
 from reconciler.controller.apply import apply_plan
 from reconciler.controller.mirror.refresh import fill
 from reconciler.controller.stream import Moved, Part, Watch, find_moved, parts_of
@@ -97,15 +96,14 @@ def test_a_key_that_is_no_text_is_held_as_in_a_live_look(rig: MirrorRig) -> None
     assert [hold.reason for hold in fast.plan.holds] == ["ProfileInvalid"]
 
 
-def test_half_a_table_gone_is_seen_whole_a_part_at_a_time(rig: MirrorRig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "PAIRS", 4)
-    monkeypatch.setattr(stream, "ROWS", 5)
+def test_half_a_table_gone_is_seen_whole_a_part_at_a_time(rig: MirrorRig) -> None:
     settle(rig)
     for number in (*range(3, 17), 28, 29):
         rig.leave(user_of(number))
     rig.pour()
-    assert moved(rig) == [user_of(n) for n in (*range(3, 17), 28, 29)]
-    assert digest(rig, rig.scan(fast=True)) == digest(rig, rig.scan(fast=False))
+    found = find_moved([(rig.stores[NAME], rig.state)], rig.table, rows_max=5, pairs_max=4)[0]
+    assert users_of(found) == [user_of(n) for n in (*range(3, 17), 28, 29)]
+    assert digest(rig, rig.scan(fast=True, moved=found)) == digest(rig, rig.scan(fast=False))
 
 
 def test_one_pass_serves_any_number_of_stores(rig: MirrorRig) -> None:
@@ -117,10 +115,9 @@ def test_one_pass_serves_any_number_of_stores(rig: MirrorRig) -> None:
     assert [(each.equal, len(users_of(each))) for each in found] == [(PEOPLE, 0), (0, 0), (0, PEOPLE)]
 
 
-def test_names_beyond_memory_come_back_from_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spool, "IN_MEMORY", 100)
+def test_names_beyond_memory_come_back_from_a_file() -> None:
     names = [ClerkUserId(f'user "{n}"\n') for n in range(300)]
-    found = Moved()
+    found = Moved(in_memory_bytes=100)
     found.add(Part(None, 300, 0, names))
     assert [name for part in found.chunks(7) for name in part] == names
 
@@ -189,11 +186,10 @@ def _said(row: Mapping | None) -> Any:
 @pytest.mark.parametrize("live", [False, True])
 @pytest.mark.parametrize("seed", range(4))
 def test_a_scan_that_continues_behind_a_user_finds_what_a_whole_one_finds_there(
-    rig: MirrorRig, monkeypatch: pytest.MonkeyPatch, seed: int, *, live: bool
+    rig: MirrorRig, seed: int, *, live: bool
 ) -> None:
     print(f"seed {seed}")  # noqa: T201  shown where it fails
     chance = random.Random(seed)
-    monkeypatch.setattr(stream, "ROWS", 5)
     settle(rig)
     for number in chance.sample(range(PEOPLE), 8):
         rig.leave(user_of(number))
@@ -227,4 +223,4 @@ def test_a_live_scan_names_everybody_who_is_mapped_or_wanted(rig: MirrorRig) -> 
 
 def parts(rig: MirrorRig, after: ClerkUserId | None, *, live: bool) -> list[Part]:
     watch = Watch(rig.stores[NAME], rig.state, live=live)
-    return [part for _, part in parts_of([watch], rig.table, after=after)]
+    return [part for _, part in parts_of([watch], rig.table, after=after, rows_max=5)]

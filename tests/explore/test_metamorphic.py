@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from reconciler.controller import spool
 from tests.explore.machine import STORES, store
 from tests.inprocess import Rig, Shown
 
@@ -74,9 +73,8 @@ def saved(rig: Rig) -> None:
 
 
 def in_a_file(rig: Rig) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spool, "IN_MEMORY", 1)
-        rig.cycle()
+    rig.in_memory_bytes = 1
+    rig.cycle()
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -16,7 +16,7 @@ from statistics import median
 from tests.standards.test_words import hits
 from tests.standards.tree import ROOT, modules, tracked
 
-PATCHED = r"monkeypatch\.setattr\("
+PATCHED = r"\.setattr\("
 PRIVATE = r"(?<!self)(?<!cls)\.(_[a-z]\w*)"
 PARTICIPLE = re.compile(r"^[a-z]+ed$|^[a-z]+ed_")
 

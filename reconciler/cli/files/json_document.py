@@ -13,8 +13,8 @@ ENDS = tuple(",:]} \t\r\n")  # the characters that may follow a value
 class JsonReader:
     """Reads one document from start to end. ValueError if it is not JSON, or not the kind of value that is asked for."""
 
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
+    def __init__(self, file: TextIO, *, block: int = BLOCK) -> None:
+        self._file, self._block = file, block
         self._text, self._at = "", 0
         self._decoder = json.JSONDecoder()
 
@@ -80,6 +80,6 @@ class JsonReader:
     def _more(self) -> bool:
         """Read at least as much as is left in the buffer. Returns whether there was more."""
         left = self._text[self._at :]
-        new = self._file.read(max(BLOCK, len(left)))
+        new = self._file.read(max(self._block, len(left)))
         self._text, self._at = left + new, 0
         return bool(new)

@@ -13,8 +13,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from reconciler.cli.files.json_document import JsonReader
-from reconciler.controller.spool import Spool
+from reconciler.cli.files.json_document import BLOCK, JsonReader
+from reconciler.controller.spool import IN_MEMORY, Spool
 from reconciler.core.model.action import Action, Hold
 from reconciler.core.plan.plan import Plan, json_parts
 from reconciler.core.plan.series import Series, canonical_parts, dumped_around
@@ -66,15 +66,18 @@ def save(saved: SavedPlan, path: Path, *, key: str | None) -> None:
             part.unlink(missing_ok=True)
 
 
-def load(path: Path, *, key: str | None, program: str) -> tuple[SavedPlan, str]:
+def load(
+    path: Path, *, key: str | None, program: str, in_memory_bytes: int = IN_MEMORY, block: int = BLOCK
+) -> tuple[SavedPlan, str]:
     """Read a saved plan and its seal. PlanRefused if it is not a plan, was changed, or has another key or version.
 
-    Long lists are copied while they are read, so later changes of the file have no effect.
+    Long lists are copied while they are read, so later changes of the file have no effect. A list longer than
+    `in_memory_bytes` is copied to a temporary file; `block` characters of the plan are read at a time.
     """
-    spools: list[Spool[Any]] = []
+    spools = _Spools(in_memory_bytes)
     try:
         with path.open(encoding="utf-8") as file:
-            body = _read(JsonReader(file), spools)
+            body = _read(JsonReader(file, block=block), spools)
     except OSError as error:
         raise PlanRefused(
             f"{path} can't be read: {error.strerror}", hint="make one with `reconciler plan --out FILE`"
@@ -88,7 +91,7 @@ def load(path: Path, *, key: str | None, program: str) -> tuple[SavedPlan, str]:
         why = "it was changed, or sealed with another key"
         raise PlanRefused(f"{path} is refused: {why}", hint="plan again")
     try:
-        for spool in spools:
+        for spool in spools.filled:
             deque(spool, maxlen=0)  # validates each value
         saved = SavedPlan.model_validate(body)
     except ValidationError as error:
@@ -109,20 +112,36 @@ def seal(body: dict[str, Any], key: str | None) -> str:
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 
-def _read(reader: JsonReader, spools: list[Spool[Any]]) -> dict[str, Any]:
+class _Spools:
+    """The long lists of one document, copied."""
+
+    def __init__(self, in_memory_bytes: int) -> None:
+        self.filled: list[Spool[Any]] = []
+        self._in_memory_bytes = in_memory_bytes
+
+    def copy(self, reader: JsonReader, model: type[Any]) -> Collection[Any]:
+        """Copy the values of a list in their order; they are validated when the spool is read."""
+        spool = Spool(model, in_memory_bytes=self._in_memory_bytes)
+        for _ in reader.items():
+            spool.put("".join(canonical_parts(reader.value())))
+        self.filled.append(spool)
+        return spool
+
+
+def _read(reader: JsonReader, spools: _Spools) -> dict[str, Any]:
     body: dict[str, Any] = {}
     for name in reader.members():
         if name == "plan":
             body[name] = _plan(reader, spools)
         elif name == "withheld":
-            body[name] = {store: _spool(reader, Action, spools) for store in reader.members()}
+            body[name] = {store: spools.copy(reader, Action) for store in reader.members()}
         else:
             body[name] = reader.value()
     reader.end()
     return body
 
 
-def _plan(reader: JsonReader, spools: list[Spool[Any]]) -> dict[str, Any]:
+def _plan(reader: JsonReader, spools: _Spools) -> dict[str, Any]:
     body: dict[str, Any] = {}
     for name in reader.members():
         if name == "stores":
@@ -132,20 +151,11 @@ def _plan(reader: JsonReader, spools: list[Spool[Any]]) -> dict[str, Any]:
     return body
 
 
-def _store(reader: JsonReader, spools: list[Spool[Any]]) -> dict[str, Any]:
+def _store(reader: JsonReader, spools: _Spools) -> dict[str, Any]:
     body: dict[str, Any] = {}
     for name in reader.members():
         if name in {"actions", "holds"}:
-            body[name] = _spool(reader, Action if name == "actions" else Hold, spools)
+            body[name] = spools.copy(reader, Action if name == "actions" else Hold)
         else:
             body[name] = reader.value()
     return body
-
-
-def _spool(reader: JsonReader, model: type[Any], spools: list[Spool[Any]]) -> Collection[Any]:
-    """Copy the values of a list in their order; they are validated when the spool is read."""
-    spool = Spool(model)
-    for _ in reader.items():
-        spool.put("".join(canonical_parts(reader.value())))
-    spools.append(spool)
-    return spool

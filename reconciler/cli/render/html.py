@@ -22,8 +22,11 @@ OPEN_UP_TO = 50  # longer lists start collapsed; printing shows them anyway
 SHOWN = 2000  # rows of one kind or reason in one store: browsers get slow above about ten thousand rows
 
 
-def plan_html(plan: Plan, *, approve: str = APPROVE) -> Iterator[str]:
-    """The page in parts. Every value is escaped, and the CSP forbids loads and scripts. `approve`: see `print_plan`."""
+def plan_html(plan: Plan, *, approve: str = APPROVE, shown: int = SHOWN) -> Iterator[str]:
+    """The page in parts. Every value is escaped, and the CSP forbids loads and scripts. `approve`: see `print_plan`.
+
+    At most `shown` rows of one kind or reason in one store are on the page.
+    """
     page = _template().stream(
         plan=plan,
         parts=render_parts,
@@ -31,7 +34,7 @@ def plan_html(plan: Plan, *, approve: str = APPROVE) -> Iterator[str]:
         waiting=render_parts.guarded_holds(plan.stores),
         approve=approve,
         open_up_to=OPEN_UP_TO,
-        shown=SHOWN,
+        shown=shown,
     )
     page.enable_buffering()
     return iter(page)

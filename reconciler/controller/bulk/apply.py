@@ -18,7 +18,7 @@ from dataclasses import replace
 from functools import partial
 
 from reconciler.controller.bulk.context import BulkContext
-from reconciler.controller.bulk.files import PIECE, BulkFiles
+from reconciler.controller.bulk.files import BulkFiles
 from reconciler.controller.bulk.lines import BulkLines, BulkStep, select_for_bulk
 from reconciler.controller.context import Check, Earlier, StoreContext
 from reconciler.controller.execute import claim_written, execute, note_answer, row_after
@@ -212,12 +212,14 @@ class BulkRun:
     def _settle(self, file: BulkFile, answers: Sequence[BulkAnswer]) -> Iterator[Outcome]:
         """Of some users at a time, for a line of metafields holds up to 25 of them."""
         by_number = {answer.line: answer for answer in answers}
-        for lines in batches(self._lines(file, sorted(by_number)), PIECE):
+        for lines in batches(self._lines(file, sorted(by_number)), self._bulk.piece_lines):
             yield from self._settle_batch(file, lines, by_number)
 
     def _lines(self, file: BulkFile, numbers: Sequence[int]) -> Iterator[BulkLine]:
         """Those with these numbers that are not settled yet, a few numbers at a time."""
-        size = PIECE // METAFIELDS_MAX if file.rides_in == "set_metafields" else PIECE
+        size = self._bulk.piece_lines
+        if file.rides_in == "set_metafields":
+            size = max(1, size // METAFIELDS_MAX)
         for part in batches(numbers, size):
             yield from self._bulk.book.file_lines(file, numbers=part)
 

@@ -10,6 +10,8 @@ from reconciler.controller.step import StoreAccess
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.ports import BulkRepository, BulkWriter, CustomerReader, Leases
 
+PIECE = 500  # lines that are in memory, or in one transaction, at a time
+
 
 @dataclass(frozen=True, slots=True)
 class BulkProgress:
@@ -26,6 +28,7 @@ class BulkContext:
 
     `lines_min`: fewer are not split into several operations, nor sent by bulk once more where one has failed. `tell` is
     called now and then while operations are under way, `nudge` with users who lost a customer to another user by an answer.
+    `piece_lines` lines are in memory, or in one transaction, at a time.
     `by_mirror` gives the customers by the mirror, if that is current: creates are searched there before they go into a
     file. Their key makes an unknown customer harmless, but an unknown guest would be adopted unguarded.
     """
@@ -36,6 +39,7 @@ class BulkContext:
     sleep: Callable[[float], None]
     always: bool = False
     lines_min: int = 1000
+    piece_lines: int = PIECE
     tell: Callable[[BulkProgress], None] = lambda _progress: None
     by_mirror: Callable[[], CustomerReader | None] = lambda: None
     nudge: Callable[[Collection[ClerkUserId]], None] = lambda _users: None

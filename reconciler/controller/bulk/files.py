@@ -23,7 +23,6 @@ from reconciler.ports import BulkFile, BulkLine, BulkRepository, BulkState, Leas
 
 AT_ONCE_MAX = 5  # operations of a kind that Shopify runs at the same time (since API 2026-01)
 LINES_MAX = 20_000  # in one file: five files are a hundred thousand users
-PIECE = 500  # lines that are in memory, or in one transaction, at a time
 TRIES_MAX = 2  # files that a line may be in before it is sent by itself
 LEASE_S = 60.0  # renewed by a thread of its own: a process killed on another machine is taken over after so long
 LEASE_PAUSE_S = 5.0
@@ -138,7 +137,7 @@ class BulkFiles:
     def drop_unsent(self) -> None:
         """Forget lines that were not sent: what they rest on may be old when a run resumes."""
         book = self._bulk.book
-        while lines := book.unsent_lines(self._shop, limit=PIECE):
+        while lines := book.unsent_lines(self._shop, limit=self._bulk.piece_lines):
             book.settle_lines(self._shop, [], [], done=[line.user for line in lines])
 
     def fill(self) -> None:
@@ -182,16 +181,18 @@ class BulkFiles:
         """The first lines that wait, by user."""
         after: ClerkUserId | None = None
         while most > 0:
-            piece = self._bulk.book.next_lines(self._shop, rides_in, limit=min(most, PIECE), after=after)
+            limit = min(most, self._bulk.piece_lines)
+            piece = self._bulk.book.next_lines(self._shop, rides_in, limit=limit, after=after)
             yield from piece
-            if len(piece) < min(most, PIECE):
+            if len(piece) < limit:
                 return
             most -= len(piece)
             after = piece[-1].user
 
     def _tired(self, rides_in: str, most: int) -> list[BulkLine]:
         """The first of these lines that were in files often enough."""
-        return list(islice((line for line in self._waiting(rides_in, most) if line.tries >= TRIES_MAX), PIECE))
+        tired = (line for line in self._waiting(rides_in, most) if line.tries >= TRIES_MAX)
+        return list(islice(tired, self._bulk.piece_lines))
 
     def _upload_lines(self, rides_in: str, most: int) -> int:
         """How many lines left the queue in a file."""

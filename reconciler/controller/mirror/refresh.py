@@ -52,7 +52,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class MirrorContext:
-    """All that keeping one shop's mirror takes. `wait` waits so many seconds and is False where the process should stop."""
+    """All that keeping one shop's mirror takes. `wait` waits so many seconds and is False where the process should stop.
+
+    `batch` lines of a bulk query's result are stored in one transaction.
+    """
 
     store: Store
     mirror: Mirror
@@ -62,6 +65,7 @@ class MirrorContext:
     clock: Clock
     wait: Callable[[float], bool]
     progress: Callable[[Progress], None] = lambda _progress: None
+    batch: int = BATCH
 
     @property
     def pairs(self) -> PairReader:
@@ -193,7 +197,7 @@ def fill(context: MirrorContext) -> Filled:
     moved, lines = 0, mark.lines
     if state.readable:
         try:
-            for part in context.bulk.lines(mark.operation, skip=mark.lines, batch=BATCH):
+            for part in context.bulk.lines(mark.operation, skip=mark.lines, batch=context.batch):
                 lines += len(part)
                 now = context.clock.now()
                 moved += mirror.put_seen(
