@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from reconciler.controller.step import PlannedWrite
 from reconciler.core.fields import normalise
-from reconciler.core.fields.desired import SCALARS
 from reconciler.core.fields.diff import owned_tags
 from reconciler.core.model.action import Action, Change
 from reconciler.core.model.customer import TRACE_KEY, Customer
 from reconciler.core.model.ids import CustomerId
 from reconciler.core.model.mapping import Mapping
+from reconciler.core.model.scalars import SCALARS
 from reconciler.core.model.store import Store
 from reconciler.core.model.write import (
     CREATED,

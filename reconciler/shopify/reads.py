@@ -12,10 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
 from reconciler.core.fields import normalise
-from reconciler.core.fields.desired import SCALARS
-from reconciler.core.fields.fingerprint import scalars_of
 from reconciler.core.model.customer import TRACE_KEY, Customer, MetafieldValue
 from reconciler.core.model.ids import ClerkUserId, CustomerId
+from reconciler.core.model.scalars import SCALARS
 from reconciler.core.model.store import Store
 from reconciler.errors import PartUnreadable, SetupError, TemporaryError
 from reconciler.outbound.reading import MalformedError, is_storable
@@ -311,7 +310,7 @@ def _parts(items: Sequence[Task], size: int) -> list[Sequence[Task]]:
 
 def _readable(customer: Customer) -> Customer:
     """The customer, with the values that no database can store marked as unknown: they can't be compared or recorded."""
-    spoilt = [name for name, value in zip(SCALARS, scalars_of(customer), strict=True) if not is_storable(value)]
+    spoilt = [name for name, value in zip(SCALARS, customer.scalars(), strict=True) if not is_storable(value)]
     is_tagged = all(is_storable(tag) for tag in customer.tags)
     if not spoilt and is_tagged:
         return customer

@@ -21,11 +21,11 @@ from reconciler.controller.observe import ObserveOptions, Readers
 from reconciler.controller.scan import scan_store
 from reconciler.controller.step import Outcome
 from reconciler.core.fields import normalise
-from reconciler.core.fields.desired import SCALARS
 from reconciler.core.model.customer import Customer, MetafieldValue
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.model.mapping import Mapping
+from reconciler.core.model.scalars import SCALARS
 from reconciler.core.model.store import Store
 from reconciler.core.model.write import (
     AddTags,

@@ -154,7 +154,7 @@ def is_equal_but_for_holds(rig: Rig, cycle: Cycle) -> None:
 
 def _is_wanted(profile: Profile, store: Store) -> bool:
     """The machine's selectors name columns of text with lists of values."""
-    return all(getattr(profile, field) in values for field, values in store.where.items())
+    return all(isinstance(values, list) and getattr(profile, field) in values for field, values in store.where.items())
 
 
 def _says_what_the_user_is(store: Store, profile: Profile, customer: Shown, held: set[str]) -> None:
@@ -168,6 +168,6 @@ def _says_what_the_user_is(store: Store, profile: Profile, customer: Shown, held
     if "tags" not in held:
         assert {t.casefold() for t in store.tags} <= {t.casefold() for t in customer.tags}
     for name, rule in store.metafields.items():
-        wanted = profile.value_at(rule.source)
-        if rule.policy == "enforce" and wanted and f"metafields.{name}" not in held:
-            assert customer.metafields.get(name) == wanted
+        value = profile.value_at(rule.source)
+        if rule.policy == "enforce" and value and f"metafields.{name}" not in held:
+            assert customer.metafields.get(name) == value

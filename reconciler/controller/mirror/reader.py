@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 
 from reconciler.core.fields import normalise
-from reconciler.core.fields.desired import SCALARS
 from reconciler.core.fields.fingerprint import observed_fp
 from reconciler.core.model.customer import Customer, MetafieldValue
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain
+from reconciler.core.model.scalars import SCALARS
 from reconciler.core.model.store import Store
 from reconciler.ports import CustomerReader, Known, KnownReader, MergePreview
 

@@ -12,10 +12,11 @@ from datetime import datetime, timedelta
 
 from reconciler.controller.mirror.reader import MirrorReader
 from reconciler.core.fields import normalise
-from reconciler.core.fields.fingerprint import metafields_of, observed_fp, scalars_of, values_json
+from reconciler.core.fields.fingerprint import metafields_of, observed_fp, values_json
 from reconciler.core.model.batches import batches
 from reconciler.core.model.customer import Customer
 from reconciler.core.model.ids import ClerkUserId, CustomerId
+from reconciler.core.model.scalars import LATER
 from reconciler.core.model.store import Store
 from reconciler.errors import AccessError, PermanentError, StateError, TemporaryError
 from reconciler.ports import (
@@ -146,8 +147,8 @@ def check_mirror(context: MirrorContext) -> MirrorCheck:
 
 
 def shape_of(store: Store) -> str:
-    """What a bulk query asks for, as far as the policy says: the back-link and the metafields, in their order."""
-    return " ".join([f"{store.backlink.namespace}.{store.backlink.key}", *store.metafields])
+    """What a bulk query asks for: the back-link and the metafields of the policy in their order, and later fields."""
+    return " ".join([f"{store.backlink.namespace}.{store.backlink.key}", *store.metafields, *LATER])
 
 
 def is_fresh(mark: MirrorMark, now: datetime) -> bool:
@@ -280,7 +281,7 @@ def _read(context: MirrorContext, customers: list[CustomerId]) -> int:
 
 def seen_of(customer: Customer) -> Seen:
     """A customer as the mirror keeps it."""
-    scalars, metafields = scalars_of(customer), metafields_of(customer)
+    scalars, metafields = customer.scalars(), metafields_of(customer)
     return Seen(
         customer_id=customer.id,
         email_key=normalise.email_key(customer.email),

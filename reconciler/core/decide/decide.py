@@ -35,6 +35,7 @@ from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.mapping import Mapping, Status
 from reconciler.core.model.profile import Profile
 from reconciler.core.model.reasons import WHO_ACTS, hold
+from reconciler.core.model.scalars import IDENTITIES
 from reconciler.core.model.spec import Spec
 from reconciler.core.model.store import DESTRUCTIVE, Store
 from reconciler.core.model.view import Decision, Rival, Taken, View
@@ -178,7 +179,7 @@ def _decide_without_customer(case: Case, taken_by: str | None) -> Decision:
     if phone_taken is not None:
         values.pop("phone")
         doubts += phone_holds(case, None, phone_taken)
-    nameless = not ({"email", "phone", "first_name", "last_name"} & values.keys())
+    nameless = values.keys().isdisjoint(IDENTITIES)
     if ("email" not in values and store.require_email and store.fields.email != "ignore") or nameless:
         email_doubts = tuple(h for h in doubts if h.field == "email")
         missing = hold(user, mapping, "NoEmail", "the profile has no email, and this store requires one", "email")

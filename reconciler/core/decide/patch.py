@@ -30,6 +30,7 @@ from reconciler.core.model.customer import Customer
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.mapping import Heal, Mapping, Status
 from reconciler.core.model.reasons import hold
+from reconciler.core.model.scalars import IDENTITIES
 from reconciler.core.model.view import Decision, Taken
 
 
@@ -402,7 +403,7 @@ def _withhold_by_switches(case: Case, customer: Customer, changes: list[Change])
 
 def _last_identity_holds(user: ClerkUserId, customer: Customer, changes: list[Change]) -> list[Hold]:
     """The holds of changes that would clear the last of name, phone and email, one of which Shopify requires."""
-    after = {f: observed_value(customer, f) for f in ("email", "phone", "first_name", "last_name")}
+    after = {field: customer.scalar(field) for field in IDENTITIES}
     after.update({c.field: c.after for c in changes if c.field in after})
     cleared = [c for c in changes if c.field in after and c.after is None]
     if not cleared or any(after.values()):

@@ -13,12 +13,12 @@ from reconciler.core.model.customer import Customer
 from reconciler.core.model.ids import UNIQUE, CustomerId, Unique
 from reconciler.core.model.mapping import Mapping, RefusedValue
 from reconciler.core.model.reasons import hold
+from reconciler.core.model.scalars import IDENTITIES
 from reconciler.core.model.store import Store
 from reconciler.core.model.view import Decision
 
 UNDONE = "UNDONE"
 WHOLE = "*"  # in place of a field: Shopify refused the action without naming a field
-IDENTITIES = frozenset({"email", "phone", "first_name", "last_name"})  # Shopify requires one of these
 NEEDED: MappingOf[Kind, frozenset[str]] = {  # fields without which the action is not executed
     "create": frozenset({"backlink", "email"}),
     "adopt": frozenset({"backlink"}),
@@ -146,7 +146,7 @@ def with_changes(decision: Decision, action: Action, kept: tuple[Change, ...], h
     needed = NEEDED.get(action.kind, frozenset()) & {c.field for c in action.changes}
     lost_key = not needed <= {c.field for c in kept}
     nothing_left = not [c for c in kept if c.field != "backlink" or action.kind in {"adopt", "update"}]
-    nameless = action.kind == "create" and IDENTITIES.isdisjoint(c.field for c in kept)
+    nameless = action.kind == "create" and not any(c.field in IDENTITIES for c in kept)
     if lost_key or nothing_left or nameless:
         return decision.model_copy(update={"action": None, "holds": holds, "status": "held"})
     patched = action.model_copy(update={"changes": kept, "cost_points": points_of(action.kind, kept)})

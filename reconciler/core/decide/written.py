@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 from reconciler.core.fields import normalise
-from reconciler.core.fields.desired import SCALARS
 from reconciler.core.fields.diff import comparable, observed_value, owned_tags
 from reconciler.core.model.action import Action, Change
 from reconciler.core.model.customer import Customer, MetafieldValue
 from reconciler.core.model.mapping import PARK, RELEASE, Applied, Mapping
+from reconciler.core.model.scalars import SCALARS
 from reconciler.core.model.spec import Spec
 from reconciler.core.model.view import Subject, View
 

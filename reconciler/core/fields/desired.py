@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any
 
 from reconciler.core.fields import normalise
 from reconciler.core.fields.metafields import sendable
 from reconciler.core.model.profile import Profile
+from reconciler.core.model.scalars import FIELDS, LATER, SCALARS
 from reconciler.core.model.spec import Doubt, Spec, WantedField
-from reconciler.core.model.store import Policy, Store
+from reconciler.core.model.store import Store
 
 _canonical = json.JSONEncoder(sort_keys=True, default=str, separators=(",", ":"), ensure_ascii=False).encode
 
@@ -24,10 +24,9 @@ _EXPONENT = re.compile(r'"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?e[-+]\d+')
 """In JSON: a string, or a number with an exponent, which Shopify does not accept as a number."""
 
 _WORDS = {True: frozenset({"yes", "on"}), False: frozenset({"no", "off"})}
-SCALARS = ("email", "first_name", "last_name", "phone", "locale", "note")
 
 
-def digest(*parts: Any) -> str:
+def digest(*parts: object) -> str:
     """A digest of 16 hex digits, equal in every process."""
     return hashlib.blake2b(_canonical(parts).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
@@ -78,8 +77,11 @@ def config_digest(store: Store) -> str:
 
 
 def profile_digest(profile: Profile | None) -> str:
-    """The digest of a profile without `updated_at`."""
-    return digest(None if profile is None else profile.model_dump(mode="json", exclude={"updated_at", "mapped"}))
+    """The digest of a profile without `updated_at`. A later field counts only with a value."""
+    if profile is None:
+        return digest(None)
+    left_out = {name for name in LATER if profile.scalar(name) is None}
+    return digest(profile.model_dump(mode="json", exclude={"updated_at", "mapped", *left_out}))
 
 
 def is_wanted(profile: Profile | None, store: Store) -> bool | None:
@@ -121,15 +123,16 @@ def spec_of(profile: Profile, store: Store) -> Spec:
     fields: dict[str, WantedField] = {}
     doubts: list[Doubt] = []
     for field in SCALARS:
-        policy: Policy = getattr(store.fields, field)
+        policy = store.fields.of(field)
         try:
-            found = _scalar(profile, store, field)
+            _check_readable(profile, field)
+            value = _wanted_value(profile, store, field) if field in profile.mapped else None
         except _DoubtError as error:
             if policy != "ignore" or field == "email":
                 doubts.append(Doubt(field=field, reason=error.reason, message=error.message))
             continue
-        if found is not _ABSENT and policy != "ignore":
-            fields[field] = WantedField(value=found, policy=policy, config=rules.fields[field])
+        if field in profile.mapped and policy != "ignore":
+            fields[field] = WantedField(value=value, policy=policy, config=rules.fields[field])
     for name, rule in store.metafields.items():
         if rule.policy == "ignore" or not _has(profile, rule.source):
             continue
@@ -162,8 +165,8 @@ def _group_by_cause(doubts: list[Doubt]) -> list[Doubt]:
     for doubt in doubts:
         alike.setdefault((doubt.reason, doubt.message), []).append(doubt)
     return [
-        same[0] if len(same) == 1 else same[0].model_copy(update={"message": f"{_named(same)}: {message}"})
-        for (_, message), same in alike.items()
+        same[0] if len(same) == 1 else Doubt(field=same[0].field, reason=reason, message=f"{_named(same)}: {message}")
+        for (reason, message), same in alike.items()
     ]
 
 
@@ -177,29 +180,28 @@ class _DoubtError(Exception):
         self.reason, self.message = reason, message
 
 
-_ABSENT: Any = object()
-
-
-def _scalar(profile: Profile, store: Store, field: str) -> Any:
+def _check_readable(profile: Profile, field: str) -> None:
     for problem in profile.problems:
         if problem.field == field:
             reason = {"email": "EmailInvalid", "phone": "PhoneInvalid"}.get(field, "ProfileInvalid")
             raise _DoubtError(reason, problem.message)
-    if field not in profile.mapped:
-        return _ABSENT
-    value: str | None = getattr(profile, field)
+
+
+def _wanted_value(profile: Profile, store: Store, field: str) -> str | None:
+    """The profile's value as it is written. _DoubtError where Shopify does not accept it."""
     if field == "email":
         return _email(profile, store)
     if field == "phone":
         try:
-            return normalise.phone(value, store.country)
+            return normalise.phone(profile.phone, store.country)
         except ValueError as error:
             raise _DoubtError("PhoneInvalid", f"the profile's phone is not written: {error}") from error
-    clean = {"locale": normalise.locale, "note": normalise.note}.get(field, normalise.name)(value)
-    limit = normalise.NOTE_MAX if field == "note" else normalise.NAME_MAX
-    if clean is not None and len(clean) > limit:
-        raise _DoubtError("Rejected", f"{field} has {len(clean)} characters; Shopify accepts {limit} at most")
-    return clean
+    declared = FIELDS[field]
+    value = normalise.KEYS[declared.form](profile.scalar(field))
+    if value is not None and len(value) > declared.length_max:
+        message = f"{field} has {len(value)} characters; Shopify accepts {declared.length_max} at most"
+        raise _DoubtError("Rejected", message)
+    return value
 
 
 def _email(profile: Profile, store: Store) -> str | None:
@@ -221,11 +223,11 @@ def _email(profile: Profile, store: Store) -> str | None:
 
 def _rule_digest(store: Store, field: str) -> str:
     extra = {"phone": store.country, "email": store.trust_email}.get(field)
-    return digest(getattr(store.fields, field), extra)
+    return digest(store.fields.of(field), extra)
 
 
 def _used_columns(store: Store) -> set[str]:
-    used = {f for f in SCALARS if getattr(store.fields, f) != "ignore"}
+    used = {f for f in SCALARS if store.fields.of(f) != "ignore"}
     used |= {rule.source.split(".")[0] for rule in store.metafields.values() if rule.policy != "ignore"}
     return used
 
@@ -235,7 +237,7 @@ def _has(profile: Profile, path: str) -> bool:
     return head == "clerk_user_id" or profile.knows(head)
 
 
-def _as_text(value: Any) -> str | None:
+def _as_text(value: object) -> str | None:
     if value is None or isinstance(value, str):
         return value
     text = json.dumps(value, sort_keys=True, ensure_ascii=False)
@@ -246,7 +248,7 @@ def _unreadable(profile: Profile, field: str) -> bool:
     return any(p.field == field for p in profile.problems)
 
 
-def matches(profile: Profile, path: str, rule: Any) -> bool | None:
+def matches(profile: Profile, path: str, rule: object) -> bool | None:
     """Whether the value at this path matches a rule of `where`; None where the column can't be read."""
     if _unreadable(profile, path.split(".", maxsplit=1)[0]):
         return None
@@ -256,7 +258,7 @@ def matches(profile: Profile, path: str, rule: Any) -> bool | None:
     return any(_same(v, option) for v in values for option in options)
 
 
-def _same(value: Any, option: Any) -> bool:
+def _same(value: object, option: object) -> bool:
     if isinstance(value, bool) and isinstance(option, str):
         return option.lower() in _WORDS[value]  # YAML 1.2 reads `yes` as text
     if isinstance(value, bool) or isinstance(option, bool) or value is None or option is None:
@@ -264,6 +266,6 @@ def _same(value: Any, option: Any) -> bool:
     return bool(value == option) or str(value) == str(option) or _composed(value) == _composed(option)
 
 
-def _composed(value: Any) -> str:
+def _composed(value: object) -> str:
     """The value as text in Unicode form NFC, so that composed and decomposed accents are equal."""
     return unicodedata.normalize("NFC", str(value))

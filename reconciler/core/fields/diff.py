@@ -5,40 +5,30 @@ deepdiff is used only here, and only on pairs that are known to differ: it costs
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping as MappingOf
 
 from reconciler.core.fields import normalise
-from reconciler.core.fields.desired import SCALARS
 from reconciler.core.fields.spellings import as_shown, is_shown, respelt_tags
 from reconciler.core.model.action import Change, Why
 from reconciler.core.model.customer import Customer
 from reconciler.core.model.ids import UNIQUE
 from reconciler.core.model.mapping import Applied, Mapping
+from reconciler.core.model.scalars import FIELDS
 from reconciler.core.model.spec import Spec, WantedField
+
+_KEY_OF = {name: normalise.KEYS[field.form] for name, field in FIELDS.items()}
 
 
 def comparable(field: str, value: str | None, type_: str = "") -> str | None:
     """A field's value in a form for comparison, after Shopify's normalisation."""
-    match field:
-        case "email":
-            return normalise.email_key(value)
-        case "phone":
-            return normalise.phone_key(value)
-        case "note":
-            return normalise.note(value)
-        case "locale":
-            return normalise.locale(value)
-        case "first_name" | "last_name":
-            return normalise.name(value)
-        case _:
-            return normalise.metafield(value, type_)
+    key_of = _KEY_OF.get(field)
+    return key_of(value) if key_of is not None else normalise.metafield(value, type_)
 
 
 def observed_value(customer: Customer, field: str) -> str | None:
     """The customer's value of one of our fields."""
-    if field in SCALARS:
-        value: str | None = getattr(customer, field)
-        return value
+    if field in FIELDS:
+        return customer.scalar(field)
     found = customer.metafields.get(field.removeprefix("metafields."))
     return found.value if found else None
 
@@ -121,7 +111,7 @@ def _may_be_owed(field: str, wanted: WantedField, mapping: Mapping | None) -> bo
     return wanted.value is not None or (wanted.policy == "enforce" and base is not None and base.ours)
 
 
-def difference_lines(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+def difference_lines(before: MappingOf[str, object], after: MappingOf[str, object]) -> list[str]:
     """The differences between two dicts that are known to differ, as text lines."""
     from deepdiff import DeepDiff  # noqa: PLC0415  seldom needed, and long to import
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
-from reconciler.core.fields.desired import SCALARS
 from reconciler.core.model.customer import Customer
+from reconciler.core.model.scalars import SCALARS
 
 VERSION: Final = "1"  # increase it when rows or customers are parsed differently: then every user is reconciled again
 
@@ -23,11 +23,11 @@ _encode_json: Final = msgspec.json.Encoder(enc_hook=str).encode
 _from_bytes: Final = int.from_bytes
 
 
-def row_fingerprinter(shape: str) -> Callable[[Sequence[Any]], int]:
+def row_fingerprinter(shape: str) -> Callable[[Sequence[object]], int]:
     """A function that computes the fingerprint of a raw row. `shape` names table and columns, and changes the result."""
     begun = blake2b(_bytes(("row", VERSION, shape)), digest_size=8)
 
-    def fingerprint(row: Sequence[Any]) -> int:
+    def fingerprint(row: Sequence[object]) -> int:
         hashed = begun.copy()
         hashed.update(_bytes(row))
         return _from_bytes(hashed.digest(), "little", signed=True)
@@ -40,8 +40,8 @@ def values_fp(
 ) -> int:
     """The fingerprint of an observed customer, independent of how it was read.
 
-    `scalars` are email, first_name, last_name, phone, locale and note; `metafields` are name, value and type of those
-    that exist. `can_delete` and `updated_at` are left out, because they do not affect equality.
+    `scalars` are those of `Customer.scalars()`; `metafields` are name, value and type of those that exist. `can_delete`
+    and `updated_at` are left out, because they do not affect equality.
     """
     parts = (*scalars, sorted(tags), backlink, sorted(metafields))
     hashed = blake2b(_bytes(parts), digest_size=8, person=b"observed1")
@@ -52,19 +52,13 @@ def values_json(
     scalars: Sequence[str | None], tags: Sequence[str], backlink: str | None, metafields: Iterable[tuple[str, str, str]]
 ) -> str:
     """The values of `values_fp` as compact JSON with our field names, without missing ones; for storage and display."""
-    found: dict[str, Any] = {name: value for name, value in zip(SCALARS, scalars, strict=True) if value is not None}
+    found: dict[str, object] = {name: value for name, value in zip(SCALARS, scalars, strict=True) if value is not None}
     if tags:
         found["tags"] = tags
     if backlink is not None:
         found["backlink"] = backlink
     found |= {f"metafields.{name}": value for name, value, _ in metafields}
     return _encode_json(found).decode()
-
-
-def scalars_of(customer: Customer) -> tuple[str | None, ...]:
-    """The customer's scalar fields in the order of `values_fp`."""
-    c = customer
-    return (c.email, c.first_name, c.last_name, c.phone, c.locale, c.note)
 
 
 def metafields_of(customer: Customer) -> list[tuple[str, str, str]]:
@@ -76,10 +70,10 @@ def observed_fp(customer: Customer) -> int | None:
     """The fingerprint of a customer; None where Shopify did not return a field, since equality is unknown then."""
     if customer.unknown:
         return None
-    return values_fp(scalars_of(customer), customer.tags, customer.backlink, metafields_of(customer))
+    return values_fp(customer.scalars(), customer.tags, customer.backlink, metafields_of(customer))
 
 
-def _bytes(parts: Sequence[Any]) -> bytes:
+def _bytes(parts: Sequence[object]) -> bytes:
     try:
         return _encode(parts)
     except (TypeError, ValueError, OverflowError, msgspec.MsgspecError):  # a lone surrogate, or a number above 64 bits

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
 
 from reconciler.core.fields import metafields, phones
+from reconciler.core.model.scalars import FIELDS, Form
 
-NAME_MAX = 255
-NOTE_MAX = 5000
-EMAIL_MAX = 255
+NOTE_MAX = FIELDS["note"].length_max
+EMAIL_MAX = FIELDS["email"].length_max
 TAGS_MAX = 250
 
 # Somewhat stricter than Shopify: one @, no blanks, a domain of labels with a dot.
@@ -140,3 +141,13 @@ def _label(label: str) -> str:
         return label[4:].encode().decode("punycode") if label.startswith("xn--") else label
     except UnicodeError:
         return label
+
+
+KEYS: Final[Mapping[Form, Callable[[str | None], str | None]]] = {
+    "name": name,
+    "note": note,
+    "locale": locale,
+    "email": email_key,
+    "phone": phone_key,
+}
+"""By form: the function that makes two spellings of one value equal; None where there is no value."""

@@ -8,6 +8,7 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict, Field
 
 from reconciler.core.model.ids import CustomerId
+from reconciler.core.model.scalars import Scalars
 
 TRACE_KEY = "moved_to"  # a metafield next to the back-link: the customer to which a re-link moved the user
 
@@ -22,7 +23,7 @@ class MetafieldValue(BaseModel):
     digest: str | None = None
 
 
-class Customer(BaseModel):
+class Customer(Scalars):
     """The observed customer.
 
     `unknown` maps each field that Shopify did not return to the access that it needs; such a field is None here.
@@ -30,15 +31,7 @@ class Customer(BaseModel):
     `moved_to` is the customer to which the user of this one was re-linked; only a search by email reads it.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     id: CustomerId
-    email: str | None = None
-    first_name: str | None = None
-    last_name: str | None = None
-    phone: str | None = None
-    locale: str | None = None
-    note: str | None = None
     tags: tuple[str, ...] = ()
     backlink: str | None = None
     moved_to: str | None = None

@@ -4,25 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
 from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.scalars import SCALARS, Scalars
 
-PROFILE_FIELDS = (
-    "email",
-    "email_verified",
-    "first_name",
-    "last_name",
-    "phone",
-    "image_url",
-    "locale",
-    "note",
-    "updated_at",
-    "deleted_at",
-    "metadata",
-)
+PROFILE_FIELDS: Final = (*SCALARS, "email_verified", "image_url", "updated_at", "deleted_at", "metadata")
 
 
 class Problem(BaseModel):
@@ -34,7 +23,7 @@ class Problem(BaseModel):
     message: str
 
 
-class Profile(BaseModel):
+class Profile(Scalars):
     """One row of the profiles table, parsed.
 
     `mapped` names the fields that the table has. A field outside it is *absent* (its value is unknown); a field inside
@@ -42,32 +31,24 @@ class Profile(BaseModel):
     None here and count as unknown, never as null.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     clerk_user_id: ClerkUserId
     mapped: frozenset[str] = frozenset(PROFILE_FIELDS)
-    email: str | None = None
     email_verified: bool | None = None
-    first_name: str | None = None
-    last_name: str | None = None
-    phone: str | None = None
     image_url: str | None = None
-    locale: str | None = None
-    note: str | None = None
     updated_at: datetime | None = None
     deleted_at: datetime | None = None
     deleted: bool = False
-    metadata: Mapping[str, Any] | None = None
+    metadata: Mapping[str, object] | None = None
     problems: tuple[Problem, ...] = ()
 
     def knows(self, field: str) -> bool:
         """Whether the value of this field is known: its column is mapped and was parsed."""
         return field in self.mapped and all(p.field != field for p in self.problems)
 
-    def value_at(self, path: str) -> Any:
+    def value_at(self, path: str) -> object:
         """The value at a path such as `first_name` or `metadata.a.b`; None where there is none."""
         head, *rest = path.split(".")
-        value: Any = getattr(self, head, None)
+        value: object = getattr(self, head, None)
         for key in rest:
             value = value.get(key) if isinstance(value, Mapping) else None
         return value

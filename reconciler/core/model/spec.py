@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from reconciler.core.model.store import Policy
+from reconciler.core.model.scalars import Policy
 
 
 class WantedField(BaseModel):

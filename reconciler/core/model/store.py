@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, field_validator, model_validator
 
 from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
+from reconciler.core.model.scalars import SCALARS, FieldPolicies, Policy
 
-Policy = Literal["enforce", "fill", "create_only", "ignore"]
 Switch = Literal["auto", "hold"]
 TrustEmail = Literal["verified", "always", "never"]
 
@@ -19,7 +19,6 @@ SHOP_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]*\.myshopify\.com")
 DESTRUCTIVE = frozenset({"delete", "erase"})  # values of `on_leave` that can't be reverted
 TAGS_MAX = 250  # of one customer, Shopify's own limit
 NAMESPACE_LENGTHS, KEY_LENGTHS = range(3, 256), range(2, 65)  # of a metafield
-OWN_FIELDS = ("email", "first_name", "last_name", "phone", "locale", "note")
 
 
 class _Part(BaseModel):
@@ -38,17 +37,6 @@ class Backlink(_Part):
         return f"{self.namespace}.{self.key}"
 
 
-class FieldPolicies(_Part):
-    """Who owns each field of a customer."""
-
-    email: Policy = "enforce"
-    first_name: Policy = "enforce"
-    last_name: Policy = "enforce"
-    phone: Policy = "fill"
-    locale: Policy = "ignore"
-    note: Policy = "ignore"
-
-
 class MetafieldRule(_Part):
     """One metafield that we manage: the source of its value, its Shopify type and its policy."""
 
@@ -61,7 +49,7 @@ class MetafieldRule(_Part):
     @field_validator("source")
     @classmethod
     def _known(cls, source: str) -> str:
-        known = (*OWN_FIELDS, "image_url", "clerk_user_id")
+        known = (*SCALARS, "image_url", "clerk_user_id")
         if source not in known and not source.startswith("metadata."):
             raise ValueError(f"'{source}' is not a field of a profile: use one of {', '.join(known)} or metadata.…")
         return source
@@ -98,7 +86,7 @@ class Accepted(_Part):
     @field_validator("fields")
     @classmethod
     def _known(cls, fields: tuple[str, ...]) -> tuple[str, ...]:
-        known = (*OWN_FIELDS, "tags", "backlink")
+        known = (*SCALARS, "tags", "backlink")
         for name in fields:
             if name not in known and not name.startswith("metafields."):
                 raise ValueError(f"'{name}' is not a field: use {', '.join(known)} or metafields.NAMESPACE.KEY")
@@ -119,7 +107,7 @@ class Store(_Part):
         description="the name of the store in commands, URLs and logs"
     )
     shop: ShopDomain = Field(description="the domain: acme.myshopify.com")
-    where: Mapping[str, Any] = Field(
+    where: Mapping[str, object] = Field(
         default_factory=dict, description="every line must match; a list means any of its values"
     )
     backlink: Backlink = Field(default=Backlink(), description="the metafield that carries the Clerk user id")

@@ -28,7 +28,7 @@ class Create:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """Set only these of email, first_name, last_name, phone, locale, note; None clears."""
+    """Set only these scalar fields; None clears."""
 
     customer: CustomerId
     fields: Fields

@@ -19,6 +19,7 @@ from reconciler.core.fields import normalise
 from reconciler.core.model.action import Action, Hold
 from reconciler.core.model.ids import UNIQUE, ClerkUserId, CustomerId, Unique
 from reconciler.core.model.reasons import hold
+from reconciler.core.model.scalars import IDENTITIES
 from reconciler.core.model.view import Decision, Taken, place_of
 from reconciler.core.plan.circles import NOTHING, break_circles
 
@@ -345,7 +346,7 @@ class _Grants:
         if any(place_of(field, customer.id) in places for field in decision.unparkable):
             return False
         left = {place_of(f, customer.id) for f in UNIQUE if getattr(customer, f) is not None} - places
-        return bool(left or customer.first_name or customer.last_name)
+        return bool(left) or any(customer.scalar(field) for field in IDENTITIES if field not in UNIQUE)
 
     def take_back(self, circle: list[ClerkUserId]) -> None:
         """Revoke the waits within a circle that can't be broken; if it has waits for phones, only those."""

@@ -17,7 +17,6 @@ from reconciler.core.decide.actions import customer_digest, full_name
 from reconciler.core.decide.cost import points_of
 from reconciler.core.decide.refused import UNDONE, refusal_digest
 from reconciler.core.fields import normalise
-from reconciler.core.fields.desired import SCALARS
 from reconciler.core.fields.diff import comparable, is_respelt, observed_value
 from reconciler.core.fields.spellings import Respelt, as_shown, respelt_tags
 from reconciler.core.model.action import Action, Change, Hold
@@ -26,6 +25,7 @@ from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId
 from reconciler.core.model.mapping import NO_FINGERPRINTS, Applied, Mapping, RefusedValue
 from reconciler.core.model.reasons import hold
+from reconciler.core.model.scalars import FIELDS
 
 Net = dict[tuple[ClerkUserId, CustomerId], dict[str, Change]]
 NO_TAGS = Applied(value={"owned": [], "agreed": []})
@@ -145,11 +145,14 @@ def _net(events: Iterable[Event]) -> Net:
 
 
 def _changed_since(customer: Customer, changes: MappingOf[str, Change], agreed: MappingOf[str, Applied]) -> str:
-    """The names of fields of a created customer that others have changed, comma-separated; without the locale."""
+    """The names of fields of a created customer that others have changed, comma-separated.
+
+    Without fields that Shopify sets by itself.
+    """
     found = []
-    for name in SCALARS:
+    for name, declared in FIELDS.items():
         ours = changes[name].after if name in changes else None
-        if name in customer.unknown or name == "locale":
+        if name in customer.unknown or declared.has_default:
             continue
         if not _shows(name, customer, observed_value(customer, name), ours, agreed):
             found.append(name)
@@ -236,7 +239,7 @@ def _value(customer: Customer, change: Change, agreed: MappingOf[str, Applied]) 
 
 def _shows(name: str, customer: Customer, now: Any, value: Any, agreed: MappingOf[str, Applied]) -> bool:
     """Whether the value now equals this one, in comparable form or in the shop's spelling of it."""
-    if name not in SCALARS and not name.startswith("metafields."):
+    if name not in FIELDS and not name.startswith("metafields."):
         return bool(now == value)
     found = customer.metafields.get(name.removeprefix("metafields."))
     type_ = found.type if found is not None else ""

@@ -9,11 +9,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from reconciler.core.decide.actions import withhold
-from reconciler.core.fields.desired import SCALARS
 from reconciler.core.fields.diff import agreed_on, is_in_place, observed_value, owned_tags
 from reconciler.core.model.action import Action, Hold, WhoActs
 from reconciler.core.model.customer import Customer
 from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
+from reconciler.core.model.scalars import SCALARS
 from reconciler.core.model.spec import Spec
 from reconciler.core.model.store import Store
 from reconciler.core.model.view import Decision, Subject
@@ -148,7 +148,7 @@ def _wanted(spec: Spec | None) -> dict[str, Any] | None:
 def _observed(customer: Customer | None) -> dict[str, Any] | None:
     if customer is None:
         return None
-    values: dict[str, Any] = {name: getattr(customer, name) for name in SCALARS}
+    values: dict[str, Any] = dict(zip(SCALARS, customer.scalars(), strict=True))
     values |= {f"metafields.{name}": value.value for name, value in customer.metafields.items()}
     return {**values, "tags": list(customer.tags), "backlink": customer.backlink}
 
@@ -156,7 +156,7 @@ def _observed(customer: Customer | None) -> dict[str, Any] | None:
 def _fields(
     store: Store, subject: Subject, decision: Decision, events: tuple[Mapping[str, Any], ...]
 ) -> tuple[ExplainedField, ...]:
-    policies = {name: getattr(store.fields, name) for name in SCALARS}
+    policies = {name: store.fields.of(name) for name in SCALARS}
     policies |= {f"metafields.{name}": rule.policy for name, rule in store.metafields.items()}
     written = {change["field"]: event["at"] for event in events for change in event["changes"]}
     actions = [*(h.action for h in decision.holds), decision.action]

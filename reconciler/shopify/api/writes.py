@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from reconciler.core.model.ids import ClerkUserId
-from reconciler.core.model.store import OWN_FIELDS
+from reconciler.core.model.scalars import FIELDS
 from reconciler.core.model.write import (
     AddTags,
     Create,
@@ -27,15 +27,6 @@ from reconciler.core.model.write import (
     Write,
 )
 
-THEIR_NAME: Final[Mapping[str, str]] = {
-    "email": "email",
-    "first_name": "firstName",
-    "last_name": "lastName",
-    "phone": "phone",
-    "locale": "locale",
-    "note": "note",
-}
-assert set(THEIR_NAME) == set(OWN_FIELDS)
 BULK_DOCUMENTS: Final[Mapping[str, str]] = {
     "customers": "customer_set",
     "add_tags": "tags_add",
@@ -101,7 +92,7 @@ def _create(backlink: tuple[str, str], user: ClerkUserId, fields: Fields) -> dic
 
 def _input(fields: Fields) -> dict[str, Any]:
     """The fields with Shopify's names; None becomes null and clears the field."""
-    return {THEIR_NAME[name]: value for name, value in fields.items()}
+    return {FIELDS[name].shopify: value for name, value in fields.items()}
 
 
 def _metafields(document: str, items: list[dict[str, str]], names: Sequence[str]) -> Mutation:

@@ -7,8 +7,7 @@ from reconciler.core.model.customer import Customer
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.mapping import Mapping
 from reconciler.core.model.reasons import hold
-
-IDENTITY = ("email", "phone", "first_name", "last_name")
+from reconciler.core.model.scalars import IDENTITIES
 
 
 def is_redacted(customer: Customer) -> bool:
@@ -16,7 +15,7 @@ def is_redacted(customer: Customer) -> bool:
 
     False if Shopify did not return one of these fields.
     """
-    return all(getattr(customer, field) is None and field not in customer.unknown for field in IDENTITY)
+    return all(customer.scalar(field) is None and field not in customer.unknown for field in IDENTITIES)
 
 
 def redacted_hold(user: ClerkUserId, mapping: Mapping | None, customer: Customer | None) -> Hold | None:

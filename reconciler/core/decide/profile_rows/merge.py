@@ -21,8 +21,9 @@ from typing import Any, Final
 
 from reconciler.core.fields import normalise
 from reconciler.core.model.profile import Profile
+from reconciler.core.model.scalars import FIELDS
 
-TEXTS: Final = ("email", "first_name", "last_name", "full_name", "phone", "image_url", "locale")
+TEXTS: Final = (*(name for name, field in FIELDS.items() if field.in_clerk), "full_name", "image_url")
 
 Values = Mapping[str, Any]
 

@@ -1,0 +1,102 @@
+"""The scalar fields of a customer. A field is declared here, and nowhere else.
+
+Its line in `Scalars` says how it is read, compared, bounded and written, and its line in `FieldPolicies` who owns it if the
+config does not say so. The rest of the program has no list of them: attributes of profiles and customers, columns,
+comparison, fingerprints, settings, GraphQL selections, shapes of replies and refusals are derived from these two classes.
+
+Source of Shopify's names and bounds: Admin API 2026-10, Customer and CustomerSetInput, read 2026-11-23.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Policy = Literal["enforce", "fill", "create_only", "ignore"]
+Form = Literal["name", "note", "locale", "email", "phone"]
+"""How values are normalised before they are compared: a function in core/fields/normalise.py."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """One field. `shopify`: its name in CustomerSetInput, in refusals, and in the response to a write.
+
+    `path`: where a read returns it, if not under that name: a member, or `MEMBER.MEMBER`. `length_max`: in characters.
+    `in_clerk`: Clerk has it. `is_identity`: Shopify requires that a customer has at least one of these.
+    `has_default`: Shopify sets a value by itself when a customer is created.
+    """
+
+    shopify: str
+    path: str = ""
+    form: Form = "name"
+    length_max: int = 255
+    in_clerk: bool = False
+    is_identity: bool = False
+    has_default: bool = False
+
+
+class Scalars(BaseModel):
+    """The values of all scalar fields. None: there is none, or it is unknown."""
+
+    model_config = ConfigDict(frozen=True)
+
+    email: Annotated[
+        str | None,
+        Scalar("email", path="defaultEmailAddress.emailAddress", form="email", in_clerk=True, is_identity=True),
+    ] = None
+    first_name: Annotated[str | None, Scalar("firstName", in_clerk=True, is_identity=True)] = None
+    last_name: Annotated[str | None, Scalar("lastName", in_clerk=True, is_identity=True)] = None
+    phone: Annotated[
+        str | None,
+        Scalar("phone", path="defaultPhoneNumber.phoneNumber", form="phone", in_clerk=True, is_identity=True),
+    ] = None
+    locale: Annotated[str | None, Scalar("locale", form="locale", in_clerk=True, has_default=True)] = None
+    note: Annotated[str | None, Scalar("note", form="note", length_max=5000)] = None
+
+    def scalar(self, name: str) -> str | None:
+        """The value of the field with this name."""
+        return _value_of[name](self)
+
+    def scalars(self) -> tuple[str | None, ...]:
+        """All values, in the order of `SCALARS`."""
+        return _values_of(self)
+
+
+class FieldPolicies(BaseModel):
+    """Who owns each field of a customer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    email: Policy = "enforce"
+    first_name: Policy = "enforce"
+    last_name: Policy = "enforce"
+    phone: Policy = "fill"
+    locale: Policy = "ignore"
+    note: Policy = "ignore"
+
+    def of(self, name: str) -> Policy:
+        """The policy of the field with this name."""
+        return _policy_of[name](self)
+
+
+FIELDS: Final[Mapping[str, Scalar]] = {
+    name: declared
+    for name, info in Scalars.model_fields.items()
+    for declared in info.metadata
+    if isinstance(declared, Scalar)
+}
+SCALARS: Final = tuple(FIELDS)
+IDENTITIES: Final = tuple(name for name, field in FIELDS.items() if field.is_identity)
+
+FIRST: Final = frozenset({"email", "first_name", "last_name", "phone", "locale", "note"})
+"""The fields of the first version. Stored digests and shapes count a later field only where it makes a difference, so
+that a new version finds what an earlier one stored."""
+LATER: Final = tuple(name for name in SCALARS if name not in FIRST)
+
+_value_of: Final[Mapping[str, Callable[[Scalars], str | None]]] = {name: attrgetter(name) for name in SCALARS}
+_values_of: Final[Callable[[Scalars], tuple[str | None, ...]]] = attrgetter(*SCALARS)
+_policy_of: Final[Mapping[str, Callable[[FieldPolicies], Policy]]] = {name: attrgetter(name) for name in SCALARS}
