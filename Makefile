@@ -1,9 +1,11 @@
 # `make` prints what it can do; `make check` is all that CI runs, in the same order.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix lint types layers docs coverage explore bench soak stats requirements schemas clean
+.PHONY: help setup install validators demo test check fix lint types layers docs coverage explore bench soak stats requirements schemas clean
 
 PYTHON ?= python3
+PREFIX ?= /opt/customer-parity
 BIN := .venv/bin
+PINNED := -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all:
 STAMP := .venv/.installed
 COVERED := tests/core tests/controller
 DOCS := README.md $(sort $(wildcard docs/*.md))
@@ -17,12 +19,26 @@ $(STAMP): requirements-dev.txt pyproject.toml
 	@$(PYTHON) -c 'import ensurepip, venv' || \
 	  { echo "This Python cannot make virtual environments." >&2; echo "hint: on Debian, apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-build.txt
+	$(BIN)/python $(PINNED) -r requirements-dev.txt
+	$(BIN)/python $(PINNED) -r requirements-build.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 setup: $(STAMP) ## make .venv and install what is pinned
+
+# The tools that build the package are in a folder of their own, so that the environment holds what runs and nothing else.
+install: ## install for production, without development tools (`make install PREFIX=/opt/customer-parity`)
+	$(PYTHON) -m venv $(PREFIX)
+	$(PREFIX)/bin/python $(PINNED) -r requirements.txt
+	tools=$$(mktemp -d) && trap 'rm -rf "$$tools" build' EXIT && rm -rf build && \
+	  $(PREFIX)/bin/python $(PINNED) --target "$$tools" -r requirements-build.txt && \
+	  PYTHONPATH="$$tools" $(PREFIX)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	    --no-build-isolation --force-reinstall .
+	$(PREFIX)/bin/python -m pip uninstall --quiet --disable-pip-version-check --yes setuptools pip
+	@du -sm $(PREFIX) | awk '{print "$(PREFIX)/bin/reconciler is installed: " $$1 " MB"}'
+
+validators: $(STAMP) ## install what checks the files for operators, beside the rest
+	$(BIN)/python $(PINNED) -r requirements-validators.txt
 
 demo: $(STAMP) ## two simulated shops, 200 people, from nothing to an empty plan
 	@$(BIN)/reconciler demo
@@ -74,7 +90,9 @@ schemas: $(STAMP) ## write config/schema/*.json
 requirements: ## pin the newest versions (needs uv)
 	uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --no-strip-extras pyproject.toml -o requirements.txt
 	uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --no-strip-extras --extra dev --extra simulator pyproject.toml -o requirements-dev.txt
+	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["validators"], sep="\n")' | \
+	  uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --no-strip-extras -c requirements-dev.txt - -o requirements-validators.txt
 	echo 'setuptools' | uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --no-strip-extras - -o requirements-build.txt
 
 clean: ## remove the environment and what the demo left
-	rm -rf .venv var .cache
+	rm -rf .venv var .cache build dist

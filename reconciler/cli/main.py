@@ -45,6 +45,7 @@ COMMANDS = {
     "demo": ("demo.demo", "Sync 200 users to two simulated shops, step by step."),
     "db": ("setup.db", "Upgrade or check the state's schema; print the SQL of an outbox."),
     "schema": ("setup.schema", "Print the JSON Schemas of both settings files."),
+    "docs": ("docs", "Print the reference: a reason, an error, a command or a page."),
 }
 
 

@@ -51,6 +51,13 @@ def test_what_builds_the_package_is_pinned_too() -> None:
     assert wanted <= set(pinned("requirements-build.txt"))
 
 
+def test_what_checks_the_files_for_operators_fits_beside_what_is_tested() -> None:
+    validators, everything = pinned("requirements-validators.txt"), pinned("requirements-dev.txt")
+    wanted = {name_of(r) for r in project()["project"]["optional-dependencies"]["validators"]}
+    assert wanted <= set(validators)
+    assert {name: version for name, version in validators.items() if everything.get(name, version) != version} == {}
+
+
 def test_no_requirement_file_records_where_to_download_from() -> None:
     for file in ROOT.glob("requirements*.txt"):
         assert not re.search(r"https?://|--(extra-)?index-url|--find-links|@ ", file.read_text(encoding="utf-8")), file

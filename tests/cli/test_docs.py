@@ -1,0 +1,87 @@
+"""`reconciler docs`: the reference at the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from reconciler.cli.commands.docs import PAGES
+from reconciler.cli.main import COMMANDS, run
+from reconciler.core.model.reasons import WHO_ACTS
+from tests.docs.generated import ROOT, error_classes
+
+SAMPLES = ROOT / "config/samples"
+SECTIONS_ALSO = ("guards", "emailtaken", "Command line")
+
+
+@pytest.fixture
+def docs(capsys: pytest.CaptureFixture[str]) -> Docs:
+    return Docs(capsys)
+
+
+class Docs:
+    """Runs the command; gives its code and both outputs."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self.capsys = capsys
+
+    def __call__(self, *words: str) -> tuple[int, str, str]:
+        code = run(["docs", *words])
+        out, err = self.capsys.readouterr()
+        return code, out, err
+
+
+def test_each_reason_error_command_and_page_has_a_section(docs: Docs) -> None:
+    for name in (*WHO_ACTS, *error_classes(), *COMMANDS, *PAGES, *SECTIONS_ALSO):
+        code, out, err = docs(name, "--output", "markdown")
+        assert (code, err) == (0, ""), name
+        assert out.startswith("#"), name
+        assert "[[[" not in out, name
+
+
+def test_a_reason_says_who_acts_and_what_next(docs: Docs) -> None:
+    code, out, err = docs("EmailTaken")
+    assert (code, err) == (0, "")
+    assert out.split()[0] == "EmailTaken"
+    assert "Who acts: the operator." in out
+    assert "Next: decide which user owns the email" in out
+    assert "EmailConflict" not in out, "the next section is another one"
+
+
+def test_a_section_ends_where_the_next_one_begins_and_code_has_no_headings(docs: Docs) -> None:
+    _, guards, _ = docs("guards", "--output", "markdown")
+    assert sum(line.startswith("#") for line in guards.splitlines()) == 1
+    _, deploy, _ = docs("deploy", "--output", "markdown")
+    assert deploy.endswith('{"user": "user_…"}\'\n```\n')
+
+
+def test_without_a_name_each_reason_and_error_has_one_line(docs: Docs) -> None:
+    code, out, err = docs()
+    assert (code, err) == (0, "")
+    lines = {words[0]: words[1] for line in out.splitlines() if len(words := line.strip().split(maxsplit=1)) > 1}
+    assert {*WHO_ACTS, *error_classes(), *PAGES} <= set(lines)
+    assert lines["EmailUnverified"].startswith("profiles.trust_email is verified")
+    assert all(line.endswith(".") for name, line in lines.items() if name in {*WHO_ACTS, *error_classes()})
+
+
+@pytest.mark.parametrize(
+    ("asked", "near"),
+    [("EmailTakn", "; did you mean 'EmailTaken'"), ("phoneinvald", "; did you mean 'PhoneInvalid'"), ("zzzz", "")],
+)
+def test_an_unknown_name_is_an_error_with_close_matches(docs: Docs, asked: str, near: str) -> None:
+    code, out, err = docs(asked)
+    assert (code, out) == (64, "")
+    first, second = err.splitlines()
+    assert first.startswith(f"error: the reference has no section '{asked}'{near}")
+    assert second == "hint: `reconciler docs` lists the reasons, the errors and the pages"
+
+
+def test_samples_are_written_once(docs: Docs, tmp_path: Path) -> None:
+    folder = tmp_path / "samples"
+    assert docs("--samples", str(folder))[0] == 0
+    written = {path.relative_to(folder): path.read_text() for path in folder.rglob("*.yaml")}
+    assert written == {path.relative_to(SAMPLES): path.read_text() for path in SAMPLES.rglob("*.yaml")}
+    code, _, err = docs("--samples", str(folder))
+    assert code == 64
+    assert "nothing is overwritten" in err
