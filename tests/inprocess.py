@@ -22,12 +22,13 @@ from typing import Any, Self
 import httpx
 from sqlalchemy import Engine, event
 
-from reconciler.controller.apply import apply_plan
+from reconciler.controller.apply.plan import apply_plan
 from reconciler.controller.context import StoreContext
-from reconciler.controller.observe import ObserveOptions, Readers
+from reconciler.controller.observe import ObserveOptions
+from reconciler.controller.readers import Readers
 from reconciler.controller.reconcile import ReconcileResult, reconcile
-from reconciler.controller.scan import scan_store
-from reconciler.controller.spool import IN_MEMORY, Spool
+from reconciler.controller.scan.spool import IN_MEMORY, Spool
+from reconciler.controller.scan.store import scan_store
 from reconciler.controller.step import Outcome
 from reconciler.core.fields import normalise
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName

@@ -7,9 +7,9 @@ from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
 from typing import Protocol
 
-from reconciler.controller.handover import Successors
-from reconciler.controller.observe import Readers
+from reconciler.controller.leaving.handover import Successors
 from reconciler.controller.parallel import NEVER, Cancellation
+from reconciler.controller.readers import Readers
 from reconciler.controller.step import Outcome, Step, StoreAccess
 from reconciler.core.model.action import Action
 from reconciler.core.model.ids import ClerkUserId

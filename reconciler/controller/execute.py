@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from reconciler.controller.context import StoreContext
-from reconciler.controller.handover import Overtaken, Successors, begin_release, end_former
+from reconciler.controller.leaving.handover import Overtaken, Successors, begin_release, end_former
 from reconciler.controller.observe import observe_users
 from reconciler.controller.step import Outcome, PlannedWrite, Step, failure
 from reconciler.controller.writes import writes_of

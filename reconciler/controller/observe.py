@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Final, Protocol
 
-from reconciler.controller.departures import Departures
+from reconciler.controller.leaving.departures import Departures
+from reconciler.controller.readers import Readers
 from reconciler.controller.step import Step
 from reconciler.core.decide.decide import decide, unreadable_decision
-from reconciler.core.decide.leaving.absence import PLANNED, Absence, without_absence
+from reconciler.core.decide.leaving.absence import without_absence
 from reconciler.core.decide.mirrored import is_final
 from reconciler.core.decide.written import claim_unrecorded_write
 from reconciler.core.fields import normalise
@@ -34,44 +35,13 @@ from reconciler.core.model.view import Decision, Rival, Subject, View
 from reconciler.core.plan.chains import Blocked, blocked_of
 from reconciler.core.plan.vacated import when_freed
 from reconciler.errors import PartUnreadable, PermanentError, SetupError
-from reconciler.ports import Clock, CustomerReader, MappingReader, PairReader, ProfileReader, RowReader
-from reconciler.ports.profile_rows import UnwrittenReader
+from reconciler.ports import Clock, CustomerReader, MappingReader, ProfileReader, RowReader
 
 REFUSED_MAX: Final = 5  # of one chunk; more are a refusal of the question, and an error of the store
 
 Claims = MappingOf[str, tuple[ClerkUserId, ...]]
 Views = dict[ClerkUserId, View]
 Refusals = dict[ClerkUserId, PermanentError | PartUnreadable]
-
-
-@dataclass(frozen=True, slots=True)
-class Readers:
-    """All that may be read to decide about users of one store.
-
-    With `pairs`, those that were equal and have not moved since, by the mirror, are passed over in a scan of all users; with
-    `by_mirror`, the others are observed in the mirror first, and in the shop where that is not enough.
-    `absence`: what proves that a user without a row has left; the default is for plans that a person reads. `assigned`: the
-    customers that an operator names for users. `unwritten`: rows that are still to be written, of users who may come after
-    one with a customer that is to be deleted.
-    """
-
-    profiles: ProfileReader
-    customers: CustomerReader
-    mappings: MappingReader
-    pairs: PairReader | None = None
-    by_mirror: CustomerReader | None = None
-    absence: Absence = PLANNED
-    assigned: MappingOf[ClerkUserId, CustomerId] = field(default_factory=dict)
-    unwritten: UnwrittenReader | None = None
-
-    @property
-    def rows(self) -> RowReader | None:
-        """The profiles as raw rows, with their fingerprints; None where the source has no such rows."""
-        return self.profiles if isinstance(self.profiles, RowReader) else None
-
-    def departures(self, store: Store, now: datetime) -> Departures:
-        """Who has left and who comes after them, as of this moment."""
-        return Departures(store, self.profiles, self.mappings, self.absence, now, self.assigned, self.unwritten)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +116,7 @@ def subjects_of(users: Collection[ClerkUserId], store: Store, readers: Readers) 
     """
     mappings = readers.mappings.get(store.shop, users)
     profiles: dict[ClerkUserId, tuple[Profile, int | None]]
-    if (rows := readers.rows) is not None:
+    if isinstance(rows := readers.profiles, RowReader):
         profiles = {profile.clerk_user_id: (profile, fp) for profile, fp in rows.rows_of(users).profiles()}
     else:
         profiles = {user: (profile, None) for user, profile in readers.profiles.get(users).items()}
@@ -189,7 +159,7 @@ def _decide_users(
     *,
     live: bool,
 ) -> Iterator[Step]:
-    departures = readers.departures(store, options.now)
+    departures = Departures(store, readers, options.now)
     views, refusals = _readable_views(
         subjects, lambda some: views_of(some, specs, store, readers.customers, readers.mappings, claims, departures)
     )
@@ -275,7 +245,7 @@ def views_of(
     for user, customer in mapped.items():
         if customer is not None and customer.backlink == user:
             linked[user] = customer
-    assigned = _assigned_customers(subjects, departures.assigned, customers)
+    assigned = _assigned_customers(subjects, departures.readers.assigned, customers)
     current = {
         s.user: linked.get(s.user) or _theirs(s.user, mapped.get(s.user)) or assigned.get(s.user) for s in subjects
     }
@@ -300,7 +270,7 @@ def views_of(
             former_link=former.get(s.user),
             formers={owner: formers[owner] for owner in _strangers({s.user: seen[s.user]}, owners) & formers.keys()},
             heirs=heirs.get(s.user, ()),
-            assigned_to=departures.assigned.get(s.user),
+            assigned_to=departures.readers.assigned.get(s.user),
             assigned=assigned.get(s.user),
         )
         for s in subjects

@@ -11,13 +11,13 @@ from datetime import datetime
 from typing import Literal
 
 from reconciler.controller import wait_cycles
-from reconciler.controller.completeness import sample
 from reconciler.controller.context import StoreContext
 from reconciler.controller.execute import execute, record_decision
-from reconciler.controller.handover import Overtaken
+from reconciler.controller.leaving.completeness import sample
+from reconciler.controller.leaving.handover import Overtaken
 from reconciler.controller.observe import observe_users
-from reconciler.controller.parking import park
 from reconciler.controller.step import Outcome, Step
+from reconciler.controller.wait_cycles import park
 from reconciler.core.decide.actions import without_action
 from reconciler.core.decide.leaving.absence import AGAIN_FIRST_S, is_living, is_missing, missing_hold, missing_row
 from reconciler.core.decide.record import is_news

@@ -1,20 +1,30 @@
-"""Who waits for what another user has, one request at a time: the cycle is found in the state, then observed in the shop.
+"""Who waits for what another user has: cycles of such users, and the values that are parked so that a cycle ends.
 
-Each row says which customers have what its user waits for. So a circle of any length is seen by the last of its users who
-is reconciled, at the price of a few reads of the state; only where it closes are its users observed together.
+Each row says which customers have what its user waits for. So a cycle of any length is found by the last of its users who
+is reconciled, at the price of a few reads of the state; only where it closes are its users observed together. Parked
+values are taken off a customer for a moment.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
 
 from reconciler.controller.context import StoreContext
+from reconciler.controller.execute import declare, event_of, intent_row, send
 from reconciler.controller.observe import observe_users
 from reconciler.controller.step import Step
-from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.decide.record import with_refused
+from reconciler.core.decide.refused import park_digest, park_key
+from reconciler.core.fields.desired import profile_digest
+from reconciler.core.model.action import Change
+from reconciler.core.model.ids import ClerkUserId, Unique
+from reconciler.core.model.mapping import PARK, RefusedValue
 from reconciler.core.model.view import Decision
+from reconciler.core.model.write import Update
 from reconciler.core.plan import chains
+from reconciler.errors import Refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +63,52 @@ def _all_reached(step: Step, context: StoreContext) -> dict[ClerkUserId, set[Cle
             found[user] = {owners[c] for c in row.awaited_at if c in owners} if row is not None else set()
         left = {owner for user in left for owner in found[user]} - found.keys()
     return found
+
+
+def park(step: Step, context: StoreContext, fields: Collection[Unique], *, kind: str = PARK) -> dict[str, str]:
+    """Take the values of these fields off for a moment, the intent written down first. What was taken off, as we sent it.
+
+    `kind` is that of the event: an undo says so, and is not undone.
+    """
+    customer = step.decision.customer
+    assert customer is not None
+    taken: dict[str, str] = {field: value for field in fields if (value := step.decision.value(field)) is not None}
+    if taken:
+        declare(step, context, {"kind": PARK, "parked": {**step.subject.parked, **taken}})
+        try:
+            send(Update(customer.id, dict.fromkeys(taken)), context)
+        except Refused as refused:
+            if kind == PARK:
+                _remember_park(step, context, [field for field in fields if field in taken], refused)
+            raise
+        changes = tuple(Change(field=f, before=v, after=None, why="profile changed") for f, v in taken.items())
+        context.state.put(intent_row(step, context), event_of(step, context, customer.id, kind, changes))
+    return taken
+
+
+def _remember_park(step: Step, context: StoreContext, fields: Collection[Unique], refused: Refused) -> None:
+    """Write down that Shopify refused to take these values off, so that it is not asked again until something moves."""
+    customer, mapping = step.decision.customer, step.subject.mapping
+    assert customer is not None
+    profile = profile_digest(step.subject.profile)
+    said = {
+        park_key(field): RefusedValue(
+            digest=park_digest(field, customer, profile, context.store),
+            code=refused.refusals[0].code if refused.refusals else "",
+            message=refused.message,
+            asked=context.explicit,
+        )
+        for field in fields
+    }
+    row = intent_row(step, context).model_copy(update={"intent": mapping.intent if mapping is not None else None})
+    context.state.put(with_refused(row, said))
+
+
+def unpark(step: Step, context: StoreContext, values: MappingOf[str, str]) -> None:
+    """Give parked values back."""
+    customer = step.decision.customer
+    assert customer is not None
+    send(Update(customer.id, values), context)
+    changes = tuple(Change(field=f, before=None, after=v, why="profile changed") for f, v in values.items())
+    row = intent_row(step, context).model_copy(update={"intent": None})
+    context.state.put(row, event_of(step, context, customer.id, PARK, changes))

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
-from reconciler.controller.completeness import present_beside
 from reconciler.controller.context import Fence, StoreContext
-from reconciler.controller.observe import Readers
+from reconciler.controller.leaving.completeness import present_beside
+from reconciler.controller.leaving.without_users import WithoutUsers
+from reconciler.controller.readers import Readers
 from reconciler.controller.reconcile import ReconcileResult, reconcile
-from reconciler.controller.without_users import WithoutUsers
 from reconciler.core.model.backoff import delay_s, fraction_of
 from reconciler.core.model.ids import ClerkUserId, StoreName
 from reconciler.core.model.request import ADDRESS, DELETED, Claim, Request

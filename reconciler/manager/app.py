@@ -14,7 +14,7 @@ from typing import Literal
 
 import structlog
 
-from reconciler.controller.profile_rows import RowDone
+from reconciler.controller.profile_rows.writer import RowDone
 from reconciler.controller.worker import Worker, WorkResult
 from reconciler.core.model.ids import StoreName
 from reconciler.core.report.status import Replica

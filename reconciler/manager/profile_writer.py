@@ -15,7 +15,7 @@ from typing import Final
 
 import structlog
 
-from reconciler.controller.profile_rows import RowDone, RowWriter
+from reconciler.controller.profile_rows.writer import RowDone, RowWriter
 from reconciler.core.decide.profile_rows.write import ClerkChange
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile

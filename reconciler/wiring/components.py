@@ -12,7 +12,7 @@ from reconciler.controller.bulk.context import BulkContext, BulkProgress
 from reconciler.controller.context import StoreContext
 from reconciler.controller.mirror.reader import MirrorReader
 from reconciler.controller.mirror.refresh import MirrorContext, Progress, check_mirror
-from reconciler.controller.observe import Readers
+from reconciler.controller.readers import Readers
 from reconciler.controller.shop_keys import ShopKeys, check_shop, has_customers_of
 from reconciler.core.decide.leaving.absence import PLANNED, Absence
 from reconciler.core.model.ids import ClerkUserId, CustomerId, StoreName

@@ -29,11 +29,12 @@ from sqlalchemy import event
 from reconciler.cli.commands.sync.plan import save, show
 from reconciler.cli.context import Context
 from reconciler.cli.files import plan_file as planfile
-from reconciler.controller.apply import apply_plan
+from reconciler.controller.apply.plan import apply_plan
 from reconciler.controller.bulk.context import BulkContext
 from reconciler.controller.context import StoreContext
-from reconciler.controller.observe import ObserveOptions, Readers
-from reconciler.controller.stores import Planned, plan_stores
+from reconciler.controller.observe import ObserveOptions
+from reconciler.controller.readers import Readers
+from reconciler.controller.scan.plan import Planned, plan_stores
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.model.mapping import Mapping

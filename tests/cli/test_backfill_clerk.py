@@ -12,7 +12,7 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from reconciler.controller.backfill import EXAMPLES, PROBLEMS_MAX, Page, Tally, kind_of, survey
+from reconciler.controller.profile_rows.backfill import EXAMPLES, PROBLEMS_MAX, Page, Tally, kind_of, survey
 from reconciler.core.decide.profile_rows.merge import StoredRow
 from reconciler.core.decide.profile_rows.write import WriteKnown
 from reconciler.core.model.ids import ClerkUserId

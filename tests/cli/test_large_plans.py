@@ -17,7 +17,7 @@ from rich.console import Console
 from reconciler.cli.files import plan_file as planfile
 from reconciler.cli.files.json_document import JsonReader
 from reconciler.cli.render import outputs as render
-from reconciler.controller.spool import IN_MEMORY, Spool
+from reconciler.controller.scan.spool import IN_MEMORY, Spool
 from reconciler.core.model.action import Action, Hold, action_order, hold_order
 from reconciler.core.plan.plan import Plan, build_plan
 from reconciler.core.report.status import ApplyResult, Failure

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.controller.apply import apply_plan
+from reconciler.controller.apply.plan import apply_plan
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.store import Store
 from reconciler.errors import AccessError, SourceError

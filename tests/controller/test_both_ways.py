@@ -12,9 +12,9 @@ from typing import Any, cast
 import pytest
 from sqlalchemy import event
 
-from reconciler.controller.apply import apply_plan
+from reconciler.controller.apply.plan import apply_plan
+from reconciler.controller.apply.stores import apply_stores
 from reconciler.controller.step import Outcome
-from reconciler.controller.stores import apply_stores
 from reconciler.errors import LeaseLost, StateError
 from tests.controller.bulk_rig import NAME, BulkRig, at_rest, outcomes, populate, user_of
 

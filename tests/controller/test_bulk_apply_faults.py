@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.controller.apply import apply_plan
+from reconciler.controller.apply.plan import apply_plan
 from reconciler.controller.bulk.context import BulkContext
 from reconciler.core.model.write import AddTags, Write
 from reconciler.errors import LeaseLost

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from reconciler.controller.apply import apply_plan
+from reconciler.controller.apply.plan import apply_plan
 from reconciler.controller.bulk.context import BulkContext
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ShopDomain

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.controller.apply import apply_plan
+from reconciler.controller.apply.plan import apply_plan
 from reconciler.controller.bulk.context import BulkContext
 from reconciler.controller.mirror.reader import MirrorReader, shown
 from reconciler.controller.mirror.refresh import fill, seen_of

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from reconciler.controller.completeness import sample
 from reconciler.controller.context import StoreContext
+from reconciler.controller.leaving.completeness import sample
 from reconciler.controller.reconcile import ReconcileResult, reconcile
 from reconciler.core.decide.leaving.absence import Absence
 from reconciler.core.model.ids import ClerkUserId, StoreName

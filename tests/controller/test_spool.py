@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.controller.spool import Spool
+from reconciler.controller.scan.spool import Spool
 from reconciler.core.model.action import (
     KINDS,
     Action,

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from reconciler.controller.apply import apply_plan
+from reconciler.controller.apply.plan import apply_plan
 from reconciler.controller.mirror.refresh import fill
-from reconciler.controller.stream import Moved, Part, Watch, find_moved, parts_of
+from reconciler.controller.scan.stream import Moved, Part, Watch, find_moved, parts_of
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.mapping import Mapping
 from tests.controller.bulk_rig import NAME, populate, user_of

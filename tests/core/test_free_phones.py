@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.controller.spool import IN_MEMORY, Spool
+from reconciler.controller.scan.spool import IN_MEMORY, Spool
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.view import Subject
 from reconciler.core.plan.gather import PlanBuilder, ScanResult

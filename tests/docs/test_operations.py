@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from reconciler.controller.resync import CHANGES, FULL
+from reconciler.controller.scan.resync import CHANGES, FULL
 from reconciler.core.model.reasons import WHO_ACTS
 from reconciler.manager.intervals import Intervals
 from reconciler.settings.models import Settings, StoresFile

@@ -17,8 +17,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from reconciler.controller.mirror.reader import MirrorReader
 from reconciler.controller.mirror.refresh import seen_of, shape_of
-from reconciler.controller.observe import ObserveOptions, Readers
-from reconciler.controller.scan import scan_store
+from reconciler.controller.observe import ObserveOptions
+from reconciler.controller.readers import Readers
+from reconciler.controller.scan.store import scan_store
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.model.store import Ceiling, Guards, MetafieldRule, Store
 from reconciler.core.plan.plan import build_plan

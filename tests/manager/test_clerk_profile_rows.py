@@ -18,7 +18,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from reconciler.cli import main
-from reconciler.controller.profile_rows import RowWriter
+from reconciler.controller.profile_rows.writer import RowWriter
 from reconciler.core.decide.profile_rows.write import ClerkChange, RowWrite, WriteClaim
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile

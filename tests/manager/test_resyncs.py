@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.controller.resync import CHANGES, FULL
+from reconciler.controller.scan.resync import CHANGES, FULL
 from reconciler.core.model.ids import ShopDomain, StoreName
 from reconciler.manager.schedule.scheduler import SCAN_THREADS
 from tests import servers

@@ -16,7 +16,7 @@ import pytest
 from psycopg.pq import TransactionStatus
 from sqlalchemy import Engine, event, text
 
-from reconciler.controller.profile_rows import without_values
+from reconciler.controller.profile_rows.writer import without_values
 from reconciler.core.decide.profile_rows.merge import Values, clerk_values
 from reconciler.core.decide.profile_rows.write import RowWrite, RowWritten
 from reconciler.core.model.ids import ClerkUserId

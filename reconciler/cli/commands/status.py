@@ -9,7 +9,7 @@ from reconciler.cli.context import Context
 from reconciler.cli.render import certificate as render_certificate
 from reconciler.cli.render import outputs as render
 from reconciler.controller.observe import ObserveOptions
-from reconciler.controller.stores import plan_stores
+from reconciler.controller.scan.plan import plan_stores
 from reconciler.core.report.certificate import certificate as certificate_of
 from reconciler.manager.config_files import digest_of
 from reconciler.manager.http.status_rows import status_rows_of

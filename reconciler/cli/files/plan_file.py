@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from reconciler.cli.files.json_document import BLOCK, JsonReader
-from reconciler.controller.spool import IN_MEMORY, Spool
+from reconciler.controller.scan.spool import IN_MEMORY, Spool
 from reconciler.core.model.action import Action, Hold
 from reconciler.core.plan.plan import Plan, json_parts
 from reconciler.core.plan.series import Series, canonical_parts, dumped_around

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from reconciler.controller.apply.joint_metafields import packed
 from reconciler.controller.context import StoreContext
 from reconciler.controller.execute import has_moved, placed, writes_left
-from reconciler.controller.joint_metafields import packed
 from reconciler.controller.observe import subjects_of
 from reconciler.controller.step import PlannedWrite, Step
 from reconciler.core.decide.written import as_written

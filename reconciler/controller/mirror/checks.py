@@ -6,7 +6,7 @@ from collections.abc import Mapping as MappingOf
 from functools import partial
 
 from reconciler.controller.mirror.refresh import MirrorCheck, MirrorContext, check_mirror
-from reconciler.controller.stores import side_by_side
+from reconciler.controller.parallel import side_by_side
 from reconciler.core.model.ids import StoreName
 
 

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from reconciler.clerk.users import parse_user
 from reconciler.clerk.webhook import ClerkEvent
-from reconciler.controller.profile_rows import RowDone
+from reconciler.controller.profile_rows.writer import RowDone
 from reconciler.controller.worker import DELETED
 from reconciler.core.decide.profile_rows.write import ClerkChange, shown_mapping
 from reconciler.core.model.event import Event

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from reconciler.controller.bulk.files import is_abandoned
 from reconciler.controller.mirror.refresh import is_fresh
-from reconciler.controller.resync import FULL, unmoved
+from reconciler.controller.scan.resync import FULL, unmoved
 from reconciler.core.decide.profile_rows.write import RefusedWrite, shown_mapping
 from reconciler.core.model.batches import batches
 from reconciler.core.model.ids import ClerkUserId, ShopDomain

@@ -14,7 +14,14 @@ from typing import Literal
 
 import structlog
 
-from reconciler.controller.resync import CHANGES, FULL, ResyncContext, ResyncResult, full_resync, incremental_resync
+from reconciler.controller.scan.resync import (
+    CHANGES,
+    FULL,
+    ResyncContext,
+    ResyncResult,
+    full_resync,
+    incremental_resync,
+)
 from reconciler.core.model.ids import StoreName
 from reconciler.errors import AccessError, ConfigError, PermanentError, SourceError, StateError, TemporaryError
 from reconciler.manager.bulk_advice import BulkAdvice

@@ -16,8 +16,8 @@ from reconciler.cli.context import Context
 from reconciler.cli.render.flow import LinePrinter
 from reconciler.cli.render.json import dumps
 from reconciler.cli.render.plain import clean, counted, sentence
-from reconciler.controller.backfill import Kind, Page, Tally, survey, write_rows
-from reconciler.controller.profile_rows import RowDone, RowWriter
+from reconciler.controller.profile_rows.backfill import Kind, Page, Tally, survey, write_rows
+from reconciler.controller.profile_rows.writer import RowDone, RowWriter
 from reconciler.core.model.profile import Profile
 from reconciler.core.model.request import Priority, Request
 from reconciler.errors import ConfigError, ReconcilerError

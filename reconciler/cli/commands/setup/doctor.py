@@ -29,7 +29,7 @@ from reconciler.cli.context import Context
 from reconciler.cli.render.flow import LinePrinter
 from reconciler.cli.render.json import dumps
 from reconciler.cli.render.plain import clean, counted, sentence, time_z
-from reconciler.controller.resync import unmoved
+from reconciler.controller.scan.resync import unmoved
 from reconciler.core.report.status import updated_at_note
 from reconciler.errors import ReconcilerError
 from reconciler.ports import ScanRepository

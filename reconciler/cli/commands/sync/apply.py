@@ -26,12 +26,13 @@ from reconciler.cli.render.parts import totals_of
 from reconciler.cli.render.plain import counted, seconds_text, time_text
 from reconciler.cli.times import duration_of
 from reconciler.cli.users import user_id
-from reconciler.controller.apply import apply_plan
+from reconciler.controller.apply.plan import apply_plan
+from reconciler.controller.apply.stores import apply_stores
 from reconciler.controller.bulk.context import BulkContext, BulkProgress
 from reconciler.controller.context import StoreContext
-from reconciler.controller.spool import Spool
+from reconciler.controller.scan.plan import Planned
+from reconciler.controller.scan.spool import Spool
 from reconciler.controller.step import Outcome
-from reconciler.controller.stores import Planned, apply_stores
 from reconciler.core.fields.desired import config_digest
 from reconciler.core.model.action import Hold, hold_order
 from reconciler.core.model.ids import StoreName

@@ -10,7 +10,7 @@ from reconciler.cli.context import Context
 from reconciler.cli.render import drift as render_drift
 from reconciler.cli.render.plain import counted
 from reconciler.controller.observe import ObserveOptions
-from reconciler.controller.stores import plan_stores
+from reconciler.controller.scan.plan import plan_stores
 from reconciler.core.report.drift import Drift, StoreDrift, drift_of, without_switches
 from reconciler.wiring import Components
 

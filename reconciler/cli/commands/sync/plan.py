@@ -17,9 +17,9 @@ from reconciler.cli.users import resolve_users, user_id
 from reconciler.controller.mirror.checks import check_mirrors
 from reconciler.controller.mirror.fingerprints import record_fingerprints
 from reconciler.controller.observe import ObserveOptions
-from reconciler.controller.resync import BULK_FROM
-from reconciler.controller.scan import Progress
-from reconciler.controller.stores import Planned, plan_stores
+from reconciler.controller.scan.plan import Planned, plan_stores
+from reconciler.controller.scan.resync import BULK_FROM
+from reconciler.controller.scan.store import Progress
 from reconciler.core.model.ids import StoreName
 from reconciler.core.plan.plan import StorePlan
 from reconciler.errors import UsageError

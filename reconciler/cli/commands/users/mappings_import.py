@@ -12,8 +12,8 @@ from reconciler.cli.commands.sync.apply import apply_each, approve_withheld, exi
 from reconciler.cli.context import Context, print_parts
 from reconciler.cli.files.pairs import read_pairs
 from reconciler.cli.render import outputs as render
-from reconciler.controller.apply import apply_plan
-from reconciler.controller.stores import plan_assigned
+from reconciler.controller.apply.plan import apply_plan
+from reconciler.controller.scan.plan import plan_assigned
 
 FAILED = 1
 

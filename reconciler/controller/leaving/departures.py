@@ -5,52 +5,47 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
-from reconciler.core.decide.leaving.absence import Absence, is_living
+from reconciler.controller.readers import Readers
+from reconciler.core.decide.leaving.absence import is_living
 from reconciler.core.decide.leaving.succession import addresses_of, has_left, heirs_of, is_left_behind
 from reconciler.core.decide.record import new_row
 from reconciler.core.fields import normalise
 from reconciler.core.fields.desired import is_wanted
 from reconciler.core.model.customer import Customer
-from reconciler.core.model.ids import ClerkUserId, CustomerId
+from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.mapping import Mapping
 from reconciler.core.model.profile import Profile
 from reconciler.core.model.store import DESTRUCTIVE, Store
 from reconciler.core.model.view import Subject
-from reconciler.ports import MappingReader, ProfileReader
-from reconciler.ports.profile_rows import UnwrittenReader
 
 
 @dataclass(frozen=True, slots=True)
 class Departures:
     """As of one moment. Nothing is read where no other user's customer is met and no user leaves.
 
-    `assigned` are pairs that an operator names: then a user that neither the state nor the table knows has left as well.
+    Where an operator assigns customers, a user that neither the state nor the table knows has left as well.
     """
 
     store: Store
-    profiles: ProfileReader
-    mappings: MappingReader
-    absence: Absence
+    readers: Readers
     now: datetime
-    assigned: MappingOf[ClerkUserId, CustomerId] = field(default_factory=dict)
-    unwritten: UnwrittenReader | None = None
 
     def formers(self, owners: Collection[ClerkUserId]) -> dict[ClerkUserId, Mapping]:
         """Those of these owners of customers who have left, with their mappings."""
-        rows = self.mappings.get(self.store.shop, sorted(owners)) if owners else {}
-        if self.assigned:
+        rows = self.readers.mappings.get(self.store.shop, sorted(owners)) if owners else {}
+        if self.readers.assigned:
             unknown = {owner: new_row(owner, self.store, now=self.now) for owner in owners if owner not in rows}
             rows |= {user: row.model_copy(update={"status": "released"}) for user, row in unknown.items()}
         if not rows:
             return {}
-        profiles = self.profiles.get(list(rows))
+        profiles = self.readers.profiles.get(list(rows))
         return {
             user: row
             for user, row in rows.items()
-            if has_left(profiles.get(user), row, self.store, self.absence, self.now)
+            if has_left(profiles.get(user), row, self.store, self.readers.absence, self.now)
         }
 
     def heirs(
@@ -65,10 +60,10 @@ class Departures:
         mappings = {s.user: s.mapping for s in subjects}
         keys = {user: addresses_of(customer, mappings[user]) for user, customer in leaving.items()}
         asked = frozenset[str]().union(*keys.values())
-        claimants = _by_address(self.profiles.sharing_email(asked) if asked else ())
+        claimants = _by_address(self.readers.profiles.sharing_email(asked) if asked else ())
         unwritten = _by_address(self._unwritten(asked))
         names = {p.clerk_user_id for found in (claimants, unwritten) for profiles in found.values() for p in profiles}
-        rows = self.mappings.get(self.store.shop, sorted(names)) if names else {}
+        rows = self.readers.mappings.get(self.store.shop, sorted(names)) if names else {}
         found: dict[ClerkUserId, tuple[ClerkUserId, ...]] = {}
         for user, customer in leaving.items():
             theirs, coming = ([p for key in keys[user] for p in each[key]] for each in (claimants, unwritten))
@@ -79,9 +74,9 @@ class Departures:
 
     def _unwritten(self, keys: Collection[str]) -> Iterable[Profile]:
         """What Clerk says of users with these addresses and is not written yet; asked where a customer may be deleted."""
-        if not keys or self.unwritten is None or self.store.on_leave not in DESTRUCTIVE:
+        if not keys or self.readers.unwritten is None or self.store.on_leave not in DESTRUCTIVE:
             return ()
-        return self.unwritten.unwritten(keys)
+        return self.readers.unwritten.unwritten(keys)
 
     def _leaves(self, profile: Profile | None) -> bool:
         return is_wanted(profile, self.store) is False

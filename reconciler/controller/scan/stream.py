@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
-from reconciler.controller.spool import IN_MEMORY, Spool
+from reconciler.controller.scan.spool import IN_MEMORY, Spool
 from reconciler.core.fields.desired import config_digest, is_wanted
 from reconciler.core.model.batches import batches
 from reconciler.core.model.ids import ClerkUserId

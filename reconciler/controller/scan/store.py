@@ -15,15 +15,15 @@ from typing import Any
 from reconciler.controller.observe import (
     Claims,
     ObserveOptions,
-    Readers,
     claims_of,
     claims_on,
     decide_users,
     subject_parts,
     subjects_of,
 )
-from reconciler.controller.spool import Spool
-from reconciler.controller.stream import Moved, find_moved
+from reconciler.controller.readers import Readers
+from reconciler.controller.scan.spool import Spool
+from reconciler.controller.scan.stream import Moved, find_moved
 from reconciler.core.decide.leaving.absence import is_missing
 from reconciler.core.model.batches import batches
 from reconciler.core.model.ids import ClerkUserId
@@ -70,8 +70,10 @@ def scan_store(
 
 def halves(readers: Readers, options: ObserveOptions) -> tuple[RowReader, PairReader] | None:
     """What it takes to pass over users who have not moved; None where all must be observed, or each decision is wanted."""
-    rows, pairs = readers.rows, readers.pairs
-    return None if rows is None or pairs is None or options.users is not None or options.keep_all else (rows, pairs)
+    rows, pairs = readers.profiles, readers.pairs
+    if not isinstance(rows, RowReader) or pairs is None or options.users is not None or options.keep_all:
+        return None
+    return rows, pairs
 
 
 def _scan(
@@ -174,7 +176,7 @@ def join_rows(store: Store, readers: Readers) -> Iterator[Subject]:
 
 
 def _all_rows(readers: Readers) -> Iterator[tuple[Profile, int | None]]:
-    if (rows := readers.rows) is not None:
+    if isinstance(rows := readers.profiles, RowReader):
         for chunk in rows.scan_rows():
             yield from chunk.profiles()
     else:

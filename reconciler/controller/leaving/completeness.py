@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from reconciler.controller.observe import Readers
+from reconciler.controller.readers import Readers
 from reconciler.core.fields import normalise
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.store import Store

@@ -15,15 +15,15 @@ from dataclasses import replace
 from functools import partial
 from itertools import groupby
 
-from reconciler.controller import joint_metafields
+from reconciler.controller.apply import joint_metafields
+from reconciler.controller.apply.preconditions import Preconditions, still_turns
 from reconciler.controller.context import BulkPart, Earlier, StoreContext
 from reconciler.controller.execute import execute
-from reconciler.controller.handover import Successors
+from reconciler.controller.leaving.handover import Successors
 from reconciler.controller.observe import observe_users
 from reconciler.controller.parallel import Cancellation, Cancelled, run_parallel
-from reconciler.controller.parking import park, unpark
-from reconciler.controller.preconditions import Preconditions, still_turns
 from reconciler.controller.step import Outcome, Step, StoreAccess, failure, not_tried
+from reconciler.controller.wait_cycles import park, unpark
 from reconciler.core.decide.record import row_after_observation, with_failure
 from reconciler.core.model.action import Action, Hold
 from reconciler.core.model.batches import batches

@@ -1,28 +1,22 @@
-"""Many stores side by side: one broken or slow shop never hurts another."""
+"""The plan of several stores, each scanned in a thread of its own: a broken or slow shop never hurts another one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable
 from collections.abc import Mapping as MappingOf
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import TypeVar
 
-from reconciler.controller.context import StoreContext
-from reconciler.controller.observe import ObserveOptions, Readers
-from reconciler.controller.parallel import Cancellation, run_parallel
-from reconciler.controller.scan import Progress, halves, scan_store
-from reconciler.controller.step import Outcome
-from reconciler.controller.stream import Moved, find_moved
+from reconciler.controller.observe import ObserveOptions
+from reconciler.controller.parallel import side_by_side
+from reconciler.controller.readers import Readers
+from reconciler.controller.scan.store import Progress, halves, scan_store
+from reconciler.controller.scan.stream import Moved, find_moved
 from reconciler.core.model.ids import StoreName
 from reconciler.core.model.store import Store
 from reconciler.core.plan.gather import ScanResult
 from reconciler.core.plan.plan import Plan, build_plan
-
-STORES_AT_ONCE = 8
-Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,27 +90,3 @@ def _moved(stores: MappingOf[StoreName, tuple[Store, Readers]], ask: ObserveOpti
         names = [name for name, (theirs, _) in both.items() if theirs is rows]
         found |= zip(names, find_moved([(stores[name][0], both[name][1]) for name in names], rows), strict=True)
     return found
-
-
-def side_by_side(work: MappingOf[StoreName, Callable[[], Found]]) -> dict[StoreName, Found]:
-    """Each store's work in a thread of its own."""
-    with ThreadPoolExecutor(STORES_AT_ONCE, thread_name_prefix="plan") as pool:
-        found = {name: pool.submit(each) for name, each in work.items()}
-        return {name: future.result() for name, future in found.items()}
-
-
-def apply_stores(
-    scans: MappingOf[StoreName, ScanResult],
-    context: MappingOf[StoreName, StoreContext],
-    apply: Callable[[ScanResult, StoreContext], Iterator[Outcome]],
-) -> Generator[tuple[StoreName, Outcome], None, None]:
-    """Apply each store's plan in a thread of its own; outcomes of all stores come as they are known.
-
-    `apply` applies one store's plan. An error that ends a store's work (our own database is away) is raised once
-    the others are done. Closing this (Ctrl-C) cancels them all, each where it may end.
-    """
-    cancellation = Cancellation()
-    works = {
-        name: partial(apply, scans[name], replace(each, cancellation=cancellation)) for name, each in context.items()
-    }
-    yield from run_parallel(works, cancellation, at_once=STORES_AT_ONCE, name="apply", one_ends_all=False)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from reconciler.controller.profile_rows import RowDone
+from reconciler.controller.profile_rows.writer import RowDone
 from reconciler.core.decide.profile_rows.merge import StoredRow, clerk_values, row_changes
 from reconciler.core.decide.profile_rows.write import WriteKnown
 from reconciler.core.model.batches import batches

@@ -17,11 +17,12 @@ from datetime import datetime, timedelta
 from itertools import chain
 from typing import Protocol
 
-from reconciler.controller.completeness import without_successor
-from reconciler.controller.observe import Claims, ObserveOptions, Readers, claims_of, decide_users, subjects_of
-from reconciler.controller.scan import CHUNK, check_source, odd_ones
-from reconciler.controller.stream import Part, Watch, parts_of
-from reconciler.controller.timestamps import Evidence, compare
+from reconciler.controller.leaving.completeness import without_successor
+from reconciler.controller.observe import Claims, ObserveOptions, claims_of, decide_users, subjects_of
+from reconciler.controller.readers import Readers
+from reconciler.controller.scan.store import CHUNK, check_source, odd_ones
+from reconciler.controller.scan.stream import Part, Watch, parts_of
+from reconciler.controller.scan.timestamps import Evidence, compare
 from reconciler.core.decide.cost import MUTATION_POINTS
 from reconciler.core.decide.leaving.absence import uncounted
 from reconciler.core.decide.record import new_row, row_after_observation
@@ -41,6 +42,7 @@ from reconciler.ports import (
     MappingWriter,
     PairReader,
     RequestQueue,
+    RowReader,
     ScanMark,
     ScanRepository,
     StoreFacts,
@@ -138,8 +140,8 @@ def _parts(context: ResyncContext, after: ClerkUserId | None, *, live: bool) -> 
 
     `live`: no mirror is new enough to pass over anyone.
     """
-    rows = context.readers.rows
-    assert rows is not None
+    rows = context.readers.profiles
+    assert isinstance(rows, RowReader)
     watch = Watch(context.store, context.mirror.pairs, live=live)
     return (part for _, part in parts_of([watch], rows, after=after))
 

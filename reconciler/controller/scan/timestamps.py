@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from reconciler.controller.observe import Readers
+from reconciler.controller.readers import Readers
 from reconciler.core.fields.desired import profile_digest
 from reconciler.core.model.batches import batches
 from reconciler.core.model.ids import ClerkUserId
@@ -71,8 +71,8 @@ class Compared:
 
 def compare(seen: Sequence[SeenRow], readers: Readers, evidence: Evidence) -> Compared:
     """Compare these users' rows with what they were at the last scan: by fingerprint, where one is known."""
-    rows = readers.rows
-    if rows is None:
+    rows = readers.profiles
+    if not isinstance(rows, RowReader):
         return Compared(sorted(readers.profiles.vanished([one.user for one in seen])), ())
     missing: list[ClerkUserId] = []
     untold: list[ClerkUserId] = []

@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
 
-from reconciler.controller.observe import Readers
+from reconciler.controller.leaving.departures import Departures
+from reconciler.controller.readers import Readers
 from reconciler.core.decide.leaving.absence import is_living
 from reconciler.core.decide.leaving.succession import is_leaving
 from reconciler.core.decide.record import succeeded
@@ -112,7 +113,7 @@ class Successors:
 
     def _ask(self, asked: MappingOf[ClerkUserId, tuple[Subject, Customer]]) -> None:
         """One question for all of these."""
-        departures = self.readers.departures(self.store, self.clock.now())
+        departures = Departures(self.store, self.readers, self.clock.now())
         self._asked_at = self.seconds()
         self._questions += 1
         found = departures.heirs([s for s, _ in asked.values()], {user: c for user, (_, c) in asked.items()})

@@ -1,0 +1,1 @@
+"""Apply plans: check each action again, execute it, and report its outcome."""

@@ -1,0 +1,1 @@
+"""The rows of profiles that we write for Clerk: by webhooks, and for users that no webhook reported."""
