@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -20,6 +21,10 @@ from reconciler.cli.render.plain import clean, sentence
 from reconciler.core.model.batches import batches
 from reconciler.errors import PermanentError
 from reconciler.wiring import Components, open_components
+
+if TYPE_CHECKING:
+    from reconciler.manager.intervals import Intervals
+    from reconciler.ports import Clock
 
 BATCH_PARTS = 1000
 
@@ -40,7 +45,10 @@ class Output(Console):
 
 @dataclass
 class Context:
-    """The options before the command, and the output streams. Data goes to stdout, everything else to `err`."""
+    """The options before the command, and the output streams. Data goes to stdout, everything else to `err`.
+
+    `clock` replaces the wall clock, and `intervals` the pauses and limits of `run`.
+    """
 
     config: Path | None = None
     stores: Path | None = None
@@ -48,6 +56,8 @@ class Context:
     err: Console = field(default_factory=lambda: Console(stderr=True, highlight=False, soft_wrap=True))
     out: Console = field(default_factory=lambda: Output(highlight=False))
     out_closed: bool = False
+    clock: Clock | None = None
+    intervals: Intervals | None = None
 
     @cached_property
     def loaded(self) -> settings.Loaded:
@@ -71,7 +81,7 @@ class Context:
         `warn` takes their warnings; the default prints them to stderr.
         """
         key = settings.environment().get("RECONCILER_SECRET_KEY")
-        return open_components(loaded or self.loaded, warn=warn or self.warn, state_key=key)
+        return open_components(loaded or self.loaded, warn=warn or self.warn, state_key=key, clock=self.clock)
 
     def warn(self, message: str) -> None:
         self.err.print(f"warning: {clean(message)}", style="yellow", markup=False)

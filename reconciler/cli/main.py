@@ -114,12 +114,12 @@ def cli(ctx: click.Context, config: Path | None, stores: Path | None, debug: boo
     ctx.obj = Context(config=config, stores=stores, debug=debug)
 
 
-def main(argv: list[str] | None = None) -> None:
+def main(argv: list[str] | None = None, *, group: click.Group | None = None) -> None:
     """Run the command line and exit: 0 or the command's own code, 1 for errors, 64 for wrong usage."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # for a terminal that can't show every character
-    code = run(sys.argv[1:] if argv is None else argv, alone=True)
+    code = run(sys.argv[1:] if argv is None else argv, alone=True, group=group or cli)
     gc.freeze()  # otherwise the interpreter collects all imported objects at exit, which takes a tenth of a second
     sys.exit(code)
 

@@ -361,7 +361,7 @@ def open_cluster(
             state, profiles = (postgres.url(user, port=port) for user in ("reconciler", "reader"))
             config.write_text(json.dumps(settings(state, profiles, controller, clerk)))
             listens = servers.free_port()
-            options = {"clock": str(cluster.clock) if name == "cabled" else None, "rhythm": intervals}
+            options = {"clock": str(cluster.clock) if name == "cabled" else None, "intervals": intervals}
             plain = [str(Path(sys.executable).with_name("reconciler"))]
             wrapped = [sys.executable, "-m", "tests.chaos.replica", json.dumps(options)]
             command = [*(wrapped if any(options.values()) else plain), "--config", str(config)]

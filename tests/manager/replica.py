@@ -15,9 +15,7 @@ from typing import Any
 from sqlalchemy import Engine, event
 
 from reconciler.cli.main import run
-from reconciler.controller.worker import Pauses
-from reconciler.manager import app as running
-from reconciler.manager.intervals import Intervals
+from tests.program import intervals_of, program
 
 
 def freeze_after(words: str) -> None:
@@ -35,6 +33,4 @@ if __name__ == "__main__":
     given = json.loads(sys.argv[1])
     if words := given.pop("freeze_after", ""):
         freeze_after(words)
-    hurried = Intervals(**{**given, "pauses": Pauses(**given.get("pauses", {}))})
-    setattr(running, "Rhythm", lambda: hurried)  # noqa: B010  all else is the command as it is
-    sys.exit(run(sys.argv[2:]))
+    sys.exit(run(sys.argv[2:], group=program(intervals=intervals_of(given))))

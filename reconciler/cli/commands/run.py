@@ -91,15 +91,16 @@ def _serve(context: Context, loaded: Loaded, files: SettingsFiles, entry: _Port,
     """Run until a signal ends it. False if it must start again: a database was lost, or the files have changed."""
     with (
         context.components(loaded, warn=_warn) as components,
-        _open_databases(components, files, entry, signals) as settled,
+        _open_databases(components, files, entry, signals, context.intervals or Intervals()) as settled,
     ):
         if signals.is_ending:
             return True
         if not settled:
             return False
         manager = Manager(
-            components, files, host=entry.address[0], port=entry.address[1], startup_server=entry.take_server()
-        )
+            components, files, host=entry.address[0], port=entry.address[1], intervals=context.intervals,
+            startup_server=entry.take_server(),
+        )  # fmt: skip
         signals.attach(manager)
         try:
             try:
@@ -141,14 +142,17 @@ class _Port:
 
 
 @contextmanager
-def _open_databases(components: Components, files: SettingsFiles, entry: _Port, signals: _Signals) -> Iterator[bool]:
+def _open_databases(
+    components: Components, files: SettingsFiles, entry: _Port, signals: _Signals, intervals: Intervals
+) -> Iterator[bool]:
     """Wait until the databases are open or a signal ends it. Yields whether the files are still those that were read."""
     open_databases(components, tell=entry.tell, wait=signals.wait)
-    yield signals.is_ending or _wait_until_settled(components, files, entry.tell, signals)
+    settles_s = intervals.removal_settles_s
+    yield signals.is_ending or _wait_until_settled(components, files, entry.tell, signals, settles_s)
 
 
 def _wait_until_settled(
-    components: Components, files: SettingsFiles, tell: Callable[[str], None], signals: _Signals
+    components: Components, files: SettingsFiles, tell: Callable[[str], None], signals: _Signals, settles_s: float
 ) -> bool:
     """Whether the files that were read may be used. Waits if they are new and other replicas run different ones.
 
@@ -161,7 +165,7 @@ def _wait_until_settled(
         if not is_away(error):
             raise
         return False
-    age_s, settles_s = youngest_s(files.paths), Intervals().removal_settles_s
+    age_s = youngest_s(files.paths)
     if not others or files.digest in others or age_s >= settles_s:
         return True
     why = f"the settings files were written {age_s:.0f} s ago: they take effect once they have settled"
