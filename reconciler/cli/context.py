@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pwd
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -18,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from reconciler import settings
 from reconciler.cli.render.plain import clean, sentence
+from reconciler.core.model.act import Actor
 from reconciler.core.model.batches import batches
 from reconciler.errors import PermanentError
 from reconciler.wiring import Components, open_components
@@ -34,6 +36,15 @@ def print_parts(parts: Iterable[str]) -> None:
     for block in batches(parts, BATCH_PARTS):
         click.echo("".join(block), nl=False)
     click.echo()
+
+
+def os_user() -> str:
+    """The name of the process's user; its number where the system knows no name, as in many containers."""
+    number = os.getuid()
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"uid {number}"
 
 
 class Output(Console):
@@ -72,6 +83,11 @@ class Context:
     def paths(self) -> tuple[Path, Path]:
         """The paths of both settings files."""
         return settings.paths(self.config, self.stores, settings.environment())
+
+    @property
+    def actor(self) -> Actor:
+        """Who runs this command: the user of the operating system."""
+        return Actor(os_user(), "command")
 
     def components(
         self, loaded: settings.Loaded | None = None, *, warn: Callable[[str], None] | None = None

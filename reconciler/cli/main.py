@@ -33,6 +33,8 @@ COMMANDS = {
     "apply": ("sync.apply", "Apply a saved plan, or make one, show it and apply it."),
     "run": ("run", "Run the controller: keep the shops in sync until SIGTERM."),
     "nudge": ("users.nudge", "Reconcile users ahead of schedule in a running controller."),
+    "pause": ("stores.pause", "Pause stores: observe and decide, but write nothing."),
+    "resume": ("stores.resume", "End the pause of stores."),
     "drift": ("sync.drift", "Report changes made in Shopify since the last sync."),
     "undo": ("sync.undo", "Revert recent writes, after showing the plan."),
     "status": ("status", "Show the sync state of each store."),

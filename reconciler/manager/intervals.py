@@ -30,7 +30,9 @@ class Intervals:
     probe_first_s: float = 10.0  # first pause before a suspended store is probed; it doubles
     probe_last_s: float = 3600.0
     housekeeping_s: float = 3600.0
-    files_s: float = 2.0  # how often the files are checked; a change is applied when two checks saw the same
+    files_s: float = (
+        2.0  # how often files and pauses are read; a change of a file is applied when two reads saw the same
+    )
     removal_settles_s: float = 10.0  # a change that removes something must stay unchanged for so long
     replica_s: float = 60.0  # how often a replica records that it runs
     outbox_s: float = 1.0  # how often the outbox is read

@@ -6,20 +6,21 @@ Replaced components are closed once no thread uses them.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from reconciler.clerk.users import ClerkUsers
 from reconciler.controller.context import StoreContext
 from reconciler.controller.worker import cap_of
-from reconciler.core.model.ids import ClerkUserId, StoreName
+from reconciler.core.model.act import Pause
+from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
 from reconciler.core.model.request import Claim
 from reconciler.errors import ReconcilerError, SourceError, TemporaryError
 from reconciler.manager.clerk_absence import ClerkAbsence
 from reconciler.settings import StoreSettings
 from reconciler.state.requests.fenced import FencedMappings
-from reconciler.wiring import Components
+from reconciler.wiring import Components, with_pauses
 
 
 @dataclass(slots=True)
@@ -39,6 +40,10 @@ class RunningConfig:
         self._lock = threading.Lock()
         self._open = _InUse(components)
         self._suspended: dict[StoreName, str] = {}
+        self._pauses: Mapping[ShopDomain, Pause] = {}
+        self._paused: tuple[Sequence[StoreSettings], Mapping[ShopDomain, Pause], tuple[StoreSettings, ...]] | None = (
+            None
+        )
         self._absence = ClerkAbsence(on_trouble)
 
     @contextmanager
@@ -73,12 +78,34 @@ class RunningConfig:
         self.connections.shop_clients.close()
 
     def stores(self) -> tuple[StoreSettings, ...]:
+        """Return the stores with the pauses that were last read; the same objects until either changes."""
         with self._lock:
             components = self._open.components
-        return components.stores()
+        return self._stores_of(components)
+
+    def _stores_of(self, components: Components) -> tuple[StoreSettings, ...]:
+        found = components.shop_keys.stores
+        with self._lock:
+            known = self._paused
+            if known is None or known[0] is not found or known[1] is not self._pauses:
+                known = self._paused = (found, self._pauses, with_pauses(found, self._pauses))
+            return known[2]
 
     def store(self, name: StoreName) -> StoreSettings | None:
         return next((s for s in self.stores() if s.name == name), None)
+
+    # --- paused stores -----------------------------------------------------------------------------------------------
+
+    def read_pauses(self) -> list[StoreSettings]:
+        """Read the pauses of the state; return the stores where a pause began or ended since the last call. StateError."""
+        with self.components() as components:
+            pauses = components.state.pauses()
+        with self._lock:
+            before = self._pauses
+            if pauses != before:
+                self._pauses = pauses
+        changed = {shop for shop in before.keys() | pauses.keys() if before.get(shop) != pauses.get(shop)}
+        return [store for store in self.stores() if store.shop in changed]
 
     # --- suspended stores ------------------------------------------------------------------------------------------
 
@@ -109,7 +136,7 @@ class RunningConfig:
     @contextmanager
     def store_context(self, store: StoreName) -> Iterator[StoreContext | None]:
         with self.components() as components:
-            found = next((s for s in components.stores() if s.name == store), None)
+            found = next((s for s in self._stores_of(components) if s.name == store), None)
             yield None if found is None else components.running_store_context(found)
 
     def mappings_under(self, claim: Claim) -> FencedMappings:

@@ -3,6 +3,7 @@
 Readers change nothing. Only code that applies a plan gets writers.
 """
 
+from reconciler.ports.acts import ActReader, ActRepository, PauseReader
 from reconciler.ports.bulk import (
     FILE_KINDS,
     BulkAnswer,
@@ -47,6 +48,8 @@ from reconciler.ports.state import (
 __all__ = [
     "FILE_KINDS",
     "METAFIELDS_MAX",
+    "ActReader",
+    "ActRepository",
     "Answer",
     "Budgets",
     "BulkAnswer",
@@ -74,6 +77,7 @@ __all__ = [
     "MirrorMark",
     "Pair",
     "PairReader",
+    "PauseReader",
     "ProfileReader",
     "RequestQueue",
     "RowChunk",

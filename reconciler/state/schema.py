@@ -13,6 +13,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, MetaData, text
 
 from reconciler.errors import StateError
+from reconciler.state import store as _store  # noqa: F401  its modules declare the other tables
 from reconciler.state.database.engine import SCHEMA, is_sqlite, long_transactions, reading, writing
 from reconciler.state.database.version import MIGRATIONS, VERSION_TABLE
 from reconciler.state.tables import requests as requests_table

@@ -7,6 +7,7 @@ from reconciler.state.console.sessions import SessionTable
 from reconciler.state.mappings import MappingTable
 from reconciler.state.mirror.customers import MirrorTable
 from reconciler.state.mirror.doubts import DoubtsTable
+from reconciler.state.operations.acts import ActTable
 from reconciler.state.processes.controllers import ReplicaTable
 from reconciler.state.processes.leases import BudgetTable, LeaseTable
 from reconciler.state.scans import ScanTable
@@ -29,5 +30,6 @@ class StateStore(
     SessionTable,
     ReplicaTable,
     ShopTable,
+    ActTable,
 ):
     """`ports.State` and the repositories of the ports on SQLite or Postgres. Thread-safe."""

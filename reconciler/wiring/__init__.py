@@ -4,7 +4,7 @@
 around the same connections.
 """
 
-from reconciler.wiring.components import Components, open_components
+from reconciler.wiring.components import Components, open_components, with_pauses
 from reconciler.wiring.connections import Connections
 
-__all__ = ["Components", "Connections", "open_components"]
+__all__ = ["Components", "Connections", "open_components", "with_pauses"]

@@ -8,6 +8,7 @@ from collections.abc import Mapping as MappingOf
 from contextlib import closing, contextmanager, suppress
 from functools import cached_property, partial
 
+from reconciler.controller.acts import Acts
 from reconciler.controller.bulk.context import BulkContext, BulkProgress
 from reconciler.controller.context import StoreContext
 from reconciler.controller.mirror.reader import MirrorReader
@@ -15,7 +16,8 @@ from reconciler.controller.mirror.refresh import MirrorContext, Progress, check_
 from reconciler.controller.readers import Readers
 from reconciler.controller.shop_keys import ShopKeys, check_shop, has_customers_of
 from reconciler.core.decide.leaving.absence import PLANNED, Absence
-from reconciler.core.model.ids import ClerkUserId, CustomerId, StoreName
+from reconciler.core.model.act import Actor, Pause
+from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.model.request import ADDRESS, Request
 from reconciler.errors import ReconcilerError, UsageError
 from reconciler.ports import Clock
@@ -95,9 +97,9 @@ class Components:
         return tuple(known[name] for name in dict.fromkeys(wanted or known))
 
     def stores(self, names: Iterable[str] = ()) -> tuple[StoreSettings, ...]:
-        """The stores with these names, or all, each with the known key of its shop in the state."""
+        """The stores with these names, or all, each with the key of its shop in the state, and with its pause there."""
         wanted = self.configured_stores(names)
-        stores = {s.name: s for s in self.shop_keys.stores}
+        stores = {s.name: s for s in with_pauses(self.shop_keys.stores, self.state.pauses())}
         return tuple(stores[store.name] for store in wanted)
 
     def identified_stores(self, names: Iterable[str] = ()) -> tuple[StoreSettings, ...]:
@@ -264,12 +266,21 @@ class Components:
             nudge=nudge,
         )
 
+    def acts(self, actor: Actor) -> Acts:
+        """The acts of this operator."""
+        return Acts(actor, self.state, self.state_clock)
+
     def setup(self, store: StoreSettings, *, by_state: bool = True) -> ShopSetup:
         """The shop's setup for `doctor` and `bootstrap`. `by_state`: see `client`."""
         return ShopSetup(self.client(store, by_state=by_state))
 
     def _customers(self, store: StoreSettings, lane: Lane) -> ShopCustomers:
         return ShopCustomers(self.client(store), store, lane=lane)
+
+
+def with_pauses(stores: Iterable[StoreSettings], pauses: MappingOf[ShopDomain, Pause]) -> tuple[StoreSettings, ...]:
+    """The stores with the pauses that are set in the state."""
+    return tuple(store.paused_by(pauses.get(store.shop)) for store in stores)
 
 
 def _way_to(store: StoreSettings, *, by_state: bool = True) -> tuple[Place, object]:

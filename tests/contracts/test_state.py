@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import Engine
 
 from reconciler.core.decide.shop_identity import KnownShop
+from reconciler.core.model.act import Act, Actor, Pause
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.model.mapping import Applied, Mapping, RefusedValue
@@ -424,3 +425,49 @@ def test_of_two_who_give_a_shop_its_key_at_the_same_moment_one_succeeds(state: S
     renamed = KnownShop(ShopDomain("new.myshopify.com"), known.gid, known.key, STORE, AT + timedelta(days=1))
     assert state.put_shop(renamed)
     assert {shop.key for shop in state.known_shops()} == {known.key}
+
+
+# --- acts and pauses -----------------------------------------------------------------------------------------------
+
+
+def act(kind: Any, at: datetime = AT, **more: Any) -> Act:
+    return Act(at, Actor("ada", "console"), kind, **more)
+
+
+def test_a_pause_keeps_who_set_it_until_it_ends(state: StateStore) -> None:
+    assert state.pauses() == {}
+    assert state.pause(SHOP, act("pause", store=STORE))
+    assert not state.pause(SHOP, Act(AT + timedelta(hours=1), Actor("bob", "command"), "pause", STORE))
+    assert state.pauses() == {SHOP: Pause(SHOP, Actor("ada", "console"), AT)}
+    assert state.pauses()[SHOP].words == "paused by ada since 2026-11-23 09:00 UTC (console)"
+    assert not state.resume(OTHER, act("resume"))
+    assert state.resume(SHOP, act("resume", AT + timedelta(hours=2), store=STORE))
+    assert not state.resume(SHOP, act("resume", AT + timedelta(hours=3), store=STORE))
+    assert state.pauses() == {}
+    assert [found.kind for found in state.acts(limit=10)] == ["resume", "pause"]
+
+
+def test_one_of_many_who_pause_at_the_same_time_is_recorded(state: StateStore) -> None:
+    def pause(number: int) -> bool:
+        return state.pause(SHOP, Act(AT, Actor(f"user_{number}", "console"), "pause", STORE))
+
+    found = concurrently(6, pause)
+    assert found.count(True) == 1
+    (recorded,) = state.acts(limit=10)
+    assert recorded.actor == state.pauses()[SHOP].actor == Actor(f"user_{found.index(True)}", "console")
+
+
+def test_acts_are_found_by_store_and_by_user_newest_first(state: StateStore) -> None:
+    acts = [
+        act("nudge", AT, user=user("1")),
+        act("accept", AT + timedelta(seconds=1), store=STORE, user=user("1"), detail={"fields": ["email"]}),
+        act("probe", AT + timedelta(seconds=2), store=StoreName("other")),
+    ]
+    for each in acts:
+        state.note_act(each)
+    assert state.acts(limit=10) == acts[::-1]
+    assert state.acts(limit=1) == acts[2:]
+    assert state.acts(store=STORE, limit=10) == [acts[1], acts[0]]
+    assert state.acts(user=user("1"), limit=10) == [acts[1], acts[0]]
+    assert state.tidy(now=AT + timedelta(days=180, seconds=1.5))["acts"] == 2
+    assert state.acts(limit=10) == acts[2:]

@@ -125,7 +125,9 @@ def print_replicas(replicas: Sequence[Replica], digest: str, console: Console) -
 
 
 def _notes(row: StatusRow) -> Iterator[tuple[str, str]]:
-    """Notes on figures that may be wrong, each with its style."""
+    """Notes on a pause, and on figures that may be wrong, each with its style."""
+    if row.paused:
+        yield f"{clean(row.paused)}: nothing is written to this shop", "yellow"
     if row.parity_note and row.last_sweep_at is not None:
         yield f"parity is unknown: {row.parity_note}", "dim"
     if row.failing:
@@ -143,7 +145,7 @@ def _notes(row: StatusRow) -> Iterator[tuple[str, str]]:
 
 def _print_remarks(row: StatusRow, lines: LinePrinter) -> None:
     under_way = list(_progress_lines(row))
-    noted = row.held or row.suspended or row.failing or row.parity_note or row.last_sweep_at is None
+    noted = row.held or row.suspended or row.failing or row.paused or row.parity_note or row.last_sweep_at is None
     if not (noted or row.oldest_request_s or under_way or row.mirror or row.updated_at_unmoved):
         return
     lines.blank()

@@ -250,7 +250,7 @@ def _decide_leaving(
 def _withhold_while_paused(decision: Decision, store: Store) -> Decision:
     if not store.paused or decision.action is None:
         return decision
-    return withhold(decision, "StorePaused", f"{decision.action.kind} is held: the store is paused")
+    return withhold(decision, "StorePaused", f"{decision.action.kind} is held: the store is {store.pause_words}")
 
 
 __all__ = [

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, field_validator, model_validator
 
+from reconciler.core.model.act import Pause
 from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
 from reconciler.core.model.scalars import SCALARS, FieldPolicies, Policy
 
@@ -148,6 +149,7 @@ class Store(_Part):
     paused: bool = Field(default=False, description="true: observe and decide, but write nothing")
     trust_email: TrustEmail = Field(default="verified", exclude=True, description="set by profiles.trust_email")
     _domain: ShopDomain | None = PrivateAttr(default=None)
+    _pause: Pause | None = PrivateAttr(default=None)
 
     @property
     def domain(self) -> ShopDomain:
@@ -161,6 +163,26 @@ class Store(_Part):
         kept = self.model_copy(update={"shop": key})
         kept._domain = self.domain  # noqa: SLF001  its own
         return kept
+
+    @property
+    def pause(self) -> Pause | None:
+        """The pause in the state; None without one, also where stores.yaml pauses the store."""
+        return self._pause
+
+    @property
+    def pause_words(self) -> str:
+        """Who paused the store and since when, or that stores.yaml does; empty where it is not paused."""
+        if self._pause is not None:
+            return self._pause.words
+        return "paused in stores.yaml" if self.paused else ""
+
+    def paused_by(self, pause: Pause | None) -> Self:
+        """This store with a pause that is set in the state."""
+        if pause is None:
+            return self
+        paused = self.model_copy(update={"paused": True})
+        paused._pause = pause  # noqa: SLF001  its own
+        return paused
 
     @field_validator("shop")
     @classmethod

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from reconciler.core.model.act import Pause
 from reconciler.core.model.action import Hold
 from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
 from reconciler.core.model.mapping import Mapping
@@ -150,8 +151,9 @@ class StatusRow(BaseModel):
 
     A user who waits for a reconcile counts as pending, and so do all users while the shop refuses access. `parity_note`
     explains a parity of 0 that is unknown. `failing` is the last error of a shop that grants access but fails our
-    requests, `failing_since` its start. `updated_at_unmoved` are users with a row that changed without its `updated_at`:
-    resyncs read all rows until the column is updated again.
+    requests, `failing_since` its start. `paused` says who paused the store and since when; `paused_by` and
+    `paused_since` are those of a pause in the state, and None where stores.yaml pauses it. `updated_at_unmoved` are users
+    with a row that changed without its `updated_at`: resyncs read all rows until the column is updated again.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -170,6 +172,9 @@ class StatusRow(BaseModel):
     suspended: str | None = None
     failing: str | None = None
     failing_since: datetime | None = None
+    paused: str | None = None
+    paused_by: str | None = None
+    paused_since: datetime | None = None
     sweep: ScanProgress | None = None
     mirror: MirrorProgress | None = None
     bulk: BulkProgress | None = None
@@ -256,6 +261,8 @@ def status_row(
     oldest_request_s: float | None = None,
     failing: str | None = None,
     failing_since: datetime | None = None,
+    paused: str | None = None,
+    pause: Pause | None = None,
     scan: ScanProgress | None = None,
     mirror: MirrorProgress | None = None,
     bulk: BulkProgress | None = None,
@@ -295,6 +302,9 @@ def status_row(
         suspended=suspended,
         failing=failing,
         failing_since=failing_since,
+        paused=paused,
+        paused_by=pause.actor.name if pause is not None else None,
+        paused_since=pause.since if pause is not None else None,
         oldest_request_s=oldest_request_s,
         sweep=scan,
         mirror=mirror,

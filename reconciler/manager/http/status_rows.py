@@ -52,6 +52,8 @@ def status_rows_of(components: Components, stores: Iterable[StoreSettings]) -> t
             suspended=facts.suspended_reason if facts else None,
             failing=facts.failing_reason if facts else None,
             failing_since=facts.failing_since if facts else None,
+            paused=store.pause_words or None,
+            pause=store.pause,
             oldest_request_s=round(components.queue.oldest_age_s(now, [store.name]), 3),
             scan=scan_progress(running.started_at, running.looked_at, running.total, now=now) if running else None,
             mirror=_mirror(components.state, store.shop, now),

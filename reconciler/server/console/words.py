@@ -72,7 +72,7 @@ _REASONS: Final = {
         "See reconciler drift; then apply, or copy the change to the profile.",
     ),
     "RollOutHeld": ("The profile changed, and roll_out is hold.", "See reconciler plan, then run reconciler apply."),
-    "StorePaused": ("The store is paused.", "Set paused: false in stores.yaml."),
+    "StorePaused": ("The store is paused.", "Run reconciler resume STORE, or set paused: false in stores.yaml."),
     "StoreSuspended": (
         "The shop can't be used now: token, scope, or a frozen shop.",
         "Run reconciler doctor to find the cause.",

@@ -1,0 +1,1 @@
+"""What operators do, and what ran: acts, pauses, runs and parity over time."""

@@ -1,0 +1,110 @@
+"""`ActTable`: what operators did, and the pauses that they set."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Index, Table, delete, or_, select
+from sqlmodel import Field
+
+from reconciler.core.model.act import Act, Actor, Pause
+from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
+from reconciler.state.database.engine import SCHEMA, writing
+from reconciler.state.database.queries import Database
+from reconciler.state.tables.mappings import Row, json_column, key_column, time_column
+
+
+class ActRow(Row, table=True):
+    """One act of an operator."""
+
+    __tablename__ = "reconciler_act"
+    id: int | None = Field(default=None, primary_key=True)
+    at: datetime = Field(sa_column=time_column(nullable=False))
+    actor: str
+    via: str
+    kind: str
+    store: str | None = None
+    clerk_user_id: str | None = Field(default=None, sa_column=key_column(nullable=True))
+    detail: dict[str, Any] = Field(sa_column=json_column())
+    __table_args__ = (
+        Index("reconciler_act_at", "at"),
+        Index("reconciler_act_user", "clerk_user_id", "at"),
+        {"schema": SCHEMA},
+    )
+
+
+class PauseRow(Row, table=True):
+    """A pause of one shop."""
+
+    __tablename__ = "reconciler_pause"
+    shopify_shop: str = Field(primary_key=True)
+    actor: str
+    via: str
+    since: datetime = Field(sa_column=time_column(nullable=False))
+    __table_args__ = ({"schema": SCHEMA},)
+
+
+_act: Table = ActRow.__table__
+_pause: Table = PauseRow.__table__
+
+
+class ActTable(Database):
+    """`ports.ActRepository` on SQLite or Postgres."""
+
+    def pauses(self) -> dict[ShopDomain, Pause]:
+        return {
+            ShopDomain(row.shopify_shop): Pause(ShopDomain(row.shopify_shop), Actor(row.actor, row.via), row.since)
+            for row in self._rows(select(_pause))
+        }
+
+    def acts(self, *, store: StoreName | None = None, user: ClerkUserId | None = None, limit: int) -> list[Act]:
+        query = select(_act)
+        if store is not None:
+            query = query.where(or_(_act.c.store == store, _act.c.store.is_(None)))
+        if user is not None:
+            query = query.where(_act.c.clerk_user_id == user)
+        return [_act_of(row) for row in self._rows(query.order_by(_act.c.at.desc(), _act.c.id.desc()).limit(limit))]
+
+    def note_act(self, act: Act) -> None:
+        with writing(self._engine) as connection:
+            connection.execute(_act.insert(), [_act_row(act)])
+
+    def pause(self, shop: ShopDomain, act: Act) -> bool:
+        row = {"shopify_shop": shop, "actor": act.actor.name, "via": act.actor.via, "since": act.at}
+        with writing(self._engine) as connection:
+            is_new = self._insert_new(connection, _pause, row)
+            if is_new:
+                connection.execute(_act.insert(), [_act_row(act)])
+            return is_new
+
+    def resume(self, shop: ShopDomain, act: Act) -> bool:
+        lifted = delete(_pause).where(_pause.c.shopify_shop == shop).returning(_pause.c.shopify_shop)
+        with writing(self._engine) as connection:
+            was_paused = connection.execute(lifted).first() is not None
+            if was_paused:
+                connection.execute(_act.insert(), [_act_row(act)])
+            return was_paused
+
+
+def _act_row(act: Act) -> dict[str, Any]:
+    return {
+        "at": act.at,
+        "actor": act.actor.name,
+        "via": act.actor.via,
+        "kind": act.kind,
+        "store": act.store,
+        "clerk_user_id": act.user,
+        "detail": dict(act.detail),
+    }
+
+
+def _act_of(row: Any) -> Act:
+    return Act(
+        at=row.at,
+        actor=Actor(row.actor, row.via),
+        kind=row.kind,
+        store=StoreName(row.store) if row.store is not None else None,
+        user=ClerkUserId(row.clerk_user_id) if row.clerk_user_id is not None else None,
+        detail=row.detail,
+    )
