@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import stat
 from pathlib import Path
@@ -129,13 +130,30 @@ def test_a_file_in_which_one_word_was_changed_is_refused_whole(due: StoryHarness
 
 
 def test_a_file_of_another_version_is_refused_whole(due: StoryHarness, plan: Path) -> None:
-    from reconciler.cli.files.plan_file import seal  # noqa: PLC0415  a person with an editor could do the same
+    head, *lines, _ = plan.read_bytes().splitlines(keepends=True)
+    sealed = b"".join([json.dumps({**json.loads(head), "program": "0.0.1"}).encode(), b"\n", *lines])
+    plan.write_bytes(sealed + b'{"seal":"sha256:%s"}\n' % hashlib.sha256(sealed).hexdigest().encode())
+    assert "made by version 0.0.1" in refused_whole(due, plan)
+    due.apply()
+    due.settles()
 
-    body = json.loads(plan.read_text())
-    del body["seal"]
-    body["program"] = "0.0.1"
-    plan.write_text(json.dumps({"seal": seal(body, None), **body}))
-    assert "0.0.1" in refused_whole(due, plan)
+
+def test_a_file_in_the_format_of_older_versions_is_refused_with_what_to_do(due: StoryHarness, plan: Path) -> None:
+    plan.write_text('{"seal":"sha256:0",\n"format":"customer-parity plan 1","narrowed":false,"plan":{"stores":[]}}\n')
+    said = refused_whole(due, plan)
+    assert "was saved by an older version" in said
+    assert "hint: plan again: reconciler plan --out FILE" in said
+    due.apply()
+    due.settles()
+
+
+def test_a_file_that_lost_its_end_is_refused_whole(due: StoryHarness, plan: Path) -> None:
+    lines = plan.read_bytes().splitlines(keepends=True)
+    for kept in range(1, len(lines)):
+        plan.write_bytes(b"".join(lines[:kept]))
+        assert "it was changed" in refused_whole(due, plan)
+    plan.write_bytes(b"".join([*lines, lines[1]]))
+    assert "it was changed" in refused_whole(due, plan)
     due.apply()
     due.settles()
 
@@ -172,7 +190,7 @@ def test_a_key_seals_plans_against_everybody_who_does_not_have_it(
     monkeypatch.setenv("RECONCILER_PLAN_KEY", "a key of ours")
     assert "another key" in refused_whole(due, unsigned)
     signed = saved(due, "signed.plan")
-    assert json.loads(signed.read_text())["seal"].startswith("hmac-sha256:")
+    assert json.loads(signed.read_text().splitlines()[-1])["seal"].startswith("hmac-sha256:")
     monkeypatch.setenv("RECONCILER_PLAN_KEY", "another key")
     assert "another key" in refused_whole(due, signed)
     monkeypatch.delenv("RECONCILER_PLAN_KEY")
@@ -199,7 +217,7 @@ def test_a_saved_plan_holds_of_people_only_what_the_plan_shows(due: StoryHarness
 def test_what_the_guards_hold_is_saved_and_goes_by_approval_of_the_saved_plan(due: StoryHarness) -> None:
     due.store["guards"] = {"update": {"max": 1}, "release": {"max": 50}}
     path = saved(due, "the.plan")
-    digest = json.loads(path.read_text())["plan"]["digest"]
+    digest = json.loads(path.read_text().splitlines()[0])["plan"]["digest"]
     assert "review the plan again" in refused_whole(due, path, "--approve", "sha256:" + "0" * 64)
     assert apply(due, path, "--approve", digest)["applied"]["update"] == 2
     due.settles()
@@ -208,7 +226,7 @@ def test_what_the_guards_hold_is_saved_and_goes_by_approval_of_the_saved_plan(du
 def test_held_actions_are_re_checked_though_they_are_approved(due: StoryHarness) -> None:
     due.store["guards"] = {"update": {"max": 1}, "release": {"max": 50}}
     path = saved(due, "the.plan")
-    digest = json.loads(path.read_text())["plan"]["digest"]
+    digest = json.loads(path.read_text().splitlines()[0])["plan"]["digest"]
     due.user("bob", last_name="Bauer")
     result = apply(due, path, "--approve", digest, code=1)
     assert [f["clerk_user_id"] for f in result["failed"]] == ["user_bob"]

@@ -1,38 +1,84 @@
-"""Writes and reads saved plans line by line. A seal ensures that exactly the reviewed plan is applied."""
+"""Writes and reads saved plans as JSON Lines. A seal ensures that exactly the reviewed plan is applied.
+
+The first line has all but the long lists, and how many lines each of these has. Then come their values, one a line: for each
+store its actions, its holds, and the actions that its guards withhold. The last line is the seal of all lines before it.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 import tempfile
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
 
-from reconciler.cli.files.json_document import BLOCK, JsonReader
 from reconciler.controller.scan.spool import IN_MEMORY, Spool
 from reconciler.core.model.action import Action, Hold
-from reconciler.core.plan.plan import Plan, json_parts
-from reconciler.core.plan.series import Series, canonical_parts, dumped_around
+from reconciler.core.plan.plan import Plan
+from reconciler.core.plan.series import Series, canonical, lines_of
 from reconciler.errors import PermanentError, PlanRefused
 
-FORMAT = "customer-parity plan 1"
+M = TypeVar("M", bound=BaseModel)
+
+OLD = b'{"seal":'  # the first bytes of a saved plan before JSON Lines
+MAKE_ONE = "make one with `reconciler plan --out FILE`"
 
 
-class SavedPlan(BaseModel):
-    """The content of the file: the plan, the withheld actions of each store, and whether it was limited to some users."""
-
+class _Value(BaseModel):
     model_config = ConfigDict(frozen=True)
 
-    format: str = FORMAT
+
+class SavedPlan(_Value):
+    """The content of the file: the plan, the withheld actions of each store, and whether it was limited to some users."""
+
     program: str
     narrowed: bool
     plan: Plan
     withheld: dict[str, Series[Action]] = {}
+
+
+class _Lengths(_Value):
+    """How many lines the lists of one store have."""
+
+    actions: NonNegativeInt = 0
+    holds: NonNegativeInt = 0
+    withheld: NonNegativeInt = 0
+
+
+class _Head(_Value):
+    """The first line. The stores of its plan have no actions and holds."""
+
+    format: Literal["customer-parity plan 2"] = "customer-parity plan 2"
+    program: str
+    narrowed: bool
+    plan: Plan
+    lengths: dict[str, _Lengths]
+
+
+class _Seal:
+    """`sha256:…` over all lines, or `hmac-sha256:…` if there is a key."""
+
+    def __init__(self, key: str | None) -> None:
+        self._name = "hmac-sha256" if key else "sha256"
+        self._made = hmac.new(key.encode(), None, hashlib.sha256) if key else hashlib.sha256()
+
+    def over(self, lines: Iterator[bytes]) -> Iterator[bytes]:
+        """The same lines, each added to the seal as it passes."""
+        for line in lines:
+            self._made.update(line)
+            yield line
+
+    def text(self) -> str:
+        return f"{self._name}:{self._made.hexdigest()}"
+
+    def line(self) -> bytes:
+        """The last line of the file."""
+        return f'{{"seal":"{self.text()}"}}\n'.encode()
 
 
 def save(saved: SavedPlan, path: Path, *, key: str | None) -> None:
@@ -45,18 +91,14 @@ def save(saved: SavedPlan, path: Path, *, key: str | None) -> None:
         raise PermanentError(
             f"{path} is not a regular file", hint="name a regular file by --out; links are not followed"
         )
-    plan = dumped_around(saved.plan, {"stores": [json_parts(store) for store in saved.plan.stores]})
-    body = dumped_around(saved, {"plan": plan, "withheld": saved.withheld})
-    opening = f'{{"seal":{json.dumps(seal(body, key))},\n'
     part: Path | None = None
     try:
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
         part = Path(name)
-        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123  a descriptor, with access for the owner only
-            parts = canonical_parts(body, between=",\n")
-            file.write(opening + next(parts).removeprefix("{"))
-            file.writelines(parts)
-            file.write("\n")
+        with open(descriptor, "wb") as file:  # noqa: PTH123  a descriptor, with access for the owner only
+            seal = _Seal(key)
+            file.writelines(seal.over(f"{line}\n".encode() for line in _lines(saved)))
+            file.write(seal.line())
         part.replace(path)
         part = None
     except OSError as error:
@@ -66,96 +108,82 @@ def save(saved: SavedPlan, path: Path, *, key: str | None) -> None:
             part.unlink(missing_ok=True)
 
 
-def load(
-    path: Path, *, key: str | None, program: str, in_memory_bytes: int = IN_MEMORY, block: int = BLOCK
-) -> tuple[SavedPlan, str]:
+def load(path: Path, *, key: str | None, program: str, in_memory_bytes: int = IN_MEMORY) -> tuple[SavedPlan, str]:
     """Read a saved plan and its seal. PlanRefused if it is not a plan, was changed, or has another key or version.
 
-    Long lists are copied while they are read, so later changes of the file have no effect. A list longer than
-    `in_memory_bytes` is copied to a temporary file; `block` characters of the plan are read at a time.
+    Long lists are copied while they are read, so later changes of the file have no effect.
     """
-    spools = _Spools(in_memory_bytes)
+    seal, spools = _Seal(key), list[Spool[Any]]()
+
+    def new_spool(model: type[M]) -> Spool[M]:
+        spools.append(Spool(model, in_memory_bytes=in_memory_bytes))
+        return spools[-1]
+
     try:
-        with path.open(encoding="utf-8") as file:
-            body = _read(JsonReader(file, block=block), spools)
+        with path.open("rb") as file:
+            head = _head(path, b"".join(seal.over(islice(file, 1))))
+            saved = _saved(head, seal.over(file), new_spool)
+            is_sealed = hmac.compare_digest(seal.line(), file.read(len(seal.line()) + 1))
     except OSError as error:
-        raise PlanRefused(
-            f"{path} can't be read: {error.strerror}", hint="make one with `reconciler plan --out FILE`"
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise PlanRefused(f"{path} is not a saved plan", hint="make one with `reconciler plan --out FILE`") from error
-    if body.get("format") != FORMAT:
-        raise PlanRefused(f"{path} is not a saved plan", hint="make one with `reconciler plan --out FILE`")
-    found = str(body.pop("seal", ""))
-    if not hmac.compare_digest(found.encode(), seal(body, key).encode()):
+        raise PlanRefused(f"{path} can't be read: {error.strerror}", hint=MAKE_ONE) from error
+    if not is_sealed:
         why = "it was changed, or sealed with another key"
         raise PlanRefused(f"{path} is refused: {why}", hint="plan again")
-    try:
-        for spool in spools.filled:
-            deque(spool, maxlen=0)  # validates each value
-        saved = SavedPlan.model_validate(body)
-    except ValidationError as error:
-        raise PlanRefused(f"{path} is refused: it has another version", hint="plan again") from error
     if saved.program != program:
         raise PlanRefused(f"{path} was made by version {saved.program}, this is {program}", hint="plan again")
-    return saved, found
+    try:
+        for spool in spools:
+            deque(spool, maxlen=0)  # validates each value
+    except ValidationError as error:
+        raise PlanRefused(f"{path} is refused: it has another version", hint="plan again") from error
+    return saved, seal.text()
 
 
-def seal(body: dict[str, Any], key: str | None) -> str:
-    """`sha256:…` over the content, or `hmac-sha256:…` if there is a key."""
-    name, made = ("hmac-sha256", hmac.new(key.encode(), None, hashlib.sha256)) if key else ("sha256", hashlib.sha256())
-    for text in canonical_parts(body):
-        made.update(text.encode())
-    return f"{name}:{made.hexdigest()}"
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
+def _lines(saved: SavedPlan) -> Iterator[str]:
+    lists = {s.store: (s.actions, s.holds, saved.withheld.get(s.store, ())) for s in saved.plan.stores}
+    lengths = {
+        name: _Lengths(actions=len(actions), holds=len(holds), withheld=len(withheld))
+        for name, (actions, holds, withheld) in lists.items()
+    }
+    stores = tuple(store.model_copy(update={"actions": (), "holds": ()}) for store in saved.plan.stores)
+    plan = saved.plan.model_copy(update={"stores": stores})
+    yield canonical(_Head(program=saved.program, narrowed=saved.narrowed, plan=plan, lengths=lengths))
+    for values in chain.from_iterable(lists.values()):
+        yield from lines_of(values)
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 
-class _Spools:
-    """The long lists of one document, copied."""
+def _head(path: Path, line: bytes) -> _Head:
+    if line.startswith(OLD):
+        raise PlanRefused(
+            f"{path} was saved by an older version, in another format", hint="plan again: reconciler plan --out FILE"
+        )
+    try:
+        return _Head.model_validate_json(line)
+    except ValidationError as error:
+        raise PlanRefused(f"{path} is not a saved plan of this version", hint=MAKE_ONE) from error
 
-    def __init__(self, in_memory_bytes: int) -> None:
-        self.filled: list[Spool[Any]] = []
-        self._in_memory_bytes = in_memory_bytes
 
-    def copy(self, reader: JsonReader, model: type[Any]) -> Collection[Any]:
-        """Copy the values of a list in their order; they are validated when the spool is read."""
-        spool = Spool(model, in_memory_bytes=self._in_memory_bytes)
-        for _ in reader.items():
-            spool.put("".join(canonical_parts(reader.value())))
-        self.filled.append(spool)
+def _saved(head: _Head, lines: Iterator[bytes], new_spool: Callable[[type[Any]], Spool[Any]]) -> SavedPlan:
+    """The plan with its lists, which are validated when they are read."""
+
+    def take(model: type[M], count: int) -> Collection[M]:
+        spool = new_spool(model)
+        for line in islice(lines, count):
+            spool.put(line.removesuffix(b"\n"))
         return spool
 
-
-def _read(reader: JsonReader, spools: _Spools) -> dict[str, Any]:
-    body: dict[str, Any] = {}
-    for name in reader.members():
-        if name == "plan":
-            body[name] = _plan(reader, spools)
-        elif name == "withheld":
-            body[name] = {store: spools.copy(reader, Action) for store in reader.members()}
-        else:
-            body[name] = reader.value()
-    reader.end()
-    return body
-
-
-def _plan(reader: JsonReader, spools: _Spools) -> dict[str, Any]:
-    body: dict[str, Any] = {}
-    for name in reader.members():
-        if name == "stores":
-            body[name] = [_store(reader, spools) for _ in reader.items()]
-        else:
-            body[name] = reader.value()
-    return body
-
-
-def _store(reader: JsonReader, spools: _Spools) -> dict[str, Any]:
-    body: dict[str, Any] = {}
-    for name in reader.members():
-        if name in {"actions", "holds"}:
-            body[name] = spools.copy(reader, Action if name == "actions" else Hold)
-        else:
-            body[name] = reader.value()
-    return body
+    stores, withheld = [], dict[str, Collection[Action]]()
+    for store in head.plan.stores:
+        lengths = head.lengths.get(store.store, _Lengths())
+        series = {"actions": take(Action, lengths.actions), "holds": take(Hold, lengths.holds)}
+        stores.append(store.model_copy(update=series))
+        if lengths.withheld:
+            withheld[store.store] = take(Action, lengths.withheld)
+    plan = head.plan.model_copy(update={"stores": tuple(stores)})
+    return SavedPlan(program=head.program, narrowed=head.narrowed, plan=plan, withheld=withheld)

@@ -47,14 +47,13 @@ class Spool(Collection[M]):
 
     def add(self, value: M) -> None:
         """One more; PermanentError where the disk is full."""
-        self.put(canonical(value), None if self._key is None else self._key(value))
+        self.put(canonical(value).encode(), None if self._key is None else self._key(value))
 
-    def put(self, line: str, key: Any = None) -> None:
+    def put(self, line: bytes, key: Any = None) -> None:
         """One more, of which the canonical JSON is known."""
-        text = line.encode()
-        self._held.append((key, text))
+        self._held.append((key, line))
         self._count += 1
-        self._bytes += len(text)
+        self._bytes += len(line)
         if self._bytes > self._in_memory_bytes:
             self._write_out()
 

@@ -145,28 +145,28 @@ def lines_of(values: Collection[Any]) -> Iterator[str]:
     return values.lines() if isinstance(values, HasLines) else map(canonical, values)
 
 
-def canonical_parts(value: Any, between: str = ",") -> Iterator[str]:
-    """Dicts and lists with series as parts of one canonical JSON text. `between` separates the values of a series."""
+def canonical_parts(value: Any) -> Iterator[str]:
+    """Dicts and lists with series as parts of one canonical JSON text."""
     if isinstance(value, dict):
         opening = "{"
         for name in sorted(value):
             yield f"{opening}{_compact(name)}:"
-            yield from canonical_parts(value[name], between)
+            yield from canonical_parts(value[name])
             opening = ","
         yield "{}" if opening == "{" else "}"
     elif isinstance(value, list):
         opening = "["
         for item in value:
             yield opening
-            yield from canonical_parts(item, between)
+            yield from canonical_parts(item)
             opening = ","
         yield "[]" if opening == "[" else "]"
     elif isinstance(value, Collection) and not isinstance(value, str):
-        opening = "[" + between.removeprefix(",")
+        opening = "["
         for line in lines_of(value):
             yield opening + line
-            opening = between
-        yield "[]" if opening[0] == "[" else "]"
+            opening = ","
+        yield "[]" if opening == "[" else "]"
     else:
         yield _compact(value)
 
