@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Container, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from reconciler.controller.leaving.handover import Successors
-from reconciler.controller.parallel import NEVER, Cancellation
+from reconciler.controller.leaving.without_users import WithoutUsers
+from reconciler.controller.parallel import Cancellation
 from reconciler.controller.readers import Readers
 from reconciler.controller.step import Outcome, Step, StoreAccess
 from reconciler.core.model.action import Action
@@ -65,8 +66,9 @@ class Fence:
 class StoreContext:
     """What is needed to plan and write in one store. `workers`: so many calls may be under way at the same time.
 
-    Without `bulk` everything is sent one by one. `cancellation` ends what is under way. `successors` is
-    asked before a customer is deleted; None: each release asks for itself. `fence` is checked before each write.
+    Built once for one plan or one claim. Without `bulk` everything is sent one by one. `cancellation` ends what is under
+    way. `successors` is asked before a customer is deleted. `fence` is checked before each write. `losers` are the
+    users who have lost a customer by writes to `state` under a claim.
     """
 
     store: Store
@@ -80,6 +82,17 @@ class StoreContext:
     explicit: bool = True
     insists: bool = False
     bulk: BulkTier | None = None
-    cancellation: Cancellation = NEVER
-    successors: Successors | None = None
+    cancellation: Cancellation = field(default_factory=Cancellation)
+    successors: Successors = field(default_factory=Successors)
     fence: Fence | None = None
+    losers: Collection[ClerkUserId] = ()
+
+    def after_deletion(self, user: ClerkUserId, *, row_stays: bool = False) -> StoreContext:
+        """The context of what follows once Clerk is known to have this user no more.
+
+        `row_stays`: the profile still has the row, which counts as missing from here on. Of all that a context holds, only
+        this is learned on the way.
+        """
+        absence = replace(self.readers.absence, gone=self.readers.absence.gone | {user})
+        profiles = WithoutUsers(self.readers.profiles, frozenset({user})) if row_stays else self.readers.profiles
+        return replace(self, readers=replace(self.readers, absence=absence, profiles=profiles))

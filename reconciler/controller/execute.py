@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 from reconciler.controller.context import StoreContext
-from reconciler.controller.leaving.handover import Overtaken, Successors, begin_release, end_former
+from reconciler.controller.leaving.departures import Departures
+from reconciler.controller.leaving.handover import Overtaken, begin_release, end_former
 from reconciler.controller.observe import observe_users
 from reconciler.controller.step import Outcome, PlannedWrite, Step, failure
 from reconciler.controller.writes import writes_of
@@ -289,8 +290,8 @@ def _declare_release(step: Step, context: StoreContext) -> None:
     step.intent = intent_of(step.action, step.subject.parked)
     begin_release(intent_row(step, context), step.subject.read, context.readers.mappings, context.state)
     if step.action.how in DESTRUCTIVE and customer is not None:
-        successors = context.successors or Successors(context.store, context.readers, context.clock)
-        successors.refuse_succeeded(step.subject, customer)
+        departures = Departures(context.store, context.readers, context.clock.now())
+        context.successors.refuse_succeeded(step.subject, customer, departures)
 
 
 def intent_row(step: Step, context: StoreContext) -> Mapping:

@@ -86,13 +86,15 @@ class SightingWriter(Protocol):
     def put_unchanged(self, looked: Sequence[tuple[Mapping | None, Mapping]]) -> tuple[ClerkUserId, ...]: ...
 
 
-def observe_users(users: Sequence[ClerkUserId], context: ObserveContext, *, explicit: bool) -> list[Step]:
+def observe_users(
+    users: Sequence[ClerkUserId], context: ObserveContext, *, explicit: bool, by_mirror: CustomerReader | None = None
+) -> list[Step]:
     """Observe these users now and decide: one step each, in key order; one without an action has an empty update."""
     readers, store = context.readers, context.store
     subjects = _with_sightings(subjects_of(users, store, readers), context.state)
     claims = claims_on(subjects, readers.profiles, store)
     options = ObserveOptions(now=context.clock.now(), users=users, explicit=explicit, insists=context.insists)
-    steps = [*decide_users(subjects, store, readers, claims, options)]
+    steps = [*decide_users(subjects, store, readers, claims, options, by_mirror=by_mirror)]
     for step in steps:
         if step.action is NO_ACTION:
             step.action = _no_action(step.subject.user)
@@ -131,21 +133,24 @@ def subject_parts(
 
 
 def decide_users(
-    subjects: Sequence[Subject], store: Store, readers: Readers, claims: Claims, options: ObserveOptions
+    subjects: Sequence[Subject],
+    store: Store,
+    readers: Readers,
+    claims: Claims,
+    options: ObserveOptions,
+    *,
+    by_mirror: CustomerReader | None = None,
 ) -> Iterator[Step]:
     """Each user's step, in their order: decided by the mirror where that is enough, else by what the shop shows now."""
     specs = specs_of(subjects, store)
     found: dict[ClerkUserId, Step] = {}
-    if readers.by_mirror is not None and not options.keep_all:
-        mirrored = replace(readers, customers=readers.by_mirror)
-        by_mirror = _decide_users(subjects, specs, store, mirrored, claims, options, live=False)
-        found = {one.subject.user: one for one in by_mirror if is_final(one.subject, one.decision)}
+    if by_mirror is not None and not options.keep_all:
+        mirrored = _decide_users(subjects, specs, store, readers, claims, options, by_mirror=by_mirror)
+        found = {one.subject.user: one for one in mirrored if is_final(one.subject, one.decision)}
     left = [subject for subject in subjects if subject.user not in found]
     if left:
         theirs = {s.user: specs[s.user] for s in left if s.user in specs}
-        found |= {
-            one.subject.user: one for one in _decide_users(left, theirs, store, readers, claims, options, live=True)
-        }
+        found |= {one.subject.user: one for one in _decide_users(left, theirs, store, readers, claims, options)}
     return (found[subject.user] for subject in subjects)
 
 
@@ -157,11 +162,12 @@ def _decide_users(
     claims: Claims,
     options: ObserveOptions,
     *,
-    live: bool,
+    by_mirror: CustomerReader | None = None,
 ) -> Iterator[Step]:
+    live, customers = by_mirror is None, by_mirror or readers.customers
     departures = Departures(store, readers, options.now)
     views, refusals = _readable_views(
-        subjects, lambda some: views_of(some, specs, store, readers.customers, readers.mappings, claims, departures)
+        subjects, lambda some: views_of(some, specs, store, customers, readers.mappings, claims, departures)
     )
     for read_as in subjects:
         view = views.get(read_as.user)

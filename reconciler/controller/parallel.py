@@ -55,7 +55,7 @@ class Cancellation:
 
 
 NEVER: Final = Cancellation()
-"""That of work which runs to its end."""
+"""That of a claim, which runs to its end. Not to be cancelled."""
 
 
 def side_by_side(work: MappingOf[K, Callable[[], T]]) -> dict[K, T]:

@@ -70,9 +70,7 @@ def reconcile(
     """
     step = observe_users([user], context, explicit=context.explicit)[0]
     if step.decision.missing and is_gone(user):
-        absence = context.readers.absence
-        known = replace(absence, gone=absence.gone | {user})
-        context = replace(context, readers=replace(context.readers, absence=known))
+        context = context.after_deletion(user)
         step = observe_users([user], context, explicit=context.explicit)[0]
     if _is_missing(step, wants_updated_at):
         return ReconcileResult("early", early=True)

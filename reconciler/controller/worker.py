@@ -12,15 +12,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
-from reconciler.controller.context import Fence, StoreContext
+from reconciler.controller.context import StoreContext
 from reconciler.controller.leaving.completeness import present_beside
-from reconciler.controller.leaving.without_users import WithoutUsers
-from reconciler.controller.readers import Readers
 from reconciler.controller.reconcile import ReconcileResult, reconcile
 from reconciler.core.model.backoff import delay_s, fraction_of
 from reconciler.core.model.ids import ClerkUserId, StoreName
 from reconciler.core.model.request import ADDRESS, DELETED, Claim, Request
-from reconciler.core.model.store import Store
 from reconciler.errors import (
     AccessError,
     ConfigError,
@@ -30,7 +27,7 @@ from reconciler.errors import (
     SourceError,
     TemporaryError,
 )
-from reconciler.ports import Budgets, ClaimedWriter, Clock, MappingWriter, RequestQueue
+from reconciler.ports import Budgets, Clock, RequestQueue
 
 NEXT_HOUR_SPREAD_S = 60.0  # what an hour's budget held back comes again within the first minute of the next
 
@@ -67,11 +64,8 @@ class WorkResult:
 class StoreProvider(Protocol):
     """What the worker needs: each store's context, and what holds under one claim."""
 
-    def store_context(self, store: StoreName) -> AbstractContextManager[StoreContext | None]:
-        """None where the store is not configured any more; good until the context ends."""
-
-    def mappings_under(self, claim: Claim) -> ClaimedWriter:
-        """The mapping table under this claim."""
+    def store_context(self, claim: Claim) -> AbstractContextManager[StoreContext | None]:
+        """The context of this claim's store, under the claim; None where the store is not configured any more."""
 
     def is_gone(self, user: ClerkUserId, present: Callable[[], Sequence[ClerkUserId]]) -> bool | None:
         """Whether Clerk has this user no more; None where it can't say. TemporaryError: ask again later.
@@ -94,7 +88,7 @@ class Worker:
     def work(self, claim: Claim) -> WorkResult:
         """Reconcile, then tell the queue what becomes of the request."""
         try:
-            with self.stores.store_context(claim.store) as context:
+            with self.stores.store_context(claim) as context:
                 if context is None:
                     self.queue.done([claim], self.clock.now())
                     return WorkResult(claim, "nothing")
@@ -103,11 +97,10 @@ class Worker:
             return self._fail(claim, AccessError(error.message, hint=error.hint), None)
 
     def _reconcile(self, claim: Claim, context: StoreContext) -> WorkResult:
-        state = self.stores.mappings_under(claim)
         try:
             result = reconcile(
                 claim.clerk_user_id,
-                self._under(claim, context, state),
+                self._after_deletion(claim, context),
                 self.budgets,
                 wants_updated_at=self._wanted(claim),
                 is_gone=lambda user: self._is_gone_now(user, context),
@@ -119,7 +112,7 @@ class Worker:
         except (TemporaryError, PermanentError, AccessError) as error:
             return self._fail(claim, error, None)
         finally:
-            self._nudge(claim, state.losers)
+            self._nudge(claim, context.losers)
         if result.error is not None:
             return self._fail(claim, result.error, result)
         return self._finish(claim, result)
@@ -128,28 +121,18 @@ class Worker:
         if users:
             self.queue.add([Request(claim.store, u) for u in sorted(users)], self.clock.now(), reason=ADDRESS)
 
-    def _under(self, claim: Claim, context: StoreContext, state: MappingWriter) -> StoreContext:
-        """The context under this claim; it says of a deleted user what Clerk says."""
-        readers, user = context.readers, claim.clerk_user_id
-        if claim.reason == DELETED:
-            readers = self._readers_after_deletion(user, context.store, readers)
-        return replace(
-            context,
-            readers=readers,
-            state=state,
-            explicit=claim.explicit,
-            fence=Fence(self.queue, claim),
-        )
+    def _after_deletion(self, claim: Claim, context: StoreContext) -> StoreContext:
+        """The same context, or what it is after a deletion that Clerk reported.
 
-    def _readers_after_deletion(self, user: ClerkUserId, store: Store, readers: Readers) -> Readers:
-        """Clerk reported a deletion: proof if the row is gone as well, or if Clerk's API no longer has the user."""
-        there = bool(readers.profiles.get([user]))
-        if there and not self.stores.is_gone(user, lambda: present_beside(user, store, readers)):
-            return readers
-        absence = replace(readers.absence, gone=readers.absence.gone | {user})
-        if there:
-            readers = replace(readers, profiles=WithoutUsers(readers.profiles, frozenset({user})))
-        return replace(readers, absence=absence)
+        The report is proof if the row is gone as well, or if Clerk's API no longer has the user.
+        """
+        user, readers = claim.clerk_user_id, context.readers
+        if claim.reason != DELETED:
+            return context
+        row_stays = bool(readers.profiles.get([user]))
+        if row_stays and not self.stores.is_gone(user, lambda: present_beside(user, context.store, readers)):
+            return context
+        return context.after_deletion(user, row_stays=row_stays)
 
     def _is_gone_now(self, user: ClerkUserId, context: StoreContext) -> bool | None:
         """What Clerk's API says of a user without a row, if it can be asked now: time proves it as well."""

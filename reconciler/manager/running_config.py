@@ -19,7 +19,6 @@ from reconciler.core.model.request import Claim
 from reconciler.errors import ReconcilerError, SourceError, TemporaryError
 from reconciler.manager.clerk_absence import ClerkAbsence
 from reconciler.settings import StoreSettings
-from reconciler.state.requests.fenced import FencedMappings
 from reconciler.wiring import Components, with_pauses
 
 
@@ -134,13 +133,10 @@ class RunningConfig:
     # --- what a worker needs ---------------------------------------------------------------------------------------
 
     @contextmanager
-    def store_context(self, store: StoreName) -> Iterator[StoreContext | None]:
+    def store_context(self, claim: Claim) -> Iterator[StoreContext | None]:
         with self.components() as components:
-            found = next((s for s in self._stores_of(components) if s.name == store), None)
-            yield None if found is None else components.running_store_context(found)
-
-    def mappings_under(self, claim: Claim) -> FencedMappings:
-        return FencedMappings(self.connections.engine, claim)
+            found = next((s for s in self._stores_of(components) if s.name == claim.store), None)
+            yield None if found is None else components.claimed_store_context(found, claim)
 
     def is_gone(self, user: ClerkUserId, present: Callable[[], Sequence[ClerkUserId]]) -> bool | None:
         clerk: ClerkUsers | None = self.connections.clerk

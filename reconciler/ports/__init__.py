@@ -33,7 +33,6 @@ from reconciler.ports.queue import RequestQueue
 from reconciler.ports.shops import Definition, ShopFacts, ShopMaker, ShopReader, ShopRepository, Subscription
 from reconciler.ports.state import (
     Budgets,
-    ClaimedWriter,
     Holder,
     Leases,
     MappingReader,
@@ -60,7 +59,6 @@ __all__ = [
     "BulkState",
     "BulkStatus",
     "BulkWriter",
-    "ClaimedWriter",
     "Clock",
     "CustomerLists",
     "CustomerReader",

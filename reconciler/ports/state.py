@@ -126,13 +126,6 @@ class MappingWriter(Protocol):
     def put_facts(self, facts: StoreFacts) -> None: ...
 
 
-class ClaimedWriter(MappingWriter, Protocol):
-    """A MappingWriter under one claim: LeaseLost, and nothing written, if the claim is no longer valid."""
-
-    losers: set[ClerkUserId]
-    """The users who lost a customer by these writes."""
-
-
 class State(MappingReader, MappingWriter, Protocol):
     """Reads and writes the mapping table."""
 

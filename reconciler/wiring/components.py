@@ -10,15 +10,16 @@ from functools import cached_property, partial
 
 from reconciler.controller.acts import Acts
 from reconciler.controller.bulk.context import BulkContext, BulkProgress
-from reconciler.controller.context import StoreContext
+from reconciler.controller.context import Fence, StoreContext
 from reconciler.controller.mirror.reader import MirrorReader
 from reconciler.controller.mirror.refresh import MirrorContext, Progress, check_mirror
+from reconciler.controller.parallel import NEVER, Cancellation
 from reconciler.controller.readers import Readers
 from reconciler.controller.shop_keys import ShopKeys, check_shop, has_customers_of
 from reconciler.core.decide.leaving.absence import PLANNED, Absence
 from reconciler.core.model.act import Actor, Pause
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
-from reconciler.core.model.request import ADDRESS, Request
+from reconciler.core.model.request import ADDRESS, Claim, Request
 from reconciler.errors import ReconcilerError, UsageError
 from reconciler.ports import Clock
 from reconciler.settings import Loaded, StoreSettings
@@ -32,6 +33,7 @@ from reconciler.shopify.listing import ShopCustomerLists
 from reconciler.shopify.setup import ShopSetup
 from reconciler.state.processes.clock import DatabaseClock
 from reconciler.state.profile_writes import ProfileWriteTable
+from reconciler.state.requests.fenced import FencedMappings
 from reconciler.state.requests.queue import RequestTable
 from reconciler.state.store import StateStore
 from reconciler.supabase.reading.profiles import TableProfiles
@@ -186,8 +188,9 @@ class Components:
         insists: bool = False,
         bulk: BulkContext | None = None,
         assigned: MappingOf[ClerkUserId, CustomerId] | None = None,
+        cancellation: Cancellation | None = None,
     ) -> StoreContext:
-        """The context of `apply`."""
+        """The context of `apply`. `cancellation`: that of all stores together."""
         return StoreContext(
             store=store,
             readers=self.readers(store, assigned=assigned),
@@ -198,20 +201,26 @@ class Components:
             plan_digest=plan_digest,
             insists=insists,
             bulk=bulk,
+            cancellation=Cancellation(cancellation),
         )
 
-    def running_store_context(self, store: StoreSettings) -> StoreContext:
-        """The context of a worker of `run`: its calls go before those of scans at the same shop.
+    def claimed_store_context(self, store: StoreSettings, claim: Claim) -> StoreContext:
+        """The context of a worker of `run` under this claim: its calls go before those of scans at the same shop.
 
         No operator reads its plans, so a missing row must be absent for the grace period.
         """
+        state = FencedMappings(self.connections.engine, claim)
         return StoreContext(
             store=store,
             readers=self.readers(store, lane="nudge", absence=self.absence),
             writer=self._customers(store, "nudge"),
-            state=self.state,
+            state=state,
             clock=self.state_clock,
             warn=self.connections.warn,
+            explicit=claim.explicit,
+            fence=Fence(self.queue, claim),
+            losers=state.losers,
+            cancellation=NEVER,
         )
 
     def mirror(

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import event
 
 from reconciler.controller.apply.plan import apply_plan
-from reconciler.controller.apply.stores import apply_stores
+from reconciler.controller.parallel import run_parallel
 from reconciler.controller.step import Outcome
 from reconciler.errors import LeaseLost, StateError
 from tests.controller.bulk_rig import NAME, BulkRig, at_rest, outcomes, populate, user_of
@@ -170,7 +170,8 @@ def test_a_caller_who_takes_no_more_of_many_stores_leaves_nothing_running_in_any
     """While no store has an outcome to yield: the operation would never end, and the single calls are over."""
     rig.acme.shop.bulk_rows_per_s = NEVER
     planned, context = rig.plan(), rig.store_context(rig.stores[NAME])
-    taken = apply_stores(planned.scans, {NAME: context}, partial(apply_plan, fresh=True))
+    works = {NAME: partial(apply_plan, planned.scans[NAME], context, fresh=True)}
+    taken = run_parallel(works, context.cancellation, at_once=1, name="apply", one_ends_all=False)
     for _ in range(GUESTS):
         name, outcome = next(taken)
         assert (name, outcome.action.kind, outcome.result) == (NAME, "adopt", "applied")

@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Container, Generator, Iterable
 from collections.abc import Mapping as MappingOf
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from itertools import groupby
 
@@ -19,9 +18,8 @@ from reconciler.controller.apply import joint_metafields
 from reconciler.controller.apply.preconditions import Preconditions, still_turns
 from reconciler.controller.context import BulkPart, Earlier, StoreContext
 from reconciler.controller.execute import execute
-from reconciler.controller.leaving.handover import Successors
 from reconciler.controller.observe import observe_users
-from reconciler.controller.parallel import Cancellation, Cancelled, run_parallel
+from reconciler.controller.parallel import Cancelled, run_parallel
 from reconciler.controller.step import Outcome, Step, StoreAccess, failure, not_tried
 from reconciler.controller.wait_cycles import park, unpark
 from reconciler.core.decide.record import row_after_observation, with_failure
@@ -81,8 +79,6 @@ def _apply(scan_result: ScanResult, context: StoreContext, *, fresh: bool) -> Ge
 
     The plan may be more than memory holds: it is read from front to back, more than once, and never whole.
     """
-    successors = Successors(context.store, context.readers, context.clock)
-    context = replace(context, cancellation=Cancellation(context.cancellation), successors=successors)
     access = StoreAccess()
     bulk = context.bulk.begin(context, access) if context.bulk is not None else None
     before: Earlier = bulk.resume() if bulk is not None else {}
@@ -194,9 +190,8 @@ class _SinglePart:
         """Each action by itself; of new customers the metafields in as few calls as there can be."""
         for step in steps:
             step.puts_off = step.action.kind == "create"
-        if (successors := self._context.successors) is not None:
-            leaving = [step for step in steps if step.action.kind == "release"]
-            successors.expect([(s.subject, s.decision.customer) for s in leaving if s.decision.customer is not None])
+        leaving = [(s.subject, s.decision.customer) for s in steps if s.action.kind == "release"]
+        self._context.successors.expect([(subject, customer) for subject, customer in leaving if customer is not None])
         put_off: list[Step] = []
         for step, outcome in zip(steps, pool.map(self._execute, steps), strict=True):
             if outcome is None:

@@ -75,8 +75,9 @@ class Preconditions:
             is_new = action.kind == "create" and action.clerk_user_id not in self._seen
             (creates if is_new else others).append(action.clerk_user_id)
         if creates:
-            readers = replace(self._context.readers, by_mirror=self._by_mirror())
-            yield from observe_users(creates, replace(self._context, readers=readers), explicit=self._context.explicit)
+            yield from observe_users(
+                creates, self._context, explicit=self._context.explicit, by_mirror=self._by_mirror()
+            )
         if others:
             yield from observe_users(others, self._context, explicit=self._context.explicit)
 

@@ -15,7 +15,6 @@ from collections.abc import Callable, Collection, Container, Iterable, Iterator,
 from collections.abc import Mapping as MappingOf
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
 
 from reconciler.controller.bulk.context import BulkContext
 from reconciler.controller.bulk.files import BulkFiles
@@ -66,7 +65,7 @@ class BulkRun:
 
     def __init__(self, context: StoreContext, bulk: BulkContext, access: StoreAccess) -> None:
         self._context, self._access = context, access
-        self._bulk = bulk = replace(bulk, sleep=partial(context.cancellation.sleep, bulk.sleep))
+        self._bulk = bulk
         self._shop = context.store.shop
         self._files = BulkFiles(context, bulk)
         self._bulk_lines = BulkLines(context)
@@ -177,7 +176,7 @@ class BulkRun:
             if (ended or tired) and self._unread.total() == unread:
                 pause_s = PAUSE_FIRST_S
             else:
-                self._bulk.sleep(pause_s)
+                self._context.cancellation.sleep(self._bulk.sleep, pause_s)
                 pause_s = min(pause_s * 1.5, PAUSE_MAX_S)
         if self._access.refused is not None:
             self._files.drop_unsent()

@@ -62,7 +62,7 @@ class BulkFiles:
                 break
             if turn == 0:
                 self._tell_who_holds_it()
-            self._bulk.sleep(LEASE_PAUSE_S)
+            self._context.cancellation.sleep(self._bulk.sleep, LEASE_PAUSE_S)
         if self._fence is None:
             raise TemporaryError(
                 f"{self._shop}: another process runs bulk operations there",

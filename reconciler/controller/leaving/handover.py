@@ -15,14 +15,12 @@ from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
 
 from reconciler.controller.leaving.departures import Departures
-from reconciler.controller.readers import Readers
 from reconciler.core.decide.leaving.absence import is_living
 from reconciler.core.decide.leaving.succession import is_leaving
 from reconciler.core.decide.record import succeeded
 from reconciler.core.model.customer import Customer
 from reconciler.core.model.ids import ClerkUserId, ShopDomain
 from reconciler.core.model.mapping import Mapping
-from reconciler.core.model.store import Store
 from reconciler.core.model.view import Subject
 from reconciler.errors import TemporaryError
 from reconciler.ports import Clock, MappingReader, MappingWriter
@@ -82,9 +80,6 @@ class Successors:
     answer is used for a second.
     """
 
-    store: Store
-    readers: Readers
-    clock: Clock
     seconds: Callable[[], float] = time.monotonic
     _expected: dict[ClerkUserId, tuple[Subject, Customer]] = field(default_factory=dict)
     _found: dict[ClerkUserId, tuple[ClerkUserId, ...]] = field(default_factory=dict)
@@ -98,22 +93,21 @@ class Successors:
             self._expected = {subject.user: (subject, customer) for subject, customer in leaving}
             self._found = {}
 
-    def refuse_succeeded(self, subject: Subject, customer: Customer) -> None:
-        """Overtaken where another user may adopt this customer."""
+    def refuse_succeeded(self, subject: Subject, customer: Customer, departures: Departures) -> None:
+        """Overtaken where another user may adopt this customer, as of now."""
         with self._lock:
             by_itself = self._questions < EACH
             is_old = self.seconds() - self._asked_at > ASKED_FOR_S
             if by_itself or is_old or subject.user not in self._found:
-                self._ask({**({} if by_itself else self._expected), subject.user: (subject, customer)})
+                self._ask({**({} if by_itself else self._expected), subject.user: (subject, customer)}, departures)
             self._expected.pop(subject.user, None)
             heirs = self._found[subject.user]
         if heirs:
             message = f"{', '.join(heirs)} has the same verified email, and may adopt {customer.id}: it is not deleted"
             raise Overtaken(message, hint="the next plan shows the adoption")
 
-    def _ask(self, asked: MappingOf[ClerkUserId, tuple[Subject, Customer]]) -> None:
+    def _ask(self, asked: MappingOf[ClerkUserId, tuple[Subject, Customer]], departures: Departures) -> None:
         """One question for all of these."""
-        departures = Departures(self.store, self.readers, self.clock.now())
         self._asked_at = self.seconds()
         self._questions += 1
         found = departures.heirs([s for s, _ in asked.values()], {user: c for user, (_, c) in asked.items()})

@@ -12,7 +12,7 @@ query fails.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain
 from typing import Protocol
@@ -119,9 +119,7 @@ def full_resync(context: ResyncContext) -> ResyncResult:
     live = not _is_mirrored(context, mark.started_at)
     if not context.go_on():
         return ResyncResult(whole=False)
-    if not live:
-        by_mirror = context.mirror.by_mirror(context.readers.customers)
-        context = replace(context, readers=replace(context.readers, by_mirror=by_mirror))
+    by_mirror = None if live else context.mirror.by_mirror(context.readers.customers)
     changes = book.mark(store.shop, CHANGES)
     untold = _evidence(context, changes.watermark if changes is not None else None)
     claims: Claims | None = None  # a pass over all rows of its own: not made where there is no user to observe
@@ -130,7 +128,7 @@ def full_resync(context: ResyncContext) -> ResyncResult:
             return ResyncResult(whole=False)
         if claims is None and (part.users or part.odd):
             claims = claims_of(context.readers.profiles.sharing_email(), store)
-        if not _observe_part(part, claims or {}, context, untold):
+        if not _observe_part(part, claims or {}, context, untold, by_mirror):
             return ResyncResult(whole=False)
     return _finish(context, mapped, mark.started_at, untold.untold) if context.go_on() else ResyncResult(whole=False)
 
@@ -292,7 +290,9 @@ def _queue_moved_in_shop(context: ResyncContext, watermark: datetime | None) -> 
     return sum(_queue(context, users, "shop") for users in context.mirror.moved_since(_less_overlap(watermark)))
 
 
-def _observe_part(part: Part, claims: Claims, context: ResyncContext, untold: Evidence) -> bool:
+def _observe_part(
+    part: Part, claims: Claims, context: ResyncContext, untold: Evidence, by_mirror: CustomerReader | None
+) -> bool:
     """Observe the users that the part names, and record the whole of it; False where it was stopped on the way."""
     store = context.store
     findings: dict[ClerkUserId, str] = {}
@@ -304,7 +304,7 @@ def _observe_part(part: Part, claims: Claims, context: ResyncContext, untold: Ev
         if not chunk:
             continue
         asked_at = context.clock.now()
-        found, customers, more = _decide(chunk, claims, context)
+        found, customers, more = _decide(chunk, claims, context, by_mirror)
         if part.users and customers:  # what was observed is not read again
             context.mirror.note_read(customers, as_of=asked_at)
         untold.note((s.profile, s.mapping.profile_digest) for s in chunk if s.profile and s.mapping)
@@ -316,7 +316,7 @@ def _observe_part(part: Part, claims: Claims, context: ResyncContext, untold: Ev
 
 
 def _decide(
-    chunk: Sequence[Subject], claims: Claims, context: ResyncContext
+    chunk: Sequence[Subject], claims: Claims, context: ResyncContext, by_mirror: CustomerReader | None
 ) -> tuple[dict[ClerkUserId, str], list[Customer], int]:
     """What is due for each, customers that the shop showed, and how many are wanted; what was observed is recorded."""
     store, now = context.store, context.clock.now()
@@ -324,7 +324,8 @@ def _decide(
     rows: list[tuple[Mapping | None, Mapping]] = []
     customers: dict[CustomerId, Customer] = {}
     wanted = 0
-    for one in decide_users(chunk, store, context.readers, claims, ObserveOptions(now=now, explicit=False)):
+    options = ObserveOptions(now=now, explicit=False)
+    for one in decide_users(chunk, store, context.readers, claims, options, by_mirror=by_mirror):
         subject, decision = one.subject, one.decision
         wanted += is_wanted(subject.profile, store) is not False
         if decision.customer is not None and one.live:

@@ -95,7 +95,7 @@ def _scan(
             progress(moved.equal)
     by_mirror = 0
     for subjects, claims in _chunks(store, readers, options.users, moved):
-        for one in decide_users(subjects, store, readers, claims, options):
+        for one in decide_users(subjects, store, readers, claims, options, by_mirror=readers.by_mirror):
             gathered.add(one.subject, one.decision, one.blocked)
             by_mirror += not one.live
         if progress is not None:

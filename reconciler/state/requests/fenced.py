@@ -13,7 +13,10 @@ from reconciler.state.requests.queue import fence
 
 
 class FencedMappings(MappingTable):
-    """`ports.ClaimedWriter`. A write raises LeaseLost and changes nothing once another holder claimed the request."""
+    """`ports.MappingWriter`. A write raises LeaseLost and changes nothing once another holder claimed the request.
+
+    `losers` are the users who have lost a customer by these writes.
+    """
 
     def __init__(self, engine: Engine, claim: Claim) -> None:
         super().__init__(engine)

@@ -27,9 +27,9 @@ from reconciler.cli.render.plain import counted, seconds_text, time_text
 from reconciler.cli.times import duration_of
 from reconciler.cli.users import user_id
 from reconciler.controller.apply.plan import apply_plan
-from reconciler.controller.apply.stores import apply_stores
 from reconciler.controller.bulk.context import BulkContext, BulkProgress
 from reconciler.controller.context import StoreContext
+from reconciler.controller.parallel import STORES_AT_ONCE, Cancellation, run_parallel
 from reconciler.controller.scan.plan import Planned
 from reconciler.controller.scan.spool import Spool
 from reconciler.controller.step import Outcome
@@ -211,6 +211,7 @@ def apply_each(
             show_progress = partial(_show_bulk, progress, bars[store.name], store.name)
             return components.bulk(store, always=bulk == "always", tell=show_progress)
 
+        cancellation = Cancellation()
         store_contexts = {
             name: components.store_context(
                 store,
@@ -218,12 +219,13 @@ def apply_each(
                 insists=insists,
                 bulk=bulk_tier(store),
                 assigned=(assigned or {}).get(name),
+                cancellation=cancellation,
             )
             for name, store in chosen.items()
         }
-        with closing(
-            apply_stores(planned.scans, store_contexts, apply_store)
-        ) as outcomes:  # on Ctrl-C, actions in progress end first
+        works = {name: partial(apply_store, planned.scans[name], each) for name, each in store_contexts.items()}
+        outcomes = run_parallel(works, cancellation, at_once=STORES_AT_ONCE, name="apply", one_ends_all=False)
+        with closing(outcomes):  # on Ctrl-C, actions in progress end first
             for name, outcome in outcomes:
                 tallies[name].add(outcome)
                 progress.advance(bars[name], 1)
