@@ -1,42 +1,163 @@
-"""The reasons of holds, and who must act on each. docs/errors.md has a heading for every reason."""
+"""The reasons of holds: what each means, who must act, what to do. docs/errors.md has a heading for every reason."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping as MappingOf
+from typing import Final, NamedTuple
 
 from reconciler.core.model.action import Action, Hold, WhoActs
 from reconciler.core.model.customer import Customer
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.mapping import Mapping
 
-WHO_ACTS: MappingOf[str, WhoActs] = {
-    "NoEmail": "profile",
-    "EmailInvalid": "profile",
-    "EmailUnverified": "profile",
-    "EmailTaken": "operator",
-    "EmailConflict": "operator",
-    "PhoneTaken": "operator",
-    "PhoneInvalid": "profile",
-    "CustomerMissing": "operator",
-    "CannotDelete": "operator",
-    "Departed": "time",
-    "RowMissing": "time",
-    "CannotAssign": "operator",
-    "Erased": "operator",
-    "GuardExceeded": "operator",
-    "DriftHeld": "operator",
-    "RollOutHeld": "operator",
-    "StorePaused": "operator",
-    "StoreSuspended": "operator",
-    "Rejected": "profile",
-    "ProfileInvalid": "profile",
-    "ProfileRefused": "operator",
-    "Unreadable": "operator",
-    "Contested": "operator",
-    "Undone": "operator",
-    "CannotUndo": "operator",
+
+class Reason(NamedTuple):
+    """Who must act, what the reason means, and what to do next; one sentence each."""
+
+    who_acts: WhoActs
+    meaning: str
+    next_step: str
+
+
+HOLD_REASONS: Final[MappingOf[str, Reason]] = {
+    "NoEmail": Reason(
+        "profile",
+        "The profile has no usable email.",
+        "Add one to the profile, or set require_email: false for the store.",
+    ),
+    "EmailInvalid": Reason(
+        "profile",
+        "Shopify does not accept this email.",
+        "Correct it in the profile.",
+    ),
+    "EmailUnverified": Reason(
+        "profile",
+        "The email is not verified, so no customer is matched or changed by it.",
+        "The user must verify it in Clerk.",
+    ),
+    "EmailTaken": Reason(
+        "operator",
+        "The email belongs to the customer of another user, or two users claim it.",
+        "Decide which user has it, and change the other profile.",
+    ),
+    "EmailConflict": Reason(
+        "operator",
+        "The email belongs to a customer without a user, or a cycle of emails can't be resolved.",
+        "Merge or change the customer in Shopify, or set on_email_conflict.",
+    ),
+    "PhoneTaken": Reason(
+        "operator",
+        "Another customer has this phone. All other fields are in sync; the phone follows when it becomes free.",
+        "Change one of the two, or leave it.",
+    ),
+    "PhoneInvalid": Reason(
+        "profile",
+        "Shopify does not accept this phone. All other fields are in sync.",
+        "Write it with its country code, or set country for the store.",
+    ),
+    "CustomerMissing": Reason(
+        "operator", "The customer was deleted in the shop.", "Set on_missing: recreate, or release the user: delete the profile, or exclude it by where."
+    ),
+    "CannotDelete": Reason(
+        "operator",
+        "Shopify never deletes a customer with orders; it is tagged instead.",
+        "Nothing, or request an erasure in Shopify.",
+    ),
+    "Departed": Reason(
+        "time",
+        "Stale row: the user was released, and the row is older than that and differs from the one then.",
+        "Nothing: a newer row, or the row as it was before, undoes the release.",
+    ),
+    "RowMissing": Reason(
+        "time",
+        "The profile row is missing, which does not prove a deletion yet.",
+        "Nothing: the user is released if the row stays missing, and kept if it returns.",
+    ),
+    "CannotAssign": Reason(
+        "operator",
+        "The customer that was imported for this user can't be used.",
+        "Correct the row in the file of `reconciler mappings import`.",
+    ),
+    "Erased": Reason(
+        "operator",
+        "The user's data was erased on request; no customer is created again.",
+        "To create a customer again: reconciler mappings forget USER.",
+    ),
+    "GuardExceeded": Reason(
+        "operator",
+        "More would change than the store's guards allow.",
+        "See reconciler plan, then run apply --approve DIGEST, or raise the guard.",
+    ),
+    "DriftHeld": Reason(
+        "operator",
+        "The customer was changed in Shopify, and heal_drift is hold.",
+        "See reconciler drift; then apply, or copy the change to the profile.",
+    ),
+    "RollOutHeld": Reason(
+        "operator", "The profile changed, and roll_out is hold.", "See reconciler plan, then run reconciler apply."
+    ),
+    "StorePaused": Reason(
+        "operator",
+        "The store is paused.",
+        "Run reconciler resume STORE, or set paused: false in stores.yaml.",
+    ),
+    "StoreSuspended": Reason(
+        "operator",
+        "The shop can't be used now: token, scope, or a frozen shop.",
+        "Run reconciler doctor to find the cause.",
+    ),
+    "Rejected": Reason(
+        "profile",
+        "Shopify refused a value.",
+        "Correct it; the write is repeated when profile, policy or customer change.",
+    ),
+    "ProfileInvalid": Reason(
+        "profile",
+        "A column of the row can't be parsed; the field counts as unknown, not as empty.",
+        "Correct the row, or map another column.",
+    ),
+    "ProfileRefused": Reason(
+        "operator",
+        "The profiles table refuses Clerk's values of this user.",
+        "Change the table's constraint or the conflicting row; the write is repeated automatically.",
+    ),
+    "Unreadable": Reason(
+        "operator",
+        "Shopify hides a managed field from this app.",
+        "Grant the app the named access, or set the field's policy to ignore.",
+    ),
+    "Contested": Reason(
+        "operator",
+        "Another system reverts this field after each of our writes.",
+        "Find the other app or installation and stop one of the two, or set another policy for the field.",
+    ),
+    "Undone": Reason(
+        "operator",
+        "This value was reverted by undo, and is not written again automatically.",
+        "Change the profile or the config to decide about it again.",
+    ),
+    "CannotUndo": Reason(
+        "operator",
+        "This write can't be reverted: the customer changed since, or Shopify can't revert it.",
+        "Check the customer in Shopify, and correct it there.",
+    ),
 }
-STATUS_REASONS = ("Failed", "Queued")  # reasons of a pending mapping that come from no decision
+STATUS_REASONS: Final[MappingOf[str, Reason]] = {
+    "Failed": Reason(
+        "time", "The last attempt to write this customer failed.", "Read the message; the write is repeated."
+    ),
+    "Queued": Reason(
+        "time", "A change may be pending: a reconcile of this user is queued.", "Nothing: the controller runs it."
+    ),
+}
+"""Reasons of a pending mapping that come from no decision."""
+
+WHO_ACTS: Final[MappingOf[str, WhoActs]] = {name: reason.who_acts for name, reason in HOLD_REASONS.items()}
+
+
+def reason_of(name: str) -> Reason | None:
+    """The reason of this name, of a hold or of a pending mapping; None for an unknown one, such as an older version's."""
+    return HOLD_REASONS.get(name) or STATUS_REASONS.get(name)
 
 
 def hold(
