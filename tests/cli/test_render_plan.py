@@ -73,15 +73,18 @@ acme-us  acme-us.myshopify.com
   - user_9  customer 9  on_leave: keep
 
   held  7 decisions not to act
-  ! GuardExceeded 3  the operator must act  docs/errors.md#guardexceeded
+  ! GuardExceeded 3  the operator must act  reconciler docs GuardExceeded
+    See reconciler plan, then run apply --approve DIGEST, or raise the guard.
       3 update actions are above the ceiling of 2
   ~ 3 times update
       tags: + club  (config changed)
       user_10, user_11, user_12
-  ! EmailTaken 2  the operator must act  docs/errors.md#emailtaken
+  ! EmailTaken 2  the operator must act  reconciler docs EmailTaken
+    Decide which user has it, and change the other profile.
       user_5  the email is also claimed by user_6
       user_6  the email is also claimed by user_5
-  ! EmailUnverified 2  the profile must change  docs/errors.md#emailunverified
+  ! EmailUnverified 2  the profile must change  reconciler docs EmailUnverified
+    The user must verify it in Clerk.
       the profile's email is not verified, so it is neither written nor used
       user_7, user_8
 
@@ -262,7 +265,7 @@ hint: `install the app again, or set its token`
 
 #### held, GuardExceeded: 3
 
-the operator must act, see [GuardExceeded](docs/errors.md#guardexceeded)
+`reconciler docs GuardExceeded`: the operator must act. More would change than the store's guards allow. See reconciler plan, then run apply --approve DIGEST, or raise the guard.
 
 `3 update actions are above the ceiling of 2`
 
@@ -271,14 +274,14 @@ the operator must act, see [GuardExceeded](docs/errors.md#guardexceeded)
 
 #### held, EmailTaken: 2
 
-the operator must act, see [EmailTaken](docs/errors.md#emailtaken)
+`reconciler docs EmailTaken`: the operator must act. The email belongs to the customer of another user, or two users claim it. Decide which user has it, and change the other profile.
 
 - `user_5`: `the email is also claimed by user_6`
 - `user_6`: `the email is also claimed by user_5`
 
 #### held, EmailUnverified: 2
 
-the profile must change, see [EmailUnverified](docs/errors.md#emailunverified)
+`reconciler docs EmailUnverified`: the profile must change. The email is not verified, so no customer is matched or changed by it. The user must verify it in Clerk.
 
 `the profile's email is not verified, so it is neither written nor used`: `user_7`, `user_8`
 

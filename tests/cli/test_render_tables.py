@@ -102,8 +102,8 @@ acme-us  acme-us.myshopify.com
   suspended: the shop refuses the token
   hint: reconciler doctor
   the oldest request has waited for 3.2 s
-  ! NoEmail 8  docs/errors.md#noemail
-  ! EmailTaken 2  docs/errors.md#emailtaken
+  ! NoEmail 8  reconciler docs NoEmail
+  ! EmailTaken 2  reconciler docs EmailTaken
 """)
 
 
@@ -183,7 +183,7 @@ def test_results_as_json_carry_the_digest() -> None:
 
 def test_mappings_are_one_line_each() -> None:
     assert shown(lambda console: render.print_mappings(MAPPINGS, console)) == snapshot("""\
-user     store     customer   email            status      \n\
+user     store     customer   email             status      \n\
 ────────────────────────────────────────────────────────────
 user_1   acme-us   7          ada@example.com   in sync     \n\
 user_2   acme-us   –          –                 held NoEmail

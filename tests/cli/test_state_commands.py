@@ -28,7 +28,7 @@ def test_status_tells_parity_and_who_is_held(ready: CliHarness) -> None:
     assert us["last_sweep_at"].endswith("Z")
     text = ready("status")
     assert text.code == 0
-    assert "! NoEmail 1  docs/errors.md#noemail" in text.out
+    assert "! NoEmail 1  reconciler docs NoEmail" in text.out
 
 
 def test_status_before_anything_was_reconciled(cli: CliHarness) -> None:

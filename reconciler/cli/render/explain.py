@@ -9,7 +9,7 @@ from rich.table import Table
 
 from reconciler.cli.render.flow import LinePrinter
 from reconciler.cli.render.json import dumps
-from reconciler.cli.render.parts import ERRORS_PAGE, WHO_WORDS
+from reconciler.cli.render.parts import WHO_WORDS, docs_command
 from reconciler.cli.render.plain import clean, customer_text, time_text, time_z, value_text
 from reconciler.cli.render.tables import STATUS_STYLES, table_box
 from reconciler.core.report.explain import Explained, ExplainedStore
@@ -80,7 +80,7 @@ def _print_next(store: ExplainedStore, lines: LinePrinter) -> None:
             [
                 (f"! {hold.reason}", "yellow"),
                 (WHO_WORDS[hold.who_acts], ""),
-                (f"{ERRORS_PAGE}#{hold.reason.lower()}", "dim"),
+                (docs_command(hold.reason), "dim"),
             ],
             indent=2,
             hang=4,

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, metadata
+from urllib.parse import urljoin
 
 from reconciler.cli.render.plain import clean, counted, seconds_text, sentence, value_text
 from reconciler.core.model.action import KINDS, Action, Change, Hold, Kind, WhoActs
+from reconciler.core.model.reasons import reason_of
 from reconciler.core.plan.plan import Forecast, StorePlan, Summary
 from reconciler.core.plan.series import M, kept
 
-ERRORS_PAGE = "docs/errors.md"
 TENTH_S = 0.1
 USERS_OF_A_CHANGE = 5  # users listed with a change that many share
 DISTINCT = 1000  # different changes of one reason that are kept; further ones are only counted
@@ -83,8 +86,16 @@ class HeldGroup:
     uncounted: int = 0
 
     @property
-    def anchor(self) -> str:
-        return f"{ERRORS_PAGE}#{self.reason.lower()}"
+    def meaning(self) -> str:
+        """What the reason means, in a sentence; empty for an unknown one, such as a newer version's."""
+        known = reason_of(self.reason)
+        return known.meaning if known else ""
+
+    @property
+    def next_step(self) -> str:
+        """What to do about it, in a sentence; empty for an unknown reason."""
+        known = reason_of(self.reason)
+        return known.next_step if known else ""
 
 
 def actions_by_kind(store: StorePlan, first: int | None) -> list[KindGroup]:
@@ -209,6 +220,23 @@ def _only(words: Collection[str]) -> str:
 
 def field_text(change: Change) -> str:
     return clean(change.field)
+
+
+def docs_command(reason: str) -> str:
+    """The command that prints a reason's page, wherever the program is installed."""
+    return f"reconciler docs {clean(reason)}"
+
+
+@cache
+def docs_url(page: str) -> str | None:
+    """The absolute address of a page of the documentation; None if the package says nothing of its documentation."""
+    try:
+        declared = metadata("customer-parity").get_all("Project-URL") or []
+    except PackageNotFoundError:
+        return None
+    known = dict(each.split(", ", maxsplit=1) for each in declared)
+    index = known.get("Documentation")
+    return urljoin(index, page) if index else None
 
 
 def guarded_holds(stores: Sequence[StorePlan]) -> int:

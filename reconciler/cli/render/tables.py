@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reconciler.cli.render.flow import LinePrinter
-from reconciler.cli.render.parts import ERRORS_PAGE, KIND_WORDS
+from reconciler.cli.render.parts import KIND_WORDS, docs_command
 from reconciler.cli.render.plain import clean, counted, customer_text, seconds_text, sentence, time_text
 from reconciler.core.model.action import KINDS, Hold
 from reconciler.core.model.batches import batches
@@ -65,7 +65,7 @@ def _print_new_holds(holds: Collection[Hold], lines: LinePrinter) -> None:
     for hold in islice(holds, FAILURES_SHOWN):
         said = f"! {hold.reason} {clean(hold.clerk_user_id)}: {sentence(hold.message)}"
         lines.prose(said, "yellow", indent=2, hang=4)
-        lines.put((f"{ERRORS_PAGE}#{hold.reason.lower()}", "dim"), indent=4)
+        lines.put((docs_command(hold.reason), "dim"), indent=4)
     if len(holds) > FAILURES_SHOWN:
         lines.prose(f"… and {len(holds) - FAILURES_SHOWN:,} more: --output json has them", "dim", indent=6)
 
@@ -172,7 +172,7 @@ def _print_remarks(row: StatusRow, lines: LinePrinter) -> None:
         lines.prose(f"the oldest request has waited for {seconds_text(row.oldest_request_s)}", indent=2)
     for reason, count in sorted(row.held.items(), key=lambda item: (-item[1], item[0])):
         lines.flow(
-            [(f"! {clean(reason)} {count:,}", "yellow"), (f"{ERRORS_PAGE}#{reason.lower()}", "dim")],
+            [(f"! {clean(reason)} {count:,}", "yellow"), (docs_command(reason), "dim")],
             indent=2, hang=4, between="  ",
         )  # fmt: skip
 

@@ -18,6 +18,7 @@ from reconciler.cli.render.parts import (
     change_parts,
     common_why,
     counts_of,
+    docs_command,
     field_text,
     forecast_of,
     guarded_holds,
@@ -128,9 +129,11 @@ def _print_held(group: HeldGroup, lines: LinePrinter, limit: int | None) -> None
     heading: list[Piece] = [
         (f"! {group.reason} {group.count:,}", HELD),
         (WHO_WORDS[group.who_acts], ""),
-        (group.anchor, "dim"),
+        (docs_command(group.reason), "dim"),
     ]
     lines.flow(heading, indent=2, hang=4, between="  ")
+    if group.next_step:
+        lines.prose(group.next_step, "dim", indent=4)
     same = group.message
     if group.changes:
         _print_withheld(group, lines, limit)
