@@ -14,7 +14,7 @@ def test_the_demo_ends_with_nothing_left_to_do(
     assert run(["demo", "--dir", "files"]) == 0, capsys.readouterr().err
     out = " ".join(capsys.readouterr().out.split())
     assert "112 to create · 5 to adopt · 4 held" in out
-    assert "The last apply sent none." in out
+    assert "`reconciler demo --all` shows the plans in full." in out
     assert "✓ The simulated shops confirm every claim above." in out
     assert list(tmp_path.iterdir()) == [tmp_path / "files"]
     assert run(["demo", "--dir", "files"]) == 64

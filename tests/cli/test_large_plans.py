@@ -58,7 +58,7 @@ def in_a_file(plan: Plan) -> Plan:
 
 def text_of(plan: Plan, *, everything: bool) -> str:
     console = Console(file=io.StringIO(), width=80)
-    render.print_plan(plan, console, everything=everything)
+    render.print_plan(plan, console, detail="all" if everything else "examples")
     said = console.file
     assert isinstance(said, io.StringIO)
     return said.getvalue()

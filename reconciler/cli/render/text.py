@@ -5,6 +5,8 @@ Readable without colour and at 80 columns. Long lists are cut, with a line that 
 
 from __future__ import annotations
 
+from typing import Literal
+
 from rich.console import Console
 
 from reconciler.cli.approval import APPROVE
@@ -25,29 +27,31 @@ from reconciler.cli.render.parts import (
     holds_by_reason,
     totals_of,
 )
-from reconciler.cli.render.plain import clean, counted, customer_text, sentence, time_text
+from reconciler.cli.render.plain import clean, counted, customer_text, sentence, shortened, time_text
 from reconciler.core.model.action import Action, Change, Kind
 from reconciler.core.plan.plan import Plan, StorePlan
 
-SHOWN = 5  # actions of one kind, or users held for one reason, in one store
+SHOWN = 3  # examples of a kind of action, or of a reason, in one store
+NEW_VALUE_MAX = 40  # characters of a value of a new customer; its email is never cut
+Detail = Literal["brief", "examples", "all"]
 IN_SYNC, HELD = "green", "yellow"
 NEWLY: frozenset[Kind] = frozenset({"create", "adopt"})  # most fields had no value: they are printed in one row
 
 
-def print_plan(plan: Plan, console: Console, *, everything: bool = False, approve: str = APPROVE) -> None:
-    """Print the plan; `everything` shows every action and hold, otherwise long lists are cut.
+def print_plan(plan: Plan, console: Console, *, detail: Detail = "examples", approve: str = APPROVE) -> None:
+    """Print the plan: one line for each example, examples with their fields, or every action and hold.
 
     `approve` is the command that approves the withheld actions; the digest is appended to it.
     """
-    limit = None if everything else SHOWN
+    limit = None if detail == "all" else SHOWN
     lines = LinePrinter(console)
     for store in plan.stores:
-        _print_store(store, lines, limit)
+        _print_store(store, lines, limit, brief=detail == "brief")
         lines.blank()
     _print_totals(plan, lines, approve)
 
 
-def _print_store(store: StorePlan, lines: LinePrinter, limit: int | None) -> None:
+def _print_store(store: StorePlan, lines: LinePrinter, limit: int | None, *, brief: bool) -> None:
     lines.put((clean(store.store), "bold"), ("  ", ""), (clean(store.shop), "dim"))
     if store.error is not None:
         lines.prose(f"could not be planned: {sentence(store.error)}", "bold red", indent=2, hang=2)
@@ -56,8 +60,12 @@ def _print_store(store: StorePlan, lines: LinePrinter, limit: int | None) -> Non
         return
     lines.flow(((words, _count_style(name)) for name, _, words in counts_of(store.summary)), indent=2, between=" · ")
     for kind in actions_by_kind(store, limit):
-        _print_kind(kind, lines, limit)
+        _print_kind(kind, lines, limit, brief=brief)
     groups = holds_by_reason(store, limit)
+    if brief:
+        for group in groups:
+            lines.flow(_held_heading(group), indent=2, hang=4, between="  ")
+        return
     if groups:
         lines.blank()
         lines.put(("held", f"bold {HELD}"), (f"  {counted(len(store.holds), 'decision')} not to act", "dim"), indent=2)
@@ -74,15 +82,30 @@ def _count_style(name: str) -> str:
     return words.style if words else HELD if name == "hold" else IN_SYNC
 
 
-def _print_kind(group: KindGroup, lines: LinePrinter, limit: int | None) -> None:
+def _print_kind(group: KindGroup, lines: LinePrinter, limit: int | None, *, brief: bool) -> None:
     words = KIND_WORDS[group.kind]
-    lines.blank()
+    if not brief:
+        lines.blank()
     why = group.why if group.kind in NEWLY else ""
     heading: list[Piece] = [(group.kind, f"bold {words.style}"), (words.says(group.count), "dim")]
     lines.flow([*heading, (f"({why})", "dim")] if why else heading, indent=2, hang=2, between="  ")
     for action in group.actions:
-        _print_action(action, lines, why_shown=bool(why))
+        if brief:
+            lines.flow(_in_brief(action), indent=4, hang=2, between="  ")
+        else:
+            _print_action(action, lines, why_shown=bool(why))
     _print_rest(group.count, limit, group.kind, lines)
+
+
+def _in_brief(action: Action) -> list[Piece]:
+    """The user, the email of the customer, and the names of the fields that change."""
+    email = action.email or next((change_parts(c)[1] for c in action.changes if c.field == "email"), "")
+    fields = ", ".join(field_text(c) for c in action.changes if c.field != "backlink")
+    pieces: list[Piece] = [
+        (f"{KIND_WORDS[action.kind].mark} {clean(action.clerk_user_id)}", KIND_WORDS[action.kind].style)
+    ]
+    pieces += [(clean(email), "")] if email else []
+    return [*pieces, (fields, "dim")] if fields and action.kind not in NEWLY else pieces
 
 
 def _print_action(action: Action, lines: LinePrinter, *, why_shown: bool) -> None:
@@ -110,7 +133,8 @@ def _print_action(action: Action, lines: LinePrinter, *, why_shown: bool) -> Non
 
 
 def _new_value(change: Change) -> Piece:
-    return f"{field_text(change)}: {change_parts(change)[1]}", ""
+    value = change_parts(change)[1]
+    return f"{field_text(change)}: {value if change.field == 'email' else shortened(value, NEW_VALUE_MAX)}", ""
 
 
 def _print_change(change: Change, lines: LinePrinter, *, with_why: bool) -> None:
@@ -125,13 +149,16 @@ def _print_change(change: Change, lines: LinePrinter, *, with_why: bool) -> None
     lines.flow(pieces, indent=6, hang=4)
 
 
-def _print_held(group: HeldGroup, lines: LinePrinter, limit: int | None) -> None:
-    heading: list[Piece] = [
+def _held_heading(group: HeldGroup) -> list[Piece]:
+    return [
         (f"! {group.reason} {group.count:,}", HELD),
         (WHO_WORDS[group.who_acts], ""),
         (docs_command(group.reason), "dim"),
     ]
-    lines.flow(heading, indent=2, hang=4, between="  ")
+
+
+def _print_held(group: HeldGroup, lines: LinePrinter, limit: int | None) -> None:
+    lines.flow(_held_heading(group), indent=2, hang=4, between="  ")
     if group.next_step:
         lines.prose(group.next_step, "dim", indent=4)
     same = group.message

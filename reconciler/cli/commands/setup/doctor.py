@@ -26,7 +26,7 @@ from reconciler.cli.checks.profile_sample import sample_of
 from reconciler.cli.checks.profiles import row_checks, table_checks, url_checks
 from reconciler.cli.checks.shop_needs import read_setup
 from reconciler.cli.context import Context
-from reconciler.cli.render.flow import LinePrinter
+from reconciler.cli.render.flow import LinePrinter, Piece
 from reconciler.cli.render.json import dumps
 from reconciler.cli.render.plain import clean, counted, sentence, time_z
 from reconciler.controller.scan.resync import unmoved
@@ -50,23 +50,28 @@ MARKS: dict[Level, tuple[str, str]] = {"ok": ("✓", "green"), "warning": ("!", 
 @click.command("doctor")
 @click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; repeatable.")
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--all", "everything", is_flag=True, help="Text: show every check.")
 @click.pass_obj
-def command(context: Context, stores: tuple[str, ...], output: str) -> int:
+def command(context: Context, stores: tuple[str, ...], output: str, everything: bool) -> int:  # noqa: FBT001  click's call
     """Check databases, profiles, tokens, scopes, API version, definition, webhooks and clocks; say how to fix them."""
-    with context.components() as components:
-        checks = tuple(all_checks(components, components.configured_stores(stores)))
+    with context.components() as components, context.progress() as progress:
+        chosen = components.configured_stores(stores)
+        task = progress.add_task("checking", total=len(chosen))
+        checks = tuple(all_checks(components, chosen, checked=lambda: progress.advance(task)))
         at = components.clock.now()
     failed = any(c.level == "failed" for c in checks)
     if output == "json":
         body = {"version": 1, "at": time_z(at), "ok": not failed, "checks": [c.model_dump() for c in checks]}
         click.echo(dumps(body))
     else:
-        show(checks, context.out)
+        show(checks, context.out, everything=everything)
     return FAILED if failed else 0
 
 
-def all_checks(components: Components, stores: Sequence[StoreSettings]) -> Iterator[Check]:
-    """All checks in a fixed order; the shops are read in parallel."""
+def all_checks(
+    components: Components, stores: Sequence[StoreSettings], *, checked: Callable[[], None]
+) -> Iterator[Check]:
+    """All checks in a fixed order; the shops are read in parallel. `checked` is called after each store."""
     found, checks = inspect_state(components)
     yield from checks
     has_state = found is not None and found.is_usable
@@ -78,8 +83,11 @@ def all_checks(components: Components, stores: Sequence[StoreSettings]) -> Itera
     yield from clerk_checks(components.loaded.settings)
     yield from _with_failures("clerk", "instance", lambda: clerk_instance_checks(components))
     with ThreadPoolExecutor(PARALLEL_SHOPS, thread_name_prefix="doctor") as pool:
-        for checked in pool.map(lambda store: tuple(store_checks(components, store, has_state=has_state)), stores):
-            yield from checked
+        for found_in_shop in pool.map(
+            lambda store: tuple(store_checks(components, store, has_state=has_state)), stores
+        ):
+            checked()
+            yield from found_in_shop
 
 
 def inspect_state(components: Components) -> tuple[StateFound | None, tuple[Check, ...]]:
@@ -198,17 +206,45 @@ def _with_failures(area: str, what: str, checks: Callable[[], Iterable[Check]]) 
         yield Check(area=area, what=what, level="failed", message=error.message, hint=error.hint)
 
 
-def show(checks: Sequence[Check], console: Console) -> None:
-    """Print the checks by area, and the numbers of failures and warnings."""
+def show(checks: Sequence[Check], console: Console, *, everything: bool = False) -> None:
+    """Print what needs attention first, then one line for each area that is well; all checks with `everything`."""
     lines = LinePrinter(console)
-    for area, found in groupby(checks, key=attrgetter("area")):
-        lines.put((clean(area), "bold"))
-        for check in found:
+    areas = [(area, tuple(found)) for area, found in groupby(checks, key=attrgetter("area"))]
+    for area, found in sorted(areas, key=lambda each: all(check.level == "ok" for check in each[1])):
+        if everything or any(check.level != "ok" for check in found):
+            _print_area(area, found, lines, everything=everything)
+        else:
+            lines.flow([("✓", "green"), (f"{clean(area):<17}", "bold"), *_words(_passed(found))], hang=20)
+    _print_counts(checks, lines)
+
+
+def _print_area(area: str, found: Sequence[Check], lines: LinePrinter, *, everything: bool) -> None:
+    lines.put((clean(area), "bold"))
+    for check in found:
+        if everything or check.level != "ok":
             mark, style = MARKS[check.level]
-            words = [(word, "") for word in sentence(check.message).split(" ")]
-            lines.flow([(mark, style), (f"{clean(check.what):<15}", style), *words], indent=2, hang=18)
+            lines.flow(
+                [(mark, style), (f"{clean(check.what):<15}", style), *_words(sentence(check.message))],
+                indent=2,
+                hang=18,
+            )
             if check.hint:
                 lines.prose(f"hint: {sentence(check.hint)}", "cyan", indent=20, hang=6)
+    well = [check for check in found if check.level == "ok"]
+    if well and not everything:
+        lines.flow([("✓", "green"), *_words(_passed(well))], indent=2, hang=2)
+
+
+def _passed(found: Sequence[Check]) -> str:
+    """`3 checks passed: token, scopes, clocks`."""
+    return f"{counted(len(found), 'check')} passed: {', '.join(clean(check.what) for check in found)}"
+
+
+def _words(text: str) -> list[Piece]:
+    return [(word, "") for word in text.split(" ")]
+
+
+def _print_counts(checks: Sequence[Check], lines: LinePrinter) -> None:
     failed = sum(c.level == "failed" for c in checks)
     warnings = sum(c.level == "warning" for c in checks)
     lines.blank()

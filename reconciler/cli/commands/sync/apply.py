@@ -17,13 +17,14 @@ import click
 from rich.progress import Progress, TaskID
 
 from reconciler.cli.approval import approval_command
-from reconciler.cli.commands.sync.plan import make_plan, report_error, show
+from reconciler.cli.commands.sync.plan import detail_option, make_plan, report_error, show
 from reconciler.cli.context import Context, print_parts
 from reconciler.cli.files import plan_file as planfile
 from reconciler.cli.files.pairs import Pairs
 from reconciler.cli.render import outputs as render
 from reconciler.cli.render.parts import totals_of
 from reconciler.cli.render.plain import counted, seconds_text, time_text
+from reconciler.cli.render.text import Detail
 from reconciler.cli.times import duration_of
 from reconciler.cli.users import user_id
 from reconciler.controller.apply.plan import apply_plan
@@ -62,6 +63,7 @@ MAX_AGE = "24h"
     show_default=True,
     help="Send creates and updates as bulk operations: if the forecast says it is faster, never, or always.",
 )
+@detail_option
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_obj
 def command(
@@ -74,6 +76,7 @@ def command(
     approve: str | None,
     max_age: str | None,
     bulk: str,
+    detail: Detail,
     output: str,
 ) -> int:
     """Apply a plan. Each mapping is recorded before the next action, and a second run does nothing."""
@@ -91,7 +94,9 @@ def command(
             planned = approve_withheld(planned, approve)
         file = [str(planfile_)] if planfile_ else []
         again = approval_command("apply", *file, stores=stores, users=users, live=live)
-        if not show_and_confirm(context, planned, output=output, yes=yes, known=planfile_ is not None, again=again):
+        if not show_and_confirm(
+            context, planned, output=output, detail=detail, yes=yes, known=planfile_ is not None, again=again
+        ):
             return FAILED
         if seal and not components.state.mark_applied(seal, components.state_clock.now()):
             raise PlanRefused(f"{planfile_} was already applied: a saved plan applies once", hint="plan again")
@@ -132,7 +137,14 @@ def exit_code(context: Context, planned: Planned, results: Sequence[ApplyResult]
 
 
 def show_and_confirm(
-    context: Context, planned: Planned, *, output: str, yes: bool, known: bool = False, again: str
+    context: Context,
+    planned: Planned,
+    *,
+    output: str,
+    detail: Detail = "examples",
+    yes: bool,
+    known: bool = False,
+    again: str,
 ) -> bool:
     """Show the plan, ask for a confirmation and return the answer. True without asking if there is nothing to do.
 
@@ -147,7 +159,7 @@ def show_and_confirm(
         )
     elif output == "text":
         with context.tolerate_closed_stdout():
-            show(context, planned, "text", approve=again)
+            show(context, planned, "text", detail=detail, approve=again)
     elif actions and not yes:
         render.print_plan(planned.plan, context.err, approve=again)
     return not actions or yes or _confirm_actions(context, actions)

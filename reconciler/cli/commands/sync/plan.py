@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from reconciler.cli.context import Context, print_parts
 from reconciler.cli.files import plan_file as planfile
 from reconciler.cli.render import outputs as render
 from reconciler.cli.render.plain import clean, counted, time_text
+from reconciler.cli.render.text import Detail
 from reconciler.cli.users import resolve_users, user_id
 from reconciler.controller.mirror.checks import check_mirrors
 from reconciler.controller.mirror.fingerprints import record_fingerprints
@@ -30,13 +31,20 @@ FAILED, ACTIONS = 1, 2
 OUTPUTS = ("text", "json", "markdown", "html")
 
 
+def detail_option(command: Callable[..., int]) -> Callable[..., int]:
+    """Add --brief and --all: how much of a plan its text shows. The last one given counts."""
+    all_ = click.option("--all", "detail", flag_value="all", help="Text: show every action and hold.")
+    brief = click.option("--brief", "detail", flag_value="brief", help="Text: one line for each example and reason.")
+    return all_(brief(click.option("--examples", "detail", flag_value="examples", default=True, hidden=True)(command)))
+
+
 @click.command("plan")
 @click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; repeatable.")
 @click.option("--user", "users", type=user_id, multiple=True, metavar="ID", help="Only this Clerk user; repeatable.")
 @click.option("--output", type=click.Choice(OUTPUTS), default="text", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Save a sealed plan.")
 @click.option("--live", is_flag=True, help="Read every customer; ignore the shop's mirror.")
-@click.option("--all", "everything", is_flag=True, help="Text: show every action and hold.")
+@detail_option
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 if there is an action.")
 @click.pass_obj
 def command(
@@ -46,7 +54,7 @@ def command(
     output: str,
     out: Path | None,
     live: bool,  # noqa: FBT001  click's call
-    everything: bool,  # noqa: FBT001  click's call
+    detail: Detail,
     detailed_exitcode: bool,  # noqa: FBT001  click's call
 ) -> int:
     """Show what `apply` would do. Changes nothing in a shop, and no user's mapping in the state.
@@ -61,7 +69,7 @@ def command(
         for store in (s for s in components.stores() if s.name in planned.passed_over):
             record_fingerprints(planned.scans[store.name], store, components.state)
     approve = approval_command("apply", stores=stores, users=users, live=live)
-    show(context, planned, output, everything=everything, approve=approve)
+    show(context, planned, output, detail=detail, approve=approve)
     if out is not None:
         save(planned, out, narrowed=bool(users))
         context.say(f"saved as {out}; apply it with: reconciler apply {out}")
@@ -135,7 +143,14 @@ def mirror_notes(planned: Planned) -> Iterator[str]:
             yield f"{name}: {who} by the mirror of {time_text(passed.as_of)}; --live reads every customer"
 
 
-def show(context: Context, planned: Planned, output: str, *, everything: bool = False, approve: str = APPROVE) -> None:
+def show(
+    context: Context,
+    planned: Planned,
+    output: str,
+    *,
+    detail: Detail = "examples",
+    approve: str = APPROVE,
+) -> None:
     """Print the plan to stdout in this format. `approve`: see `print_plan`."""
     match output:
         case "json":
@@ -145,7 +160,7 @@ def show(context: Context, planned: Planned, output: str, *, everything: bool = 
         case "html":
             print_parts(render.plan_html(planned.plan, approve=approve))
         case _:
-            render.print_plan(planned.plan, context.out, everything=everything, approve=approve)
+            render.print_plan(planned.plan, context.out, detail=detail, approve=approve)
     for line in mirror_notes(planned):
         (context.out if output == "text" else context.err).print(line, markup=False, soft_wrap=True)
 
