@@ -56,7 +56,9 @@ HOLD_REASONS: Final[MappingOf[str, Reason]] = {
         "Write it with its country code, or set country for the store.",
     ),
     "CustomerMissing": Reason(
-        "operator", "The customer was deleted in the shop.", "Set on_missing: recreate, or release the user: delete the profile, or exclude it by where."
+        "operator",
+        "The customer was deleted in the shop.",
+        "Set on_missing: recreate, delete the profile, or exclude it by the where of the store.",
     ),
     "CannotDelete": Reason(
         "operator",
