@@ -1,32 +1,35 @@
-"""What every command shares: the settings files, the components built from them, and the output streams."""
+"""What every command shares: the settings files, the components built from them, and the output streams.
+
+Each of them is imported when it is first used: a command's help needs none.
+"""
 
 from __future__ import annotations
 
-import errno
 import os
 import pwd
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from reconciler import settings
 from reconciler.cli.render.plain import clean, sentence
-from reconciler.core.model.act import Actor
 from reconciler.core.model.batches import batches
 from reconciler.errors import PermanentError
-from reconciler.wiring import Components, open_components
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from reconciler import settings
+    from reconciler.core.model.act import Actor
     from reconciler.manager.intervals import Intervals
     from reconciler.ports import Clock
+    from reconciler.wiring import Components
 
 BATCH_PARTS = 1000
 
@@ -47,13 +50,6 @@ def os_user() -> str:
         return f"uid {number}"
 
 
-class Output(Console):
-    """Stdout for people. A closed pipe raises BrokenPipeError, so that the command can report it before it exits."""
-
-    def on_broken_pipe(self) -> None:
-        raise BrokenPipeError(errno.EPIPE, "stdout was closed")
-
-
 @dataclass
 class Context:
     """The options before the command, and the output streams. Data goes to stdout, everything else to `err`.
@@ -64,11 +60,21 @@ class Context:
     config: Path | None = None
     stores: Path | None = None
     debug: bool = False
-    err: Console = field(default_factory=lambda: Console(stderr=True, highlight=False, soft_wrap=True))
-    out: Console = field(default_factory=lambda: Output(highlight=False))
     out_closed: bool = False
     clock: Clock | None = None
     intervals: Intervals | None = None
+
+    @cached_property
+    def out(self) -> Console:
+        from reconciler.cli.render.console import output_console
+
+        return output_console()
+
+    @cached_property
+    def err(self) -> Console:
+        from reconciler.cli.render.console import error_console
+
+        return error_console()
 
     @cached_property
     def loaded(self) -> settings.Loaded:
@@ -77,16 +83,22 @@ class Context:
 
     def read_settings(self) -> settings.Loaded:
         """Read both files as they are now. ConfigError if one can't be read or is not valid."""
+        from reconciler import settings
+
         return settings.load(self.config, self.stores, settings.environment())
 
     @property
     def paths(self) -> tuple[Path, Path]:
         """The paths of both settings files."""
+        from reconciler import settings
+
         return settings.paths(self.config, self.stores, settings.environment())
 
     @property
     def actor(self) -> Actor:
         """Who runs this command: the user of the operating system."""
+        from reconciler.core.model.act import Actor
+
         return Actor(os_user(), "command")
 
     def components(
@@ -96,6 +108,9 @@ class Context:
 
         `warn` takes their warnings; the default prints them to stderr.
         """
+        from reconciler import settings
+        from reconciler.wiring import open_components
+
         key = settings.environment().get("RECONCILER_SECRET_KEY")
         return open_components(loaded or self.loaded, warn=warn or self.warn, state_key=key, clock=self.clock)
 
@@ -135,12 +150,6 @@ class Context:
 
     def progress(self) -> Progress:
         """Progress bars on stderr; disabled if it is not a terminal."""
-        return Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=self.err,
-            transient=True,
-            disable=not self.err.is_terminal,
-        )
+        from reconciler.cli.render.console import progress_on
+
+        return progress_on(self.err)

@@ -1,6 +1,7 @@
 """The entry point: the options before every command, error messages and exit codes.
 
-Each command has its own module, which is imported when the command runs, so that `--help` stays fast.
+The usage of each command has a module in `reconciler.cli.usage`, which is imported when the command is named. What the
+command does has one in `reconciler.cli.commands`, which is imported when it runs. So every `--help` is fast.
 """
 
 from __future__ import annotations
@@ -18,64 +19,63 @@ from typing import Any
 
 import click
 
+from reconciler.cli.context import Context
+from reconciler.cli.render.plain import clean
 from reconciler.errors import ReconcilerError, UsageError
 
 EXIT_FAILED = 1
 EXIT_USAGE = 64
-ALONE = "alone"  # the initial context object if the process ends with the command
+COLLECT_EVERY = 20_000  # new objects; imports make many and free none, and by default each 700 are a collection
 FAULT = "this is a defect of the program: run `reconciler --debug …` and report what it prints"
 
 SIMULATOR_NEEDS = frozenset({"faker", "graphql", "multipart", "python_multipart"})
 
-# command: (module below reconciler.cli.commands, one line for --help)
+# Each command, the name of its module in reconciler.cli.usage, and one line for --help.
 COMMANDS = {
-    "plan": ("sync.plan", "Show what would change, without changing anything."),
-    "apply": ("sync.apply", "Apply a saved plan, or make one, show it and apply it."),
-    "run": ("run", "Run the controller: keep the shops in sync until SIGTERM."),
-    "nudge": ("users.nudge", "Reconcile users ahead of schedule in a running controller."),
-    "pause": ("stores.pause", "Pause stores: observe and decide, but write nothing."),
-    "resume": ("stores.resume", "End the pause of stores."),
-    "drift": ("sync.drift", "Report changes made in Shopify since the last sync."),
-    "undo": ("sync.undo", "Revert recent writes, after showing the plan."),
-    "status": ("status", "Show the sync state of each store."),
-    "explain": ("users.explain", "Explain a user's sync state in each shop."),
-    "mappings": ("users.mappings", "List, import or forget mappings of users to customers."),
-    "backfill": ("backfill.backfill", "Read users from Clerk, or customers into a shop's mirror."),
-    "bootstrap": ("setup.bootstrap", "Show what a shop lacks, then create it."),
-    "doctor": ("setup.doctor", "Check databases, tokens, scopes and shops; suggest fixes."),
-    "simulate": ("demo.simulate", "Serve a simulated Shopify on loopback."),
-    "demo": ("demo.demo", "Sync 200 users to two simulated shops, step by step."),
-    "db": ("setup.db", "Upgrade or check the state's schema; print the SQL of an outbox."),
-    "schema": ("setup.schema", "Print the JSON Schemas of both settings files."),
-    "docs": ("docs", "Print the reference: a reason, an error, a command or a page."),
+    "plan": "Show what would change, without changing anything.",
+    "apply": "Apply a saved plan, or make one, show it and apply it.",
+    "run": "Run the controller: keep the shops in sync until SIGTERM.",
+    "nudge": "Reconcile users ahead of schedule in a running controller.",
+    "pause": "Pause stores: observe and decide, but write nothing.",
+    "resume": "End the pause of stores.",
+    "drift": "Report changes made in Shopify since the last sync.",
+    "undo": "Revert recent writes, after showing the plan.",
+    "status": "Show the sync state of each store.",
+    "explain": "Explain a user's sync state in each shop.",
+    "mappings": "List, import or forget mappings of users to customers.",
+    "backfill": "Read users from Clerk, or customers into a shop's mirror.",
+    "bootstrap": "Show what a shop lacks, then create it.",
+    "doctor": "Check databases, tokens, scopes and shops; suggest fixes.",
+    "simulate": "Serve a simulated Shopify on loopback.",
+    "demo": "Sync 200 users to two simulated shops, step by step.",
+    "db": "Upgrade or check the state's schema; print the SQL of an outbox.",
+    "schema": "Print the JSON Schemas of both settings files.",
+    "docs": "Print the reference: a reason, an error, a command or a page.",
 }
 
 
 class LazyGroup(click.Group):
-    """A group that imports a command's module only when the command runs."""
+    """A group that imports the usage of a command only when the command is named."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's call
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  click's call
         if cmd_name not in COMMANDS:
             return None
-        gc.disable()  # imported objects stay alive; collecting during the import takes a tenth of its time
+        command: click.Command = importlib.import_module(f"reconciler.cli.usage.{cmd_name}").command
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
         try:
-            module = importlib.import_module(f"reconciler.cli.commands.{COMMANDS[cmd_name][0]}")
+            return super().invoke(ctx)
         except ModuleNotFoundError as error:
             if error.name not in SIMULATOR_NEEDS:
                 raise
             raise UsageError(
-                f"`reconciler {cmd_name}` needs the simulator, and {error.name} is not installed",
+                f"`reconciler {ctx.invoked_subcommand}` needs the simulator, and {error.name} is not installed",
                 hint="pip install 'customer-parity[simulator]'",
             ) from error
-        finally:
-            if ctx.obj == ALONE:
-                gc.freeze()
-            gc.enable()
-        command: click.Command = module.command
-        return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -87,7 +87,7 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  click's call
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+            formatter.write_dl(list(COMMANDS.items()))
 
 
 def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:  # noqa: FBT001  click's call
@@ -111,8 +111,6 @@ def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None: 
 @click.pass_context
 def cli(ctx: click.Context, config: Path | None, stores: Path | None, debug: bool) -> None:  # noqa: FBT001  click's call
     """Keep the customers of Shopify shops equal to the user profiles in a Supabase table."""
-    from reconciler.cli.context import Context  # noqa: PLC0415  keeps --help quick
-
     ctx.obj = Context(config=config, stores=stores, debug=debug)
 
 
@@ -121,15 +119,16 @@ def main(argv: list[str] | None = None, *, group: click.Group | None = None) -> 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # for a terminal that can't show every character
-    code = run(sys.argv[1:] if argv is None else argv, alone=True, group=group or cli)
+    gc.set_threshold(COLLECT_EVERY)
+    code = run(sys.argv[1:] if argv is None else argv, group=group or cli)
     gc.freeze()  # otherwise the interpreter collects all imported objects at exit, which takes a tenth of a second
     sys.exit(code)
 
 
-def run(argv: list[str], *, alone: bool = False, group: click.Group = cli) -> int:
-    """Run one command line of `group` and return its exit code. `alone`: the process runs nothing else."""
+def run(argv: list[str], *, group: click.Group = cli) -> int:
+    """Run one command line of `group` and return its exit code."""
     try:
-        result: Any = group.main(args=argv, prog_name="reconciler", standalone_mode=False, obj=ALONE if alone else None)
+        result: Any = group.main(args=argv, prog_name="reconciler", standalone_mode=False)
     except click.exceptions.Exit as leave:
         return leave.exit_code
     except click.Abort:
@@ -186,8 +185,6 @@ def _print_traceback(argv: list[str]) -> None:
 
 
 def _print_error(message: str, hint: str = "") -> None:
-    from reconciler.cli.render.plain import clean  # noqa: PLC0415  keeps --help quick
-
     for line in message.splitlines() or [""]:
         click.echo(f"error: {clean(line)}", err=True)
     if hint:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from reconciler.errors import UsageError
 
+PLAN_MAX_AGE = "24h"  # of a saved plan, by default
 _LENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-import click
-
 from reconciler.core.fields import normalise
 from reconciler.core.model.ids import ClerkUserId, CustomerId
 from reconciler.errors import PermanentError
@@ -15,13 +13,6 @@ from reconciler.wiring import Components
 
 _CUSTOMER = re.compile(r"(?:gid://shopify/Customer/|https://[^\s?#]+/customers/)?(\d{1,20})(?:[/?#].*)?")
 FOUND_MAX = 20  # rows that are compared for one email
-
-
-def user_id(value: str) -> str:
-    """The user argument, if it is not empty. An empty one is usually an unset shell variable: BadParameter."""
-    if not value.strip():
-        raise click.BadParameter("the user id is empty")
-    return value
 
 
 def customer_id_in(word: str) -> CustomerId | None:

@@ -15,7 +15,7 @@ import sqlite3
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, redirect_stderr, redirect_stdout
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
@@ -23,7 +23,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
-from rich.console import Console
 from sqlalchemy import event
 
 from reconciler.cli.commands.sync.plan import save, show
@@ -177,10 +176,8 @@ def _never(_seconds: float) -> None:
 
 def _shown(place: _Place, output: str) -> int:
     planned = place.planned()
-    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
-        sys.stdout = nowhere
-        show(Context(out=Console(file=nowhere), err=Console(file=nowhere)), planned, output)
-        sys.stdout = sys.__stdout__
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        show(Context(), planned, output)
     return planned.plan.summary.actions
 
 

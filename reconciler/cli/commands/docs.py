@@ -42,21 +42,7 @@ class Section:
         return re.sub(r"[`*]", "", LINK.sub(r"\1", found[0] if found else paragraph))
 
 
-@click.command("docs")
-@click.argument("name", required=False)
-@click.option("--output", type=click.Choice(["text", "markdown"]), default="text", show_default=True)
-@click.option(
-    "--samples",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Write sample settings files to this new folder.",
-)
-@click.pass_obj
-def command(context: Context, name: str | None, output: str, samples: Path | None) -> None:
-    """Print what the reference says of NAME: a reason, an error, a command, a key's heading or a page.
-
-    Without NAME, list the reasons, the errors and the pages.
-    """
+def print_docs(context: Context, *, name: str | None, output: str, samples: Path | None) -> None:
     if samples is not None:
         _write_samples(samples)
     elif name is None:

@@ -11,7 +11,6 @@ from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Self
 
-import click
 import structlog
 
 from reconciler.cli.context import Context
@@ -29,19 +28,12 @@ from reconciler.wiring import Components
 _log = structlog.get_logger(__name__)
 
 
-@click.command("run")
-@click.option("--host", metavar="H", help="Address to listen on [server.host].")
-@click.option(
-    "--port", type=click.IntRange(0, 65535), metavar="P", help="Port to listen on; 0: any free port [server.port]."
-)
-@click.pass_obj
-def command(context: Context, host: str | None, port: int | None) -> int:
-    """Keep the shops in sync until SIGTERM or SIGINT; then finish the requests in progress and exit 0.
-
-    Webhooks enqueue users, and scheduled resyncs find what no webhook reported. A changed stores.yaml takes effect once the
-    file has settled, or immediately on SIGHUP. The start waits for a database that does not answer. Logs are JSON on stderr,
-    one object a line; on a terminal, a line also shows the address.
-    """
+def run(
+    context: Context,
+    *,
+    host: str | None,
+    port: int | None,
+) -> int:
     configure(debug=context.debug)
     files = SettingsFiles(context.paths, context.read_settings, _settled_digest(context.paths))
     loaded = context.loaded

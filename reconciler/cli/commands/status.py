@@ -18,13 +18,13 @@ from reconciler.wiring import Components
 FAILED = 1
 
 
-@click.command("status")
-@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; repeatable.")
-@click.option("--certificate", is_flag=True, help="Scan every shop now, and certify how many users are equal.")
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.pass_obj
-def command(context: Context, stores: tuple[str, ...], certificate: bool, output: str) -> int:  # noqa: FBT001  click's call
-    """Show parity, held users and the last scan of each store, from the state. Only --certificate reads the shops."""
+def show_status(
+    context: Context,
+    *,
+    stores: tuple[str, ...],
+    certificate: bool,
+    output: str,
+) -> int:
     with context.components() as components:
         if certificate:
             return _print_certificate(context, components, stores, output)

@@ -33,15 +33,12 @@ _WORDS: tuple[tuple[Kind, str, str], ...] = (
 )
 
 
-@click.command("clerk")
-@click.option("--yes", is_flag=True, help="Don't ask.")
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.pass_obj
-def clerk(context: Context, yes: bool, output: str) -> int:  # noqa: FBT001  click's call
-    """Read all users from Clerk's API, show those with a missing or older profile row, ask, and write these rows.
-
-    Never replaces a newer row and never deletes one. Needs clerk.secret_key, and a role that may write the table.
-    """
+def backfill_clerk(
+    context: Context,
+    *,
+    yes: bool,
+    output: str,
+) -> int:
     with context.components() as components:
         users = _clerk_users(components)
         _ = components.connections.upserts  # fails before Clerk is read if the table can't be written

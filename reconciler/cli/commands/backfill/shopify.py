@@ -22,15 +22,12 @@ FAILED = 1
 WORDS = {"running": "reading {}", "storing": "storing {}"}
 
 
-@click.command("shopify")
-@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; repeatable.")
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.pass_obj
-def shopify(context: Context, stores: tuple[str, ...], output: str) -> int:
-    """Copy each shop's customers into its mirror, by a bulk query that costs no points. Changes nothing in the shop.
-
-    Safe to stop and to repeat: it continues where it stopped. A failure in one shop does not affect the others.
-    """
+def backfill_shopify(
+    context: Context,
+    *,
+    stores: tuple[str, ...],
+    output: str,
+) -> int:
     done: dict[str, Filled] = {}
     errors: dict[str, str] = {}
     with context.components() as components:

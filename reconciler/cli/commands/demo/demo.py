@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import click
 from rich.console import Console
 
 from reconciler.cli.commands.demo.people import (
@@ -126,12 +125,12 @@ class Demo:
         return self.us.mutations + self.eu.mutations
 
 
-@click.command("demo")
-@click.option("--dir", "folder", type=click.Path(path_type=Path), metavar="DIR", help="Keep the files in this folder.")
-@click.option("--all", "everything", is_flag=True, help="Show the plans in full.")
-@click.pass_obj
-def command(context: Context, folder: Path | None, everything: bool) -> None:  # noqa: FBT001  click's call
-    """Sync 200 users to two simulated shops, step by step, until the plan is empty. Needs no files; safe to repeat."""
+def run_demo(
+    context: Context,
+    *,
+    folder: Path | None,
+    everything: bool,
+) -> None:
     from reconciler.cli.main import run  # noqa: PLC0415  main imports the commands
 
     with _demo_folder(folder) as place, _serve_shops() as (world, server):

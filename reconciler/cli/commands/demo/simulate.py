@@ -51,35 +51,9 @@ class ServedShop:
         return given.get_secret_value() if given else f"simulated-secret-{self.name}"
 
 
-@click.command("simulate")
-@click.option(
-    "--shops", type=click.IntRange(1, 100), metavar="N", help="Serve this many new shops; ignore stores.yaml."
-)
-@click.option(
-    "--port", type=click.IntRange(0, 65535), default=4010, show_default=True, help="The first port; 0: any free ports."
-)
-@click.option(
-    "--people", "count", type=click.IntRange(0, 2_000_000), default=0, metavar="N", help="Customers in each shop."
-)
-@click.option("--orders", type=click.FloatRange(0, 100), default=10, show_default=True, metavar="PERCENT",
-              help="Share of customers with orders, which can't be deleted.")  # fmt: skip
-@click.option("--restore-rate", type=click.FloatRange(min=1), default=100, show_default=True, metavar="POINTS",
-              help="Points a second: 100 Standard, 200 Advanced, 1000 Plus. The bucket holds 20 times as many.")  # fmt: skip
-@click.option("--lag", type=click.FloatRange(min=0), default=1, show_default=True, metavar="SECONDS",
-              help="Delay of the search index.")  # fmt: skip
-@click.option("--latency", type=click.FloatRange(0, 30), default=0, show_default=True, metavar="SECONDS",
-              help="Delay of each response.")  # fmt: skip
-@click.option(
-    "--bulk-rate",
-    type=click.FloatRange(min=0.001),
-    metavar="ROWS",
-    help="Rows a second in bulk operations; without it, no limit.",
-)
-@click.option("--webhooks-to", metavar="URL", help="Scheme, host and port on loopback that receive all webhooks.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the generated customers.")
-@click.pass_obj
-def command(
+def simulate(
     context: Context,
+    *,
     shops: int | None,
     port: int,
     count: int,
@@ -91,10 +65,6 @@ def command(
     webhooks_to: str | None,
     seed: int,
 ) -> int:
-    """Serve a simulated Shopify on loopback: one shop for each store of stores.yaml, or new shops.
-
-    Without a stores.yaml, one shop is created. Tokens and secrets are those of the file, if it has them.
-    """
     if webhooks_to is not None and ((url := parsed(webhooks_to)) is None or url.host not in LOOPBACK):
         raise UsageError(f"--webhooks-to {webhooks_to} is not on loopback", hint="such as http://127.0.0.1:8080")
     to_serve = _shops_to_serve(context, shops, port)

@@ -37,13 +37,13 @@ class Report:
         self.error, self.hint = error.message, error.hint
 
 
-@click.command("bootstrap")
-@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; repeatable.")
-@click.option("--yes", is_flag=True, help="Don't ask.")
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.pass_obj
-def command(context: Context, stores: tuple[str, ...], yes: bool, output: str) -> int:  # noqa: FBT001  click's call
-    """Show what each shop lacks, then create it: the back-link's metafield definition and webhook subscriptions."""
+def bootstrap(
+    context: Context,
+    *,
+    stores: tuple[str, ...],
+    yes: bool,
+    output: str,
+) -> int:
     with context.components() as components:
         reports = read_needs(components, components.identified_stores(stores))
         lacking = sum(r.needs.count for r in reports if r.needs)

@@ -15,15 +15,9 @@ from reconciler.state.schema import upgrade as upgrade_schema
 from reconciler.supabase.outbox import outbox_sql
 
 
-@click.group("db")
-def command() -> None:
-    """Upgrade or check the state's schema; print the SQL of the profiles' outbox."""
-
-
-@command.command("upgrade")
-@click.pass_obj
-def upgrade(context: Context) -> None:
-    """Create the state's schema, or upgrade it to the version that this program needs. Safe to repeat."""
+def upgrade_state(
+    context: Context,
+) -> None:
     engine = open_engine(context.loaded.settings.state.url)
     try:
         upgrade_schema(engine)
@@ -32,10 +26,9 @@ def upgrade(context: Context) -> None:
     context.say("the state's schema is current")
 
 
-@command.command("check")
-@click.pass_obj
-def check(context: Context) -> None:
-    """Compare the state's schema with the one that this program needs. Changes nothing."""
+def check_state(
+    context: Context,
+) -> None:
     engine = open_engine(context.loaded.settings.state.url)
     try:
         differences = schema_differences(engine)
@@ -46,17 +39,13 @@ def check(context: Context) -> None:
     context.say("the state's schema is current")
 
 
-@command.command("outbox")
-@click.option("--table", metavar="SCHEMA.TABLE", help="The table that gets the triggers [profiles.table].")
-@click.option("--role", metavar="NAME", help="The role that reads the profiles [the one in profiles.url].")
-@click.option("--remove", is_flag=True, help="Print the SQL that removes it.")
-@click.pass_obj
-def outbox(context: Context, table: str | None, role: str | None, remove: bool) -> None:  # noqa: FBT001  click's call
-    """Print the SQL that creates an outbox: triggers that report changed rows immediately. Run it as the table's owner.
-
-    Optional: without it, a webhook or the next resync finds the change. If profiles.table is a view, name the underlying
-    table.
-    """
+def print_outbox(
+    context: Context,
+    *,
+    table: str | None,
+    role: str | None,
+    remove: bool,
+) -> None:
     settings = context.loaded.settings
     url = rewritten(settings.profiles.url or settings.state.url)
     if url.startswith("sqlite"):

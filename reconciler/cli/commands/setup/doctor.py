@@ -47,13 +47,13 @@ PARALLEL_SHOPS = 8
 MARKS: dict[Level, tuple[str, str]] = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "failed": ("✗", "bold red")}
 
 
-@click.command("doctor")
-@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; repeatable.")
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.option("--all", "everything", is_flag=True, help="Text: show every check.")
-@click.pass_obj
-def command(context: Context, stores: tuple[str, ...], output: str, everything: bool) -> int:  # noqa: FBT001  click's call
-    """Check databases, profiles, tokens, scopes, API version, definition, webhooks and clocks; say how to fix them."""
+def diagnose(
+    context: Context,
+    *,
+    stores: tuple[str, ...],
+    output: str,
+    everything: bool,
+) -> int:
     with context.components() as components, context.progress() as progress:
         chosen = components.configured_stores(stores)
         task = progress.add_task("checking", total=len(chosen))

@@ -10,12 +10,10 @@ import click
 from reconciler.settings import json_schemas
 
 
-@click.command("schema")
-@click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write the files to this folder."
-)
-def command(out: Path | None) -> None:
-    """Print the schemas of reconciler.yaml and stores.yaml, or write them as files."""
+def print_schemas(
+    *,
+    out: Path | None,
+) -> None:
     schemas = json_schemas()
     if out is None:
         click.echo(json.dumps(schemas, indent=2, ensure_ascii=False))

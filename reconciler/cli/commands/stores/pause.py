@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-import click
-
 from reconciler.cli.context import Context
 
 
-@click.command("pause")
-@click.argument("stores", nargs=-1, required=True)
-@click.pass_obj
-def command(context: Context, stores: tuple[str, ...]) -> None:
-    """Pause each STORE: `run`, `plan` and `apply` observe it and decide, and hold every action as StorePaused.
-
-    The pause is kept in the state, beside `paused` in stores.yaml, with who set it. A running controller follows within
-    seconds; an action that it executes at that moment is finished.
-    """
+def pause(context: Context, *, stores: tuple[str, ...]) -> None:
     with context.components() as components:
         acts = components.acts(context.actor)
         for store in components.stores(stores):

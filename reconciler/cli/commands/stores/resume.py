@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import click
-
 from reconciler.cli.context import Context
 from reconciler.errors import PermanentError
 
 
-@click.command("resume")
-@click.argument("stores", nargs=-1, required=True)
-@click.pass_obj
-def command(context: Context, stores: tuple[str, ...]) -> None:
-    """End the pause of each STORE that `reconciler pause` or the console set. A running controller then does what was held.
-
-    A store with `paused: true` in stores.yaml stays paused: this is reported, with exit code 1.
-    """
+def resume(context: Context, *, stores: tuple[str, ...]) -> None:
     with context.components() as components:
         acts = components.acts(context.actor)
         chosen = components.stores(stores)

@@ -13,11 +13,10 @@ from importlib.metadata import version
 from operator import attrgetter
 from pathlib import Path
 
-import click
 from rich.progress import Progress, TaskID
 
 from reconciler.cli.approval import approval_command
-from reconciler.cli.commands.sync.plan import detail_option, make_plan, report_error, show
+from reconciler.cli.commands.sync.plan import make_plan, report_error, show
 from reconciler.cli.context import Context, print_parts
 from reconciler.cli.files import plan_file as planfile
 from reconciler.cli.files.pairs import Pairs
@@ -25,8 +24,7 @@ from reconciler.cli.render import outputs as render
 from reconciler.cli.render.parts import totals_of
 from reconciler.cli.render.plain import counted, seconds_text, time_text
 from reconciler.cli.render.text import Detail
-from reconciler.cli.times import duration_of
-from reconciler.cli.users import user_id
+from reconciler.cli.times import PLAN_MAX_AGE, duration_of
 from reconciler.controller.apply.plan import apply_plan
 from reconciler.controller.bulk.context import BulkContext, BulkProgress
 from reconciler.controller.context import StoreContext
@@ -45,46 +43,27 @@ from reconciler.settings import StoreSettings, environment
 from reconciler.wiring import Components
 
 FAILED = 1
-MAX_AGE = "24h"
 
 
-@click.command("apply")
-@click.argument("planfile_", metavar="[PLANFILE]", required=False, type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; repeatable.")
-@click.option("--user", "users", type=user_id, multiple=True, metavar="ID", help="Only this Clerk user; repeatable.")
-@click.option("--yes", is_flag=True, help="Don't ask.")
-@click.option("--live", is_flag=True, help="Read every customer for the plan; ignore the shop's mirror.")
-@click.option("--approve", metavar="DIGEST", help="Apply also what the guards withhold in the plan with this digest.")
-@click.option("--max-age", metavar="T", help=f"Refuse a saved plan that is older.  [default: {MAX_AGE}]")
-@click.option(
-    "--bulk",
-    type=click.Choice(["auto", "never", "always"]),
-    default="auto",
-    show_default=True,
-    help="Send creates and updates as bulk operations: if the forecast says it is faster, never, or always.",
-)
-@detail_option
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.pass_obj
-def command(
+def apply(
     context: Context,
+    *,
     planfile_: Path | None,
     stores: tuple[str, ...],
     users: tuple[str, ...],
-    live: bool,  # noqa: FBT001  click's call
-    yes: bool,  # noqa: FBT001  click's call
+    live: bool,
+    yes: bool,
     approve: str | None,
     max_age: str | None,
     bulk: str,
     detail: Detail,
     output: str,
 ) -> int:
-    """Apply a plan. Each mapping is recorded before the next action, and a second run does nothing."""
     if planfile_ is not None and (stores or users or live):
         raise UsageError("a saved plan is applied as it is", hint="omit --store, --user and --live, or PLANFILE")
     if planfile_ is None and max_age is not None:
         raise UsageError("--max-age is for a saved plan", hint="omit it, or name the file: reconciler apply FILE")
-    oldest = duration_of(max_age or MAX_AGE)
+    oldest = duration_of(max_age or PLAN_MAX_AGE)
     with context.components() as components:
         if planfile_:
             planned, seal = saved_plan(planfile_, components, max_age=oldest)

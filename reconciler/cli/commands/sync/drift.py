@@ -17,16 +17,13 @@ from reconciler.wiring import Components
 FAILED, INTENT, DRIFT, BOTH = 1, 2, 3, 4
 
 
-@click.command("drift")
-@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; repeatable.")
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.option("--all", "everything", is_flag=True, help="Text: show every user.")
-@click.pass_obj
-def command(context: Context, stores: tuple[str, ...], output: str, everything: bool) -> int:  # noqa: FBT001  click's call
-    """Report drift (edited, deleted or merged in Shopify) and intent (changes of ours that are not applied yet).
-
-    Exits 0 if there is neither, 2 with intent, 3 with drift, 4 with both, 1 if a store or a field can't be read.
-    """
+def report_drift(
+    context: Context,
+    *,
+    stores: tuple[str, ...],
+    output: str,
+    everything: bool,
+) -> int:
     with context.components() as components:
         found = drift_in(components, stores)
     if output == "json":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from reconciler.cli.files import plan_file as planfile
 from reconciler.cli.render import outputs as render
 from reconciler.cli.render.plain import clean, counted, time_text
 from reconciler.cli.render.text import Detail
-from reconciler.cli.users import resolve_users, user_id
+from reconciler.cli.users import resolve_users
 from reconciler.controller.mirror.checks import check_mirrors
 from reconciler.controller.mirror.fingerprints import record_fingerprints
 from reconciler.controller.observe import ObserveOptions
@@ -28,40 +28,19 @@ from reconciler.settings import environment
 from reconciler.wiring import Components
 
 FAILED, ACTIONS = 1, 2
-OUTPUTS = ("text", "json", "markdown", "html")
 
 
-def detail_option(command: Callable[..., int]) -> Callable[..., int]:
-    """Add --brief and --all: how much of a plan its text shows. The last one given counts."""
-    all_ = click.option("--all", "detail", flag_value="all", help="Text: show every action and hold.")
-    brief = click.option("--brief", "detail", flag_value="brief", help="Text: one line for each example and reason.")
-    return all_(brief(click.option("--examples", "detail", flag_value="examples", default=True, hidden=True)(command)))
-
-
-@click.command("plan")
-@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; repeatable.")
-@click.option("--user", "users", type=user_id, multiple=True, metavar="ID", help="Only this Clerk user; repeatable.")
-@click.option("--output", type=click.Choice(OUTPUTS), default="text", show_default=True)
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Save a sealed plan.")
-@click.option("--live", is_flag=True, help="Read every customer; ignore the shop's mirror.")
-@detail_option
-@click.option("--detailed-exitcode", is_flag=True, help="Exit 2 if there is an action.")
-@click.pass_obj
-def command(
+def plan(
     context: Context,
+    *,
     stores: tuple[str, ...],
     users: tuple[str, ...],
     output: str,
     out: Path | None,
-    live: bool,  # noqa: FBT001  click's call
+    live: bool,
     detail: Detail,
-    detailed_exitcode: bool,  # noqa: FBT001  click's call
+    detailed_exitcode: bool,
 ) -> int:
-    """Show what `apply` would do. Changes nothing in a shop, and no user's mapping in the state.
-
-    If `backfill shopify` has filled a shop's mirror, it is brought up to date, and customers that it proves in sync are
-    not read again (docs/tasks/large-shops.md). With --live every customer is read, and nothing is written.
-    """
     if out == Path():
         raise UsageError("--out needs the name of a file", hint="reconciler plan --out FILE")
     with context.components() as components:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from functools import partial
 
-import click
-
 from reconciler.cli.approval import approval_command
 from reconciler.cli.commands.sync.apply import apply_each, approve_withheld, exit_code, report_results, show_and_confirm
 from reconciler.cli.context import Context
@@ -22,29 +20,16 @@ FAILED = 1
 EVENTS_MAX = 1_000_000
 
 
-@click.command("undo")
-@click.option("--since", metavar="T", help="Revert everything written since T: 2026-11-23T09:00Z, or 90m, 2h, 1d ago.")
-@click.option("--plan", "digest", metavar="DIGEST", help="Revert everything written for the plan with this digest.")
-@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; repeatable.")
-@click.option("--yes", is_flag=True, help="Don't ask.")
-@click.option(
-    "--approve", metavar="DIGEST", help="Apply also what the guards withhold in the undo plan with this digest."
-)
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.pass_obj
-def command(
+def undo(
     context: Context,
+    *,
     since: str | None,
     digest: str | None,
     stores: tuple[str, ...],
-    yes: bool,  # noqa: FBT001  click's call
+    yes: bool,
     approve: str | None,
     output: str,
 ) -> int:
-    """Revert recent writes. Values that others changed since remain, and so does what Shopify can't revert.
-
-    Reverted values are not written again until the profile or the config changes.
-    """
     if (since is None) == (digest is None):
         raise UsageError("give either --since T or --plan DIGEST", hint="reconciler undo --since 2h")
     with context.components() as components:

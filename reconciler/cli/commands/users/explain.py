@@ -8,7 +8,7 @@ import click
 
 from reconciler.cli.context import Context
 from reconciler.cli.render import explain as render_explain
-from reconciler.cli.users import resolve_users, user_id
+from reconciler.cli.users import resolve_users
 from reconciler.controller.observe import ObserveOptions
 from reconciler.controller.scan.store import scan_store
 from reconciler.core.decide.profile_rows.write import RefusedWrite, shown_mapping
@@ -22,16 +22,13 @@ FAILED = 1
 EVENTS = 50
 
 
-@click.command("explain")
-@click.argument("user", type=user_id)
-@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; repeatable.")
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.pass_obj
-def command(context: Context, user: str, stores: tuple[str, ...], output: str) -> int:
-    """Explain a user's sync state in each shop. Reads only.
-
-    USER is a Clerk id, an email or a customer (number, gid or admin URL).
-    """
+def explain(
+    context: Context,
+    *,
+    user: str,
+    stores: tuple[str, ...],
+    output: str,
+) -> int:
     with context.components() as components:
         name = resolve_users(components, [user])[0]
         refused = components.profile_writes.refused([name]).get(name)

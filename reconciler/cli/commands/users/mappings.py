@@ -6,10 +6,8 @@ from collections.abc import Iterator
 
 import click
 
-from reconciler.cli.commands.users.mappings_import import command as import_command
 from reconciler.cli.context import Context
 from reconciler.cli.render import outputs as render
-from reconciler.cli.users import user_id
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.mapping import Mapping
 from reconciler.errors import UsageError
@@ -21,20 +19,12 @@ from reconciler.wiring import Components
 FAILED = 1
 
 
-@click.group("mappings")
-def command() -> None:
-    """List, import or forget the mappings of users to customers."""
-
-
-command.add_command(import_command)
-
-
-@command.command("list")
-@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; repeatable.")
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.pass_obj
-def list_(context: Context, stores: tuple[str, ...], output: str) -> None:
-    """List all mappings by store and user."""
+def list_mappings(
+    context: Context,
+    *,
+    stores: tuple[str, ...],
+    output: str,
+) -> None:
     with context.components() as components:
         chosen = sorted(components.stores(stores), key=lambda s: s.name)
         refused = tuple(components.profile_writes.refused().values())
@@ -54,13 +44,13 @@ def _known_mappings(components: Components, store: StoreSettings) -> Iterator[Ma
     return known_rows(components, scanned, [store])
 
 
-@command.command("forget")
-@click.argument("user", type=user_id)
-@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; repeatable.")
-@click.option("--yes", is_flag=True, help="Don't ask.")
-@click.pass_obj
-def forget(context: Context, user: str, stores: tuple[str, ...], yes: bool) -> int:  # noqa: FBT001  click's call
-    """Delete USER's mapping from the state: the next reconcile starts from the back-link. Lifts `Erased`."""
+def forget_mapping(
+    context: Context,
+    *,
+    user: str,
+    stores: tuple[str, ...],
+    yes: bool,
+) -> int:
     name = ClerkUserId(user)
     with context.components() as components:
         chosen = [s for s in components.stores(stores) if components.state.get(s.shop, [name])]

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import click
-
 from reconciler.cli.context import Context
 from reconciler.cli.render.plain import counted
-from reconciler.cli.users import resolve_users, user_id
+from reconciler.cli.users import resolve_users
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.request import Priority, Request
 from reconciler.errors import SourceError
 
 
-@click.command("nudge")
-@click.argument("users", type=user_id, nargs=-1, required=True)
-@click.option("--store", "stores", multiple=True, metavar="N", help="Only in this store; repeatable.")
-@click.pass_obj
-def command(context: Context, users: tuple[str, ...], stores: tuple[str, ...]) -> None:
-    """Enqueue a request for each USER ahead of schedule; a running controller reconciles them.
-
-    USER is a Clerk id, an email or a customer (number, gid or admin URL). Nothing is enqueued if one is unknown.
-    """
+def nudge(
+    context: Context,
+    *,
+    users: tuple[str, ...],
+    stores: tuple[str, ...],
+) -> None:
     with context.components() as components:
         chosen = components.stores(stores)
         try:

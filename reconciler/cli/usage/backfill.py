@@ -1,0 +1,43 @@
+"""Usage of `reconciler backfill`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from reconciler.cli.context import Context
+
+
+@click.group("backfill")
+def command() -> None:
+    """Read users from Clerk's API into the profiles table, or a shop's customers into its mirror."""
+
+
+@command.command("clerk")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.pass_obj
+def clerk(context: Context, /, **options: Any) -> int:
+    """Read all users from Clerk's API, show those with a missing or older profile row, ask, and write these rows.
+
+    Never replaces a newer row and never deletes one. Needs clerk.secret_key, and a role that may write the table.
+    """
+    from reconciler.cli.commands.backfill.clerk import backfill_clerk
+
+    return backfill_clerk(context, **options)
+
+
+@command.command("shopify")
+@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; repeatable.")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.pass_obj
+def shopify(context: Context, /, **options: Any) -> int:
+    """Copy each shop's customers into its mirror, by a bulk query that costs no points. Changes nothing in the shop.
+
+    Safe to stop and to repeat: it continues where it stopped. A failure in one shop does not affect the others.
+    """
+    from reconciler.cli.commands.backfill.shopify import backfill_shopify
+
+    return backfill_shopify(context, **options)

@@ -1,0 +1,22 @@
+"""Usage of `reconciler bootstrap`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from reconciler.cli.context import Context
+
+
+@click.command("bootstrap")
+@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; repeatable.")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.pass_obj
+def command(context: Context, /, **options: Any) -> int:
+    """Show what each shop lacks, then create it: the back-link's metafield definition and webhook subscriptions."""
+    from reconciler.cli.commands.setup.bootstrap import bootstrap
+
+    return bootstrap(context, **options)

@@ -1,0 +1,22 @@
+"""Usage of `reconciler doctor`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from reconciler.cli.context import Context
+
+
+@click.command("doctor")
+@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; repeatable.")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--all", "everything", is_flag=True, help="Text: show every check.")
+@click.pass_obj
+def command(context: Context, /, **options: Any) -> int:
+    """Check databases, profiles, tokens, scopes, API version, definition, webhooks and clocks; say how to fix them."""
+    from reconciler.cli.commands.setup.doctor import diagnose
+
+    return diagnose(context, **options)

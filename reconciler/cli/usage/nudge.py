@@ -1,0 +1,26 @@
+"""Usage of `reconciler nudge`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from reconciler.cli.usage.parameters import user_id
+
+if TYPE_CHECKING:
+    from reconciler.cli.context import Context
+
+
+@click.command("nudge")
+@click.argument("users", type=user_id, nargs=-1, required=True)
+@click.option("--store", "stores", multiple=True, metavar="N", help="Only in this store; repeatable.")
+@click.pass_obj
+def command(context: Context, /, **options: Any) -> None:
+    """Enqueue a request for each USER ahead of schedule; a running controller reconciles them.
+
+    USER is a Clerk id, an email or a customer (number, gid or admin URL). Nothing is enqueued if one is unknown.
+    """
+    from reconciler.cli.commands.users.nudge import nudge
+
+    nudge(context, **options)

@@ -1,0 +1,33 @@
+"""Usage of `reconciler plan`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from reconciler.cli.usage.parameters import detail_option, user_id
+
+if TYPE_CHECKING:
+    from reconciler.cli.context import Context
+
+
+@click.command("plan")
+@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; repeatable.")
+@click.option("--user", "users", type=user_id, multiple=True, metavar="ID", help="Only this Clerk user; repeatable.")
+@click.option("--output", type=click.Choice(["text", "json", "markdown", "html"]), default="text", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Save a sealed plan.")
+@click.option("--live", is_flag=True, help="Read every customer; ignore the shop's mirror.")
+@detail_option
+@click.option("--detailed-exitcode", is_flag=True, help="Exit 2 if there is an action.")
+@click.pass_obj
+def command(context: Context, /, **options: Any) -> int:
+    """Show what `apply` would do. Changes nothing in a shop, and no user's mapping in the state.
+
+    If `backfill shopify` has filled a shop's mirror, it is brought up to date, and customers that it proves in sync are
+    not read again (docs/tasks/large-shops.md). With --live every customer is read, and nothing is written.
+    """
+    from reconciler.cli.commands.sync.plan import plan
+
+    return plan(context, **options)

@@ -1,0 +1,22 @@
+"""Usage of `reconciler status`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from reconciler.cli.context import Context
+
+
+@click.command("status")
+@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; repeatable.")
+@click.option("--certificate", is_flag=True, help="Scan every shop now, and certify how many users are equal.")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.pass_obj
+def command(context: Context, /, **options: Any) -> int:
+    """Show parity, held users and the last scan of each store, from the state. Only --certificate reads the shops."""
+    from reconciler.cli.commands.status import show_status
+
+    return show_status(context, **options)
