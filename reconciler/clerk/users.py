@@ -18,11 +18,11 @@ from typing import Any, Final, Self
 from urllib.parse import quote, urlsplit
 
 import httpx
-from pydantic import BaseModel, ConfigDict
 
 from reconciler.clerk.webhook import moment
-from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.ids import UNIQUE, ClerkUserId
 from reconciler.core.model.profile import Problem, Profile
+from reconciler.core.model.scalars import FIELDS, Scalars
 from reconciler.errors import AccessError, ConfigError, PermanentError, TemporaryError
 from reconciler.outbound.certificates import UNTRUSTED, UNTRUSTED_HINT, is_untrusted
 from reconciler.outbound.databases.url import is_loopback
@@ -40,9 +40,9 @@ TRIES: Final = 5
 WAIT_MAX_S: Final = 30.0
 WAIT_FIRST_S: Final = 0.5
 RETRY_AFTER_MAX_S: Final = 3_600.0
-CLERK_FIELDS: Final = frozenset(
-    {"email", "email_verified", "first_name", "last_name", "phone", "image_url", "locale", "updated_at", "metadata"}
-)
+_TEXTS: Final = tuple(name for name, field in FIELDS.items() if field.in_clerk and name not in UNIQUE)
+"""Scalar fields that Clerk's user object has under our names; of emails and phones it has lists."""
+CLERK_FIELDS: Final = frozenset({*UNIQUE, *_TEXTS, "email_verified", "image_url", "updated_at", "metadata"})
 
 UNKNOWN_CODE: Final = "resource_not_found"
 METADATA_DEPTH: Final = 50
@@ -54,22 +54,15 @@ _SERVER: Final = 500
 _NO_CURSOR: Final = frozenset({400, 404, 422})
 
 
-class ClerkUser(BaseModel):
+class ClerkUser(Scalars):
     """A user of Clerk. Email and phone are the primary ones or None, never the first of the list.
 
     `problems` are parts that could not be parsed: they are None here, and count as unknown.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     id: ClerkUserId
-    email: str | None = None
     email_verified: bool = False
-    first_name: str | None = None
-    last_name: str | None = None
-    phone: str | None = None
     image_url: str | None = None
-    locale: str | None = None
     metadata: Mapping[str, Any] | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
@@ -78,7 +71,7 @@ class ClerkUser(BaseModel):
     problems: tuple[Problem, ...] = ()
 
     def profile(self) -> Profile:
-        """The user as a profile. Clerk has neither a note nor a deletion mark."""
+        """The user as a profile. Other fields than CLERK_FIELDS are unknown to Clerk."""
         return Profile(
             clerk_user_id=self.id,
             mapped=CLERK_FIELDS,
@@ -119,11 +112,9 @@ def parse_user(raw: object) -> ClerkUser:
         id=ClerkUserId(user_id),
         email=email,
         email_verified=email is not None and _verified(entry),
-        first_name=_text(raw, "first_name", problems),
-        last_name=_text(raw, "last_name", problems),
         phone=phone,
+        **{name: _text(raw, name, problems) for name in _TEXTS},
         image_url=_text(raw, "image_url", problems),
-        locale=_text(raw, "locale", problems),
         metadata=metadata,
         created_at=moment(raw.get("created_at")),
         updated_at=moment(raw.get("updated_at")),
