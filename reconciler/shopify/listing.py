@@ -22,6 +22,7 @@ import msgspec
 from reconciler.core.fields import normalise
 from reconciler.core.fields.fingerprint import values_fp, values_json
 from reconciler.core.model.ids import CustomerId
+from reconciler.core.model.scalars import SCALARS
 from reconciler.core.model.store import Store
 from reconciler.errors import PermanentError, TemporaryError
 from reconciler.outbound.reading import MalformedError, decoded, is_storable
@@ -30,6 +31,7 @@ from reconciler.shopify.api.client import Reply, ShopClient
 from reconciler.shopify.api.document import document
 from reconciler.shopify.api.failures import DEFECT_HINT
 from reconciler.shopify.api.pace import Lane
+from reconciler.shopify.api.scalars import members, values_in
 from reconciler.shopify.api.shapes import CustomerGid, CustomerList, CustomersCount, Listed, Moment, prepare, utc
 
 LISTED_MAX: Final = 25_000
@@ -39,20 +41,14 @@ Time = Literal["updated_at", "created_at"]
 NEWEST_FIRST, NEWEST_THEN = 25, 250  # page sizes: usually there is no new customer, and one small page shows it
 
 
-class _Email(msgspec.Struct, gc=False):
-    emailAddress: str | None = None  # noqa: N815  Shopify's name
-
-
-class _Phone(msgspec.Struct, gc=False):
-    phoneNumber: str | None = None  # noqa: N815  Shopify's name
-
-
 class _Metafield(msgspec.Struct, gc=False):
     value: str | None = None
     type: str | None = None
 
 
-for _part in (_Email, _Phone, _Metafield):  # shared by all instances, so prepared once, in one thread
+_EMAIL, _PHONE = SCALARS.index("email"), SCALARS.index("phone")
+_SCALARS: Final = members(str | None, optional=True)
+for _part in (_Metafield, msgspec.defstruct("_Scalars", _SCALARS)):  # all instances share their types: prepared once
     prepare(_part)
 
 
@@ -63,18 +59,13 @@ class ShopCustomerLists:
         self._client = client
         self._lane: Lane = lane
         self._listed_max = listed_max
-        self._names = tuple(store.metafields)
+        self._metafields = tuple((f"m{i}", name) for i, name in enumerate(store.metafields, 1))
         fields: list[Any] = [
             ("id", CustomerGid),
             ("updatedAt", Moment | None, None),
-            ("firstName", str | None, None),
-            ("lastName", str | None, None),
-            ("locale", str | None, None),
-            ("note", str | None, None),
+            *_SCALARS,
             ("tags", list[str], msgspec.field(default_factory=list)),
-            ("defaultEmailAddress", _Email | None, None),
-            ("defaultPhoneNumber", _Phone | None, None),
-            *((f"m{i}", _Metafield | None, None) for i in range(len(self._names) + 1)),
+            *((member, _Metafield | None, None) for member in ("m0", *(member for member, _ in self._metafields))),
         ]
         self._line = msgspec.defstruct("Line", fields, gc=False)
         self._decode = msgspec.json.Decoder(self._line).decode
@@ -94,23 +85,21 @@ class ShopCustomerLists:
         return seen if kept == said else seen._replace(fp=None)
 
     def _seen(self, line: Any) -> Seen:
-        email = line.defaultEmailAddress.emailAddress if line.defaultEmailAddress else None
-        phone = line.defaultPhoneNumber.phoneNumber if line.defaultPhoneNumber else None
-        scalars = (email, line.firstName, line.lastName, phone, line.locale, line.note)
+        scalars = values_in(line)
         backlink = line.m0.value if line.m0 else None
         metafields = [
             (name, found.value, found.type or "")
-            for i, name in enumerate(self._names, 1)
-            if (found := getattr(line, f"m{i}")) is not None and found.value is not None
+            for member, name in self._metafields
+            if (found := getattr(line, member)) is not None and found.value is not None
         ]
         return Seen(
             customer_id=CustomerId(line.id),
-            email_key=normalise.email_key(email),
+            email_key=normalise.email_key(scalars[_EMAIL]),
             backlink=backlink,
             fp=values_fp(scalars, line.tags, backlink, metafields),
             values=values_json(scalars, line.tags, backlink, metafields),
             updated_at=utc(line.updatedAt) if line.updatedAt is not None else None,
-            phone_key=normalise.phone_key(phone),
+            phone_key=normalise.phone_key(scalars[_PHONE]),
         )
 
     def touched_since(self, at: datetime) -> Iterator[list[Touched]]:

@@ -31,6 +31,7 @@ from reconciler.shopify.api.document import (
 from reconciler.shopify.api.failures import Path, Sent, access_denied
 from reconciler.shopify.api.pace import Lane
 from reconciler.shopify.api.refusals import merge_reasons, too_much
+from reconciler.shopify.api.scalars import OURS_READ, values_in
 from reconciler.shopify.api.shapes import CustomerNode, Identified, MergePreviewReply, MetafieldNode, utc
 
 NO_TEXT: Final = "a valid text in Shopify: this one has U+0000 or a lone surrogate, which no database can store"
@@ -39,17 +40,7 @@ IDS_POINTS_MAX: Final = 500  # Shopify refuses calls above 1000; whether `nodes`
 LOOKUPS_MAX: Final = 50
 LOOKUP_POINTS_MAX: Final = 200
 FEW: Final = 8  # up to this number one call is better than two; above it, two are cheaper
-FIELDS: Final[Mapping[str, str]] = {
-    "firstName": "first_name",
-    "lastName": "last_name",
-    "locale": "locale",
-    "note": "note",
-    "tags": "tags",
-    "canDelete": "can_delete",
-    "updatedAt": "updated_at",
-    "defaultEmailAddress": "email",
-    "defaultPhoneNumber": "phone",
-}
+OUR_NAME: Final[Mapping[str, str]] = {**OURS_READ, "tags": "tags", "canDelete": "can_delete", "updatedAt": "updated_at"}
 
 Metafields = tuple[tuple[str, str], ...]
 Answer = TypeVar("Answer")
@@ -257,12 +248,7 @@ class CustomerReads:
         return _readable(
             Customer(
                 id=CustomerId(shown.id),
-                email=shown.default_email_address.email_address if shown.default_email_address else None,
-                first_name=shown.first_name,
-                last_name=shown.last_name,
-                phone=shown.default_phone_number.phone_number if shown.default_phone_number else None,
-                locale=shown.locale,
-                note=shown.note,
+                **dict(zip(SCALARS, values_in(shown), strict=True)),
                 tags=tuple(shown.tags or ()),
                 backlink=backlink.value if backlink else None,
                 moved_to=trace.value if trace else None,
@@ -291,7 +277,7 @@ class CustomerReads:
     def _our_name(self, field: str) -> str:
         if field[:1] == "m" and field[1:].isdecimal() and len(field) < 5 and int(field[1:]) < len(self._names):  # noqa: PLR2004
             return self._names[int(field[1:])]
-        return FIELDS.get(field, field)
+        return OUR_NAME.get(field, field)
 
     def _not_shown_error(self, asking: Document, reply: Reply, at: Path) -> Exception:
         sent = Sent(self._client.shop, asking)

@@ -14,7 +14,7 @@ from functools import lru_cache
 from reconciler.core.fields import normalise
 from reconciler.core.fields.metafields import sendable
 from reconciler.core.model.profile import Profile
-from reconciler.core.model.scalars import FIELDS, LATER, SCALARS
+from reconciler.core.model.scalars import FIELDS, LATER, SCALARS, Policy
 from reconciler.core.model.spec import Doubt, Spec, WantedField
 from reconciler.core.model.store import Store
 
@@ -23,6 +23,7 @@ _canonical = json.JSONEncoder(sort_keys=True, default=str, separators=(",", ":")
 _EXPONENT = re.compile(r'"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?e[-+]\d+')
 """In JSON: a string, or a number with an exponent, which Shopify does not accept as a number."""
 
+_TEXTS = {name: (normalise.KEYS[field.form], field.length_max) for name, field in FIELDS.items()}
 _WORDS = {True: frozenset({"yes", "on"}), False: frozenset({"no", "off"})}
 
 
@@ -36,6 +37,7 @@ class _Rules:
     """Values derived from a policy that are the same for every profile; computed once for each store."""
 
     config: str
+    policies: Mapping[str, Policy]
     fields: Mapping[str, str]
     metafields: Mapping[str, str]
     tags: tuple[str, ...]
@@ -63,6 +65,7 @@ def _rules(this: _This) -> _Rules:
     store = this.store
     return _Rules(
         config=digest(store.model_dump(mode="json", by_alias=True), store.trust_email),
+        policies={field: store.fields.of(field) for field in SCALARS},
         fields={field: _rule_digest(store, field) for field in SCALARS},
         metafields={name: digest(rule.model_dump()) for name, rule in store.metafields.items()},
         tags=normalise.tags(store.tags),
@@ -80,8 +83,11 @@ def profile_digest(profile: Profile | None) -> str:
     """The digest of a profile without `updated_at`. A later field counts only with a value."""
     if profile is None:
         return digest(None)
-    left_out = {name for name in LATER if profile.scalar(name) is None}
-    return digest(profile.model_dump(mode="json", exclude={"updated_at", "mapped", *left_out}))
+    values = profile.model_dump(mode="json", exclude={"updated_at", "mapped"})
+    for name in LATER:
+        if values[name] is None:
+            del values[name]
+    return digest(values)
 
 
 def is_wanted(profile: Profile | None, store: Store) -> bool | None:
@@ -122,10 +128,10 @@ def spec_of(profile: Profile, store: Store) -> Spec:
     rules = _rules(_This(store))
     fields: dict[str, WantedField] = {}
     doubts: list[Doubt] = []
-    for field in SCALARS:
-        policy = store.fields.of(field)
+    for field, policy in rules.policies.items():
         try:
-            _check_readable(profile, field)
+            if profile.problems:
+                _check_readable(profile, field)
             value = _wanted_value(profile, store, field) if field in profile.mapped else None
         except _DoubtError as error:
             if policy != "ignore" or field == "email":
@@ -196,11 +202,10 @@ def _wanted_value(profile: Profile, store: Store, field: str) -> str | None:
             return normalise.phone(profile.phone, store.country)
         except ValueError as error:
             raise _DoubtError("PhoneInvalid", f"the profile's phone is not written: {error}") from error
-    declared = FIELDS[field]
-    value = normalise.KEYS[declared.form](profile.scalar(field))
-    if value is not None and len(value) > declared.length_max:
-        message = f"{field} has {len(value)} characters; Shopify accepts {declared.length_max} at most"
-        raise _DoubtError("Rejected", message)
+    normal, length_max = _TEXTS[field]
+    value = normal(profile.scalar(field))
+    if value is not None and len(value) > length_max:
+        raise _DoubtError("Rejected", f"{field} has {len(value)} characters; Shopify accepts {length_max} at most")
     return value
 
 

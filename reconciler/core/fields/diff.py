@@ -21,13 +21,12 @@ _KEY_OF = {name: normalise.KEYS[field.form] for name, field in FIELDS.items()}
 
 def comparable(field: str, value: str | None, type_: str = "") -> str | None:
     """A field's value in a form for comparison, after Shopify's normalisation."""
-    key_of = _KEY_OF.get(field)
-    return key_of(value) if key_of is not None else normalise.metafield(value, type_)
+    return _KEY_OF[field](value) if field in _KEY_OF else normalise.metafield(value, type_)
 
 
 def observed_value(customer: Customer, field: str) -> str | None:
     """The customer's value of one of our fields."""
-    if field in FIELDS:
+    if field in _KEY_OF:
         return customer.scalar(field)
     found = customer.metafields.get(field.removeprefix("metafields."))
     return found.value if found else None

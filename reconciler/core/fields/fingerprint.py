@@ -57,7 +57,8 @@ def values_json(
         found["tags"] = tags
     if backlink is not None:
         found["backlink"] = backlink
-    found |= {f"metafields.{name}": value for name, value, _ in metafields}
+    for name, value, _ in metafields:
+        found[f"metafields.{name}"] = value
     return _encode_json(found).decode()
 
 

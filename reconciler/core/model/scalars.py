@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from operator import attrgetter
+from operator import itemgetter
 from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -38,6 +38,11 @@ class Scalar:
     is_identity: bool = False
     has_default: bool = False
 
+    @property
+    def place(self) -> tuple[str, ...]:
+        """The members that lead from a customer to the value in a read."""
+        return tuple((self.path or self.shopify).split("."))
+
 
 class Scalars(BaseModel):
     """The values of all scalar fields. None: there is none, or it is unknown."""
@@ -59,11 +64,12 @@ class Scalars(BaseModel):
 
     def scalar(self, name: str) -> str | None:
         """The value of the field with this name."""
-        return _value_of[name](self)
+        value: str | None = getattr(self, name)
+        return value
 
     def scalars(self) -> tuple[str | None, ...]:
         """All values, in the order of `SCALARS`."""
-        return _values_of(self)
+        return _values_in(self.__dict__)
 
 
 class FieldPolicies(BaseModel):
@@ -80,7 +86,8 @@ class FieldPolicies(BaseModel):
 
     def of(self, name: str) -> Policy:
         """The policy of the field with this name."""
-        return _policy_of[name](self)
+        policy: Policy = getattr(self, name)
+        return policy
 
 
 FIELDS: Final[Mapping[str, Scalar]] = {
@@ -97,6 +104,4 @@ FIRST: Final = frozenset({"email", "first_name", "last_name", "phone", "locale",
 that a new version finds what an earlier one stored."""
 LATER: Final = tuple(name for name in SCALARS if name not in FIRST)
 
-_value_of: Final[Mapping[str, Callable[[Scalars], str | None]]] = {name: attrgetter(name) for name in SCALARS}
-_values_of: Final[Callable[[Scalars], tuple[str | None, ...]]] = attrgetter(*SCALARS)
-_policy_of: Final[Mapping[str, Callable[[FieldPolicies], Policy]]] = {name: attrgetter(name) for name in SCALARS}
+_values_in: Final[Callable[[Mapping[str, object]], tuple[str | None, ...]]] = itemgetter(*SCALARS)

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from reconciler.core.model.ids import CustomerId
 from reconciler.ports import Shown
 from reconciler.shopify.api.failures import Path
+from reconciler.shopify.api.scalars import OURS_WRITTEN
 from reconciler.shopify.api.shapes import Payload, WrittenCustomer, WrittenMetafield
 
 _OWN_APP: Final = "$app"
 _EXPANDED: Final = re.compile(r"app--\d+(?:--(?P<rest>.+))?")
-_FIELDS: Final[Mapping[str, str]] = {
-    "email": "email",
-    "first_name": "firstName",
-    "last_name": "lastName",
-    "locale": "locale",
-    "note": "note",
-    "phone": "phone",
-}
 
 
 def shown_of(customer: WrittenCustomer | None, hidden: Collection[Path]) -> Shown:
@@ -28,7 +21,9 @@ def shown_of(customer: WrittenCustomer | None, hidden: Collection[Path]) -> Show
     if customer is None:
         return {}
     unseen = {str(path[-1]) for path in hidden}
-    found: dict[str, Any] = {ours: getattr(customer, ours) for ours, theirs in _FIELDS.items() if theirs not in unseen}
+    found: dict[str, Any] = {
+        ours: getattr(customer, theirs) for theirs, ours in OURS_WRITTEN.items() if theirs not in unseen
+    }
     if customer.tags is not None:
         found["tags"] = tuple(customer.tags)
     return found

@@ -13,6 +13,8 @@ from functools import lru_cache
 from importlib import resources
 from typing import Literal
 
+from reconciler.shopify.api.scalars import POINTS, READ_SELECTION, WRITTEN_SELECTION
+
 Kind = Literal["query", "mutation"]
 Identifier = Literal["customId", "emailAddress", "phoneNumber"]
 
@@ -24,7 +26,8 @@ _VARIABLE_TYPE = {
     "phoneNumber": "String!",
 }  # customerByIdentifier's names; customerSet calls the last two email and phone
 IDENTITY = "theShop"
-CUSTOMER_POINTS = 3  # the customer, the email and the phone; each metafield costs one more
+CUSTOMER_POINTS = 1 + POINTS  # the customer, and the objects of its scalar fields; each metafield costs one more
+_SCALARS = {"# scalars as read": READ_SELECTION, "# scalars as written": WRITTEN_SELECTION}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,11 @@ def names() -> tuple[str, ...]:
 
 
 def _read(name: str) -> str:
-    return resources.files("reconciler.shopify").joinpath("documents", f"{name}.graphql").read_text("utf-8")
+    """The file's text, with the scalar fields in place of the comments that stand for them."""
+    text = resources.files("reconciler.shopify").joinpath("documents", f"{name}.graphql").read_text("utf-8")
+    for comment, selection in _SCALARS.items():
+        text = text.replace(comment, selection)
+    return text
 
 
 def _fragments(metafields: Iterable[tuple[str, str]]) -> str:

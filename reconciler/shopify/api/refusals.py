@@ -13,14 +13,10 @@ from typing import Any, Final
 from reconciler.core.fields.normalise import NOTE_MAX, TAGS_MAX
 from reconciler.errors import Refusal, Refused
 from reconciler.outbound.reading import words_of
+from reconciler.shopify.api.scalars import OURS_WRITTEN
 
 OUR_NAME: Final[Mapping[str, str]] = {
-    "email": "email",
-    "firstName": "first_name",
-    "lastName": "last_name",
-    "phone": "phone",
-    "locale": "locale",
-    "note": "note",
+    **OURS_WRITTEN,
     "tags": "tags",
     "metafields": "metafields",
     "customId": "backlink",

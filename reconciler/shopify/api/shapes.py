@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime
-from typing import Annotated, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import msgspec
 
 from reconciler.outbound.reading import MalformedError
+from reconciler.shopify.api.scalars import OURS_WRITTEN, members
 
 JSON_BYTES_MAX: Final = 8_388_608  # bound for one reply: 32 KiB for each of 250 customers
 
@@ -67,12 +68,14 @@ class ReplyPart(msgspec.Struct, frozen=True, rename="camel"):
 # --- customers ------------------------------------------------------------------------------------------------------
 
 
-class Email(ReplyPart, frozen=True):
-    email_address: Text
-
-
-class Phone(ReplyPart, frozen=True):
-    phone_number: Text
+if TYPE_CHECKING:  # mypy does not know classes that are made when the program runs
+    _Read = ReplyPart
+    _Written = ReplyPart
+else:
+    _Read = msgspec.defstruct("_Read", members(Text), bases=(ReplyPart,), frozen=True)
+    _Written = msgspec.defstruct(
+        "_Written", [(name, Text | None, None) for name in OURS_WRITTEN], bases=(ReplyPart,), frozen=True, kw_only=True
+    )
 
 
 class MetafieldNode(ReplyPart, frozen=True):
@@ -81,19 +84,13 @@ class MetafieldNode(ReplyPart, frozen=True):
     compare_digest: Word | None = None
 
 
-class CustomerNode(ReplyPart, frozen=True):
-    """A customer in a point read. `tags` is null only if it is hidden."""
+class CustomerNode(_Read, frozen=True):
+    """A customer in a point read, with the scalar fields. `tags` is null only if it is hidden."""
 
     id: CustomerGid
     updated_at: Moment | None
-    first_name: Text | None
-    last_name: Text | None
-    locale: Word | None
-    note: Text | None
     tags: list[Text] | None
     can_delete: bool | None
-    default_email_address: Email | None
-    default_phone_number: Phone | None
 
 
 class Identified(ReplyPart, frozen=True):
@@ -178,16 +175,10 @@ class UserError(ReplyPart, frozen=True):
     element_index: int | None = None
 
 
-class WrittenCustomer(ReplyPart, frozen=True):
-    """A customer in the response to a write. `email` and `phone` are deprecated, and cost nothing."""
+class WrittenCustomer(_Written, frozen=True):
+    """A customer in the response to a write, with the scalar fields. There `email` and `phone` are deprecated, and free."""
 
     id: CustomerGid
-    email: Text | None = None
-    first_name: Text | None = None
-    last_name: Text | None = None
-    locale: Word | None = None
-    note: Text | None = None
-    phone: Text | None = None
     tags: list[Text] | None = None
 
 
