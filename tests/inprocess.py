@@ -226,10 +226,10 @@ class Rig:
         self.in_memory_bytes = IN_MEMORY
         """Longer lists of a plan go to a file."""
         self._folder = folder
-        self._clients: dict[ShopDomain, ShopClient] = {}
-        self._engine: Engine | None = None
+        self.clients: dict[ShopDomain, ShopClient] = {}
         self._states = 0
-        self.state = self._fresh_state()
+        self.engine = self._new_engine()
+        self.state = StateStore(self.engine)
         for store in stores:
             self.add(store, **shop_options)
 
@@ -240,10 +240,9 @@ class Rig:
         self.close()
 
     def close(self) -> None:
-        for client in self._clients.values():
+        for client in self.clients.values():
             client.close()
-        if self._engine is not None:
-            self._engine.dispose()
+        self.engine.dispose()
 
     # --- the outside ----------------------------------------------------------------------------------------------
 
@@ -259,7 +258,7 @@ class Rig:
             pace=Pace(clock=self.clock, signal=_Waiting(self.clock)),
             transport=self.transport,
         )
-        self._clients[store.shop] = client
+        self.clients[store.shop] = client
         ShopSetup(client).create_definition(store.backlink.namespace, store.backlink.key)
         return sim
 
@@ -291,21 +290,21 @@ class Rig:
 
     def lose_state(self) -> None:
         """The state's database is gone, and an empty one in its place."""
-        self.state = self._fresh_state()
+        self.engine.dispose()
+        self.engine = self._new_engine()
+        self.state = StateStore(self.engine)
 
-    def _fresh_state(self) -> StateStore:
-        if self._engine is not None:
-            self._engine.dispose()
+    def _new_engine(self) -> Engine:
+        """An empty state of its own."""
         self._states += 1
         path = self._folder / f"state-{self._states}.db"
         path.write_bytes(_template())
-        self._engine = _unsynced(path)
-        return StateStore(self._engine)
+        return _unsynced(path)
 
     # --- the product ----------------------------------------------------------------------------------------------
 
     def customers(self, store: Store) -> ShopCustomers:
-        return ShopCustomers(self._clients[store.shop], store, sleep=self.clock.sleep)
+        return ShopCustomers(self.clients[store.shop], store, sleep=self.clock.sleep)
 
     def readers(self, store: Store) -> Readers:
         return Readers(self.profiles, self.customers(store), self.state)

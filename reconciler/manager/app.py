@@ -57,7 +57,10 @@ class SettingsFiles:
 
 
 class Manager:
-    """One replica. Call `start`, then `wait` until a call of `stop` (by a signal), then `close`."""
+    """One replica. Call `start`, then `wait` until a call of `stop` (by a signal), then `close`.
+
+    Its parts are public: what runs (`running`), the dispatcher, the schedule, the scans, the service and the HTTP server.
+    """
 
     def __init__(
         self,
@@ -87,46 +90,46 @@ class Manager:
         self._clock = connections.state_clock
         self._metrics = Metrics(workers)
         self._metrics.follow(s.name for s in components.stores())
-        self._running = RunningConfig(
+        self.running = RunningConfig(
             components, workers=workers, on_trouble=lambda message: _log.warning("clerk_check_failed", error=message)
         )
         self.owner = new_owner()
         worker = Worker(
-            self._running, connections.queue, connections.state, self._clock, self._note_refused, intervals.pauses
+            self.running, connections.queue, connections.state, self._clock, self._note_refused, intervals.pauses
         )
-        self._dispatcher = Dispatcher(
+        self.dispatcher = Dispatcher(
             connections.queue,
             worker,
             self._clock,
             owner=self.owner,
             workers=workers,
-            caps=self._running.caps,
+            caps=self.running.caps,
             on_worked=self._note_worked,
             intervals=intervals,
         )
-        self._probes = Probes(self._running, self._clock, intervals, resumed=self._note_resumed)
-        self._failing = FailingStores(self._running, self._clock)
-        self._scans = ScheduledScans(
-            self._running,
+        self._probes = Probes(self.running, self._clock, intervals, resumed=self._note_resumed)
+        self._failing = FailingStores(self.running, self._clock)
+        self.scans = ScheduledScans(
+            self.running,
             self._clock,
             self._metrics,
             self._probes,
             self._failing,
             owner=self.owner,
-            wake=self._dispatcher.wake,
+            wake=self.dispatcher.wake,
             stopping=lambda: self._ending,
             interval_s=settings.controller.resync_s,
             intervals=intervals,
         )
         self._outbox = OutboxNudges(
-            connections.queue, settings, self._running, self._clock, self._metrics, self._dispatcher.wake
+            connections.queue, settings, self.running, self._clock, self._metrics, self.dispatcher.wake
         )
-        self._schedule = Scheduler(
-            self._running,
+        self.schedule = Scheduler(
+            self.running,
             settings,
             self._clock,
             connections.clock,
-            self._scans,
+            self.scans,
             self._probes,
             read_files=self._follow_files,
             read_pauses=self._follow_pauses,
@@ -137,35 +140,35 @@ class Manager:
         self._webhook_state = WebhookState(settings, connections, wait_s=intervals.webhook_wait_s)
         self._state_probe = StateProbe(self._state_problems)
         self._rows = row_writer(settings, connections, self._webhook_state, self._clock, intervals, self._note_row)
-        self._service = ManagerService(
-            self._running,
+        self.service = ManagerService(
+            self.running,
             self._webhook_state,
             self._clock,
             self._metrics,
             readiness=self.readiness,
-            wake=self._dispatcher.wake,
-            probe=self._schedule.probe_soon,
+            wake=self.dispatcher.wake,
+            probe=self.schedule.probe_soon,
             rows=self._rows,
             config_problem=lambda: self._config_problem,
         )
         server = settings.server
         token = server.console_token.get_secret_value() if server.console_token else ""
-        self._http_server = startup_server or StartupServer(host or server.host, server.port if port is None else port)
+        self.http_server = startup_server or StartupServer(host or server.host, server.port if port is None else port)
         self._shops = Shops(components.stores())
         sources = sources_of(components.loaded, self._shops)
         self._clerk = sources.clerk
         options = Options(
             sources=sources,
             clock=self._clock,
-            host=self._http_server.host,
+            host=self.http_server.host,
             console_token=token,
         )
-        self._app = make_app(self._service, options)
+        self._app = make_app(self.service, options)
 
     @property
     def url(self) -> str:
         """The server's URL on this machine."""
-        return self._http_server.url
+        return self.http_server.url
 
     def start(self) -> None:
         """Check the preconditions, then start all parts. Raises the errors that `doctor` reports."""
@@ -178,13 +181,13 @@ class Manager:
         self._record_replica()
         if self._rows is not None:
             self._rows.start()
-        self._http_server.open(self._app)
-        self._http_server.start()
-        self._dispatcher.start()
-        self._schedule.start()
+        self.http_server.open(self._app)
+        self.http_server.start()
+        self.dispatcher.start()
+        self.schedule.start()
         self._suspend_unidentified()
         _log.info(
-            "started", owner=self.owner, url=self.url, stores=len(self._running.stores()),
+            "started", owner=self.owner, url=self.url, stores=len(self.running.stores()),
             workers=self._settings.controller.workers,
         )  # fmt: skip
 
@@ -224,25 +227,25 @@ class Manager:
         """
         self._ending = True
         until = time.monotonic() + self._intervals.grace_s
-        _log.info("stop_requested", in_hand=len(self._dispatcher.in_progress()))
-        self._schedule.end()
-        self._dispatcher.stop(self._intervals.grace_s)
-        self._schedule.stop(until)
+        _log.info("stop_requested", in_hand=len(self.dispatcher.in_progress()))
+        self.schedule.end()
+        self.dispatcher.stop(self._intervals.grace_s)
+        self.schedule.stop(until)
         if self._rows is not None:
             self._rows.stop(until)
         for name, step in (
             ("outbox", self._outbox.close),
             ("replica", self._forget_replica),
-            ("http", self._http_server.stop),
+            ("http", self.http_server.stop),
             ("state probe", self._state_probe.close),
             ("webhook state", self._webhook_state.close),
-            ("shops", self._running.close),
+            ("shops", self.running.close),
         ):
             if not run_within(self._intervals.step_s, step, name):
                 _log.warning("stop_step_abandoned", step=name, seconds=self._intervals.step_s)
         if self._controller_lock is not None:
             self._controller_lock.release()
-        _log.info("stopped", worked=self._dispatcher.worked)
+        _log.info("stopped", worked=self.dispatcher.worked)
 
     def reload(self, *, settled_s: float = math.inf) -> None:
         """Read both files and apply them. A faulty edit is refused with an error, and the running config stays.
@@ -262,7 +265,7 @@ class Manager:
                 return
             if not self._on_disk.is_unchanged():
                 return  # changed while it was read: the next check applies it, or the one after
-            with self._running.components() as components:
+            with self.running.components() as components:
                 before = {s.name: s for s in components.loaded.stores}
                 is_taken = components.loaded == loaded
             if is_taken and loaded.settings != read.settings:
@@ -273,18 +276,18 @@ class Manager:
                 self._note_problem(f"it no longer has {_listed(removed)}: applied once it stays unchanged for a while")
                 return
             try:
-                with self._running.components() as components:
+                with self.running.components() as components:
                     if removed:
                         mapped = {s.name: components.state.count(s.shop) for s in components.stores(removed)}
                         _log.warning("config_removal", removed=removed, mapped=mapped)
-                    self._running.replace(Components(loaded, self._connections))
+                    self.running.replace(Components(loaded, self._connections))
             except StateError as error:
                 self._note_problem(f"it is applied once the state answers: {error.message}")
                 return
             self._settings = loaded.settings
             if self._clerk is not None and clerk is not None:
                 self._clerk.follow(clerk)
-            self._shops.follow(webhooks_of(self._running.stores()))
+            self._shops.follow(webhooks_of(self.running.stores()))
             self._metrics.note_reload("taken")
             if loaded.settings == read.settings:
                 self._on_disk.mark_running()
@@ -358,22 +361,22 @@ class Manager:
 
     def _follow(self, changed: Sequence[StoreName], gone: Sequence[StoreName]) -> None:
         """Follow a new stores.yaml: scan new and changed stores, delete requests of removed ones."""
-        self._schedule.follow()
+        self.schedule.follow()
         for name in changed:
             self._probes.resume(name)
-            self._schedule.scan_soon(name)
+            self.schedule.scan_soon(name)
         self._suspend_unidentified()
         for name in gone:
             self._connections.queue.forget(name)
-        self._dispatcher.wake()
+        self.dispatcher.wake()
 
     def _suspend_unidentified(self) -> None:
         """Suspend stores of which the shop may be known by another name, until the shop returns its gid."""
-        with self._running.components() as components:
+        with self.running.components() as components:
             unsure = components.shop_keys.unsure()
         for name in unsure:
             self._probes.suspend_until_identified(name)
-            self._schedule.probe_soon(name)
+            self.schedule.probe_soon(name)
 
     # --- parts ---------------------------------------------------------------------------------------------------
 
@@ -381,16 +384,16 @@ class Manager:
         """Return why this process is not ready, one line each."""
         now, intervals = time.monotonic(), self._intervals
         reasons = ["it is stopping"] if self._ending else []
-        reasons += [f"the thread {name} has died" for name in self._dispatcher.dead_threads()]
+        reasons += [f"the thread {name} has died" for name in self.dispatcher.dead_threads()]
         if self._rows is not None and not self._rows.alive:
             reasons.append("the thread that writes profile rows has died")
         beats = {
-            "nothing has been taken from the queue": (self._dispatcher.beat_at, intervals.stale_beats_s),
-            "the scheduler has not run": (self._schedule.beat_at, intervals.stale_beats_s),
-            "no lease has been renewed": (self._dispatcher.renewed_at, intervals.lease_s),
+            "nothing has been taken from the queue": (self.dispatcher.beat_at, intervals.stale_beats_s),
+            "the scheduler has not run": (self.schedule.beat_at, intervals.stale_beats_s),
+            "no lease has been renewed": (self.dispatcher.renewed_at, intervals.lease_s),
         }
         reasons += [f"{what} for {now - at:.0f} s" for what, (at, limit_s) in beats.items() if now - at > limit_s]
-        wedged = [held for held in self._dispatcher.in_progress() if now - held.since > intervals.wedged_s]
+        wedged = [held for held in self.dispatcher.in_progress() if now - held.since > intervals.wedged_s]
         if wedged:
             reasons.append(f"{len(wedged)} reconciles have taken more than {intervals.wedged_s:.0f} s")
         return [*reasons, *self._state_probe.reasons()]
@@ -399,23 +402,23 @@ class Manager:
         """Return what is wrong with the state and its queue; StateError if it does not answer or can't be written."""
         queue, stuck_s = self._webhook_state.queue, self._intervals.stuck_s
         queue.check_writable()
-        oldest_s = queue.oldest_age_s(self._clock.now(), list(self._running.caps()))
-        if oldest_s > stuck_s and time.monotonic() - self._dispatcher.done_at > stuck_s:
+        oldest_s = queue.oldest_age_s(self._clock.now(), list(self.running.caps()))
+        if oldest_s > stuck_s and time.monotonic() - self.dispatcher.done_at > stuck_s:
             return [f"a request has been due for {oldest_s:.0f} s, and no request was finished meanwhile"]
         return []
 
     def _gauges(self) -> GaugeValues:
-        held, queue = self._dispatcher.in_progress(), self._connections.queue
+        held, queue = self.dispatcher.in_progress(), self._connections.queue
         self._metrics.set_active(len(held))
         now = time.monotonic()
         rows_pending, oldest_row_s = (
             self._webhook_state.profile_writes.backlog(now=self._clock.now()) if self._rows else (0, 0.0)
         )
-        with self._running.components() as components:
+        with self.running.components() as components:
             return GaugeValues(
-                rows=status_rows_of(components, self._running.stores()),
+                rows=status_rows_of(components, self.running.stores()),
                 depth=queue.depth(),
-                oldest_s=queue.oldest_age_s(self._clock.now(), [s.name for s in self._running.stores()]),
+                oldest_s=queue.oldest_age_s(self._clock.now(), [s.name for s in self.running.stores()]),
                 longest_running_s=max((now - h.since for h in held), default=0.0),
                 points_left=components.points_left(),
                 rows_pending=rows_pending,
@@ -423,14 +426,14 @@ class Manager:
             )
 
     def _note_row(self, done: RowDone) -> None:
-        self._service.row_written(done)
+        self.service.row_written(done)
 
     def _note_refused(self, store: StoreName, error: AccessError) -> None:
         self._probes.suspend(store, error)
 
     def _note_resumed(self, store: StoreName) -> None:
-        self._schedule.scan_soon(store)
-        self._dispatcher.wake()
+        self.schedule.scan_soon(store)
+        self.dispatcher.wake()
 
     def _note_worked(self, done: WorkResult, seconds: float) -> None:
         waited_s = (self._clock.now() - done.claim.due_at).total_seconds() - seconds

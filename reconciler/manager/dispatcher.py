@@ -166,9 +166,9 @@ class Dispatcher:
 
     def _work_loop(self) -> None:
         while (claim := self._ready.get()) is not None:
-            self._work(claim)
+            self.work(claim)
 
-    def _work(self, claim: Claim) -> None:
+    def work(self, claim: Claim) -> None:
         began = time.monotonic()
         try:
             with structlog.contextvars.bound_contextvars(

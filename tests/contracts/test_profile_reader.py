@@ -400,7 +400,7 @@ def test_a_column_dropped_while_running_is_an_error_not_a_value(people: People, 
 def test_nothing_can_be_written_through_the_reader(people: People, opened: Open) -> None:
     reader = opened()
     people.add({"clerk_id": "user_1"})
-    with pytest.raises(SourceError, match=r"read-?only"), reader._transaction() as (connection, _):
+    with pytest.raises(SourceError, match=r"read-?only"), reader.transaction() as (connection, _):
         connection.exec_driver_sql("DELETE FROM people")
     assert reader.count() == 1
 

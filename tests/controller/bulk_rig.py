@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from sqlalchemy import Engine, event
+from sqlalchemy import event
 
 from reconciler.controller.bulk.context import PIECE, BulkContext
 from reconciler.controller.context import StoreContext
@@ -114,15 +114,9 @@ class BulkRig(Rig):
         def commit(_connection: Any) -> None:
             self.files.cross()
 
-    @property
-    def engine(self) -> Engine:
-        """The state's."""
-        assert self._engine is not None
-        return self._engine
-
     def writer(self, **options: Any) -> ShopBulkWriter:
         one = self.stores[NAME]
-        return ShopBulkWriter(self._clients[one.shop], one, **options)
+        return ShopBulkWriter(self.clients[one.shop], one, **options)
 
     def store_context(self, store: Store, *, explicit: bool = False) -> StoreContext:
         context = super().store_context(store, explicit=explicit)

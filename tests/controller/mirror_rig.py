@@ -61,7 +61,7 @@ class MirrorRig(BulkRig):
         self, progress: Callable[[Any], None] = lambda _step: None, *, listed_max: int = LISTED_MAX
     ) -> MirrorContext:
         one = self.stores[NAME]
-        client = self._clients[one.shop]
+        client = self.clients[one.shop]
         return MirrorContext(
             store=one,
             mirror=self.state,

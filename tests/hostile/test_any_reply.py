@@ -170,7 +170,7 @@ def test_each_call_gives_what_it_promises_or_an_error_of_ours(seed: tuple[Hostil
     with TemporaryDirectory() as folder, Spoilt(Path(folder)) as rig:
         for n in (1, 2):
             rig.sim("acme").staff("create", email=f"a{n}@example.com", first_name="A", note="n", tags=["a", "b"])
-        client = rig._clients[STORE.shop]
+        client = rig.clients[STORE.shop]
         rig.spoiling.hostile = Hostile(*seed)
         for call in calls(client):
             said = said_by(call)

@@ -113,7 +113,6 @@ class Running:
     def nudge(self, *users: str, store: str = US) -> None:
         requests = [Request(StoreName(store), ClerkUserId(user)) for user in users]
         self.components.queue.add(requests, self.components.clock.now(), reason="nudge", explicit=True)
-        self.manager._dispatcher.wake()
 
     def ready(self) -> list[str]:
         answer = self.client.get("/readyz")
@@ -146,8 +145,9 @@ class Running:
         shops = [ShopDomain(f"{name}.myshopify.com") for name in self.harness.stores]
 
         def done() -> bool:
-            schedule = self.manager._schedule  # another replica's look may have ended while ours is still owed
-            if any(schedule.has_full_resync(StoreName(name)) or name in schedule._owed for name in self.harness.stores):
+            schedule = self.manager.schedule  # another replica's scan may have ended while ours is still owed
+            names = [StoreName(name) for name in self.harness.stores]
+            if any(schedule.has_full_resync(name) or schedule.is_full_scan_owed(name) for name in names):
                 return False
             marks = [self.components.state.mark(shop, "full") for shop in shops]
             return all(mark is not None and (mark.finished_at or self.began_at) > self.began_at for mark in marks)

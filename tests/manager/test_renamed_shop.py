@@ -51,12 +51,12 @@ def test_a_shop_that_is_renamed_in_the_file_continues_where_it_was(harness: RunH
         harness.stores[US]["shop"] = NEW
         harness.write()
         until(lambda: run.metric("reconciler_config_reloads_total", result="taken") == 1, "the file is taken")
-        until(lambda: not run.manager._running.suspended(), "the shop has told which one it is")
+        until(lambda: not run.manager.running.suspended(), "the shop has told which one it is")
         works(run, harness, "New")
         old_name = run.shopify("customers/update", {"admin_graphql_api_id": "gid://shopify/Customer/1"})
         assert old_name.status_code == 202  # what Shopify has not delivered yet names the shop as it was
-        assert {row.shop for row in run.manager._service.status_rows()} == {NEW}
-        assert {row.shop for row in run.manager._service.person(ClerkUserId("user_a"))} == {NEW}
+        assert {row.shop for row in run.manager.service.status_rows()} == {NEW}
+        assert {row.shop for row in run.manager.service.person(ClerkUserId("user_a"))} == {NEW}
     with harness.replica() as run:
         run.looked_at_all()
         works(run, harness, "Newer")
@@ -114,10 +114,8 @@ def test_a_store_with_the_name_of_another_shop_is_left_alone_until_it_is_the_rig
         other = store_of(harness, EU)
         harness.stores[US] = right | {"admin_url": other["admin_url"], "auth": other["auth"]}
         harness.write()
-        until(run.manager._running.suspended, "it is left alone")
-        until(
-            lambda: "another shop" in (next(iter(run.manager._service.status_rows())).suspended or ""), "and says why"
-        )
+        until(run.manager.running.suspended, "it is left alone")
+        until(lambda: "another shop" in (next(iter(run.manager.service.status_rows())).suspended or ""), "and says why")
         harness.person("user_a", first_name="New")
         run.nudge("user_a")
         assert harness.emails(EU) == []
@@ -157,4 +155,4 @@ def test_a_new_name_waits_for_a_shop_that_is_away_and_is_refused_where_another_a
 
 def suspended(run: Running, store: str) -> str | None:
     """What status says of why a store is left alone."""
-    return next(row.suspended for row in run.manager._service.status_rows() if row.store == store)
+    return next(row.suspended for row in run.manager.service.status_rows() if row.store == store)

@@ -110,7 +110,7 @@ def test_an_incremental_resync_finds_what_no_webhook_told_of(harness: RunHarness
 def test_an_incremental_resync_that_failed_is_taken_again_long_before_its_next_turn(harness: RunHarness) -> None:
     with harness.replica() as run:
         run.looked_at_all()
-        job = run.manager._schedule._scheduler.get_job("changes:acme-us")
+        job = run.manager.schedule.jobs.get_job("changes:acme-us")
         harness.person("user_a")  # no scan runs before the table is away
         harness.sql("alter table customers rename to elsewhere")
 
@@ -221,7 +221,7 @@ def test_each_turn_is_taken_once_by_three_replicas(shared: RunHarness) -> None:
         name, turn = StoreName(US), one.components.clock.now()
         begun = set()
         for run in runs:  # the turn comes to all of them
-            until(lambda r=run: r.manager._scans.scan_full(name, since=turn, whole=False) == "done", "it is taken")  # type: ignore[misc]
+            until(lambda r=run: r.manager.scans.scan_full(name, since=turn, whole=False) == "done", "it is taken")  # type: ignore[misc]
             mark = run.components.state.mark(ShopDomain(f"{US}.myshopify.com"), FULL)
             assert mark is not None
             begun.add(mark.started_at)
@@ -269,7 +269,7 @@ def test_full_resyncs_of_more_stores_than_threads_all_end_while_a_shop_hangs(tmp
             until(lambda: all(len(harness.emails(name)) == 2 for name in others), "what they found was done")
             assert harness.emails(names[0]) == []
             for name in names:  # due at the same moment
-                run.manager._schedule.scan_soon(name)
+                run.manager.schedule.scan_soon(name)
             until(lambda: done() == 2 * len(others), "the others were scanned again")
             harness.shop(names[0]).faults.clear()
             run.looked_at_all()

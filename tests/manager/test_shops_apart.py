@@ -52,7 +52,7 @@ def test_shops_that_hang_take_half_of_the_workers_at_most_and_the_others_work_go
         users = [f"user_{n}" for n in range(16)]
         for name in HANGING:
             run.nudge(*users, store=name)
-        until(lambda: len(run.manager._dispatcher.in_progress()) >= 2, "the hanging ones are in hand")
+        until(lambda: len(run.manager.dispatcher.in_progress()) >= 2, "the hanging ones are in hand")
         run.nudge(*users)
         until(lambda: len(harness.emails()) == 16, "everybody is in the shop that works")
         undone = sum(run.components.queue.depth(StoreName(name)) for name in HANGING)
@@ -142,7 +142,7 @@ def test_a_shop_that_turns_hostile_hurts_no_other_and_is_served_once_it_is_hones
         run.nudge("user_a", store=EU)
         run.nudge("user_a")
         until(lambda: harness.customers()["user_a@example.com"]["firstName"] == "New", "the other continues")
-        assert run.manager._dispatcher.dead_threads() == []
+        assert run.manager.dispatcher.dead_threads() == []
         harness.shop(EU).hostile = None
         run.nudge("user_a", store=EU)
         until(lambda: harness.customers(EU)["user_a@example.com"]["firstName"] == "New", "and so does this one")
@@ -155,7 +155,7 @@ def test_a_shop_with_malformed_replies_is_said_to_fail_until_it_is_well(two_shop
         harness.person(name)
 
     def failing(run: Running) -> dict[str, str | None]:
-        return {row.store: row.failing for row in run.manager._service.status_rows()}
+        return {row.store: row.failing for row in run.manager.service.status_rows()}
 
     if by == "look":
         harness.shop(EU).hostile = Hostile("deep")
@@ -171,7 +171,7 @@ def test_a_shop_with_malformed_replies_is_said_to_fail_until_it_is_well(two_shop
         assert "acme-eu.myshopify.com: " in (failing(run)[EU] or "")
         assert failing(run)[US] is None
         assert run.metric("reconciler_store_failing", store=EU) == 1
-        assert not run.manager._running.suspended()
+        assert not run.manager.running.suspended()
         assert "failing since" in run.client.get("/").text
         harness.shop(EU).hostile = None
         until(lambda: failing(run)[EU] is None, "and that it is over")
@@ -188,11 +188,11 @@ def test_a_store_with_a_refused_token_is_suspended_probed_ever_more_seldom_and_r
         harness.person("user_a", first_name="New")
         run.nudge("user_a")
         run.nudge("user_a", store=EU)
-        until(run.manager._running.suspended, "the store is suspended")
+        until(run.manager.running.suspended, "the store is suspended")
         until(lambda: harness.customers()["user_a@example.com"]["firstName"] == "New", "the other continues")
 
         def suspended() -> list[str]:
-            return [row.store for row in run.manager._service.status_rows() if row.suspended]
+            return [row.store for row in run.manager.service.status_rows() if row.suspended]
 
         until(lambda: suspended() == [EU], "and status says which")
         assert run.components.queue.depth(StoreName(EU)) == 1  # it waits
@@ -204,7 +204,7 @@ def test_a_store_with_a_refused_token_is_suspended_probed_ever_more_seldom_and_r
         assert refused()[5] - refused()[0] >= 0.75  # 0.05, 0.1, 0.2 and 0.4 s, and what the machine adds
         sim.tokens.allow(f"token-{EU}")
         until(lambda: harness.customers(EU)["user_a@example.com"]["firstName"] == "New", "it resumes")
-        until(lambda: not any(row.suspended for row in run.manager._service.status_rows()), "and status says so")
+        until(lambda: not any(row.suspended for row in run.manager.service.status_rows()), "and status says so")
 
 
 def test_a_refusal_that_an_earlier_process_remembered_ends_with_the_first_look_that_succeeds(
@@ -213,11 +213,11 @@ def test_a_refusal_that_an_earlier_process_remembered_ends_with_the_first_look_t
     harness.person("user_a")
     harness.shop().tokens.revoke_all()
     with harness.replica(probe_every_s=3600.0) as run:
-        until(lambda: next(iter(run.manager._service.status_rows())).suspended, "it is suspended")
+        until(lambda: next(iter(run.manager.service.status_rows())).suspended, "it is suspended")
     harness.shop().tokens.allow(f"token-{US}")
     with harness.replica(probe_every_s=3600.0) as run:
         run.looked_at_all()
-        assert not next(iter(run.manager._service.status_rows())).suspended
+        assert not next(iter(run.manager.service.status_rows())).suspended
 
 
 def test_a_store_without_a_way_to_its_token_fails_alone(two_shops: RunHarness) -> None:
@@ -226,4 +226,4 @@ def test_a_store_without_a_way_to_its_token_fails_alone(two_shops: RunHarness) -
     harness.person("user_a")
     with harness.replica() as run:
         until(lambda: run.status("user_a") == "in_sync", "the other continues")
-        until(lambda: EU in {str(name) for name in run.manager._running.suspended()}, "it is suspended")
+        until(lambda: EU in {str(name) for name in run.manager.running.suspended()}, "it is suspended")

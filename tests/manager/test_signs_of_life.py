@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -35,19 +36,20 @@ def test_a_dead_thread_turns_readiness_red(harness: RunHarness) -> None:
     with harness.replica() as run:
         run.looked_at_all()
 
-        def broken() -> Any:
-            raise RuntimeError("a defect")
+        @event.listens_for(run.components.connections.engine, "before_cursor_execute")
+        def break_down(*_: Any) -> None:
+            if threading.current_thread().name == "dispatch":
+                raise RuntimeError("a defect")
 
-        run.manager._dispatcher._caps = broken
         red(run, "the thread dispatch has died")
 
 
 def test_a_scheduler_that_hangs_turns_readiness_red(harness: RunHarness) -> None:
     with harness.replica(stale_beats_s=0.5) as run:
         run.looked_at_all()
-        run.manager._schedule._scheduler.pause()
+        run.manager.schedule.jobs.pause()
         red(run, "the scheduler has not run")
-        run.manager._schedule._scheduler.resume()
+        run.manager.schedule.jobs.resume()
         until(lambda: run.ready() == [], "it is ready again")
 
 
@@ -134,12 +136,10 @@ class _Jumping:
 def test_a_wall_clock_that_jumps_stops_nothing(harness: RunHarness, jump: timedelta) -> None:
     harness.settings["controller"]["resync_s"] = 0.3
     harness.person("user_a")
-    with harness.replica(stale_beats_s=0.6) as run:
+    clock = _Jumping()
+    with harness.replica(clock, stale_beats_s=0.6) as run:
         run.looked_at_all()
-        schedule = run.manager._schedule
-        clock = _Jumping()
-        schedule._local = clock
-        for job in schedule._scheduler.get_jobs():  # what a clock set back by a day does to all turns
+        for job in run.manager.schedule.jobs.get_jobs():  # what a clock set back by a day does to all turns
             job.modify(next_run_time=datetime.now(UTC) + timedelta(days=1))  # noqa: TID251  as APScheduler does
         assert abs(jump.total_seconds()) > JUMP_S
         clock.off = jump
@@ -155,7 +155,7 @@ def test_parity_is_not_whole_while_anybody_waits(harness: RunHarness) -> None:
         run.looked_at_all()
 
         def parity() -> tuple[int, int, float]:
-            (row,) = run.manager._service.status_rows()
+            (row,) = run.manager.service.status_rows()
             return row.profiles, row.in_sync, row.parity
 
         until(lambda: parity() == (3, 3, 1.0), "everybody is right")

@@ -203,9 +203,9 @@ def test_a_token_that_is_rotated_in_a_file_of_its_own_lets_a_suspended_store_in_
     harness.write()
     harness.person("user_a")
     with harness.replica(probe_first_s=3600.0) as run:
-        until(run.manager._running.suspended, "the store is suspended")
+        until(run.manager.running.suspended, "the store is suspended")
         secret.write_text(f"token-{US}")
-        until(lambda: not run.manager._running.suspended(), "the file that is named was read again")
+        until(lambda: not run.manager.running.suspended(), "the file that is named was read again")
         until(lambda: run.status("user_a") == "in_sync", "work continues")
 
 
@@ -213,11 +213,11 @@ def test_a_new_token_resumes_a_suspended_store_immediately(harness: RunHarness) 
     harness.stores[US]["auth"] = {"access_token": "wrong"}
     harness.person("user_a")
     with harness.replica(probe_first_s=3600.0) as run:
-        until(run.manager._running.suspended, "the store is suspended")
+        until(run.manager.running.suspended, "the store is suspended")
         harness.stores[US] = store_of(harness, US)
         harness.write()
         until(lambda: run.status("user_a") == "in_sync", "the customer is there")
-        assert not next(iter(run.manager._service.status_rows())).suspended
+        assert not next(iter(run.manager.service.status_rows())).suspended
 
 
 def test_a_reload_forgets_nothing_of_the_bucket_of_a_shop_that_is_the_same(two_shops: RunHarness) -> None:
@@ -232,7 +232,7 @@ def test_a_reload_forgets_nothing_of_the_bucket_of_a_shop_that_is_the_same(two_s
         until(lambda: harness.customers(EU)["user_a@example.com"]["tags"] == ["changed"], "the file was taken")
         assert len(harness.shop().calls) == calls  # no one has asked it since
         size = harness.shop().bucket.size
-        assert run.manager._gauges().points_left[StoreName(US)] == pytest.approx(size, rel=0.5)
+        assert run.metric("reconciler_points_available", store=US) == pytest.approx(size, rel=0.5)
 
 
 def sent(run: Running, secret: str) -> int:

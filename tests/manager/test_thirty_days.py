@@ -49,13 +49,13 @@ class Days:
 
     def work(self) -> None:
         """What the workers would do now."""
-        dispatcher = self.manager._dispatcher
-        caps = self.manager._running.caps()
+        dispatcher = self.manager.dispatcher
+        caps = self.manager.running.caps()
         while claims := self.components.queue.claim(
             self.manager.owner, self.clock.at, limit=8, lease_s=30, stores=caps
         ):
             for claim in claims:
-                dispatcher._work(claim)
+                dispatcher.work(claim)
                 self.looks += 1
 
     def quarter(self) -> None:
@@ -68,14 +68,14 @@ class Days:
         if self.chance.random() < 0.05:
             customer = self.chance.choice(sorted(self.harness.customers().values(), key=lambda c: c["id"]))
             self.harness.shop().staff("edit", id=customer["id"], note="a word by staff")
-        self.manager._schedule.scan_changes(StoreName(US))
+        self.manager.schedule.scan_changes(StoreName(US))
         self.work()
 
     def day(self) -> None:
         for _ in range(96):
             self.quarter()
-        self.manager._schedule.scan_full(StoreName(US), self.clock.at - timedelta(seconds=300), whole=False)
-        self.manager._schedule.housekeeping()
+        self.manager.schedule.scan_full(StoreName(US), self.clock.at - timedelta(seconds=300), whole=False)
+        self.manager.schedule.housekeeping()
         self.work()
 
 
@@ -90,9 +90,9 @@ def days(tmp_path: Path) -> Iterator[Days]:
         opened = open_components(load(*harness.paths, {}), warn=lambda _message: None, clock=clock)
         components = stack.enter_context(opened)
         manager = Manager(components, SettingsFiles(harness.paths, lambda: load(*harness.paths, {})), port=0)
-        stack.callback(manager._running.close)
-        stack.callback(manager._http_server.stop)
-        manager._schedule.scan_full(StoreName(US), START, whole=False)
+        stack.callback(manager.running.close)
+        stack.callback(manager.http_server.stop)
+        manager.schedule.scan_full(StoreName(US), START, whole=False)
         found = Days(harness, manager, components, clock, random.Random(SEED))
         found.work()
         assert len(harness.emails()) == PEOPLE
@@ -120,10 +120,10 @@ def lived(days: Days, count: int, tmp_path: Path) -> None:
     assert size(days, tmp_path) - files < 64_000 * count  # events are kept for half a year: some hundred bytes each
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 48 * 1024
     assert {entry["log_level"] for entry in logs} <= {"info"}
-    statuses = days.components.state.tally(days.manager._running.stores()[0].shop)
+    statuses = days.components.state.tally(days.manager.running.stores()[0].shop)
     assert statuses == {("in_sync", None): PEOPLE}
     mutations = days.harness.mutations()
-    days.manager._schedule.scan_full(StoreName(US), days.clock.at, whole=True)
+    days.manager.schedule.scan_full(StoreName(US), days.clock.at, whole=True)
     days.work()
     assert days.harness.mutations() == mutations
 
@@ -148,10 +148,10 @@ def test_a_clock_that_is_set_back_and_forth_loses_nothing_and_does_nothing_twice
         days.harness.person("user_0", first_name=f"N{number}", updated_at=days.clock.at.isoformat())
         before = days.harness.mutations()
         for _ in range(8):
-            days.manager._schedule.scan_changes(StoreName(US))
+            days.manager.schedule.scan_changes(StoreName(US))
             days.work()
             days.clock.at += timedelta(seconds=CHANGES_S)
-        days.manager._schedule.scan_full(StoreName(US), days.clock.at, whole=True)
+        days.manager.schedule.scan_full(StoreName(US), days.clock.at, whole=True)
         days.work()
         assert days.harness.customers()["user_0@example.com"]["firstName"] == f"N{number}"
         assert days.harness.mutations() == before + 1

@@ -337,7 +337,7 @@ def test_the_points_of_a_document_are_learnt_from_its_first_reply(acme: Acme) ->
     dear = Document("dear", "query", "query D { customers(first: 250) { nodes { id } } }", 1)
     reply = client.run(dear)
     assert (reply.requested, reply.spent) == (13, 13)
-    assert client._points[dear.text] == 13
+    assert client.points_of(dear) == 13
 
 
 def test_connections_are_few() -> None:

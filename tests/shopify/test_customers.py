@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,7 @@ def test_many_are_found_as_well_as_few(ready: Acme, shop: ShopCustomers, count: 
 
 @pytest.mark.parametrize("per_id", [False, True])
 def test_a_read_of_many_stays_far_below_the_ceiling_whatever_an_id_costs(ready: Acme, *, per_id: bool) -> None:
-    object.__setattr__(ready.sim.costs, "charge_per_id", per_id)
+    ready.sim.costs = replace(ready.sim.costs, charge_per_id=per_id)
     shop = ready.customers()
     ids = [ready.made(first_name=f"N{n}") for n in range(600)]
     ready.sim.calls.clear()

@@ -186,10 +186,10 @@ def test_a_call_with_an_unknown_end_counts_as_spent_until_a_reply_says_more() ->
     line.pace.settle(first, spent=10, status=Status(1000, 500, 100))
     lost = line.pace.reserve(400, "scan")
     line.pace.settle(lost, spent=None, status=None)
-    assert line.pace._left == 100
+    assert line.pace.available() == 100
     known = line.pace.reserve(10, "scan")
     line.pace.settle(known, spent=10, status=Status(1000, 490, 100))
-    assert line.pace._left == 490
+    assert line.pace.available() == 490
 
 
 def test_over_real_http_sixteen_threads_share_one_bucket_and_none_is_throttled(ready: Acme) -> None:

@@ -302,7 +302,7 @@ def check_indexes(sim: SimulatorHarness) -> None:
     """Every index holds exactly what the customers say, and no two share what is unique."""
     people = sim.shop.people
     assert sorted(people.by_number) == [each.number for each in people.after(0)]
-    for field, index in (("email", people._by_email), ("phone", people._by_phone)):
+    for field, index in (("email", people.by_email), ("phone", people.by_phone)):
         having = {getattr(each, field): each for each in people if getattr(each, field)}
         assert index == having
         assert len(having) == sum(1 for each in people if getattr(each, field))

@@ -241,7 +241,7 @@ def test_reads_of_single_users_and_addresses_use_an_index(source: Source) -> Non
     reader = source.reader(EMAIL)
     assert set(reader.get([ClerkUserId("user_77")])) == {"user_77"}
     assert [p.clerk_user_id for p in reader.sharing_email({"P77@example.com"})] == ["user_77"]
-    with reader._transaction() as (connection, table):
+    with reader.transaction() as (connection, table):
         for condition in (table.among(["user_77"]), table.rough_email().in_(["p77@example.com"])):
             query = table.select().where(condition).compile(connection, compile_kwargs={"literal_binds": True})
             plan = "\n".join(connection.exec_driver_sql(f"EXPLAIN {query}").scalars())
@@ -349,7 +349,7 @@ LIMITS = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_time
 
 def limits_of(reader: TableProfiles) -> list[str]:
     """As the server has them in a transaction of ours."""
-    with reader._transaction() as (connection, _):
+    with reader.transaction() as (connection, _):
         found = [connection.exec_driver_sql(f"SELECT current_setting('{name}')").scalar_one() for name in LIMITS]
     return [str(value) for value in found]
 
@@ -411,7 +411,7 @@ def test_a_transaction_of_a_process_that_was_stopped_ends_by_itself(source: Sour
     reader = source.reader(EMAIL, port=source.server.port)
 
     def stopped() -> None:
-        with reader._transaction() as (connection, table):
+        with reader.transaction() as (connection, table):
             connection.execute(table.select())
             source.owner.execute("SELECT pg_sleep(1.5)")
             connection.execute(table.select())
@@ -520,7 +520,7 @@ def test_pages_of_a_column_that_is_sorted_otherwise_are_found_by_its_index(sourc
         "INSERT INTO customers SELECT 'user_' || i, NULL FROM generate_series(1, 50000) i; ANALYZE customers"
     )
     reader = source.reader(EMAIL)
-    with reader._transaction() as (connection, table):
+    with reader.transaction() as (connection, table):
         (walk,) = table.walks
         query = table.select().where(walk.behind("user_77")).order_by(walk.by).limit(100)
         words = query.compile(connection, compile_kwargs={"literal_binds": True})
@@ -623,7 +623,7 @@ def test_a_network_that_swallows_everything_ends_a_read_in_seconds(source: Sourc
     """Without these the system waits for two hours for an answer, and for a quarter of an hour for a receipt."""
     source.run(SIMPLE)
     reader = source.reader(EMAIL)
-    with reader._engine.connect() as connection:
+    with reader.transaction() as (connection, _):
         driver = connection.connection.driver_connection
         assert isinstance(driver, psycopg.Connection)
         found = {option.keyword.decode(): option.val for option in driver.pgconn.info}

@@ -77,7 +77,8 @@ def test_what_has_not_changed_is_not_read(tmp_path: Path) -> None:
     years = [f"{2000 + n % 26}-01-01 00:00:00" for n in range(20_000)]
     reader = reader_of(tmp_path / "many.db", [*years, "2026-11-24 09:00:00"], kind="timestamp")
     steps = [0]
-    engine = reader._engine
+    with reader.transaction() as (connection, _):
+        engine = connection.engine
 
     def count() -> int:
         steps[0] += 1

@@ -51,7 +51,7 @@ class _OwedScan:
 
 
 class Scheduler:
-    """The scheduled jobs of one process."""
+    """The scheduled jobs of one process; `jobs` is APScheduler, with one job a store named `changes:STORE`."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class Scheduler:
             "outbox": DaemonExecutor(1, "outbox"),
             "beat": DaemonExecutor(1, "beat"),
         }
-        self._scheduler = BackgroundScheduler(
+        self.jobs = BackgroundScheduler(
             timezone=UTC,
             executors=self._executors,
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
@@ -101,16 +101,16 @@ class Scheduler:
         self._every(r.probe_every_s, self._safely(self.tick), "tick", executor="small")
         self._every(r.housekeeping_s, self._safely(self.housekeeping), "housekeeping", executor="small")
         cron = CronTrigger.from_crontab(self._settings.controller.full_resync_cron, timezone=UTC)
-        self._scheduler.add_job(self._safely(self.start_full_scans), cron, id=FULL, executor="small")
+        self.jobs.add_job(self._safely(self.start_full_scans), cron, id=FULL, executor="small")
         self.follow(first=True)
-        self._scheduler.start()
+        self.jobs.start()
         self._watch.start()
 
     def end(self) -> None:
         """Begin nothing more and return. Safe to repeat."""
         self._ended.set()
-        if self._scheduler.running:
-            self._scheduler.shutdown(wait=False)
+        if self.jobs.running:
+            self.jobs.shutdown(wait=False)
         for executor in self._executors.values():
             executor.pool.shutdown(wait=False)
 
@@ -126,8 +126,8 @@ class Scheduler:
         controller = self._settings.controller
         stores = {s.name for s in self._running.stores()}
         for name in self._stores - stores:
-            if self._scheduler.get_job(f"{CHANGES}:{name}"):
-                self._scheduler.remove_job(f"{CHANGES}:{name}")
+            if self.jobs.get_job(f"{CHANGES}:{name}"):
+                self.jobs.remove_job(f"{CHANGES}:{name}")
             with self._lock:
                 self._owed.pop(name, None)
         for name in sorted(stores - self._stores):
@@ -143,7 +143,7 @@ class Scheduler:
 
     def probe_soon(self, name: StoreName) -> None:
         """Probe the shop in a scheduler thread; the caller does not wait."""
-        self._scheduler.add_job(
+        self.jobs.add_job(
             self._safely(self._probes.probe), args=[name], id=f"probe:{name}", replace_existing=True, executor="probe"
         )
 
@@ -164,6 +164,11 @@ class Scheduler:
         with self._lock:
             return self._full[name] > 0
 
+    def is_full_scan_owed(self, name: StoreName) -> bool:
+        """Return whether a full scan of this store has not ended well and is due again."""
+        with self._lock:
+            return name in self._owed
+
     def start_full_scans(self) -> None:
         """Start the regular full scans. They are due on all replicas at the same time; one scan a store is enough."""
         since = self._clock.now() - timedelta(seconds=min(SAME_SCAN_S, self._full_interval_s() / 2))
@@ -181,7 +186,7 @@ class Scheduler:
 
     def _retry_soon(self, name: StoreName) -> None:
         """Schedule the next incremental scan soon after a failed one, not an interval later."""
-        job = self._scheduler.get_job(f"{CHANGES}:{name}")
+        job = self.jobs.get_job(f"{CHANGES}:{name}")
         at = datetime.now(UTC) + timedelta(seconds=self._intervals.again_first_s)  # noqa: TID251  APScheduler's own clock
         if job is not None and job.next_run_time is not None and at < job.next_run_time:
             job.modify(next_run_time=at)
@@ -227,14 +232,14 @@ class Scheduler:
     # --- APScheduler -----------------------------------------------------------------------------------------------
 
     def _every(self, seconds: float, call: Callable[..., None], name: str, *, jitter: bool = False, **job: Any) -> None:
-        self._scheduler.add_job(call, _interval(seconds, jitter=jitter), id=name, **job)
+        self.jobs.add_job(call, _interval(seconds, jitter=jitter), id=name, **job)
 
     def _scan_soon(self, *scans: tuple[StoreName, datetime, bool]) -> None:
         """Run full scans as soon as a thread is free for each."""
         for scan in scans:
             with self._lock:
                 self._full[scan[0]] += 1
-            self._scheduler.add_job(self._safely(self.scan_full), args=scan)
+            self.jobs.add_job(self._safely(self.scan_full), args=scan)
 
     def _safely(self, call: Callable[..., None]) -> Callable[..., None]:
         """Wrap a job: log our own errors; the job runs again at its next time."""
@@ -269,12 +274,12 @@ class Scheduler:
                 self._reset_pauses()
 
     def _reset_pauses(self) -> None:
-        for job in self._scheduler.get_jobs():
+        for job in self.jobs.get_jobs():
             trigger = job.trigger
             if isinstance(trigger, IntervalTrigger):
                 trigger = _interval(trigger.interval_length, jitter=bool(trigger.jitter))
             if isinstance(trigger, IntervalTrigger | CronTrigger):
-                self._scheduler.reschedule_job(job.id, trigger=trigger)
+                self.jobs.reschedule_job(job.id, trigger=trigger)
 
 
 def _interval(seconds: float, *, jitter: bool) -> IntervalTrigger:

@@ -220,7 +220,7 @@ class ShopClient:
             token = self._auth.token(self._exchange)
             asking = self._must_check_shop(document, token, lane)
             sent = Sent(self.shop, with_shop_id(document) if asking else document)
-            asked = self._points.get(sent.document.text, sent.document.points) if points is None else points + asking
+            asked = self.points_of(sent.document) if points is None else points + asking
             reservation = self.pace.reserve(asked, lane, turn=turn)
             turn = reservation.turn
             response = self._post(sent, variables, token, reservation)
@@ -345,6 +345,10 @@ class ShopClient:
         except ReconcilerError:
             return None  # the shop refuses every call, or that is unknown now
         return failures.of_one_call(sent, error)
+
+    def points_of(self, document: Document) -> float:
+        """The points that a call is expected to take: those of the last reply; before the first, as the file says."""
+        return self._points.get(document.text, document.points)
 
     def _learn(self, document: Document, requested: float) -> None:
         with self._lock:

@@ -24,8 +24,8 @@ class People:
         """For each unique metafield (namespace, key): the customers by value."""
         self.version = 0
         """Increases with each change of a customer."""
-        self._by_email: dict[str, Customer] = {}
-        self._by_phone: dict[str, Customer] = {}
+        self.by_email: dict[str, Customer] = {}
+        self.by_phone: dict[str, Customer] = {}
         self._order: list[int] = []
 
     def __len__(self) -> int:
@@ -35,10 +35,10 @@ class People:
         return iter(self.by_number.values())
 
     def with_email(self, value: str) -> Customer | None:
-        return self._by_email.get(normalisation.email_key(value, self.habits))
+        return self.by_email.get(normalisation.email_key(value, self.habits))
 
     def with_phone(self, e164: str) -> Customer | None:
-        return self._by_phone.get(e164)
+        return self.by_phone.get(e164)
 
     def with_unique(self, name: tuple[str, str], value: str) -> Customer | None:
         return self.unique.get(name, {}).get(normalisation.id_key(value, self.habits))
@@ -48,9 +48,9 @@ class People:
         self.by_number[customer.number] = customer
         self._order.append(customer.number)
         if customer.email:
-            self._by_email[normalisation.email_key(customer.email, self.habits)] = customer
+            self.by_email[normalisation.email_key(customer.email, self.habits)] = customer
         if customer.phone:
-            self._by_phone[customer.phone] = customer
+            self.by_phone[customer.phone] = customer
         for metafield in customer.metafields:
             self._hold(customer, metafield)
         self.version += 1
@@ -71,9 +71,9 @@ class People:
         for field, value in values.items():
             setattr(customer, field, value)
         if "email" in indexed and customer.email:
-            self._by_email[normalisation.email_key(customer.email, self.habits)] = customer
+            self.by_email[normalisation.email_key(customer.email, self.habits)] = customer
         if "phone" in indexed and customer.phone:
-            self._by_phone[customer.phone] = customer
+            self.by_phone[customer.phone] = customer
         self.version += 1
 
     def put_metafield(self, customer: Customer, metafield: Metafield) -> None:
@@ -113,7 +113,7 @@ class People:
         people = list(self.by_number.values())
         self.by_number.clear()
         self._order.clear()
-        for index in (self._by_email, self._by_phone, *self.unique.values()):
+        for index in (self.by_email, self.by_phone, *self.unique.values()):
             index.clear()
         for customer in people:
             self.add(customer)
@@ -137,9 +137,9 @@ class People:
 
     def _release(self, customer: Customer, fields: Iterable[str]) -> None:
         if "email" in fields and customer.email:
-            self._by_email.pop(normalisation.email_key(customer.email, self.habits), None)
+            self.by_email.pop(normalisation.email_key(customer.email, self.habits), None)
         if "phone" in fields and customer.phone:
-            self._by_phone.pop(customer.phone, None)
+            self.by_phone.pop(customer.phone, None)
 
     def _hold(self, customer: Customer, metafield: Metafield) -> None:
         index = self.unique.get(metafield.name)

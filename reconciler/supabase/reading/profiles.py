@@ -203,7 +203,7 @@ class TableProfiles:
         """Run `work` in one transaction and return its result. As it only reads, a lost connection is retried."""
         for left in reversed(range(TRIES)):
             try:
-                with self._transaction(fresh=fresh) as (connection, table):
+                with self.transaction(fresh=fresh) as (connection, table):
                     found = work(connection, table)
             except SourceError as error:
                 if not left or not is_lost(error.__cause__):
@@ -213,7 +213,7 @@ class TableProfiles:
         raise AssertionError("the last try returns or raises")
 
     @contextmanager
-    def _transaction(self, *, fresh: bool = False) -> Iterator[tuple[Connection, ProfileTable]]:
+    def transaction(self, *, fresh: bool = False) -> Iterator[tuple[Connection, ProfileTable]]:
         """One short read-only transaction that sees all rows. Nothing else may be awaited in it.
 
         Hidden rows are checked last: the reads hold a lock by then, so the policies can't change.
