@@ -175,7 +175,7 @@ class Manager:
         _ = self._connections.profiles, self._connections.clerk
         if self._settings.clerk.upsert_profiles:
             _ = self._connections.upserts
-        self._running.read_pauses()
+        self.running.read_pauses()
         self._take_over()
         self._since = self._clock.now()
         self._record_replica()
@@ -331,12 +331,12 @@ class Manager:
 
     def _follow_pauses(self) -> None:
         """Follow the pauses in the state: what a pause held is found by a full scan once it ends, and the other way."""
-        for store in self._running.read_pauses():
+        for store in self.running.read_pauses():
             if store.pause is not None:
                 _log.warning("store_paused", store=store.name, by=store.pause.actor.name, via=store.pause.actor.via)
             else:
                 _log.info("store_pause_ended", store=store.name)
-            self._schedule.scan_soon(store.name)
+            self.schedule.scan_soon(store.name)
 
     def _record_replica(self) -> None:
         """Record that this replica runs, with its files; if the state does not answer, the next call does."""

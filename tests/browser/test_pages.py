@@ -25,7 +25,7 @@ PAGES = {
     "person-unknown": "/people/user_unknown",
     "changes": "/events",
 }
-WIDTHS = {"desk": (1280, 900), "phone": (375, 812)}
+WIDTHS = {"wide": (1280, 900), "phone": (375, 812)}
 FITS = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
 SHATTERED = """() => {
   const hidden = e => e && (getComputedStyle(e).clipPath !== 'none' || hidden(e.parentElement));

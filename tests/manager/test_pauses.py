@@ -21,7 +21,7 @@ def resume(run: Running) -> None:
 
 def follows(run: Running, *, paused: bool) -> None:
     def is_followed() -> bool:
-        store = run.manager._running.store(StoreName(US))
+        store = run.manager.running.store(StoreName(US))
         return store is not None and store.paused is paused
 
     until(is_followed, "the pause is followed")
