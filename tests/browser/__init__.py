@@ -1,1 +1,1 @@
-"""The console in a real browser: every page, in light and dark, on a wide screen and on a phone, with and without a mouse."""
+"""The console in a real browser: every page, light and dark, on a wide screen and on a phone, with and without a mouse."""

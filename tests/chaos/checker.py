@@ -235,7 +235,7 @@ def _deletions(population: Population, life: Life, grace_s: float) -> list[Viola
     return [Violation("deleted although there", who, f"{owner} was there")]
 
 
-def check_rows(population: Population, rows: Mapping[str, Mapping[str, Any]]) -> list[Violation]:
+def row_violations(population: Population, rows: Mapping[str, Mapping[str, Any]]) -> list[Violation]:
     """The profiles table itself: Clerk's last word is in it, and so is what the app put there."""
     found = []
     for user in population.users.values():

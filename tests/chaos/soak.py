@@ -17,7 +17,7 @@ import psycopg
 from tests.chaos import plan
 from tests.chaos.app import App
 from tests.chaos.calm import Calm
-from tests.chaos.checker import Violation, check, check_rows
+from tests.chaos.checker import Violation, check, row_violations
 from tests.chaos.clerk import GIVES_UP_S, Sender
 from tests.chaos.cluster import Cluster, open_cluster, start_all
 from tests.chaos.directory import open_directory
@@ -213,7 +213,7 @@ class Soak:
         customers = {shop: cluster.shops.customers(shop) for shop in SHOPS}
         lives = list(cluster.shops.lives.values())
         found = check(self.population, customers, lives, grace_s=self.profile.grace_s + 15)
-        found += check_rows(self.population, app.rows())
+        found += row_violations(self.population, app.rows())
         left = cluster.postgres.rows(
             "SELECT store, clerk_user_id, due_at - now(), attempts, owner FROM reconciler.reconciler_request"
         )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.checker import APP_TAG, KINDS, LEAVE_TAG, Customer, Life, Violation, check, check_rows
+from tests.chaos.checker import APP_TAG, KINDS, LEAVE_TAG, Customer, Life, Violation, check, row_violations
 from tests.chaos.people import EU, US, Bystander, Population, User
 from tests.chaos.watch import Starved
 
@@ -153,28 +153,28 @@ def row_of(user: User, **changes: object) -> dict[str, object]:
     ],
 )
 def test_rows_are_compared_as_well(population: Population, user: User, changes: dict[str, Any]) -> None:
-    assert check_rows(population, {user.id: row_of(user)}) == []
-    assert {v.kind for v in check_rows(population, {user.id: row_of(user, **changes)})} == {"profile wrong"}
+    assert row_violations(population, {user.id: row_of(user)}) == []
+    assert {v.kind for v in row_violations(population, {user.id: row_of(user, **changes)})} == {"profile wrong"}
 
 
 def test_what_the_app_keeps_in_metadata_must_stay_and_a_deleted_row_must_not_return(
     population: Population, user: User
 ) -> None:
     population.plans[user.id] = "plan 7"
-    assert check_rows(population, {user.id: row_of(user)}) == [
+    assert row_violations(population, {user.id: row_of(user)}) == [
         Violation("profile wrong", user.id, "plan in metadata: None instead of 'plan 7'")
     ]
     user.here = False
-    assert [v.kind for v in check_rows(population, {user.id: row_of(user)})] == ["profile wrong"]
-    assert check_rows(population, {}) == []
+    assert [v.kind for v in row_violations(population, {user.id: row_of(user)})] == ["profile wrong"]
+    assert row_violations(population, {}) == []
 
 
 def test_a_user_that_clerk_deleted_needs_no_row_and_any_other_user_does(population: Population, user: User) -> None:
-    assert [v.what for v in check_rows(population, {})] == ["no row"]
+    assert [v.what for v in row_violations(population, {})] == ["no row"]
     user.marked = True
-    assert [v.what for v in check_rows(population, {})] == ["no row"]
+    assert [v.what for v in row_violations(population, {})] == ["no row"]
     user.source = "clerk"
-    assert check_rows(population, {}) == []
+    assert row_violations(population, {}) == []
 
 
 def test_what_staff_have_merged_is_theirs_for_its_owner_and_its_tags_alone(population: Population, user: User) -> None:

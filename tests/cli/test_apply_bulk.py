@@ -8,7 +8,7 @@ from reconciler.state.database.engine import open_engine
 from reconciler.state.schema import ensure_schema
 from reconciler.state.store import StateStore
 from tests.cli.harness import EU, US, CliHarness
-from tests.cli.test_plan_apply import nothing_left
+from tests.cli.test_plan_apply import check_nothing_left
 
 
 def test_always_sends_a_plan_in_bulk_and_a_second_run_does_nothing(ready: CliHarness) -> None:
@@ -21,19 +21,19 @@ def test_always_sends_a_plan_in_bulk_and_a_second_run_does_nothing(ready: CliHar
         assert ready.shop(name).counts["bulkOperationRunMutation"] == 1
         assert "customerSet" not in ready.shop(name).counts
     assert {m["status"] for m in ready("mappings", "list", "--output", "json").json} == {"in_sync", "held"}
-    nothing_left(ready)
+    check_nothing_left(ready)
 
 
 def test_auto_sends_a_small_plan_one_by_one(ready: CliHarness) -> None:
     assert ready("apply", "--yes").code == 0
     assert "bulkOperationRunMutation" not in ready.shop().counts
-    nothing_left(ready)
+    check_nothing_left(ready)
 
 
 def test_never_says_so_of_any_plan(ready: CliHarness) -> None:
     assert ready("apply", "--yes", "--bulk", "never").code == 0
     assert "bulkOperationRunMutation" not in ready.shop().counts
-    nothing_left(ready)
+    check_nothing_left(ready)
 
 
 def test_never_waits_for_bulk_operations_that_a_killed_run_began(ready: CliHarness) -> None:
@@ -62,4 +62,4 @@ def test_a_saved_plan_goes_in_bulk_too_and_is_checked_against_the_shop_first(rea
     assert "user_bob" in said.out
     assert set(ready.customers()) == {"ada@example.com", "bob@example.com"}
     assert ready("apply", "--yes", "--bulk", "always").code == 0
-    nothing_left(ready)
+    check_nothing_left(ready)

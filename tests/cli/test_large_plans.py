@@ -22,7 +22,7 @@ from reconciler.core.report.status import ApplyResult, Failure
 from reconciler.errors import PlanRefused
 from tests.cli.harness import EU, US, CliHarness
 from tests.cli.plans import AT, change, create, example, hold, store_plan, update
-from tests.cli.test_plan_apply import nothing_left
+from tests.cli.test_plan_apply import check_nothing_left
 
 SMALL = 300  # bytes: every few values are written out
 
@@ -237,7 +237,7 @@ def test_a_plan_that_is_too_long_for_memory_is_shown_saved_and_applied(many_user
     assert [(f["clerk_user_id"], f["result"]) for f in us["failed"]] == [("user_07", "refused")]
     assert many_users("apply", "--yes").code == 0
     assert len(many_users.customers()) == 34
-    nothing_left(many_users)
+    check_nothing_left(many_users)
 
 
 def test_what_a_guard_holds_of_a_plan_in_a_file_is_approved_as_it_was_read(many_users: CliHarness) -> None:

@@ -8,7 +8,7 @@ import pytest
 from tests.cli.harness import EU, US, CliHarness, Said
 
 
-def nothing_left(cli: CliHarness) -> None:
+def check_nothing_left(cli: CliHarness) -> None:
     before = cli.mutations
     assert cli("plan", "--detailed-exitcode").code == 0
     assert cli("apply", "--yes").code == 0
@@ -33,7 +33,7 @@ def test_from_nothing_to_an_empty_plan(ready: CliHarness) -> None:
     assert set(ready.customers()) == {"ada@example.com", "bob@example.com"}
     assert ready.customers()["ada@example.com"]["tags"] == ["app-user"]
     assert set(ready.customers(EU)) == {"dora@example.com"}
-    nothing_left(ready)
+    check_nothing_left(ready)
 
 
 def test_the_same_input_gives_the_same_digest(ready: CliHarness) -> None:
@@ -60,7 +60,7 @@ def test_changes_say_before_after_and_why(ready: CliHarness) -> None:
     assert "first_name: Bert → Bob  (drift)" in said.out
     assert ready("apply", "--yes").code == 0
     assert ready.customers()["bob@example.com"]["firstName"] == "Bob"
-    nothing_left(ready)
+    check_nothing_left(ready)
 
 
 def test_apply_without_a_yes_and_a_terminal_does_nothing(ready: CliHarness) -> None:
@@ -104,7 +104,7 @@ class TestSavedPlans:
         again = ready("apply", str(saved), "--yes")
         assert again.code == 1
         assert "was already applied" in again.err
-        nothing_left(ready)
+        check_nothing_left(ready)
 
     def test_the_same_plan_made_again_applies_again(self, ready: CliHarness, saved: Path) -> None:
         assert ready("apply", str(saved), "--yes").code == 0

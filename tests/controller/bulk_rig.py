@@ -199,7 +199,7 @@ def outcomes(found: list[Outcome]) -> dict[str, tuple[str, str]]:
     return {o.action.clerk_user_id: (o.action.kind, o.result) for o in found}
 
 
-def at_rest(rig: Rig) -> None:
+def check_at_rest(rig: Rig) -> None:
     """A second run does nothing, and nothing is left lying about."""
     cycle = rig.cycle()
     assert (cycle.mutations, cycle.planned.plan.summary.actions) == (0, 0)

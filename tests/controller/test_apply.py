@@ -45,7 +45,7 @@ def emails(components: Rig) -> dict[str | None, str | None]:
     return {c.backlink: c.email for c in components.people("acme").values()}
 
 
-def at_rest(components: Rig) -> None:
+def check_at_rest(components: Rig) -> None:
     cycle = components.cycle()
     assert cycle.mutations == 0
     assert cycle.planned.plan.summary.actions == 0
@@ -59,7 +59,7 @@ def test_a_new_user_gets_one_customer_in_one_mutation(components: Rig) -> None:
     cycle = components.cycle()
     assert (cycle.mutations, [o.result for o in cycle.outcomes]) == (1, ["applied"])
     assert (theirs(components, ADA).email, theirs(components, ADA).tags) == ("ada@x.example.com", ("app-user",))
-    at_rest(components)
+    check_at_rest(components)
 
 
 def test_a_guest_is_adopted_with_everything_staff_gave_them(components: Rig) -> None:
@@ -75,11 +75,11 @@ def test_a_guest_is_adopted_with_everything_staff_gave_them(components: Rig) -> 
     assert (after.note, after.rest, after.email) == ("by staff", before.rest, "ADA@x.example.com")
     assert after.tags == ("app-user", "vip")
     assert after.metafields == {"clerk.avatar": "https://img.example.com/1.png"}
-    at_rest(components)
+    check_at_rest(components)
     components.user(ADA, image_url=None)
     components.cycle()
     assert theirs(components, ADA).metafields == {}
-    at_rest(components)
+    check_at_rest(components)
 
 
 @pytest.mark.parametrize(("how", "left"), [("keep", ("app-user",)), ("tag", ("app-user", "clerk-left"))])
@@ -92,11 +92,11 @@ def test_who_leaves_stays_as_the_policy_says_and_comes_back_to_the_same_customer
     components.leave(ADA)
     components.cycle()
     assert theirs(components, ADA).tags == left
-    at_rest(components)
+    check_at_rest(components)
     components.user(ADA, email=f"{ADA}@x.example.com", first_name=ADA)
     components.cycle()
     assert theirs(components, ADA) == before
-    at_rest(components)
+    check_at_rest(components)
 
 
 def test_who_leaves_is_deleted_where_that_is_the_policy_and_they_never_bought(components: Rig) -> None:
@@ -108,7 +108,7 @@ def test_who_leaves_is_deleted_where_that_is_the_policy_and_they_never_bought(co
     components.cycle()
     assert components.of_user("acme", ADA) is None
     assert theirs(components, BOB).tags == ("app-user", "clerk-left")
-    at_rest(components)
+    check_at_rest(components)
 
 
 def test_who_was_erased_is_never_made_again(components: Rig) -> None:
@@ -137,12 +137,12 @@ def test_a_user_moves_to_the_guest_with_their_new_address_and_leaves_a_trace(com
     left = components.people("acme")[old.id]
     assert (left.backlink, left.tags) == (None, ())
     assert left.metafields == {"clerk.moved_to": new.id}
-    at_rest(components)
+    check_at_rest(components)
     components.user(ADA, email=f"{ADA}@x.example.com")
     components.cycle()
     assert theirs(components, ADA).id == old.id
     assert theirs(components, ADA).metafields == {}
-    at_rest(components)
+    check_at_rest(components)
 
 
 def test_two_customers_become_one_where_the_policy_merges(components: Rig) -> None:
@@ -153,7 +153,7 @@ def test_two_customers_become_one_where_the_policy_merges(components: Rig) -> No
     components.cycle()
     assert theirs(components, ADA).email == "new@x.example.com"
     assert len(components.people("acme")) == 3
-    at_rest(components)
+    check_at_rest(components)
 
 
 @pytest.mark.parametrize("size", [2, 3])
@@ -169,7 +169,7 @@ def test_addresses_go_round_in_one_cycle_and_everybody_keeps_their_customer(comp
     assert [theirs(components, u).email for u in users] == [
         f"{users[(i + 1) % size]}@x.example.com" for i in range(size)
     ]
-    at_rest(components)
+    check_at_rest(components)
 
 
 @pytest.mark.parametrize("at", range(1, 7))
@@ -188,7 +188,7 @@ def test_a_process_that_dies_in_a_circle_leaves_it_to_the_next(components: Rig, 
         f"{BOB}@x.example.com",
         f"{ADA}@x.example.com",
     )
-    at_rest(components)
+    check_at_rest(components)
 
 
 @pytest.mark.parametrize("at", [1, 2, 3, 4, 6])
@@ -208,7 +208,7 @@ def test_a_process_that_dies_while_somebody_moves_leaves_it_to_the_next(
         components.cycle()
     assert (theirs(components, ADA).email, theirs(components, ADA).last_name) == ("new@x.example.com", "New")
     assert sum(c.backlink == ADA for c in components.people("acme").values()) == 1
-    at_rest(components)
+    check_at_rest(components)
 
 
 def test_a_parked_address_is_given_back_where_the_circle_is_broken_by_somebody_else(components: Rig) -> None:
@@ -223,7 +223,7 @@ def test_a_parked_address_is_given_back_where_the_circle_is_broken_by_somebody_e
     for _ in range(2):
         components.cycle()
     assert theirs(components, ADA).email == f"{ADA}@x.example.com"
-    at_rest(components)
+    check_at_rest(components)
 
 
 # --- the world moves -----------------------------------------------------------------------------------------------
@@ -297,7 +297,7 @@ def test_a_create_with_an_address_that_a_guest_has_taken_becomes_an_adoption(com
     assert outcome.result == "applied"
     assert len(components.people("acme")) == 1
     assert theirs(components, ADA).orders == 1
-    at_rest(components)
+    check_at_rest(components)
 
 
 def test_a_create_with_a_taken_phone_proceeds_without_it(components: Rig) -> None:
@@ -324,7 +324,7 @@ def test_a_value_shopify_refuses_is_left_out_remembered_and_tried_again_only_whe
     components.user(ADA, first_name="Ada")
     components.cycle()
     assert theirs(components, ADA).first_name == "Ada"
-    at_rest(components)
+    check_at_rest(components)
 
 
 # --- the wire breaks -----------------------------------------------------------------------------------------------
@@ -343,7 +343,7 @@ def test_an_answer_that_was_lost_is_looked_for_before_anything_is_sent_again(
     cycle = components.cycle()
     assert not cycle.failures
     assert emails(components) == {ADA: "ada@x.example.com", BOB: "bob@x.example.com"}
-    at_rest(components)
+    check_at_rest(components)
 
 
 def test_an_answer_that_is_lost_for_good_is_given_up_and_told(components: Rig) -> None:
@@ -354,7 +354,7 @@ def test_an_answer_that_is_lost_for_good_is_given_up_and_told(components: Rig) -
     assert outcome.message.startswith("given up after 5 attempts")
     components.sim("acme").faults.clear()
     components.cycle()
-    at_rest(components)
+    check_at_rest(components)
 
 
 def test_a_read_that_fails_before_a_batch_fails_its_actions_and_harms_no_one(components: Rig) -> None:
@@ -363,7 +363,7 @@ def test_a_read_that_fails_before_a_batch_fails_its_actions_and_harms_no_one(com
     outcomes = components.apply(planned, fresh=False)
     assert [o.result for o in outcomes] == ["failed"]
     components.cycle()
-    at_rest(components)
+    check_at_rest(components)
 
 
 def test_a_store_that_refuses_access_stops_and_the_rest_is_not_tried(components: Rig) -> None:

@@ -16,7 +16,7 @@ from reconciler.controller.apply.plan import apply_plan
 from reconciler.controller.parallel import run_parallel
 from reconciler.controller.step import Outcome
 from reconciler.errors import LeaseLost, StateError
-from tests.controller.bulk_rig import NAME, BulkRig, at_rest, outcomes, populate, user_of
+from tests.controller.bulk_rig import NAME, BulkRig, check_at_rest, outcomes, populate, user_of
 
 PEOPLE = 24
 GUESTS = 6  # with customers that are there already: adoptions never go by bulk
@@ -53,7 +53,7 @@ def ended(rig: BulkRig) -> None:
     links = Counter(c.backlink for c in rig.people(NAME).values())
     assert links == {user_of(n): 1 for n in range(PEOPLE)}
     assert {m.status for m in rig.mappings(NAME)} == {"in_sync"}
-    at_rest(rig)
+    check_at_rest(rig)
 
 
 def on_first_single_call(rig: BulkRig, then: Any) -> None:

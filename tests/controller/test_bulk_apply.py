@@ -11,7 +11,7 @@ import pytest
 from tests.controller.bulk_rig import (
     NAME,
     BulkRig,
-    at_rest,
+    check_at_rest,
     customers,
     outcomes,
     populate,
@@ -40,12 +40,12 @@ def both(tmp_path: Path) -> Iterator[tuple[BulkRig, BulkRig]]:
         yield bulk, paced
 
 
-def same(bulk: BulkRig, paced: BulkRig) -> None:
+def check_same(bulk: BulkRig, paced: BulkRig) -> None:
     assert customers(bulk) == customers(paced)
     assert rows(bulk) == rows(paced)
     assert told(bulk) == told(paced)
     for each in (bulk, paced):
-        at_rest(each)
+        check_at_rest(each)
     assert bulk.files.tokens_leaked == 0
 
 
@@ -66,7 +66,7 @@ def test_new_users_go_by_bulk_and_cost_next_to_nothing(rig: BulkRig) -> None:
     assert rig.acme.counts.get("customerSet", 0) == 0
     assert rig.acme.counts["bulkOperationRunMutation"] == 6  # ten users a file, and then their metafields
     assert rig.acme.bucket.spent - before < 6 * 60
-    at_rest(rig)
+    check_at_rest(rig)
 
 
 def test_files_are_the_same_however_few_lines_are_in_memory(both: tuple[BulkRig, BulkRig]) -> None:
@@ -78,7 +78,7 @@ def test_files_are_the_same_however_few_lines_are_in_memory(both: tuple[BulkRig,
     in_pieces.cycle()
     assert files(at_once) == files(in_pieces)
     assert [len(each) for each in files(at_once)] == [PEOPLE, 3]  # metafields of twelve customers share a line
-    same(at_once, in_pieces)
+    check_same(at_once, in_pieces)
 
 
 def test_what_a_file_has_no_space_for_goes_with_the_next(both: tuple[BulkRig, BulkRig]) -> None:
@@ -88,7 +88,7 @@ def test_what_a_file_has_no_space_for_goes_with_the_next(both: tuple[BulkRig, Bu
         each.cycle()
     assert [len(each) for each in files(bulk)] == [21, 9, 1, 1, 1]  # metafields of twelve customers share a line
     assert "customerSet" not in bulk.acme.counts
-    same(bulk, paced)
+    check_same(bulk, paced)
 
 
 def test_a_small_plan_is_sent_one_by_one(rig: BulkRig) -> None:
@@ -96,7 +96,7 @@ def test_a_small_plan_is_sent_one_by_one(rig: BulkRig) -> None:
     rig.cycle()
     assert rig.acme.counts["customerSet"] == PEOPLE
     assert "bulkOperationRunMutation" not in rig.acme.counts
-    at_rest(rig)
+    check_at_rest(rig)
 
 
 def test_a_large_plan_goes_by_bulk_where_the_forecast_says_so(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_a_plan_by_bulk_ends_as_one_by_one(both: tuple[BulkRig, BulkRig], story:
     assert planned.plan.summary == other.plan.summary
     assert outcomes(bulk.apply(planned)) == outcomes(paced.apply(other))
     assert bulk.acme.counts["bulkOperationRunMutation"] > 0
-    same(bulk, paced)
+    check_same(bulk, paced)
 
 
 def test_what_was_taken_since_the_plan_was_made_is_decided_as_one_by_one(both: tuple[BulkRig, BulkRig]) -> None:
@@ -194,7 +194,7 @@ def test_what_was_taken_since_the_plan_was_made_is_decided_as_one_by_one(both: t
         each.acme.staff("create", email="person2@x.example.com", note="a guest")
         found = outcomes(each.apply(planned))
         assert {user: result for user, (_, result) in found.items() if result != "applied"} == {}
-    same(*both)
+    check_same(*both)
     for each in both:
         shown = {c.backlink: c for c in each.people(NAME).values()}
         assert (shown[user_of(1)].phone, shown[user_of(1)].email) == (None, "person1@x.example.com")
@@ -216,7 +216,7 @@ def test_phones_change_owners_in_a_plan_that_goes_by_bulk(tmp_path: Path) -> Non
         shown = {c.backlink: (c.id, c.phone) for c in rig.people(NAME).values()}
         assert {user: shown[user] for user in ring} == {u: (before[u][0], before[o][1]) for u, o in ring.items()}
         assert shown[users[6]] == (before[users[6]][0], None)
-        at_rest(rig)
+        check_at_rest(rig)
 
 
 # --- deaths --------------------------------------------------------------------------------------------------------
@@ -241,22 +241,22 @@ def prepared(rig: BulkRig, story: Story) -> None:
 @pytest.mark.parametrize("story", [first_sync, changes], ids=["first_sync", "changes"])
 def test_a_run_that_dies_at_any_moment_ends_the_same(tmp_path: Path, story: Story) -> None:
     """Some of the moments, other ones for each story; all of them are tried by `make explore`."""
-    died_at(tmp_path, story, step=29, first=3 if story is first_sync else 8)
+    check_deaths(tmp_path, story, step=29, first=3 if story is first_sync else 8)
 
 
 @pytest.mark.explore
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("story", STORIES, ids=lambda s: s.__name__)
 def test_a_run_that_dies_at_each_single_moment_ends_the_same(tmp_path: Path, story: Story) -> None:
-    died_at(tmp_path, story, step=1, first=0)
+    check_deaths(tmp_path, story, step=1, first=0)
 
 
-def died_at(tmp_path: Path, story: Story, *, step: int, first: int) -> None:
+def check_deaths(tmp_path: Path, story: Story, *, step: int, first: int) -> None:
     with BulkRig(tmp_path / "whole") as whole:
         prepared(whole, story)
         whole.cycle()
         wanted, rows_wanted = customers(whole), rows(whole)
-        at_rest(whole)
+        check_at_rest(whole)
     moments = crossings_of(tmp_path / "counted", story)
     assert moments > 60
     for moment in range(first, moments, step):
@@ -271,4 +271,4 @@ def died_at(tmp_path: Path, story: Story, *, step: int, first: int) -> None:
             # who dies between a single call and its row does not know that the values were theirs
             if story in ALL_BY_BULK:
                 assert rows(rig) == rows_wanted, said
-            at_rest(rig)
+            check_at_rest(rig)

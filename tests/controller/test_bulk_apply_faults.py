@@ -14,7 +14,7 @@ from reconciler.controller.bulk.context import BulkContext
 from reconciler.core.model.write import AddTags, Write
 from reconciler.errors import LeaseLost
 from reconciler.simulator.faults import FaultKind
-from tests.controller.bulk_rig import NAME, BulkRig, at_rest, customers, outcomes, populate, rows, user_of
+from tests.controller.bulk_rig import NAME, BulkRig, check_at_rest, customers, outcomes, populate, rows, user_of
 
 PEOPLE = 24
 ALL_APPLIED = {user_of(n): ("create", "applied") for n in range(PEOPLE)}
@@ -40,7 +40,7 @@ def rig(tmp_path: Path) -> Iterator[BulkRig]:
 Wanted = tuple[dict[str, Any], dict[str, Any]]
 
 
-def well(rig: BulkRig, wanted: Wanted) -> None:
+def check_well(rig: BulkRig, wanted: Wanted) -> None:
     found = rig.cycle()
     assert outcomes(found.outcomes) == ALL_APPLIED
     ended(rig, wanted)
@@ -48,7 +48,7 @@ def well(rig: BulkRig, wanted: Wanted) -> None:
 
 def ended(rig: BulkRig, wanted: Wanted) -> None:
     assert (customers(rig), rows(rig)) == wanted
-    at_rest(rig)
+    check_at_rest(rig)
     assert rig.files.tokens_leaked == 0
 
 
@@ -67,14 +67,14 @@ def test_an_operation_that_ends_early_is_reported_and_made_good(
     rig: BulkRig, wanted: Wanted, status: str, code: str | None, after_rows: int
 ) -> None:
     rig.acme.staff("bulk_fault", status=status, error_code=code, after_rows=after_rows)
-    well(rig, wanted)
+    check_well(rig, wanted)
     assert any(f"ended as {status.lower()}" in said and (code or "") in said for said in rig.warnings)
 
 
 def test_many_lines_of_a_failed_operation_go_by_bulk_once_more(rig: BulkRig, wanted: Wanted) -> None:
     rig.lines_min = 5
     rig.acme.staff("bulk_fault", status="FAILED", after_rows=0)
-    well(rig, wanted)
+    check_well(rig, wanted)
     assert rig.acme.counts.get("customerSet", 0) == 0
 
 
@@ -82,7 +82,7 @@ def test_operations_that_fail_again_and_again_end_in_single_calls(rig: BulkRig, 
     rig.lines_min = 5
     for _ in range(30):
         rig.acme.staff("bulk_fault", status="FAILED", after_rows=1)
-    well(rig, wanted)
+    check_well(rig, wanted)
     assert rig.acme.counts["customerSet"] > 0
     assert operations(rig) <= 20
 
@@ -94,7 +94,7 @@ def test_an_operation_that_the_shop_forgets_is_looked_after(rig: BulkRig, wanted
 
     rig.acme.shop.bulk_rows_per_s = 2
     rig.while_waiting = forgotten
-    well(rig, wanted)
+    check_well(rig, wanted)
     assert any("not known to the shop any more" in said for said in rig.warnings)
 
 
@@ -107,13 +107,13 @@ def test_an_answer_that_is_lost_costs_no_more_than_time(rig: BulkRig, wanted: Wa
     rig.acme.faults.add(kind, on=on, times=2)
     if on == "bulkOperations":  # it is only asked where the start was not answered
         rig.acme.faults.add("lost_after", on="bulkOperationRunMutation")
-    well(rig, wanted)
+    check_well(rig, wanted)
     assert len(rig.acme.shop.operations) <= 6
 
 
 def test_an_operation_with_an_unanswered_start_is_not_started_twice(rig: BulkRig, wanted: Wanted) -> None:
     rig.acme.faults.add("lost_after", on="bulkOperationRunMutation", times=2)
-    well(rig, wanted)
+    check_well(rig, wanted)
     assert len(rig.acme.shop.operations) == operations(rig) == 6  # three files of customers, and of their metafields
 
 
@@ -129,25 +129,25 @@ def test_a_storage_that_fails_for_a_while_is_asked_again(
         rig.cycle()
         ended(rig, wanted)
         return
-    well(rig, wanted)
+    check_well(rig, wanted)
     assert rig.acme.counts.get("customerSet", 0) == 0
 
 
 def test_a_result_that_is_cut_off_is_not_believed(rig: BulkRig, wanted: Wanted) -> None:
     rig.acme.faults.add("truncated", on="bulkResult", times=2)
-    well(rig, wanted)
+    check_well(rig, wanted)
     assert rig.acme.counts.get("customerSet", 0) == 0
 
 
 def test_without_the_storage_everybody_is_sent_one_by_one(rig: BulkRig, wanted: Wanted) -> None:
     rig.acme.faults.add("status", on="stagedUpload", times=None, status=503)
-    well(rig, wanted)
+    check_well(rig, wanted)
     assert any("bulk operations can't be used now" in said for said in rig.warnings)
 
 
 def test_results_that_can_never_be_fetched_lead_to_a_look_at_each(rig: BulkRig, wanted: Wanted) -> None:
     rig.acme.faults.add("status", on="bulkResult", times=None, status=404)
-    well(rig, wanted)
+    check_well(rig, wanted)
     assert rig.acme.counts.get("customerSet", 0) == 0
 
 
@@ -176,7 +176,7 @@ def test_lines_that_are_missing_or_strange_lead_to_a_look(rig: BulkRig, wanted: 
         }[tamper]
 
     rig.files.tampered = change
-    well(rig, wanted)
+    check_well(rig, wanted)
     assert rig.acme.counts.get("customerSet", 0) == 0
 
 
@@ -195,7 +195,7 @@ def test_too_many_operations_of_others_are_waited_for(rig: BulkRig, wanted: Want
             others.cancel(running.pop())
 
     rig.while_waiting = ended_one
-    well(rig, wanted)
+    check_well(rig, wanted)
     assert rig.acme.counts.get("customerSet", 0) == 0
 
 
@@ -232,7 +232,7 @@ def test_an_uploaded_file_that_is_gone_is_made_again(rig: BulkRig, wanted: Wante
         rig.while_waiting = lambda: None
 
     rig.while_waiting = lost
-    well(rig, wanted)
+    check_well(rig, wanted)
 
 
 # --- others at work --------------------------------------------------------------------------------------------------------
@@ -277,7 +277,7 @@ def test_nudges_continue_beside_it_and_no_one_is_made_twice(rig: BulkRig, wanted
 
     rig.acme.shop.bulk_rows_per_s = 0.5
     rig.while_waiting = nudge
-    well(rig, wanted)
+    check_well(rig, wanted)
     assert len(nudged) > 5
 
 
@@ -302,7 +302,7 @@ def test_a_user_who_loses_a_customer_to_an_answer_is_nudged(rig: BulkRig) -> Non
     rig.requested(NAME, user_of(1))
     links = [c.backlink for c in rig.people(NAME).values()]
     assert sorted(map(str, links)) == [user_of(n) for n in range(PEOPLE)]
-    at_rest(rig)
+    check_at_rest(rig)
 
 
 def test_while_a_killed_run_can_not_be_gone_on_with_nothing_new_is_begun(rig: BulkRig, wanted: Wanted) -> None:

@@ -15,7 +15,7 @@ from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ShopDomain
 from reconciler.core.model.mapping import Mapping
 from reconciler.ports import BulkRepository
-from tests.controller.bulk_rig import NAME, BulkRig, at_rest, populate, user_of
+from tests.controller.bulk_rig import NAME, BulkRig, check_at_rest, populate, user_of
 
 PEOPLE = 12
 MOVED, LEFT, TAGGED, CLEARED, CREATED = (user_of(n) for n in (1, 2, 3, 4, 90))
@@ -86,7 +86,7 @@ def changed(rig: BulkRig) -> None:
     assert says(rig, CLEARED)["last_name"] is None
     links = [c.backlink for c in rig.people(NAME).values()]
     assert len(links) == len(set(links))
-    at_rest(rig)
+    check_at_rest(rig)
 
 
 @WORKERS
@@ -135,7 +135,7 @@ def test_a_user_with_a_row_that_goes_during_the_create_is_released(rig: BulkRig,
     assert (shown is None) == (on_leave == "delete")
     if shown is not None:
         assert (rig.stores[NAME].leave_tag in shown.tags) == (on_leave == "tag")
-    at_rest(rig)
+    check_at_rest(rig)
 
 
 def test_a_row_that_moves_after_its_line_and_is_written_by_a_worker_keeps_what_was_written(rig: BulkRig) -> None:

@@ -106,7 +106,7 @@ def settles(world: World) -> None:
     assert world.plan().plan.summary.actions == 0
 
 
-def is_succeeded(world: World, customer: str | None) -> None:
+def check_succeeded(world: World, customer: str | None) -> None:
     """The new user has the customer of the user who left, and nothing was deleted, erased or marked."""
     settles(world)
     assert world.at(NEW) == customer
@@ -132,7 +132,7 @@ def test_a_successor_who_adopts_after_the_mapping_of_the_former_user_was_read_ke
     arrives(world)
     world.once_before("nodes", lambda: world.work(NEW))
     world.work(ADA)
-    is_succeeded(world, customer)
+    check_succeeded(world, customer)
 
 
 @each_policy
@@ -142,7 +142,7 @@ def test_a_successor_who_adopts_after_the_customer_of_the_former_user_was_read_k
     arrives(world)
     world.profiles.on["sharing_email"] = lambda: world.work(NEW)
     world.work(ADA)
-    is_succeeded(world, customer)
+    check_succeeded(world, customer)
 
 
 @each_policy
@@ -156,7 +156,7 @@ def test_a_successor_who_arrives_and_adopts_between_decision_and_release_keeps_t
 
     world.profiles.on["count"] = meanwhile
     world.work(ADA)
-    is_succeeded(world, customer)
+    check_succeeded(world, customer)
 
 
 @each_policy

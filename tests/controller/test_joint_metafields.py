@@ -60,7 +60,7 @@ def all_there(components: Rig, count: int = PEOPLE) -> None:
     assert all({f for f, a in m.applied.items() if a.ours} == OURS for m in components.mappings("acme"))
 
 
-def at_rest(components: Rig) -> None:
+def check_at_rest(components: Rig) -> None:
     cycle = components.cycle()
     assert (cycle.mutations, cycle.planned.plan.summary.actions) == (0, 0)
 
@@ -74,7 +74,7 @@ def test_new_customers_with_metafields_cost_little_more_than_ten_points_each(com
     assert [o.result for o in cycle.outcomes] == ["applied"] * PEOPLE
     assert cycle.mutations == PEOPLE + ceil(PEOPLE / A_CALL)
     all_there(components)
-    at_rest(components)
+    check_at_rest(components)
 
 
 def test_what_each_customer_got_is_reported_once(components: Rig) -> None:
@@ -89,7 +89,7 @@ def test_an_answer_that_is_lost_leads_to_a_look_at_each_of_them(components: Rig,
     cycle = components.cycle()
     assert [o.result for o in cycle.outcomes] == ["applied"] * PEOPLE
     all_there(components)
-    at_rest(components)
+    check_at_rest(components)
 
 
 def test_a_value_that_is_refused_harms_only_its_owner(components: Rig) -> None:
@@ -104,7 +104,7 @@ def test_a_value_that_is_refused_harms_only_its_owner(components: Rig) -> None:
     assert [(h.clerk_user_id, h.field, h.reason) for h in held] == [
         ("user_07", "metafields.clerk.avatar", "Rejected")
     ]  # fmt: skip
-    at_rest(components)
+    check_at_rest(components)
 
 
 def test_a_customer_that_goes_away_in_between_harms_no_one_else(components: Rig) -> None:
@@ -121,7 +121,7 @@ def test_a_customer_that_goes_away_in_between_harms_no_one_else(components: Rig)
     assert gone
     assert {o.result for o in cycle.outcomes} == {"applied"}
     all_there(components)
-    at_rest(components)
+    check_at_rest(components)
 
 
 def test_a_store_that_closes_in_between_is_reported_for_every_user(components: Rig) -> None:
@@ -146,4 +146,4 @@ def test_a_run_that_dies_in_between_is_healed_by_the_next_cycle(tmp_path: Path, 
         shown = {c.backlink: c for c in components.people("acme").values()}
         assert len(shown) == PEOPLE
         assert all(len(c.metafields) == 2 for c in shown.values())
-        at_rest(components)
+        check_at_rest(components)

@@ -12,7 +12,7 @@ from reconciler.controller.observe import ObserveOptions
 from reconciler.controller.scan.store import scan_store
 from reconciler.controller.undo import apply_undo, undo_plan
 from reconciler.core.report.drift import drift_of, without_switches
-from tests.controller.test_apply import ADA, BOB, acme, at_rest, theirs
+from tests.controller.test_apply import ADA, BOB, acme, check_at_rest, theirs
 from tests.inprocess import Rig
 
 
@@ -46,7 +46,7 @@ def test_a_change_is_taken_back_and_waits_until_the_profile_moves(components: Ri
     components.user(ADA, first_name="Right")
     components.cycle()
     assert theirs(components, ADA).first_name == "Right"
-    at_rest(components)
+    check_at_rest(components)
 
 
 def test_what_somebody_has_changed_since_stays(components: Rig) -> None:

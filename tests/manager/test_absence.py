@@ -248,7 +248,7 @@ def test_a_whole_clerk_instance_moves_while_run_works(harness: RunHarness, table
     harness.settings["controller"] |= {"absence_grace_s": 0.5, "resync_s": 0.2}
     del harness.stores[US]["guards"]
     with harness.replica() as run:
-        moved(harness, table, run)
+        check_move(harness, table, run)
 
 
 def test_a_whole_clerk_instance_moves_while_two_replicas_work_and_webhooks_tell_of_deletions(
@@ -257,10 +257,10 @@ def test_a_whole_clerk_instance_moves_while_two_replicas_work_and_webhooks_tell_
     """A signed deletion is immediate proof; the rows of the successors are there before it."""
     shared.settings["controller"] |= {"absence_grace_s": 0.5, "resync_s": 0.2}
     with shared.replica() as run, shared.replica() as other:
-        moved(shared, table, run, deleted_at=other)
+        check_move(shared, table, run, deleted_at=other)
 
 
-def moved(harness: RunHarness, table: Table, run: Running, *, deleted_at: Running | None = None) -> None:
+def check_move(harness: RunHarness, table: Table, run: Running, *, deleted_at: Running | None = None) -> None:
     until(lambda: all_there(run), "everybody has a customer")
     before = {email: customer["id"] for email, customer in harness.customers().items()}
     table("update customers set clerk_user_id = 'new_' || clerk_user_id, updated_at = now()")

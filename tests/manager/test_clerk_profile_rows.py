@@ -100,7 +100,7 @@ def someone(user: str, *, email: str | None = "", ahead_s: float = 0.0, **change
     return user_event(user, updated_at=WallClock().now() + timedelta(seconds=ahead_s), **{**about, **changes})
 
 
-def written(app: AppTable, user: str, **values: Any) -> None:
+def check_written(app: AppTable, user: str, **values: Any) -> None:
     def there() -> bool:
         row = app.rows().get(user)
         return row is not None and all(row[name] == value for name, value in values.items())
@@ -116,7 +116,7 @@ def test_a_bare_row_that_the_app_has_just_inserted_is_filled(app: AppTable) -> N
         run.looked_at_all()
         app.sql("insert into customers (clerk_user_id) values ('user_a')")
         run.accepted("user.created", someone("user_a", ahead_s=-5))
-        written(app, "user_a", email="user_a@example.com", email_verified=True, first_name="Tove")
+        check_written(app, "user_a", email="user_a@example.com", email_verified=True, first_name="Tove")
         until(lambda: run.status("user_a") == "in_sync", "the customer is there")
 
 
@@ -125,11 +125,11 @@ def test_what_the_app_has_put_into_the_row_by_then_stays(app: AppTable) -> None:
         run.looked_at_all()
         app.sql("insert into customers (clerk_user_id, first_name) values ('user_a', 'App')")
         run.accepted("user.created", someone("user_a"))
-        written(app, "user_a", email="user_a@example.com", first_name="App")
+        check_written(app, "user_a", email="user_a@example.com", first_name="App")
         run.accepted("user.updated", someone("user_a", last_name="Byron", ahead_s=1))
-        written(app, "user_a", last_name="Byron", first_name="App")
+        check_written(app, "user_a", last_name="Byron", first_name="App")
         run.accepted("user.updated", someone("user_a", first_name="Clerk", last_name="Byron", ahead_s=2))
-        written(app, "user_a", first_name="Clerk")
+        check_written(app, "user_a", first_name="Clerk")
 
 
 def test_a_trigger_that_sets_the_time_of_each_write_loses_no_change(app: AppTable) -> None:
@@ -142,7 +142,7 @@ def test_a_trigger_that_sets_the_time_of_each_write_loses_no_change(app: AppTabl
         run.looked_at_all()
         for n in range(4):
             run.accepted("user.updated", someone("user_a", first_name=f"Tove {n}", ahead_s=n / 10))
-        written(app, "user_a", first_name="Tove 3")
+        check_written(app, "user_a", first_name="Tove 3")
         until(lambda: run.status("user_a") == "in_sync", "the customer is there")
 
 
@@ -153,7 +153,7 @@ def test_the_newest_wins_in_whatever_order_and_at_whichever_replica_events_come(
         events = [someone("user_a", first_name=f"Tove {n}", ahead_s=n) for n in range(4)]
         for number, n in enumerate((3, 1, 2, 0)):
             replicas[number % 2].accepted("user.updated", events[n])
-        written(app, "user_a", first_name="Tove 3")
+        check_written(app, "user_a", first_name="Tove 3")
     with app.harness.replica() as run:  # what was newest is remembered
         run.accepted("user.updated", late)
         run.settled()
@@ -167,13 +167,13 @@ def test_metadata_is_merged_where_it_is_an_object_and_left_alone_and_held_elsewh
         run.looked_at_all()
         for user in ("user_a", "user_b"):
             run.accepted("user.updated", someone(user))
-        written(app, "user_a", metadata={"theme": "dark", "brand": "acme"})
-        written(app, "user_b", metadata=["the app has a list"], email="user_b@example.com")
+        check_written(app, "user_a", metadata={"theme": "dark", "brand": "acme"})
+        check_written(app, "user_b", metadata=["the app has a list"], email="user_b@example.com")
         until(lambda: "ProfileRefused" in app.said("mappings", "list"), "the hold is listed")
         assert "metadata is a list" in " ".join(app.said("explain", "user_b").split())
         app.sql("update customers set metadata = '{}' where clerk_user_id = 'user_b'")
         run.nudge("user_b")
-        written(app, "user_b", metadata={"brand": "acme"})
+        check_written(app, "user_b", metadata={"brand": "acme"})
         until(lambda: "ProfileRefused" not in app.said("mappings", "list"), "the hold has ended")
 
 
@@ -191,7 +191,7 @@ def test_a_late_update_of_a_deleted_user_changes_nothing_after_a_restart(
     late = someone("user_a", first_name="Late", email="late@example.com", ahead_s=60)
     with app.harness.replica() as run:
         run.accepted("user.created", someone("user_a"))
-        written(app, "user_a", first_name="Tove")
+        check_written(app, "user_a", first_name="Tove")
         run.accepted("user.deleted", deleted_event("user_a"))
         run.accepted("user.deleted", deleted_event("user_never"))
         if marked:
@@ -274,7 +274,7 @@ def test_what_could_not_be_written_is_written_by_the_process_that_starts_next(ap
         assert migration.execute("select count(*) from customers").fetchone() == (0,)
         migration.commit()
     with app.harness.replica() as run:
-        written(app, "user_a", email="user_a@example.com")
+        check_written(app, "user_a", email="user_a@example.com")
         until(lambda: run.status("user_a") == "in_sync", "the customer is there")
 
 
@@ -331,7 +331,7 @@ def test_a_refused_change_of_a_user_in_sync_is_shown_as_held(app: AppTable) -> N
         until(lambda: "customers_email_key" in app.said("explain", "user_b"), "the hold is explained")
         assert "ProfileRefused 1" in app.said("status")
         run.accepted("user.updated", someone("user_b", email="new@example.com", ahead_s=6))
-        written(app, "user_b", email="new@example.com")
+        check_written(app, "user_b", email="new@example.com")
         until(lambda: "ProfileRefused" not in app.said("status"), "the hold has ended")
 
 

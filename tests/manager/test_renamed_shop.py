@@ -34,7 +34,7 @@ def with_one_erased(run: Running, harness: RunHarness) -> None:
     run.settled()
 
 
-def works(run: Running, harness: RunHarness, name: str) -> None:
+def check_works(run: Running, harness: RunHarness, name: str) -> None:
     """A change of user_a arrives, and no replica makes user_b again."""
     harness.person("user_a", first_name=name)
     run.nudge("user_a", "user_b")
@@ -52,14 +52,14 @@ def test_a_shop_that_is_renamed_in_the_file_continues_where_it_was(harness: RunH
         harness.write()
         until(lambda: run.metric("reconciler_config_reloads_total", result="taken") == 1, "the file is taken")
         until(lambda: not run.manager.running.suspended(), "the shop has told which one it is")
-        works(run, harness, "New")
+        check_works(run, harness, "New")
         old_name = run.shopify("customers/update", {"admin_graphql_api_id": "gid://shopify/Customer/1"})
         assert old_name.status_code == 202  # what Shopify has not delivered yet names the shop as it was
         assert {row.shop for row in run.manager.service.status_rows()} == {NEW}
         assert {row.shop for row in run.manager.service.person(ClerkUserId("user_a"))} == {NEW}
     with harness.replica() as run:
         run.looked_at_all()
-        works(run, harness, "Newer")
+        check_works(run, harness, "Newer")
 
 
 def test_webhooks_under_a_new_name_are_reasons_to_look_before_the_file_has_it_and_speak_for_no_shop(
@@ -94,12 +94,12 @@ def test_replicas_with_the_old_and_the_new_file_share_the_state_of_the_shop(shar
         with newer.replica() as new:
             new.looked_at_all()
             for number in range(3):
-                works(old, shared, f"Old{number}")
-                works(new, shared, f"New{number}")
-        works(old, shared, "Old")
+                check_works(old, shared, f"Old{number}")
+                check_works(new, shared, f"New{number}")
+        check_works(old, shared, "Old")
     with shared.replica() as old:  # with the old file once more, after the new name was seen
         old.looked_at_all()
-        works(old, shared, "Last")
+        check_works(old, shared, "Last")
 
 
 def test_a_store_with_the_name_of_another_shop_is_left_alone_until_it_is_the_right_one(

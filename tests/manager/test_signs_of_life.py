@@ -15,7 +15,7 @@ from tests.clock import WallClock
 from tests.manager.harness import HELD_S, RunHarness, deleted_event, until, user_event
 
 
-def red(run: Any, words: str) -> None:
+def check_not_ready(run: Any, words: str) -> None:
     until(lambda: any(words in reason for reason in run.ready()), f"readiness says {words}")
 
 
@@ -26,7 +26,7 @@ def test_a_wedged_worker_turns_readiness_red_and_its_end_turns_it_green(harness:
         harness.shop().faults.add("slow", seconds=HELD_S)
         harness.person("user_a")
         run.nudge("user_a")
-        red(run, "reconciles have taken more than")
+        check_not_ready(run, "reconciles have taken more than")
         harness.shop().faults.clear()
         until(lambda: run.ready() == [], "it is ready again")
 
@@ -41,14 +41,14 @@ def test_a_dead_thread_turns_readiness_red(harness: RunHarness) -> None:
             if threading.current_thread().name == "dispatch":
                 raise RuntimeError("a defect")
 
-        red(run, "the thread dispatch has died")
+        check_not_ready(run, "the thread dispatch has died")
 
 
 def test_a_scheduler_that_hangs_turns_readiness_red(harness: RunHarness) -> None:
     with harness.replica(stale_beats_s=0.5) as run:
         run.looked_at_all()
         run.manager.schedule.jobs.pause()
-        red(run, "the scheduler has not run")
+        check_not_ready(run, "the scheduler has not run")
         run.manager.schedule.jobs.resume()
         until(lambda: run.ready() == [], "it is ready again")
 
@@ -59,7 +59,7 @@ def test_a_state_that_is_away_turns_readiness_red_and_webhooks_are_asked_to_come
         run.looked_at_all()
         with run.components.connections.engine.begin() as connection:
             connection.execute(text("ALTER TABLE reconciler_request RENAME TO away"))
-        red(run, "state")
+        check_not_ready(run, "state")
         assert run.clerk("user.deleted") == 503
         assert run.client.get("/healthz").status_code == 200
         assert run.client.get("/metrics").status_code == 200
@@ -78,7 +78,7 @@ def test_stalled_work_turns_readiness_red(harness: RunHarness) -> None:
         for n in range(6):
             harness.person(f"user_{n}")
             run.nudge(f"user_{n}")
-        red(run, "no request was finished meanwhile")
+        check_not_ready(run, "no request was finished meanwhile")
         harness.shop().faults.clear()
         until(lambda: run.ready() == [], "it is ready again")
 

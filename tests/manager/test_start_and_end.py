@@ -37,3 +37,4 @@ def test_ending_twice_does_no_harm(harness: RunHarness) -> None:
         run.manager.stop()
         run.manager.close()
         run.manager.close()
+        assert "it is stopping" in run.manager.readiness()

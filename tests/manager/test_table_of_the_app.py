@@ -97,3 +97,4 @@ def test_readers_that_never_rest_keep_no_writer_out(harness: RunHarness) -> None
             ended.set()
             for reader in readers:
                 reader.join()
+        assert {profile.last_name for part in profiles.scan() for profile in part} == {"L19"}

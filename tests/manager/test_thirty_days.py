@@ -106,7 +106,7 @@ def size(days: Days, folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def lived(days: Days, count: int, tmp_path: Path) -> None:
+def check_days(days: Days, count: int, tmp_path: Path) -> None:
     """So many days after one that fills what is filled once; nothing may grow any more but what is kept for so long."""
     print(f"seed {SEED}")  # noqa: T201  shown where it fails
     with structlog.testing.capture_logs() as logs:
@@ -129,13 +129,13 @@ def lived(days: Days, count: int, tmp_path: Path) -> None:
 
 
 def test_two_days_leave_nothing_behind(days: Days, tmp_path: Path) -> None:
-    lived(days, 1, tmp_path)
+    check_days(days, 1, tmp_path)
 
 
 @pytest.mark.explore
 @pytest.mark.timeout(900)
 def test_thirty_days_leave_nothing_behind(days: Days, tmp_path: Path) -> None:
-    lived(days, 30, tmp_path)
+    check_days(days, 30, tmp_path)
 
 
 @pytest.mark.parametrize("jumps", [[-86_400.0, 86_400.0], [7_200.0, -7_200.0, -7_200.0], [31_536_000.0, -31_536_000.0]])

@@ -60,9 +60,9 @@ def test_answers_are_what_the_page_promises_whatever_is_sent(
         suppress_health_check=list(HealthCheck),
     )
     @given(case=schema[path][method].as_strategy())
-    def holds(case: Any) -> None:
+    def check_answer(case: Any) -> None:
         answer = case.call(headers=headers)
         allowed = [check for check in CHECKS if answer.status_code != 503 or check is not not_a_server_error]
         case.validate_response(answer, checks=allowed)  # 503 is a promise too: a store without a secret
 
-    holds()
+    check_answer()

@@ -62,7 +62,7 @@ def swapped(draw: st.DrawFn, text: str) -> str:
     return yaml.safe_dump(data, allow_unicode=True)
 
 
-def loads_or_says_where(config: bytes, stores: bytes) -> None:
+def check_loads_or_says_where(config: bytes, stores: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         one, other = Path(folder, "config.yaml"), Path(folder, "stores.yaml")
         one.write_bytes(config)
@@ -80,14 +80,14 @@ def loads_or_says_where(config: bytes, stores: bytes) -> None:
 
 @given(config=mangled(CONFIG), stores=mangled(STORES))
 def test_property_mangled_text_is_loaded_or_refused(config: str, stores: str) -> None:
-    loads_or_says_where(config.encode("utf-8", "surrogatepass"), stores.encode("utf-8", "surrogatepass"))
+    check_loads_or_says_where(config.encode("utf-8", "surrogatepass"), stores.encode("utf-8", "surrogatepass"))
 
 
 @given(config=swapped(CONFIG), stores=swapped(STORES))
 def test_property_values_of_other_types_are_loaded_or_refused(config: str, stores: str) -> None:
-    loads_or_says_where(config.encode("utf-8", "surrogatepass"), stores.encode("utf-8", "surrogatepass"))
+    check_loads_or_says_where(config.encode("utf-8", "surrogatepass"), stores.encode("utf-8", "surrogatepass"))
 
 
 @given(config=st.binary(max_size=60))
 def test_property_any_bytes_are_loaded_or_refused(config: bytes) -> None:
-    loads_or_says_where(config, b"version: 1\n" + config)
+    check_loads_or_says_where(config, b"version: 1\n" + config)

@@ -98,7 +98,7 @@ def test_the_samples_show_the_rare_policies_too(tmp_path: Path) -> None:
 def test_the_json_schemas_accept_what_we_ship(path: Path) -> None:
     data = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
     data["version"] = 1
-    jsonschema_rs.validator_for(schema_of(path)).validate(_typed(data))
+    assert list(jsonschema_rs.validator_for(schema_of(path)).iter_errors(_typed(data))) == []
 
 
 def _typed(data: Any) -> Any:

@@ -44,7 +44,7 @@ def lines_of(names: list[str]) -> int:
     return sum(len((ROOT / name).read_text(encoding="utf-8").splitlines()) for name in names)
 
 
-def tests() -> list[str]:
+def files_of_tests() -> list[str]:
     paths = (path.relative_to(ROOT).as_posix() for path in tracked() if path.suffix == ".py")
     return [name for name in paths if name.startswith("tests/")]
 
@@ -71,7 +71,7 @@ def folders() -> Counter[str]:
 FIGURES: dict[str, Callable[[], object]] = {
     "lines of the product, without the simulator": lambda: lines_of(list(product())),
     "lines of the simulator": lambda: lines_of([n for n in modules() if n.startswith("reconciler/simulator/")]),
-    "lines of the tests": lambda: lines_of(tests()),
+    "lines of the tests": lambda: lines_of(files_of_tests()),
     "modules of the product": lambda: len(product()),
     "longest module": lambda: max(lines_of([name]) for name in product()),
     "folders with more than 14 modules": lambda: {f: n for f, n in folders().items() if n > 14},
@@ -82,8 +82,8 @@ FIGURES: dict[str, Callable[[], object]] = {
     "`Any` in core": lambda: found(r"\bAny\b", core()),
     "`model_copy(update=` in core": lambda: found(r"model_copy\(update=", core()),
     "`type: ignore` in the product": lambda: found(r"# type: ignore", product()),
-    "patched attributes in tests": lambda: found(PATCHED, tests()),
-    "private attributes in tests": lambda: found(PRIVATE, tests()),
+    "patched attributes in tests": lambda: found(PATCHED, files_of_tests()),
+    "private attributes in tests": lambda: found(PRIVATE, files_of_tests()),
     "lines of the product with a word of the list": lambda: len(hits("reconciler")),
     "the same in docs and README": lambda: len(hits("docs")) + len(hits("README.md")),
     "the same in tests": lambda: len(hits("tests")),

@@ -58,7 +58,7 @@ def circle(story: StoryHarness) -> None:
         story.user(name, email=mail(following))
 
 
-def round_and_done(story: StoryHarness, before: dict[str, str]) -> None:
+def check_round_and_done(story: StoryHarness, before: dict[str, str]) -> None:
     assert {n: story.theirs(n).email for n in PEOPLE} == {"ada": mail("bob"), "bob": mail("cyd"), "cyd": mail("ada")}
     assert customers_of(story) == before
     story.settles()
@@ -69,7 +69,7 @@ def test_a_circle_of_three_turns_in_one_apply(three: StoryHarness) -> None:
     circle(three)
     assert three.actions() == dict.fromkeys(PEOPLE, "update")
     three.apply()
-    round_and_done(three, before)
+    check_round_and_done(three, before)
 
 
 @pytest.mark.parametrize("kind", ["lost_before", "lost_after"])
@@ -83,7 +83,7 @@ def test_a_circle_that_ends_in_the_middle_is_finished_by_the_next_apply(
     with locked_at(three, n, kind):
         three.apply(code=1)
     three.apply()
-    round_and_done(three, before)
+    check_round_and_done(three, before)
 
 
 def test_a_user_who_gave_up_an_address_for_a_circle_that_does_not_turn_gets_it_back(three: StoryHarness) -> None:
@@ -126,7 +126,7 @@ def test_one_who_can_park_is_enough_for_the_whole_circle(story: StoryHarness) ->
     before = customers_of(story)
     circle(story)
     story.apply()
-    round_and_done(story, before)
+    check_round_and_done(story, before)
 
 
 def test_a_newcomer_gets_the_address_that_another_user_leaves_in_the_same_apply(three: StoryHarness) -> None:

@@ -29,7 +29,7 @@ def busy(story: StoryHarness) -> StoryHarness:
     return story
 
 
-def all_is_done(story: StoryHarness) -> None:
+def check_all_is_done(story: StoryHarness) -> None:
     assert len(story.everybody()) == 4
     for name in ("ada", "bob", "cleo", "dora"):
         assert (story.theirs(name).email, story.theirs(name).tags) == (mail(name), ("app-user", "late"))
@@ -47,7 +47,7 @@ def test_answers_that_get_lost_cost_another_reconcile_and_nothing_else(busy: Sto
     assert busy.actions() == {"ada": "create", "dora": "adopt", "bob": "update", "cleo": "update"}
     busy.apply()
     assert [fault.hits for fault in faults] == [1, 1, 1, 1, 1]
-    all_is_done(busy)
+    check_all_is_done(busy)
 
 
 @pytest.mark.parametrize("root", ["customerSet", "metafieldsSet", "tagsAdd"])
@@ -61,7 +61,7 @@ def test_a_shop_that_never_answers_one_kind_of_write_is_given_up_and_healed_late
     assert all("given up after 5 attempts" in each["message"] for each in failed)
     busy.shop().faults.clear()
     busy.apply()
-    all_is_done(busy)
+    check_all_is_done(busy)
 
 
 def test_what_was_done_though_every_answer_is_lost_counts_as_done(busy: StoryHarness) -> None:
@@ -69,7 +69,7 @@ def test_what_was_done_though_every_answer_is_lost_counts_as_done(busy: StoryHar
         busy.shop().faults.add("lost_after", on=root, times=None)
     busy.apply()
     busy.shop().faults.clear()
-    all_is_done(busy)
+    check_all_is_done(busy)
 
 
 def test_writes_refused_for_the_moment_fail_by_name_and_go_the_next_time(busy: StoryHarness) -> None:
@@ -79,7 +79,7 @@ def test_writes_refused_for_the_moment_fail_by_name_and_go_the_next_time(busy: S
     assert {f["result"] for f in failed} == {"failed"}
     busy.shop().faults.clear()
     busy.apply()
-    all_is_done(busy)
+    check_all_is_done(busy)
 
 
 def test_a_neighbour_on_the_same_bucket_makes_it_slower_and_nothing_worse(busy: StoryHarness) -> None:
@@ -87,4 +87,4 @@ def test_a_neighbour_on_the_same_bucket_makes_it_slower_and_nothing_worse(busy: 
         busy.shop().faults.add("throttled", on=root)
     busy.shop().bucket.drain()
     busy.apply()
-    all_is_done(busy)
+    check_all_is_done(busy)

@@ -27,7 +27,7 @@ def merging(story: StoryHarness) -> StoryHarness:
     return story
 
 
-def bob_alone_is_served(story: StoryHarness, *, user: str, reason: str, said: str) -> None:
+def check_bob_alone_is_served(story: StoryHarness, *, user: str, reason: str, said: str) -> None:
     plan = story.plan()
     assert plan["error"] is None
     assert {a["clerk_user_id"]: a["kind"] for a in plan["actions"]} == {"user_bob": "create"}
@@ -48,7 +48,7 @@ def test_a_merge_preview_that_is_refused_holds_that_user_alone(
     merging: StoryHarness, kind: FaultKind, status: int | None
 ) -> None:
     merging.shop().faults.add(kind, on="customerMergePreview", status=status, times=NEVER)
-    bob_alone_is_served(merging, user="user_ada", reason="EmailConflict", said="customer_merge_preview")
+    check_bob_alone_is_served(merging, user="user_ada", reason="EmailConflict", said="customer_merge_preview")
     merging.shop().faults.clear()
     assert merging.actions() == {"ada": "merge"}
     merging.apply()
@@ -57,7 +57,7 @@ def test_a_merge_preview_that_is_refused_holds_that_user_alone(
 
 def test_without_the_scope_for_merges_everybody_else_is_served(merging: StoryHarness) -> None:
     merging.shop().shop.scopes = set(ALL_SCOPES) - {"read_customer_merge", "write_customer_merge"}
-    bob_alone_is_served(merging, user="user_ada", reason="EmailConflict", said="read_customer_merge")
+    check_bob_alone_is_served(merging, user="user_ada", reason="EmailConflict", said="read_customer_merge")
 
 
 @pytest.mark.parametrize(("kind", "status"), [("status", 400), ("status", 403), ("missing_scope", None)])
@@ -97,7 +97,7 @@ def test_a_read_that_is_refused_for_one_of_many_holds_that_one(story: StoryHarne
 
     story.shop().faults.add("status", status=status, when=asks_for_cleo, times=NEVER)
     story.user("cleo", last_name="King")
-    bob_alone_is_served(story, user="user_cleo", reason="Unreadable", said=f"HTTP {status}")
+    check_bob_alone_is_served(story, user="user_cleo", reason="Unreadable", said=f"HTTP {status}")
     story.shop().faults.clear()
     assert story.actions() == {"cleo": "update"}
     story.apply()

@@ -49,7 +49,7 @@ def person(name: str, phone: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def in_sync(story: StoryHarness) -> None:
+def check_in_sync(story: StoryHarness) -> None:
     """Nothing is planned, nothing is drift, nothing is sent."""
     story.settles()
     assert story("drift").code == 0
@@ -62,7 +62,7 @@ def test_an_unforeseen_spelling_is_written_once(strange: StoryHarness, bulk: str
     strange.apply("--bulk", bulk)
     assert all(strange.calls()[root] <= 2 for root in WRITES)
     assert strange.theirs("ada").first_name == "Ada O'Hara"
-    in_sync(strange)
+    check_in_sync(strange)
     mapped = strange.mappings()
     assert {row["status"] for row in mapped.values()} == {"in_sync"}
 
@@ -71,7 +71,7 @@ def test_by_the_mirror_nothing_is_to_be_done_either(strange: StoryHarness) -> No
     strange.apply()
     said = strange("backfill", "shopify")
     assert said.code == 0, said.err
-    in_sync(strange)
+    check_in_sync(strange)
 
 
 @pytest.mark.parametrize("kind", ["lost_before", "lost_after"])
@@ -80,7 +80,7 @@ def test_a_lost_answer_costs_one_write_more_at_most(strange: StoryHarness, kind:
         strange.shop().faults.add(kind, on=root)
     strange.apply()
     assert all(strange.calls()[root] <= 3 for root in WRITES)
-    in_sync(strange)
+    check_in_sync(strange)
 
 
 def test_after_a_lost_state_each_kind_of_write_is_sent_once_more_at_most(strange: StoryHarness) -> None:
@@ -89,7 +89,7 @@ def test_after_a_lost_state_each_kind_of_write_is_sent_once_more_at_most(strange
     strange.lose_the_state()
     strange.apply()
     assert all(strange.calls()[root] - before[root] <= 2 for root in WRITES)
-    in_sync(strange)
+    check_in_sync(strange)
 
 
 EDITS: list[tuple[str, dict[str, Any], str]] = [
@@ -121,7 +121,7 @@ def test_what_staff_edit_is_drift_and_is_healed_with_one_write(
     assert strange("drift").code == 3
     strange.apply()
     assert strange.theirs("ada") == before
-    in_sync(strange)
+    check_in_sync(strange)
 
 
 def test_a_changed_config_is_a_changed_config(strange: StoryHarness) -> None:
@@ -137,7 +137,7 @@ def test_a_changed_config_is_a_changed_config(strange: StoryHarness) -> None:
     }
     strange.apply()
     assert strange.theirs("ada").tags == strange.theirs("bob").tags == ("app user", "vip")
-    in_sync(strange)
+    check_in_sync(strange)
 
 
 def test_a_value_that_goes_is_cleared_and_what_staff_put_in_its_place_is_left(strange: StoryHarness) -> None:
@@ -149,7 +149,7 @@ def test_a_value_that_goes_is_cleared_and_what_staff_put_in_its_place_is_left(st
     assert (strange.theirs("ada").last_name, strange.theirs("ada").note) == (None, None)
     assert strange.theirs("bob").last_name == "Staff"
     assert set(strange.theirs("ada").metafields) == {AVATAR}
-    in_sync(strange)
+    check_in_sync(strange)
 
 
 def test_what_was_written_is_taken_back(strange: StoryHarness) -> None:
@@ -163,7 +163,7 @@ def test_a_metafield_in_the_apps_own_namespace_is_written_once(strange: StoryHar
     strange.store["metafields"]["$app:loyalty.joined"] = {"from": "metadata.date_time", "type": "date_time"}
     strange.store["metafields"]["$app.colour"] = {"from": "metadata.color", "type": "color"}
     strange.apply("--bulk", bulk)
-    in_sync(strange)
+    check_in_sync(strange)
 
 
 def test_what_the_answer_may_not_show_is_no_value_and_the_write_is_done(strange: StoryHarness) -> None:
@@ -173,7 +173,7 @@ def test_what_the_answer_may_not_show_is_no_value_and_the_write_is_done(strange:
     strange.apply()
     strange.shop().shop.unapproved_fields = set()
     strange.apply()
-    in_sync(strange)
+    check_in_sync(strange)
 
 
 @pytest.mark.parametrize("guests", [1, 20])

@@ -68,7 +68,7 @@ def only(reader: TableProfiles) -> Profile:
     return found
 
 
-def refused(reader: TableProfiles) -> SourceError:
+def expect_refused(reader: TableProfiles) -> SourceError:
     with pytest.raises(SourceError) as caught:
         reader.check()
     return caught.value
@@ -83,7 +83,7 @@ GRANT SELECT ON customers TO reader;
 
 def test_rls_without_a_policy_is_refused_with_the_policy_that_helps(source: Source) -> None:
     source.run(SIMPLE + "ALTER TABLE customers ENABLE ROW LEVEL SECURITY")
-    error = refused(source.reader(EMAIL, user="reader"))
+    error = expect_refused(source.reader(EMAIL, user="reader"))
     assert "row level security on public.customers hides rows from the role reader" in error.message
     assert error.hint == "create policy reconciler_reads on public.customers for select to reader using (true);"
     source.run(error.hint)
@@ -131,14 +131,14 @@ def test_a_policy_helps_only_where_it_shows_all_rows_to_this_role(source: Source
         assert reader.check() == ()
         assert reader.count() == 2
     else:
-        assert "hides rows" in refused(reader).message
+        assert "hides rows" in expect_refused(reader).message
 
 
 def test_the_owner_sees_the_table_unless_rls_is_forced_on_the_owner(source: Source) -> None:
     source.run(SIMPLE + "ALTER TABLE customers OWNER TO owner; ALTER TABLE customers ENABLE ROW LEVEL SECURITY")
     assert source.reader(EMAIL, user="owner").count() == 2
     source.run("ALTER TABLE customers FORCE ROW LEVEL SECURITY")
-    assert "the role owner" in refused(source.reader(EMAIL, user="owner")).message
+    assert "the role owner" in expect_refused(source.reader(EMAIL, user="owner")).message
 
 
 def test_rls_hides_rows_through_views_as_well(source: Source) -> None:
@@ -149,31 +149,31 @@ def test_rls_hides_rows_through_views_as_well(source: Source) -> None:
         + "CREATE VIEW as_superuser AS SELECT * FROM as_reader;"
         + "GRANT SELECT ON as_reader, as_superuser TO reader;"
     )
-    error = refused(source.reader(EMAIL, "public.as_reader", user="reader"))
+    error = expect_refused(source.reader(EMAIL, "public.as_reader", user="reader"))
     assert "row level security on public.customers" in error.message
-    error = refused(source.reader(EMAIL, "public.as_superuser", user="reader"))
+    error = expect_refused(source.reader(EMAIL, "public.as_superuser", user="reader"))
     assert "hides rows from the role reader" in error.message
     source.run("ALTER VIEW as_reader SET (security_invoker = false)")
     assert source.reader(EMAIL, "public.as_superuser", user="reader").count() == 2
     source.run("ALTER VIEW as_reader OWNER TO owner; GRANT SELECT ON customers TO owner")
-    error = refused(source.reader(EMAIL, "public.as_superuser", user="reader"))
+    error = expect_refused(source.reader(EMAIL, "public.as_superuser", user="reader"))
     assert "hides rows from the role owner" in error.message
 
 
 def test_a_role_without_the_right_to_read_is_shown_which(source: Source) -> None:
     source.run(SIMPLE + "CREATE SCHEMA app; CREATE TABLE app.people AS SELECT * FROM customers")
-    error = refused(source.reader(EMAIL, "app.people", user="reader"))
+    error = expect_refused(source.reader(EMAIL, "app.people", user="reader"))
     assert error.message == "the role reader may not read clerk_user_id, email of app.people"
     source.run(error.hint)
     assert source.reader(EMAIL, "app.people", user="reader").count() == 2
     source.run("REVOKE SELECT ON customers FROM reader; GRANT SELECT (clerk_user_id) ON customers TO reader")
     assert source.reader(ID, user="reader").count() == 2
-    assert "may not read email of public.customers" in refused(source.reader(EMAIL, user="reader")).message
+    assert "may not read email of public.customers" in expect_refused(source.reader(EMAIL, user="reader")).message
 
 
 def test_a_table_of_another_case_or_schema_is_pointed_at(source: Source) -> None:
     source.run('CREATE TABLE "Customers" (clerk_user_id text)')
-    error = refused(source.reader(ID))
+    error = expect_refused(source.reader(ID))
     assert error.message == "there is no table or view public.customers"
     assert "public.Customers" in error.hint
     assert source.reader(ID, "Customers").count() == 0
@@ -585,7 +585,7 @@ def test_a_wrong_password_is_sent_once_and_not_again_and_again(postgres: servers
 
     before = tries()
     for _ in range(5):
-        error = refused(reader)
+        error = expect_refused(reader)
         assert "password authentication failed" in error.message
         assert "profiles.url" in error.hint
         assert "wr" not in error.message.replace("password", "")
@@ -598,7 +598,7 @@ def test_a_wrong_password_is_sent_once_and_not_again_and_again(postgres: servers
 
 def test_a_server_that_is_away_is_a_source_error_without_the_password() -> None:
     reader = TableProfiles(f"postgresql://reader:geheim@127.0.0.1:{servers.free_port()}/postgres", "customers", EMAIL)
-    error = refused(reader)
+    error = expect_refused(reader)
     assert "geheim" not in error.message + error.hint
     assert "127.0.0.1" in error.message
 
@@ -615,7 +615,7 @@ def test_a_url_may_name_several_servers_as_libpq_has_it(source: Source, servers_
 
 def test_a_url_may_name_a_socket_and_no_host(source: Source) -> None:
     url = f"postgresql:///{source.name}?host=/var/run/nowhere"
-    error = refused(TableProfiles(url, "public.customers", EMAIL))
+    error = expect_refused(TableProfiles(url, "public.customers", EMAIL))
     assert "/var/run/nowhere" in error.message
 
 

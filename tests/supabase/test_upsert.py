@@ -531,7 +531,7 @@ def test_a_column_of_a_kind_that_can_not_hold_the_value_is_refused(world: World,
     assert field in refusal(world.upserts()).message
 
 
-def refused(work: Callable[[], object], kind: type[ReconcilerError]) -> str:
+def expect_refused(work: Callable[[], object], kind: type[ReconcilerError]) -> str:
     with pytest.raises(kind) as caught:
         work()
     assert "tove" not in caught.value.message.replace("user_tove", "").lower()
@@ -541,7 +541,7 @@ def refused(work: Callable[[], object], kind: type[ReconcilerError]) -> str:
 def test_another_row_with_the_same_address_is_a_permanent_error_without_the_address(world: World) -> None:
     world.run("CREATE UNIQUE INDEX one_email ON customers (email)")
     world.run("INSERT INTO customers (clerk_user_id, email) VALUES ('user_old', 'tove@tove.example')")
-    assert "email" in refused(lambda: world.upserts().put(person()), PermanentError)
+    assert "email" in expect_refused(lambda: world.upserts().put(person()), PermanentError)
 
 
 def test_a_user_without_what_the_table_needs_is_a_permanent_error(world: World) -> None:
@@ -552,12 +552,12 @@ def test_a_user_without_what_the_table_needs_is_a_permanent_error(world: World) 
     world.columns = {"clerk_user_id": "clerk_user_id", "email": "email"}
     upserts = world.upserts()
     upserts.check()
-    assert "email must not be empty" in refused(lambda: upserts.put(person(email=None)), PermanentError)
+    assert "email must not be empty" in expect_refused(lambda: upserts.put(person(email=None)), PermanentError)
 
 
 def test_a_database_that_is_away_is_a_temporary_error() -> None:
     engine = open_engine("postgresql://no_one@127.0.0.1:9/none")
-    refused(
+    expect_refused(
         lambda: ProfileUpserts(engine, "public.customers", COLUMNS).write_together([RowWrite(person())])[0],
         TemporaryError,
     )
@@ -607,7 +607,7 @@ class TestRightsAndTypes(OnPostgres):
     def test_a_value_that_does_not_fit_is_a_permanent_error_without_the_value(self, world: World) -> None:
         world.table_is("", "CREATE TABLE public.customers (clerk_user_id text PRIMARY KEY, email varchar(5))")
         world.columns = {"clerk_user_id": "clerk_user_id", "email": "email"}
-        refused(lambda: world.upserts().put(person()), PermanentError)
+        expect_refused(lambda: world.upserts().put(person()), PermanentError)
 
     def test_enums_domains_and_generated_columns_are_served(self, world: World) -> None:
         world.run("CREATE TYPE tongue AS ENUM ('da-DK', 'en-US')")
@@ -631,7 +631,7 @@ class TestRightsAndTypes(OnPostgres):
             engine = open_engine(world.database.url.replace("postgres@", f"{role}@"))
             limited = Upserts(engine, "public.customers", COLUMNS)
             assert "may not INSERT email" in refusal(limited).message
-            refused(lambda: limited.put(person()), ConfigError)
+            expect_refused(lambda: limited.put(person()), ConfigError)
             engine.dispose()
         finally:
             world.run(f"DROP OWNED BY {role}")
@@ -664,7 +664,7 @@ class TestRightsAndTypes(OnPostgres):
                 other.execute(text("SET LOCAL application_name = 'the app'"))  # the watcher is after ours
             other.execute(text("ALTER TABLE customers ADD COLUMN more text"))
             began = time.monotonic()
-            refused(lambda: upserts.write_together([RowWrite(person())])[0], TemporaryError)
+            expect_refused(lambda: upserts.write_together([RowWrite(person())])[0], TemporaryError)
             assert time.monotonic() - began < 10
 
     @pytest.mark.parametrize("named", REFUSING)
@@ -688,7 +688,7 @@ class TestRightsAndTypes(OnPostgres):
             limited = Upserts(engine, "public.customers", COLUMNS)
             assert limited.put(person()) == "written"
             other = person(clerk_user_id=ClerkUserId("user_other"), locale="en")
-            assert "row level security" in refused(lambda: limited.put(other), PermanentError)
+            assert "row level security" in expect_refused(lambda: limited.put(other), PermanentError)
             engine.dispose()
         finally:
             world.run(f"DROP OWNED BY {role}")
