@@ -46,7 +46,7 @@ def _figures(folder: Path, state_url: str, samples: int, burst: int) -> dict[str
         for n in range(max(samples, burst)):
             harness.person(f"user_{n}", first_name="Before")
         with harness.replica(**ordinary) as run:
-            run.looked_at_all()
+            run.scanned_all()
             one_by_one = sorted(_one(harness, run, n) for n in range(samples))
             together = sorted(_burst(harness, run, burst))
     return {"one_by_one_ms": _percentiles(one_by_one), "burst_ms": {"of": burst, **_percentiles(together)}}
@@ -60,7 +60,7 @@ def _beside(folder: Path, samples: int) -> dict[str, Any]:
         for n in range(samples):
             harness.person(f"user_{n}", first_name="Before")
         with harness.replica(**ordinary) as run:
-            run.looked_at_all()
+            run.scanned_all()
             well = sorted(_one(harness, run, n) for n in range(samples))
             harness.shop(EU).faults.add("slow", seconds=HANGS_S, times=None)
             ill = sorted(_one(harness, run, n, settled=False) for n in range(samples))

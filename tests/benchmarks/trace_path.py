@@ -92,7 +92,7 @@ def traced() -> Iterator[Trace]:
 def webhook(folder: Path) -> Trace:
     """One webhook for a new user; another one before it has opened what is opened once."""
     with run_harness(folder) as harness, traced() as trace, harness.replica(lease_s=60.0) as run:
-        run.looked_at_all()
+        run.scanned_all()
         _mapped(harness, run, "user_before")
         with trace.on():
             _mapped(harness, run, "user_traced")

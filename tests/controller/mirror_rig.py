@@ -109,7 +109,7 @@ def digest(rig: MirrorRig, scan_result: ScanResult) -> str:
 
 
 def learned(scan_result: ScanResult) -> dict[str, Any]:
-    """What the rows would say, without when they were looked at."""
+    """What the rows would say, without when they were observed."""
     return {row.clerk_user_id: row for row in scan_result.rows}
 
 

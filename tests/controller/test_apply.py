@@ -332,7 +332,7 @@ def test_a_value_shopify_refuses_is_left_out_remembered_and_tried_again_only_whe
 
 @pytest.mark.parametrize("kind", ["lost_before", "lost_after", "internal_error_after", "truncated"])
 @pytest.mark.parametrize("on", ["customerSet", "metafieldsSet", "tagsAdd"])
-def test_an_answer_that_was_lost_is_looked_for_before_anything_is_sent_again(
+def test_after_a_lost_answer_the_user_is_observed_before_anything_is_sent_again(
     components: Rig, kind: Any, on: str
 ) -> None:
     components.rotate("acme", metafields={"clerk.avatar": {"from": "image_url", "type": "url"}})

@@ -187,7 +187,7 @@ def test_a_plan_by_bulk_ends_as_one_by_one(both: tuple[BulkRig, BulkRig], story:
 
 
 def test_what_was_taken_since_the_plan_was_made_is_decided_as_one_by_one(both: tuple[BulkRig, BulkRig]) -> None:
-    """A phone leaves the rest of the patch alone; an address leads to another look, and so to an adoption."""
+    """A phone leaves the rest of the patch alone; an address makes the user observed again, and so adopted."""
     for each in both:
         planned = each.plan()
         each.acme.staff("create", phone="+16134505001", email="stranger@x.example.com")

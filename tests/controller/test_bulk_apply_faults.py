@@ -87,7 +87,7 @@ def test_operations_that_fail_again_and_again_end_in_single_calls(rig: BulkRig, 
     assert operations(rig) <= 20
 
 
-def test_an_operation_that_the_shop_forgets_is_looked_after(rig: BulkRig, wanted: Wanted) -> None:
+def test_users_of_an_operation_that_the_shop_forgets_are_observed_again(rig: BulkRig, wanted: Wanted) -> None:
     def forgotten() -> None:
         rig.acme.shop.operations.clear()
         rig.while_waiting = lambda: None
@@ -145,13 +145,13 @@ def test_without_the_storage_everybody_is_sent_one_by_one(rig: BulkRig, wanted: 
     assert any("bulk operations can't be used now" in said for said in rig.warnings)
 
 
-def test_results_that_can_never_be_fetched_lead_to_a_look_at_each(rig: BulkRig, wanted: Wanted) -> None:
+def test_users_of_results_that_can_never_be_fetched_are_observed_again(rig: BulkRig, wanted: Wanted) -> None:
     rig.acme.faults.add("status", on="bulkResult", times=None, status=404)
     check_well(rig, wanted)
     assert rig.acme.counts.get("customerSet", 0) == 0
 
 
-def test_a_result_that_is_gone_after_seven_days_leads_to_a_look_at_each(rig: BulkRig, wanted: Wanted) -> None:
+def test_users_of_a_result_that_is_gone_after_seven_days_are_observed_again(rig: BulkRig, wanted: Wanted) -> None:
     with rig.killed_after(60):
         rig.cycle()
     assert rig.state.bulk_files(rig.stores[NAME].shop)
@@ -162,7 +162,9 @@ def test_a_result_that_is_gone_after_seven_days_leads_to_a_look_at_each(rig: Bul
 
 
 @pytest.mark.parametrize("tamper", ["missing", "twice", "garbled", "strangers"])
-def test_lines_that_are_missing_or_strange_lead_to_a_look(rig: BulkRig, wanted: Wanted, tamper: str) -> None:
+def test_users_of_lines_that_are_missing_or_strange_are_observed_again(
+    rig: BulkRig, wanted: Wanted, tamper: str
+) -> None:
     """The place of a line that is left out stays blank, so that the file's size tells nothing."""
 
     def change(lines: list[bytes]) -> list[bytes]:

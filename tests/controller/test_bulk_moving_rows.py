@@ -145,7 +145,7 @@ def test_a_row_that_moves_after_its_line_and_is_written_by_a_worker_keeps_what_w
             assert file.operation is not None
             shop = rig.writer()
             while (state := shop.operation_state(file.operation)) is not None and state.status == "running":
-                pass  # each look lets it run a little further
+                pass  # each poll lets it run a little further
             assert state is not None
             assert state.status == "completed"
         change(rig, a_worker)

@@ -74,7 +74,7 @@ class World(Rig):
         self.transport.coming = coming
 
     def work(self, user: str, name: str = "acme") -> ReconcileResult:
-        """One request, as a worker of `run` does it; who is nudged is not looked at."""
+        """One request, as a worker of `run` does it; who is nudged is not reconciled."""
         return reconcile(ClerkUserId(user), self.store_context(self.stores[StoreName(name)]), self.state)
 
     def at(self, user: str, name: str = "acme") -> str | None:
@@ -100,7 +100,7 @@ def arrives(world: World, **values: Any) -> None:
 
 
 def settles(world: World) -> None:
-    """Each user is looked at until nothing is left to do; then a plan is empty."""
+    """Each user is reconciled until nothing is left to do; then a plan is empty."""
     world.requested("acme", ADA, BOB, NEW)
     world.requested("acme", ADA, BOB, NEW)
     assert world.plan().plan.summary.actions == 0
@@ -174,7 +174,7 @@ def test_a_successor_with_a_row_that_comes_between_decision_and_release_gets_the
 
 
 @pytest.mark.parametrize("world", [by_policy(how) for how in DESTRUCTIVE], indirect=True, ids=list(DESTRUCTIVE))
-def test_a_successor_who_looks_while_the_deletion_is_under_way_takes_no_customer_that_is_about_to_go(
+def test_a_successor_who_is_reconciled_while_the_deletion_is_under_way_takes_no_customer_that_is_about_to_go(
     world: World,
 ) -> None:
     customer = world.at(ADA)
@@ -190,7 +190,7 @@ def test_a_successor_who_looks_while_the_deletion_is_under_way_takes_no_customer
     world.once_before(DESTRUCTIVE[how], meanwhile)
     found = world.work(ADA)
     assert [one.reasons for one in seen] == [("EmailTaken",)]
-    assert NEW in found.nudge, "who waits for the address is looked at as soon as it is free"
+    assert NEW in found.nudge, "who waits for the address is reconciled as soon as it is free"
     assert world.ended == [DESTRUCTIVE[how]]
     settles(world)
     if how == "delete":

@@ -84,7 +84,7 @@ def test_what_each_customer_got_is_reported_once(components: Rig) -> None:
 
 
 @pytest.mark.parametrize("kind", ["lost_before", "lost_after", "internal_error", "internal_error_after", "truncated"])
-def test_an_answer_that_is_lost_leads_to_a_look_at_each_of_them(components: Rig, kind: Any) -> None:
+def test_an_answer_that_is_lost_makes_each_of_them_observed_again(components: Rig, kind: Any) -> None:
     components.sim("acme").faults.add(kind, on="metafieldsSet")
     cycle = components.cycle()
     assert [o.result for o in cycle.outcomes] == ["applied"] * PEOPLE

@@ -71,11 +71,11 @@ def test_a_nudge_never_waits_for_all_that_a_resync_has_found(rig: MirrorRig) -> 
     for number in range(PEOPLE):
         rig.acme.shop.staff_edit(customer(rig, number), last_name="Edited")
     rig.clock.sleep(10)
-    looking = context(rig)
-    assert full_resync(looking).queued == PEOPLE
+    resync_context = context(rig)
+    assert full_resync(resync_context).queued == PEOPLE
     rig.clock.sleep(500)
-    looking.queue.add([Request(NAME, ClerkUserId("user_new"))], rig.clock.now(), reason="webhook")
-    taken = looking.queue.claim("one", rig.clock.now(), limit=PEOPLE + 1, lease_s=30, stores={NAME: PEOPLE + 1})
+    resync_context.queue.add([Request(NAME, ClerkUserId("user_new"))], rig.clock.now(), reason="webhook")
+    taken = resync_context.queue.claim("one", rig.clock.now(), limit=PEOPLE + 1, lease_s=30, stores={NAME: PEOPLE + 1})
     assert len(taken) == PEOPLE + 1
     assert [c.clerk_user_id for c in taken].index(ClerkUserId("user_new")) < PEOPLE * 3 / 4
 
@@ -88,21 +88,23 @@ def test_a_full_resync_finds_what_was_edited_and_deleted_in_the_shop(rig: Mirror
 
 
 def test_a_row_that_was_missing_with_many_others_is_not_missing_for_the_first_time(rig: MirrorRig) -> None:
-    """A restore that takes an hour, with a full look in it: the last rows of it are no second sighting."""
-    looking = carefully(rig)
+    """A restore that takes an hour, with a full scan in it: the last rows of it are no second sighting."""
+    resync_context = carefully(rig)
     rows, last = dict(rig.profiles.rows), ClerkUserId(user_of(PEOPLE - 1))
     for user in list(rows)[5:]:
         del rig.profiles.rows[user]
     rig.pour()
-    assert full_resync(looking).held == {"release": PEOPLE - 5}
+    assert full_resync(resync_context).held == {"release": PEOPLE - 5}
     assert (
-        len(rig.state.absent_users(looking.store.shop, limit=PEOPLE)) == PEOPLE - 5
+        len(rig.state.absent_users(resync_context.store.shop, limit=PEOPLE)) == PEOPLE - 5
     )  # which resyncs of changes ask for again
     rig.clock.sleep(1200)
     rig.profiles.rows.update({user: row for user, row in rows.items() if user != last})
     rig.pour()
-    context = rig.store_context(looking.store)
-    context = replace(context, readers=replace(context.readers, profiles=rig.table, absence=looking.readers.absence))
+    context = rig.store_context(resync_context.store)
+    context = replace(
+        context, readers=replace(context.readers, profiles=rig.table, absence=resync_context.readers.absence)
+    )
     first = reconcile(last, context, rig.state)
     assert (first.result, first.reasons) == ("held", ("RowMissing",))
     while (found := reconcile(last, context, rig.state)).again_s is not None:
@@ -160,25 +162,25 @@ def test_an_incremental_resync_finds_who_was_edited_in_the_shop(rig: MirrorRig) 
 
 
 def test_a_full_resync_that_was_stopped_reads_only_the_rows_behind_it(rig: MirrorRig) -> None:
-    looking = context(rig)
-    shop = looking.store.shop
-    looking.book.begin(shop, FULL, now=rig.clock.now())
-    looking.book.note(shop, FULL, cursor=ClerkUserId(user_of(9)), looked_at=10, wanted=10, findings={})
+    resync_context = context(rig)
+    shop = resync_context.store.shop
+    resync_context.book.begin(shop, FULL, now=rig.clock.now())
+    resync_context.book.note(shop, FULL, cursor=ClerkUserId(user_of(9)), looked_at=10, wanted=10, findings={})
     with closing(Scanned.of(rig)) as profiles:
-        found = full_resync(replace(looking, readers=replace(looking.readers, profiles=profiles)))
+        found = full_resync(replace(resync_context, readers=replace(resync_context.readers, profiles=profiles)))
     assert (found.whole, found.looked_at, found.wanted) == (True, PEOPLE, PEOPLE)
     assert profiles.scans == [user_of(9)]
 
 
 def test_a_full_resync_that_must_stop_while_the_mirror_is_filled_reads_no_one(rig: MirrorRig) -> None:
-    looking = context(rig)
+    resync_context = context(rig)
     rig.acme.shop.staff_edit(customer(rig, 4), last_name="Edited")
     rig.clock.sleep(10)
     with closing(Scanned.of(rig)) as profiles:
-        readers = replace(looking.readers, profiles=profiles)
-        found = full_resync(replace(looking, readers=readers, go_on=lambda: False))
+        readers = replace(resync_context.readers, profiles=profiles)
+        found = full_resync(replace(resync_context, readers=readers, go_on=lambda: False))
     assert (found.whole, found.queued, profiles.scans) == (False, 0, [])
-    mark = rig.state.mark(looking.store.shop, FULL)
+    mark = rig.state.mark(resync_context.store.shop, FULL)
     assert mark is not None
     assert mark.finished_at is None
 

@@ -155,7 +155,7 @@ def test_a_customer_touched_since_is_read_and_one_that_is_gone_then_is_gone(rig:
     assert catch_up(rig.mirror()) == 0
 
 
-def test_a_webhook_makes_the_mirror_doubt_until_it_has_looked(rig: MirrorRig) -> None:
+def test_a_webhook_makes_the_mirror_doubt_until_it_has_read_the_customer(rig: MirrorRig) -> None:
     fill(rig.mirror())
     settle(rig)
     assert told(rig) == []
@@ -193,7 +193,7 @@ def test_too_many_touched_ones_ask_for_a_bulk_query(rig: MirrorRig) -> None:
 
 
 def settle(rig: MirrorRig) -> None:
-    """Everybody looked at, and remembered as equal."""
+    """Everybody observed, and remembered as equal."""
     scan_result = rig.scan(fast=False)
     assert scan_result.plan.summary.actions == 0
     rig.state.put_many(list(scan_result.rows))

@@ -286,7 +286,7 @@ def test_more_newcomers_than_are_worth_reading_are_a_doubt(rig: MirrorRig) -> No
 
 
 def test_what_the_index_tells_half_an_hour_late_is_seen_as_soon_as_it_tells(rig: MirrorRig) -> None:
-    """Looks in between, that the index leaves in ignorance, must not make it be forgotten."""
+    """Reads in between, before the index tells, must not make it be forgotten."""
     rig.acme.shop.search_lag_s = LAG_S
     rig.acme.shop.staff_edit(customer(rig, 6), first_name="Edited")
     for _ in range(6):

@@ -1,4 +1,4 @@
-"""A user who has moved is looked up in the mirror first: what that may settle, and what it must leave to the shop."""
+"""A user who has moved is searched in the mirror first: what that may settle, and what it must leave to the shop."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def test_the_mirror_answers_for_those_that_it_knows_and_the_shop_for_the_rest(ri
 
 
 @pytest.mark.parametrize("check_mirror", [True, False])
-def test_creates_of_an_older_plan_are_looked_for_in_the_mirror_before_they_go_by_bulk(
+def test_creates_of_an_older_plan_are_searched_in_the_mirror_before_they_go_by_bulk(
     rig: MirrorRig, *, check_mirror: bool
 ) -> None:
     populate(rig, PEOPLE)

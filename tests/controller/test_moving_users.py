@@ -1,4 +1,4 @@
-"""A user signs up and is mapped by `run` while another process looks: no read of a plan takes that for a user who left."""
+"""A user signs up and is mapped by `run` while another process plans: no read of a plan takes that for a user who left."""
 
 from __future__ import annotations
 

@@ -166,11 +166,11 @@ def test_a_row_that_is_missing_in_two_reads_that_are_far_enough_apart_releases_i
     row = components.mapping("acme", ADA)
     assert row is not None
     assert (row.status, row.reason, row.absent_since) == ("pending", "RowMissing", components.clock.now())
-    looks = [0.0]
+    times_s = [0.0]
     while (found := reconcile(ClerkUserId(ADA), context, components.state)).again_s is not None:
         components.clock.sleep(found.again_s)
-        looks.append(looks[-1] + found.again_s)
-    assert (looks[-1], len(looks)) == (300.0, 7)  # soon, then later
+        times_s.append(times_s[-1] + found.again_s)
+    assert (times_s[-1], len(times_s)) == (300.0, 7)  # soon, then later
     assert (found.result, found.kind) == ("applied", "release")
     assert components.mutations() == before  # on_leave: keep
     row = components.mapping("acme", ADA)
@@ -218,7 +218,7 @@ def test_a_user_with_an_unrecorded_last_write_is_released_as_well(components: Ri
     assert row is not None
     assert row.intent is not None
     components.leave(ADA)
-    assert until_proven(ADA, running(components), components, looks_max=20).kind == "release"
+    assert until_proven(ADA, running(components), components, reads_max=20).kind == "release"
 
 
 def test_two_reads_far_apart_do_not_count_where_those_between_them_did_not_come(components: Rig) -> None:
@@ -278,7 +278,7 @@ def test_what_clerk_says_of_a_user_without_a_row_is_proof_only_where_it_is_a_404
 
 
 def test_an_action_never_turns_into_a_release_on_the_way(components: Rig) -> None:
-    """The row goes between the look and the refusal: a release has its own guards, and was shown to no person."""
+    """The row goes between the read and the refusal: a release has its own guards, and was shown to no person."""
     components.stores[StoreName("acme")] = acme(on_leave="delete")
     components.user(ADA, last_name="New")
     planned = components.plan()
@@ -293,15 +293,15 @@ def test_an_action_never_turns_into_a_release_on_the_way(components: Rig) -> Non
 
 
 def until_proven(
-    user: str, context: StoreContext, components: Rig, *, late_s: float = 0.0, looks_max: int = 100
+    user: str, context: StoreContext, components: Rig, *, late_s: float = 0.0, reads_max: int = 100
 ) -> ReconcileResult:
     """Reconcile a user without a row whenever that is due, until it is known to have left."""
-    for _ in range(looks_max):
+    for _ in range(reads_max):
         found = reconcile(ClerkUserId(user), context, components.state)
         if found.again_s is None:
             return found
         components.clock.sleep(found.again_s + late_s)
-    raise AssertionError(f"after {looks_max} reads {user} is not known to have left")
+    raise AssertionError(f"after {reads_max} reads {user} is not known to have left")
 
 
 def running(components: Rig, **policy: Any) -> StoreContext:
@@ -310,14 +310,14 @@ def running(components: Rig, **policy: Any) -> StoreContext:
     return replace(context, readers=replace(context.readers, absence=Absence(grace_s=300)))
 
 
-def test_a_look_that_can_t_be_done_is_an_error_of_the_edge(components: Rig) -> None:
+def test_a_write_that_never_arrives_is_a_failure(components: Rig) -> None:
     components.user(ADA, last_name="New")
     components.sim("acme").faults.add("lost_before", on="customerSet", times=None)
     [(_, found)] = components.requested("acme", ADA)
     assert found.result == "failed"
 
 
-def test_who_waits_for_the_address_of_a_user_who_leaves_is_looked_at_when_that_user_is_released(
+def test_who_waits_for_the_address_of_a_user_who_leaves_is_reconciled_when_that_user_is_released(
     components: Rig,
 ) -> None:
     context = running(components)
@@ -331,7 +331,7 @@ def test_who_waits_for_the_address_of_a_user_who_leaves_is_looked_at_when_that_u
 
 
 @pytest.mark.parametrize("loaded", [range(900), range(900, 1100), [*range(300), *range(600, 1100)]])
-def test_a_large_table_that_is_loaded_in_the_order_of_its_keys_looks_whole_to_none_who_is_missing(
+def test_a_large_table_that_is_loaded_in_the_order_of_its_keys_is_complete_for_no_one_who_is_missing(
     tmp_path: Path, loaded: Sequence[int]
 ) -> None:
     """Nor to those at either end, who have neighbours on one side only."""

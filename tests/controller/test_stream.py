@@ -1,4 +1,4 @@
-"""A look that passes over who has not moved sees what a look at everybody sees."""
+"""A scan that passes over who has not moved finds what a scan of everybody finds."""
 
 from __future__ import annotations
 
@@ -81,14 +81,14 @@ def test_a_user_agreed_to_for_a_time_is_always_found(rig: MirrorRig) -> None:
     assert moved(rig) == [user_of(7)]
 
 
-def test_a_user_with_two_rows_is_looked_at(rig: MirrorRig) -> None:
+def test_a_user_with_two_rows_is_observed(rig: MirrorRig) -> None:
     settle(rig)
     rig.pour((user_of(9), "other@x.example.com", 1, "Nina", None, None, None, None, None, None))
     assert moved(rig) == [user_of(9)]
     assert digest(rig, rig.scan(fast=True)) == digest(rig, rig.scan(fast=False))
 
 
-def test_a_key_that_is_no_text_is_held_as_in_a_live_look(rig: MirrorRig) -> None:
+def test_a_key_that_is_no_text_is_held_as_in_a_live_scan(rig: MirrorRig) -> None:
     settle(rig)
     rig.pour((b"user_\xff", "odd@x.example.com", 1, "Odd", None, None, None, None, None, None))
     fast, live = rig.scan(fast=True), rig.scan(fast=False)

@@ -1,4 +1,4 @@
-"""Taking back what was written: only what is still as we left it, and not written again by the next look."""
+"""Taking back what was written: only what is still as we left it, and not written again by the next reconcile."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def test_a_circle_of_forty_turns_as_well(tmp_path: Path) -> None:
         assert {c.backlink: c.phone for c in components.people("acme").values()} == {
             user: phone(following) for user, following in zip(users, users[1:] + users[:1], strict=True)
         }
-        assert len(turns) < 3 * len(users), "each is looked at a few times, however long the circle is"
+        assert len(turns) < 3 * len(users), "each is reconciled a few times, however long the circle is"
         assert components.plan().plan.summary.actions == 0
 
 
@@ -96,7 +96,7 @@ def test_any_order_of_emails_and_phones_is_reached_by_nudges_alone(components: R
 @pytest.mark.parametrize("at", range(1, 6))
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("first", [0, 1, 2])
-def test_a_process_that_dies_in_a_circle_leaves_it_to_the_next_look(
+def test_a_process_that_dies_in_a_circle_leaves_it_to_the_next_scan(
     components: Rig, at: int, first: int, *, after: bool
 ) -> None:
     before = ids(components)
@@ -110,7 +110,7 @@ def test_a_process_that_dies_in_a_circle_leaves_it_to_the_next_look(
     assert components.plan().plan.summary.actions == 0
 
 
-def test_what_was_parked_is_given_back_by_a_look_where_the_circle_has_ended(components: Rig) -> None:
+def test_what_was_parked_is_given_back_by_a_scan_where_the_circle_has_ended(components: Rig) -> None:
     before = shown(components)
     one, other = USERS[:2]
     ring(components, (one, other), emails=True)
@@ -136,7 +136,7 @@ def test_who_waits_for_a_phone_gets_it_when_its_owner_clears_it_and_the_rest_goe
     assert components.plan().plan.summary.actions == 0
 
 
-def test_two_who_share_a_phone_are_not_looked_at_again_and_again(components: Rig) -> None:
+def test_two_who_share_a_phone_are_not_reconciled_again_and_again(components: Rig) -> None:
     one, other = USERS[:2]
     components.user(one, phone=phone(other))
     found = components.requested("acme", one, turns=20)

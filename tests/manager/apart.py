@@ -1,7 +1,7 @@
 """Workers, stores and a queue in virtual time: how long others wait beside a shop that hangs, decided as `run` decides.
 
-The queue, the caps and the share of slow stores are the product's own; only the looks are a duration each. Nothing waits
-and no clock is read, so the same seed gives the same figures on any machine.
+The queue, the caps and the share of slow stores are the product's own; a reconcile is a duration. Nothing waits and no
+clock is read, so the same seed gives the same figures on any machine.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Latencies:
 
 def simulated(
     queue: RequestQueue,
-    looks: Mapping[StoreName, Took],
+    durations: Mapping[StoreName, Took],
     *,
     sick: StoreName,
     seconds: float,
@@ -51,7 +51,7 @@ def simulated(
     """
     arrivals = random.Random(seed)
     asked: list[tuple[float, Request]] = []
-    for name in sorted(looks):
+    for name in sorted(durations):
         at = arrivals.expovariate(per_second)
         while at < seconds:
             asked.append((at, Request(name, ClerkUserId(f"user_{len(asked)}"))))
@@ -62,7 +62,7 @@ def simulated(
     held: dict[Request, tuple[Claim, float, float]] = {}
     took: dict[StoreName, tuple[float, float]] = {}
     done: list[tuple[float, float]] = []
-    caps = dict.fromkeys(looks, cap_of(WORKERS, len(looks)) if shared_out else WORKERS)
+    caps = dict.fromkeys(durations, cap_of(WORKERS, len(durations)) if shared_out else WORKERS)
     slow_s = Intervals().slow_s if shared_out else float("inf")
     step = 0
     while len(done) < owed:
@@ -91,7 +91,7 @@ def simulated(
                 held[claim.request] = (
                     claim,
                     now,
-                    now + looks[claim.store](random.Random(f"{seed} {claim.clerk_user_id}")),
+                    now + durations[claim.store](random.Random(f"{seed} {claim.clerk_user_id}")),
                 )
     return Latencies(tuple(done))
 

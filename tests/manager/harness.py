@@ -140,8 +140,8 @@ class Running:
     def settled(self) -> None:
         until(self.idle, "the queue is worked off")
 
-    def looked_at_all(self) -> None:
-        """The full look at the start is over for every store, and what it found is done."""
+    def scanned_all(self) -> None:
+        """The full scan at the start is over for every store, and what it found is done."""
         shops = [ShopDomain(f"{name}.myshopify.com") for name in self.harness.stores]
 
         def done() -> bool:
@@ -152,7 +152,7 @@ class Running:
             marks = [self.components.state.mark(shop, "full") for shop in shops]
             return all(mark is not None and (mark.finished_at or self.began_at) > self.began_at for mark in marks)
 
-        until(done, "every store was looked at")
+        until(done, "every store was scanned")
         self.settled()
 
     def mapping(self, user: str, store: str = US) -> Row | None:
@@ -290,7 +290,7 @@ def run_harness(folder: Path, *names: str, state_url: str = "", **shop: Any) -> 
                 "columns": {c: c for c in COLUMNS},
             },
             "clerk": {"webhook_secrets": [sender.SECRET], "instance_id": sender.INSTANCE},
-            # On a leap day only: whenever else a test runs, no look is taken that it did not ask for.
+            # On a leap day only: whenever else a test runs, no scan is made that it did not ask for.
             "controller": {
                 "workers": 4,
                 "resync_s": 3600,

@@ -107,7 +107,7 @@ def reloaded(table: Table, run: Running) -> None:
         connection.execute("create temp table kept as select * from customers")
         connection.execute("truncate customers")
         with webhooks(run):
-            until(table.is_awaited, "a look waits for the table")
+            until(table.is_awaited, "a read waits for the table")
         connection.execute("insert into customers select * from kept")
 
 
@@ -118,27 +118,27 @@ def swapped(table: Table, run: Running) -> None:
         connection.execute("alter table fresh add primary key (clerk_user_id)")
         connection.execute("drop table customers")
         with webhooks(run):
-            until(table.is_awaited, "a look waits for the table")
+            until(table.is_awaited, "a read waits for the table")
         connection.execute("alter table fresh rename to customers")
 
 
 def emptied(table: Table, run: Running) -> None:
     """Empty for a moment, for all to see."""
     table("create table kept as select * from customers", "delete from customers")
-    looks = run.metric("controller_runtime_reconcile_total")
+    before = run.metric("controller_runtime_reconcile_total")
     with webhooks(run):
-        until(lambda: run.metric("controller_runtime_reconcile_total") >= looks + 10, "the empty table was looked at")
+        until(lambda: run.metric("controller_runtime_reconcile_total") >= before + 10, "the empty table was read")
     table("insert into customers select * from kept")
 
 
 def loaded_in_parts(table: Table, run: Running) -> None:
-    """Several transactions, with looks after each of them."""
+    """Several transactions, with reads after each of them."""
     table("create table kept as select * from customers", "truncate customers")
     for n in range(4):
         table(f"insert into customers select * from kept where substr(clerk_user_id, 6)::int % 4 = {n}")
-        looks = run.metric("controller_runtime_reconcile_total")
+        before = run.metric("controller_runtime_reconcile_total")
         with webhooks(run):
-            until(lambda s=looks: run.metric("controller_runtime_reconcile_total") >= s + 10, "looked at")  # type: ignore[misc]
+            until(lambda s=before: run.metric("controller_runtime_reconcile_total") >= s + 10, "it was scanned")  # type: ignore[misc]
 
 
 WAYS = [reloaded, swapped, emptied, loaded_in_parts]
@@ -206,9 +206,9 @@ def test_a_table_that_is_half_loaded_for_longer_than_the_grace_deletes_no_custom
         before = harness.mutations()
         table("create table kept as select * from customers", "delete from customers where clerk_user_id > 'user_11'")
         for _ in range(3):
-            looks = run.metric("reconciler_sweeps_total", kind="changes")
+            scans = run.metric("reconciler_sweeps_total", kind="changes")
             with webhooks(run):
-                until(lambda s=looks: run.metric("reconciler_sweeps_total", kind="changes") > s + 2, "looked at")  # type: ignore[misc]
+                until(lambda s=scans: run.metric("reconciler_sweeps_total", kind="changes") > s + 2, "it was scanned")  # type: ignore[misc]
             run.settled()
         assert harness.mutations() == before
         row = run.mapping(PEOPLE[-1])

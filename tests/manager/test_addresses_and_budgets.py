@@ -19,7 +19,7 @@ def test_a_circle_of_addresses_turns_by_nudges_alone_and_everybody_keeps_their_c
     for user in users:
         harness.person(user, first_name=user)
     with harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         customers = {u: row.customer_id for u in users if (row := run.mapping(u))}
         wanted = {user: f"{users[(n + 1) % 4]}@example.com" for n, user in enumerate(users)}
         for user, email in wanted.items():
@@ -36,7 +36,7 @@ def test_a_chain_resolves_from_its_end_when_only_its_beginning_is_nudged(harness
     for user in users:
         harness.person(user)
     with harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         wanted = {users[n]: f"user_{n + 1}@example.com" for n in range(4)} | {users[4]: "free@example.com"}
         for user, email in wanted.items():
             harness.person(user, email=email)
@@ -58,7 +58,7 @@ class EarlyInTheHour:
 def test_an_hours_budget_holds_what_is_above_it_and_lets_it_go_in_the_next_hour(harness: RunHarness) -> None:
     harness.stores[US]["guards"] = {**harness.stores[US]["guards"], "create": {"max": 2}}
     with harness.replica(EarlyInTheHour()) as run:
-        run.looked_at_all()
+        run.scanned_all()
         users = [f"user_{n}" for n in range(5)]
         for user in users:
             harness.person(user)
@@ -85,7 +85,7 @@ def test_a_shop_that_is_down_spends_no_budget(harness: RunHarness) -> None:
     harness.person("user_a")
     with harness.replica() as run:
         harness.shop().faults.add("status", on="customerSet", status=503, times=12)
-        run.looked_at_all()
+        run.scanned_all()
         run.nudge("user_a")
         until(lambda: harness.shop().faults.pending() == 0 or _nudged(run), "the shop is up again")
         until(lambda: run.status("user_a") == "in_sync", "the customer is there")
@@ -102,9 +102,9 @@ def _nudged(run: Running) -> bool:
 def test_an_explicit_nudge_tries_once_more_what_the_shop_refused(harness: RunHarness) -> None:
     harness.person("user_a")
     with harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         calls = len(harness.shop().calls)
         run.nudge("user_a")
-        until(lambda: run.components.queue.depth() == 0, "it was looked at")
+        until(lambda: run.components.queue.depth() == 0, "it was reconciled")
         assert len(harness.shop().calls) > calls
         assert harness.shop().calls[-1].kind == "query"

@@ -36,6 +36,6 @@ def test_few_requests_that_wait_are_no_news(tmp_path: Path) -> None:
         for n in range(20):
             harness.person(f"user_{n:03}")
         with capture_logs() as logs, harness.replica() as run:
-            run.looked_at_all()
+            run.scanned_all()
         assert hints_of(logs) == []
         assert len(harness.emails()) == 20

@@ -41,7 +41,7 @@ def without_ada(harness: RunHarness, backend: Backend) -> Iterator[Running]:
     with serving(backend) as url:
         harness.settings["clerk"] |= {"secret_key": KEY, "api_url": url}
         with harness.replica() as run:
-            run.looked_at_all()
+            run.scanned_all()
             harness.gone("user_ada")
             run.nudge("user_ada")
             yield run

@@ -113,7 +113,7 @@ def check_written(app: AppTable, user: str, **values: Any) -> None:
 
 def test_a_bare_row_that_the_app_has_just_inserted_is_filled(app: AppTable) -> None:
     with app.harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         app.sql("insert into customers (clerk_user_id) values ('user_a')")
         run.accepted("user.created", someone("user_a", ahead_s=-5))
         check_written(app, "user_a", email="user_a@example.com", email_verified=True, first_name="Tove")
@@ -122,7 +122,7 @@ def test_a_bare_row_that_the_app_has_just_inserted_is_filled(app: AppTable) -> N
 
 def test_what_the_app_has_put_into_the_row_by_then_stays(app: AppTable) -> None:
     with app.harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         app.sql("insert into customers (clerk_user_id, first_name) values ('user_a', 'App')")
         run.accepted("user.created", someone("user_a"))
         check_written(app, "user_a", email="user_a@example.com", first_name="App")
@@ -139,7 +139,7 @@ def test_a_trigger_that_sets_the_time_of_each_write_loses_no_change(app: AppTabl
     )
     app.sql("create trigger touched before insert or update on customers for each row execute function touch()")
     with app.harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         for n in range(4):
             run.accepted("user.updated", someone("user_a", first_name=f"Tove {n}", ahead_s=n / 10))
         check_written(app, "user_a", first_name="Tove 3")
@@ -164,7 +164,7 @@ def test_metadata_is_merged_where_it_is_an_object_and_left_alone_and_held_elsewh
     app.sql("insert into customers (clerk_user_id, metadata) values ('user_a', %s)", '"{\\"theme\\": \\"dark\\"}"')
     app.sql("insert into customers (clerk_user_id, metadata) values ('user_b', %s)", '["the app has a list"]')
     with app.harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         for user in ("user_a", "user_b"):
             run.accepted("user.updated", someone(user))
         check_written(app, "user_a", metadata={"theme": "dark", "brand": "acme"})
@@ -237,7 +237,7 @@ def test_while_a_migration_locks_the_table_webhooks_and_probes_answer_and_all_ro
     app.sql("insert into customers (clerk_user_id, first_name) values ('user_00', 'Old')")
     users = [f"user_{n:02}" for n in range(TOGETHER)]
     with app.harness.replica() as run, psycopg.connect(app.url) as migration:
-        run.looked_at_all()
+        run.scanned_all()
         migration.execute("alter table customers add column plan text")
         sent = threading.Event()
 
@@ -268,7 +268,7 @@ def test_while_a_migration_locks_the_table_webhooks_and_probes_answer_and_all_ro
 def test_what_could_not_be_written_is_written_by_the_process_that_starts_next(app: AppTable) -> None:
     with psycopg.connect(app.url) as migration:
         with app.harness.replica() as run:
-            run.looked_at_all()
+            run.scanned_all()
             migration.execute("alter table customers add column plan text")
             run.accepted("user.created", someone("user_a"))
         assert migration.execute("select count(*) from customers").fetchone() == (0,)
@@ -290,7 +290,7 @@ def test_a_user_that_the_table_refuses_is_held_by_name_until_the_row_can_be_writ
         "user_long": ("short", someone("user_long", first_name="Much too long a name")),
     }
     with app.harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         run.accepted("user.created", someone("user_first"))
         until(lambda: run.status("user_first") == "in_sync", "the first is there")
         for _, event in refused.values():
@@ -323,7 +323,7 @@ def test_a_user_that_the_table_refuses_is_held_by_name_until_the_row_can_be_writ
 
 def test_a_refused_change_of_a_user_in_sync_is_shown_as_held(app: AppTable) -> None:
     with app.harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         for user in ("user_a", "user_b"):
             run.accepted("user.created", someone(user))
             until(lambda u=user: run.status(u) == "in_sync", f"{user} is there")  # type: ignore[misc]
@@ -453,7 +453,7 @@ def test_a_locked_sqlite_table_of_the_apps_is_written_later_too(harness: RunHarn
         harness.replica() as run,
         closing(sqlite3.connect(harness.folder / "profiles.db", isolation_level=None)) as other,
     ):
-        run.looked_at_all()
+        run.scanned_all()
         other.execute("begin immediate")
         taken = answers(run, [("user.created", someone(f"user_{n}")) for n in range(4)])
         other.execute("rollback")

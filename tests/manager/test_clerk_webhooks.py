@@ -47,9 +47,9 @@ def is_right(harness: RunHarness, run: Running) -> bool:
 def test_with_all_webhooks_dropped_the_end_is_the_same_only_later(harness: RunHarness) -> None:
     harness.settings["controller"]["resync_s"] = 0.2
     with harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         live(harness, random.Random(1))
-        until(lambda: is_right(harness, run), "looks found everything")
+        until(lambda: is_right(harness, run), "scans found everything")
 
 
 @pytest.mark.parametrize("seed", [20261125, 7])
@@ -57,7 +57,7 @@ def test_doubled_lost_shuffled_and_late_webhooks_lead_to_the_same_end(harness: R
     print(f"seed {seed}")  # noqa: T201  shown where it fails
     chance = random.Random(seed)
     with harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         events = live(harness, chance)
         late = WallClock().now() - timedelta(days=3)
         sent = [event for event in events for _ in range(chance.randint(0, 5))]
@@ -76,13 +76,13 @@ def test_doubled_lost_shuffled_and_late_webhooks_lead_to_the_same_end(harness: R
     assert len({c["email"] for c in links}) == len(expected)
     before = harness.mutations()
     with harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
     assert (harness.mutations(), harness.end_state()) == (before, expected)
 
 
 def test_the_very_same_delivery_is_taken_once(harness: RunHarness) -> None:
     with harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         harness.person("user_a")
         for _ in range(3):
             run.accepted("user.created", user_event("user_a"), message_id="msg_same")
@@ -102,7 +102,7 @@ def test_while_another_process_holds_the_file_webhooks_are_refused_and_none_is_l
     with closing(sqlite3.connect(harness.folder / "state.db", isolation_level=None)) as other:
         other.execute(TABLE)
         with harness.replica(webhook_wait_s=0.2) as run:
-            run.looked_at_all()
+            run.scanned_all()
             other.execute("BEGIN IMMEDIATE")
             body = sender.event("user.created", user_event("user_a"))
             signed = sender.headers(body, message_id="msg_once", at=WallClock().now())
@@ -121,15 +121,15 @@ def test_while_another_process_holds_the_file_webhooks_are_refused_and_none_is_l
             run.settled()
 
 
-def test_a_webhook_that_is_faster_than_the_row_is_looked_at_again_shortly(harness: RunHarness) -> None:
+def test_a_webhook_that_is_faster_than_the_row_is_reconciled_again_shortly(harness: RunHarness) -> None:
     harness.person("user_old", first_name="Old")
     with harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         run.accepted("user.created", user_event("user_soon"))
         ahead = WallClock().now() + timedelta(seconds=30)
         run.accepted("user.updated", user_event("user_old", updated_at=ahead))
         early = lambda: run.metric("controller_runtime_reconcile_total", result="requeue_after") >= 3  # noqa: E731
-        until(early, "the looks are repeated")
+        until(early, "the reconciles are repeated")
         assert run.status("user_soon") is None
         harness.person("user_soon")
         harness.person("user_old", first_name="New", updated_at=ahead.isoformat())
@@ -141,7 +141,7 @@ def test_a_webhook_that_is_faster_than_the_row_is_looked_at_again_shortly(harnes
 def test_an_older_row_is_acted_on_while_the_newer_is_awaited(harness: RunHarness) -> None:
     harness.person("user_a", first_name="Right")
     with harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         customer = harness.customers()["user_a@example.com"]
         harness.shop().staff("edit", id=customer["id"], first_name="Wrong")
         ahead = WallClock().now() + timedelta(seconds=30)
@@ -158,7 +158,7 @@ def test_a_deletion_is_believed_when_the_row_is_gone_or_marked_or_clerk_says_so(
         for user in ("user_row", "user_marked", "user_clerk", "user_there", *others):
             harness.person(user)
         with harness.replica() as run:
-            run.looked_at_all()
+            run.scanned_all()
             for user in ("user_there", "user_clerk"):  # their rows stay
                 backend.troubles = [(503, {"retry-after": "60"})]  # Clerk can't be asked at first
                 run.accepted("user.deleted", deleted_event(user))
@@ -182,9 +182,9 @@ def test_a_deletion_is_believed_when_the_row_is_gone_or_marked_or_clerk_says_so(
 def test_without_a_key_a_deletion_with_its_row_still_there_is_only_a_nudge(harness: RunHarness) -> None:
     harness.person("user_a")
     with harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         run.accepted("user.deleted", deleted_event("user_a"))
-        until(lambda: run.components.queue.depth() == 0, "it was looked at")
+        until(lambda: run.components.queue.depth() == 0, "it was reconciled")
         assert run.status("user_a") == "in_sync"
 
 
@@ -196,7 +196,7 @@ def test_with_upsert_profiles_the_webhook_writes_the_row_first_and_no_late_one_t
     about: dict[str, Any] = {"email_addresses": [address], "primary_email_address_id": "idn_1"}
     at = WallClock().now()
     with harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         newest = user_event("user_ada", first_name="Ada", updated_at=at, **about)
         older = user_event("user_ada", first_name="Stale", updated_at=at - timedelta(days=2), **about)
         run.accepted("user.updated", newest)

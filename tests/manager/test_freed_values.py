@@ -55,7 +55,7 @@ def test_a_phone_of_a_customer_that_no_user_has_is_written_as_soon_as_staff_free
     guest = harness.shop().staff("create", email="guest@example.com", phone=PHONE)
     harness.person("user_a", phone=PHONE, first_name="Ada")
     with harness.replica() as run, harness.deliverer(run, *UPDATES, *LAW) as post:
-        run.looked_at_all()
+        run.scanned_all()
         quiet(run, post)
         until(lambda: is_quiet_and_held(run, "user_a", "PhoneTaken"), "the user waits")
         assert harness.customers()["user_a@example.com"]["firstName"] == "Ada"
@@ -69,7 +69,7 @@ def test_an_email_that_the_policy_holds_is_written_as_soon_as_staff_free_it(harn
     enforced(harness, on_email_conflict="hold")
     harness.person("user_a", first_name="Ada")
     with harness.replica() as run, harness.deliverer(run, *UPDATES) as post:
-        run.looked_at_all()
+        run.scanned_all()
         guest = harness.shop().staff("create", email="new@example.com")
         harness.person("user_a", email="new@example.com")
         run.nudge("user_a")
@@ -117,7 +117,7 @@ def test_a_phone_of_another_user_is_written_as_soon_as_it_is_free(
     enforced(harness, on_leave=on_leave)
     harness.person("user_b", phone=PHONE)
     with harness.replica() as run, harness.deliverer(run, *UPDATES) as post:
-        run.looked_at_all()
+        run.scanned_all()
         harness.person("user_a", phone=PHONE, first_name="Ada")
         run.nudge("user_a")
         quiet(run, post)
@@ -141,7 +141,7 @@ def test_a_circle_of_twenty_five_emails_and_phones_turns_in_run(harness: RunHarn
     for user in users:
         harness.person(user, phone=number[user], first_name=user)
     with harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         before = customers_of(run, users)
         after = dict(zip(users, users[1:] + users[:1], strict=True))
         for user, other in after.items():
@@ -165,7 +165,7 @@ def test_users_of_a_shop_that_respells_values_exchange_them(harness: RunHarness,
     for user, (email, phone) in had.items():
         harness.person(user, email=email, phone=phone, first_name=user)
     with harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         until(lambda: {run.status(user) for user in had} == {"in_sync"}, "both have their customers")
         for user, (email, phone) in zip(had, reversed(had.values()), strict=True):
             harness.person(user, email=email, phone=phone)

@@ -29,7 +29,7 @@ def test_a_change_that_only_the_outbox_tells_of_reaches_the_shop(
         app.execute(outbox_sql(TABLE, "clerk_user_id", "postgres").encode())
         app.execute("insert into customers values ('user_ada', 'ada@example.com', true, 'Ada', 'en-US', now())")
         with harness.replica(outbox_s=0.05) as running:
-            running.looked_at_all()
+            running.scanned_all()
             until(lambda: running.status("user_ada") == "in_sync", "the customer is there")
             app.execute("update customers set first_name = 'Adah', updated_at = now()")
             until(lambda: harness.customers()["ada@example.com"]["firstName"] == "Adah", "the change is there")

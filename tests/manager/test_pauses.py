@@ -30,7 +30,7 @@ def follows(run: Running, *, paused: bool) -> None:
 def test_run_holds_a_store_that_is_paused_and_does_what_was_held_once_it_is_resumed(harness: RunHarness) -> None:
     harness.person("user_a", first_name="Ada")
     with harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         pause(run)
         follows(run, paused=True)
         before = harness.mutations()
@@ -53,13 +53,13 @@ def test_run_holds_a_store_that_is_paused_and_does_what_was_held_once_it_is_resu
 def test_a_replica_that_starts_knows_the_pause_before_it_writes(harness: RunHarness) -> None:
     harness.person("user_a")
     with harness.replica() as first:
-        first.looked_at_all()
+        first.scanned_all()
         pause(first)
         follows(first, paused=True)
     harness.person("user_b")
     before = harness.mutations()
     with harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         until(lambda: run.status("user_b") == "held", "the create is held")
         assert harness.mutations() == before
         resume(run)

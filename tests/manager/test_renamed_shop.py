@@ -24,7 +24,7 @@ def shared(tmp_path: Path, postgres: servers.Server, postgres_database: Callable
 
 def with_one_erased(run: Running, harness: RunHarness) -> None:
     """user_b was erased by law and the row is still there; user_a is in sync."""
-    run.looked_at_all()
+    run.scanned_all()
     customer = int(harness.customers()["user_b@example.com"]["id"].rpartition("/")[2])
     with harness.shop().lock:
         body = {"shop_id": 1, "shop_domain": harness.shop().domain, "customer": {"id": customer, "email": None}}
@@ -58,16 +58,16 @@ def test_a_shop_that_is_renamed_in_the_file_continues_where_it_was(harness: RunH
         assert {row.shop for row in run.manager.service.status_rows()} == {NEW}
         assert {row.shop for row in run.manager.service.person(ClerkUserId("user_a"))} == {NEW}
     with harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         check_works(run, harness, "Newer")
 
 
-def test_webhooks_under_a_new_name_are_reasons_to_look_before_the_file_has_it_and_speak_for_no_shop(
+def test_webhooks_under_a_new_name_are_reasons_to_reconcile_before_the_file_has_it_and_speak_for_no_shop(
     two_shops: RunHarness,
 ) -> None:
     two_shops.person("user_a", first_name="First")
     with two_shops.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         customer = two_shops.customers()["user_a@example.com"]["id"]
         two_shops.shop().staff("edit", id=customer, first_name="Wrong")
         body = {"admin_graphql_api_id": customer}
@@ -92,13 +92,13 @@ def test_replicas_with_the_old_and_the_new_file_share_the_state_of_the_shop(shar
     with shared.replica() as old:
         with_one_erased(old, shared)
         with newer.replica() as new:
-            new.looked_at_all()
+            new.scanned_all()
             for number in range(3):
                 check_works(old, shared, f"Old{number}")
                 check_works(new, shared, f"New{number}")
         check_works(old, shared, "Old")
     with shared.replica() as old:  # with the old file once more, after the new name was seen
-        old.looked_at_all()
+        old.scanned_all()
         check_works(old, shared, "Last")
 
 
@@ -109,7 +109,7 @@ def test_a_store_with_the_name_of_another_shop_is_left_alone_until_it_is_the_rig
     del harness.stores[EU]
     harness.person("user_a")
     with harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         right = dict(harness.stores[US])
         other = store_of(harness, EU)
         harness.stores[US] = right | {"admin_url": other["admin_url"], "auth": other["auth"]}
@@ -130,7 +130,7 @@ def test_a_new_name_waits_for_a_shop_that_is_away_and_is_refused_where_another_a
     eu = harness.stores.pop(EU)
     harness.person("user_a")
     with harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         harness.stores[EU] = eu
         harness.write()
         until(lambda: len(harness.emails(EU)) == 1, "the second store has the customer")

@@ -24,13 +24,13 @@ def test_the_resync_at_the_start_creates_links_and_releases_and_a_second_start_d
         harness.person(f"user_{n:02}", first_name=f"N{n}")
     harness.shop().staff("create", email="user_03@example.com", first_name="Guest")
     with harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         assert harness.emails() == sorted(f"user_{n:02}@example.com" for n in range(12))
         assert harness.customers()["user_03@example.com"]["firstName"] == "N3"
         assert {run.status(f"user_{n:02}") for n in range(12)} == {"in_sync"}
     before = harness.mutations()
     with harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
     assert harness.mutations() == before
 
 
@@ -41,7 +41,7 @@ def test_a_full_resync_repairs_users_without_mapping_mappings_without_user_and_b
     for n in range(4):
         harness.person(f"user_{n}")
     with harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         shop = run.mapping("user_0")
         assert shop is not None
         run.components.state.forget(shop.shop, shop.clerk_user_id)  # a back-link without its mapping
@@ -62,7 +62,7 @@ def test_a_full_resync_that_fails_is_taken_again_without_waiting_for_tomorrow(ha
     harness.person("user_a")
     harness.shop().faults.add("status", status=503, times=4)
     with harness.replica() as run:
-        until(lambda: run.status("user_a") == "in_sync", "the look was taken again")
+        until(lambda: run.status("user_a") == "in_sync", "the scan was made again")
 
 
 def test_a_resync_that_was_interrupted_by_a_killed_replica_is_continued_by_another(harness: RunHarness) -> None:
@@ -70,7 +70,7 @@ def test_a_resync_that_was_interrupted_by_a_killed_replica_is_continued_by_anoth
     for n in range(3):
         harness.person(f"user_{n}")
     with harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         row = run.mapping("user_0")
         assert row is not None
         state, shop = run.components.state, row.shop
@@ -78,8 +78,8 @@ def test_a_resync_that_was_interrupted_by_a_killed_replica_is_continued_by_anoth
         harness.gone("user_2")
         clock = run.components.clock
         lease = (f"look:{shop}", "the one that dies")
-        fence = until(lambda: state.acquire(*lease, ttl_s=3.0, now=clock.now()), "no other looks at the shop")
-        mark = state.begin(shop, "full", now=clock.now())  # a look begins, sees two of them, and its process dies
+        fence = until(lambda: state.acquire(*lease, ttl_s=3.0, now=clock.now()), "no other scans the shop")
+        mark = state.begin(shop, "full", now=clock.now())  # a scan begins, sees two of them, and its process dies
         state.note(shop, "full", cursor=row.clerk_user_id.replace("0", "1"), looked_at=2, wanted=1, findings={})  # type: ignore[arg-type]
         state.release_lease(*lease, fence, now=clock.now())
 
@@ -87,7 +87,7 @@ def test_a_resync_that_was_interrupted_by_a_killed_replica_is_continued_by_anoth
             now = state.mark(shop, "full")
             return now is not None and now.finished_at is not None
 
-        until(went_on, "the look came to its end")
+        until(went_on, "the scan came to its end")
         ended = state.mark(shop, "full")
         assert ended is not None
         assert (ended.started_at, ended.watermark, ended.looked_at) == (mark.started_at, mark.started_at, 2)
@@ -98,7 +98,7 @@ def test_an_incremental_resync_finds_what_no_webhook_told_of(harness: RunHarness
     harness.person("user_a")
     harness.person("user_b")
     with harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         harness.person("user_a", first_name="Changed")
         harness.person("user_c")
         harness.gone("user_b")
@@ -109,7 +109,7 @@ def test_an_incremental_resync_finds_what_no_webhook_told_of(harness: RunHarness
 
 def test_an_incremental_resync_that_failed_is_taken_again_long_before_its_next_turn(harness: RunHarness) -> None:
     with harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         job = run.manager.schedule.jobs.get_job("changes:acme-us")
         harness.person("user_a")  # no scan runs before the table is away
         harness.sql("alter table customers rename to elsewhere")
@@ -130,7 +130,7 @@ def test_half_a_table_releases_no_one(harness: RunHarness) -> None:
     for n in range(8):
         harness.person(f"user_{n}")
     with harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         seen = run.metric("reconciler_sweeps_total", kind="changes")
         until(
             lambda: run.metric("reconciler_sweeps_total", kind="changes") >= seen + 2, "none is left that saw them new"
@@ -139,12 +139,12 @@ def test_half_a_table_releases_no_one(harness: RunHarness) -> None:
         before = harness.mutations()
         harness.sql("delete from customers where clerk_user_id >= 'user_4'")
         done = run.metric("reconciler_sweeps_total")
-        until(lambda: run.metric("reconciler_sweeps_total") >= done + 4, "some looks at changes were taken")
+        until(lambda: run.metric("reconciler_sweeps_total") >= done + 4, "some incremental scans were made")
         run.settled()
         assert harness.mutations() == before
         assert {run.status(f"user_{n}") for n in range(8)} == {"in_sync"}
-    with harness.replica() as run:  # nor does the full look at a start
-        run.looked_at_all()
+    with harness.replica() as run:  # nor does the full scan at a start
+        run.scanned_all()
         assert harness.mutations() == before
         assert {run.status(f"user_{n}") for n in range(4, 8)} == {"held"}
 
@@ -155,9 +155,9 @@ def test_what_a_full_resync_holds_is_not_released_one_by_one_by_incremental_resy
     for n in range(5):
         harness.person(f"user_{n}")
     with harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         seen = run.metric("reconciler_sweeps_total")
-        until(lambda: run.metric("reconciler_sweeps_total") >= seen + 3, "looks at changes were taken")
+        until(lambda: run.metric("reconciler_sweeps_total") >= seen + 3, "incremental scans were made")
         run.settled()
         assert harness.emails() == []
         assert {run.status(f"user_{n}") for n in range(5)} == {"held"}
@@ -171,12 +171,12 @@ def test_supabase_away_means_waiting_and_not_deciding(harness: RunHarness) -> No
     for n in range(4):
         harness.person(f"user_{n}")
     with harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         before = harness.mutations()
         harness.sql("alter table customers rename to elsewhere")
         run.nudge("user_0", "user_1")
         run.accepted("user.deleted", {"id": "user_2", "object": "user", "deleted": True})
-        until(lambda: run.metric("reconciler_sweeps_total", result="failed") >= 2, "looks were tried")
+        until(lambda: run.metric("reconciler_sweeps_total", result="failed") >= 2, "scans were tried")
         assert harness.mutations() == before
         assert run.waiting() >= {"user_0", "user_1", "user_2"}
         assert {run.status(f"user_{n}") for n in range(4)} == {"in_sync"}
@@ -191,14 +191,15 @@ def test_an_empty_table_releases_no_one(harness: RunHarness) -> None:
     for n in range(4):
         harness.person(f"user_{n}")
     with harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         harness.sql("delete from customers")
         before = run.metric("reconciler_sweeps_total")
-        until(lambda: run.metric("reconciler_sweeps_total") >= before + 3, "looks were tried")
-        run.nudge("user_0", "user_3")  # nor by a look at one of them
+        until(lambda: run.metric("reconciler_sweeps_total") >= before + 3, "scans were tried")
+        run.nudge("user_0", "user_3")  # nor by a reconcile of one of them
         put_off = run.metric("controller_runtime_reconcile_total", result="error")
         until(
-            lambda: run.metric("controller_runtime_reconcile_total", result="error") > put_off + 3, "looks are put off"
+            lambda: run.metric("controller_runtime_reconcile_total", result="error") > put_off + 3,
+            "reconciles are put off",
         )
         assert {run.status(f"user_{n}") for n in range(4)} == {"in_sync"}
 
@@ -217,7 +218,7 @@ def test_each_turn_is_taken_once_by_three_replicas(shared: RunHarness) -> None:
     with harness.replica() as one, harness.replica() as two, harness.replica() as three:
         runs = (one, two, three)
         for run in runs:
-            run.looked_at_all()
+            run.scanned_all()
         name, turn = StoreName(US), one.components.clock.now()
         begun = set()
         for run in runs:  # the turn comes to all of them
@@ -226,23 +227,23 @@ def test_each_turn_is_taken_once_by_three_replicas(shared: RunHarness) -> None:
             assert mark is not None
             begun.add(mark.started_at)
         assert len(begun) == 1
-        looks: list[datetime] = []
+        scans: list[datetime] = []
 
-        def looked() -> bool:
+        def has_scanned() -> bool:
             mark = one.components.state.mark(ShopDomain(f"{US}.myshopify.com"), CHANGES)
-            if mark is not None and mark.started_at not in looks:
-                looks.append(mark.started_at)
-            return len(looks) >= 5
+            if mark is not None and mark.started_at not in scans:
+                scans.append(mark.started_at)
+            return len(scans) >= 5
 
-        until(looked, "looks at changes were taken")
+        until(has_scanned, "incremental scans were made")
         # A turn within half a second of another replica's scan is left out; their clocks may differ by a little.
-        assert min(later - sooner for sooner, later in pairwise(looks)) >= timedelta(seconds=0.4)
+        assert min(later - sooner for sooner, later in pairwise(scans)) >= timedelta(seconds=0.4)
 
 
 def test_a_row_written_meanwhile_is_not_undone_by_a_resync_that_began_before(harness: RunHarness) -> None:
     harness.person("user_a")
     with harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         row = run.mapping("user_a")
         assert row is not None
         newer = row.model_copy(update={"message": "written by a worker", "generation": row.generation + 1})
@@ -272,5 +273,5 @@ def test_full_resyncs_of_more_stores_than_threads_all_end_while_a_shop_hangs(tmp
                 run.manager.schedule.scan_soon(name)
             until(lambda: done() == 2 * len(others), "the others were scanned again")
             harness.shop(names[0]).faults.clear()
-            run.looked_at_all()
+            run.scanned_all()
             assert harness.emails(names[0]) == ["user_a@example.com", "user_b@example.com"]

@@ -10,7 +10,7 @@ LAW = ("CUSTOMERS_REDACT", "APP_UNINSTALLED")
 
 
 def quiet(run: Running, post: Deliverer) -> None:
-    """Everything the shop had to tell was delivered and looked at."""
+    """Everything the shop had to tell was delivered and reconciled."""
 
     def is_calm() -> bool:
         """No one is being reconciled, and nothing is on its way just before or after, nor has it come between."""
@@ -27,16 +27,16 @@ def test_edits_by_staff_are_healed_by_the_nudge_and_our_own_echoes_write_nothing
         harness.replica() as run,
         harness.deliverer(run, *UPDATES, weather=Weather(duplicate=0.5, shuffle=True)) as post,
     ):
-        run.looked_at_all()
+        run.scanned_all()
         quiet(run, post)
         made = harness.mutations()
-        looks = run.metric("controller_runtime_reconcile_total")
+        before = run.metric("controller_runtime_reconcile_total")
         for customer in harness.customers().values():
             harness.shop().staff("edit", id=customer["id"], first_name="Wrong")
         until(lambda: {c["firstName"] for c in harness.customers().values()} == {"Right"}, "the edits are healed")
         quiet(run, post)
         assert harness.mutations() == made + 5  # one each: no ping-pong
-        until(lambda: run.metric("controller_runtime_reconcile_total") > looks + 5, "the echoes were looked at")
+        until(lambda: run.metric("controller_runtime_reconcile_total") > before + 5, "the echoes were reconciled")
         assert post.sent["delivered"] > 0
 
 
@@ -44,7 +44,7 @@ def test_a_deleted_customer_is_made_again_and_a_merge_is_followed(harness: RunHa
     harness.person("user_a")
     harness.person("user_b")
     with harness.replica() as run, harness.deliverer(run, *UPDATES) as post:
-        run.looked_at_all()
+        run.scanned_all()
         quiet(run, post)
         harness.shop().staff("delete", id=harness.customers()["user_a@example.com"]["id"])
         until(lambda: "user_a@example.com" in harness.customers(), "the customer is made again")
@@ -67,13 +67,13 @@ def test_who_was_redacted_is_erased_and_never_made_again(harness: RunHarness) ->
     harness.person("user_a", first_name="Ada")
     harness.person("user_b")
     with harness.replica() as run, harness.deliverer(run, *UPDATES, *LAW) as post:
-        run.looked_at_all()
+        run.scanned_all()
         quiet(run, post)
         row = run.mapping("user_a")
         assert row is not None
         harness.shop().staff("redact", id=row.customer_id)
         until(lambda: run.status("user_a") == "erased", "the user is erased")
-        run.components.state.put(row)  # a look that was in hand writes too late
+        run.components.state.put(row)  # a reconcile that was in progress writes too late
         harness.person("user_a", first_name="Back")
         run.nudge("user_a")
         quiet(run, post)
@@ -83,7 +83,7 @@ def test_who_was_redacted_is_erased_and_never_made_again(harness: RunHarness) ->
         assert run.components.state.events(user=now.clerk_user_id) == []
         assert harness.emails().count("user_a@example.com") == 0
     with harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         assert run.status("user_a") == "erased"
         assert "user_a@example.com" not in harness.customers()
 
@@ -93,7 +93,7 @@ def test_who_was_healed_before_their_redaction_came_is_erased_as_well(harness: R
     harness.person("user_a", first_name="Ada")
     harness.person("user_b")
     with harness.replica() as run, harness.deliverer(run, *UPDATES, *LAW) as post:
-        run.looked_at_all()
+        run.scanned_all()
         quiet(run, post)
         old = harness.customers()["user_a@example.com"]
         harness.shop().staff("delete", id=old["id"])
@@ -118,7 +118,7 @@ def test_who_was_healed_before_their_redaction_came_is_erased_as_well(harness: R
 def test_an_uninstalled_app_suspends_the_store_once_the_shop_confirms_it(harness: RunHarness) -> None:
     harness.person("user_a")
     with harness.replica() as run, harness.deliverer(run, *UPDATES, *LAW) as post:
-        run.looked_at_all()
+        run.scanned_all()
         harness.shop().shop.tell("APP_UNINSTALLED", lambda: {"id": 1, "myshopify_domain": harness.shop().shop.domain})
         until(lambda: post.sent["delivered"] >= 1 and post.waiting() == 0, "a forged word was delivered")
         run.settled()
@@ -133,7 +133,7 @@ def test_an_uninstalled_app_suspends_the_store_once_the_shop_confirms_it(harness
 def test_who_is_erased_while_being_reconciled_is_written_to_no_more(harness: RunHarness) -> None:
     harness.person("user_a", first_name="Ada")
     with harness.replica() as run, harness.deliverer(run, *LAW) as post:
-        run.looked_at_all()
+        run.scanned_all()
         row = run.mapping("user_a")
         assert row is not None
         held = harness.shop().faults.add("slow", seconds=HELD_S)

@@ -20,7 +20,7 @@ from tests.manager.apart import Latencies, Took, simulated
 from tests.manager.harness import EU, US, RunHarness, Running, run_harness, until
 
 SEEDS = (20261125, 1)
-WELL: Took = lambda chance: 0.2 + 0.2 * chance.random()  # noqa: E731  seconds of one look
+WELL: Took = lambda chance: 0.2 + 0.2 * chance.random()  # noqa: E731  seconds of one reconcile
 NOTICED_S = (
     31.0  # by then the first calls of a shop that hangs have timed out; until then they hold half of the workers
 )
@@ -32,7 +32,7 @@ def test_slow_stores_that_have_no_request_keep_no_other_slow_store_waiting(tmp_p
     with run_harness(tmp_path, *names) as harness:
         harness.person("user_a")
         with harness.replica(slow_s=0.0) as run:  # each store is slow after its first request
-            run.looked_at_all()
+            run.scanned_all()
             for number, name in enumerate([*names, *reversed(names)]):
                 harness.person("user_a", first_name=f"Ada{number}")
                 run.nudge("user_a", store=name)
@@ -44,7 +44,7 @@ def test_slow_stores_that_have_no_request_keep_no_other_slow_store_waiting(tmp_p
 
 def test_shops_that_hang_take_half_of_the_workers_at_most_and_the_others_work_goes_through(tmp_path: Path) -> None:
     with run_harness(tmp_path, US, *HANGING) as harness, harness.replica(slow_s=0.1) as run:
-        run.looked_at_all()
+        run.scanned_all()
         for name in HANGING:
             harness.shop(name).faults.add("slow", seconds=0.6, times=None)
         for n in range(16):
@@ -72,15 +72,15 @@ def queue(tmp_path: Path) -> Iterator[RequestTable]:
 
 SICK = {
     "it hangs until each call times out": lambda _chance: 30.0,
-    "it is throttled, and each look waits for points": lambda chance: 6 + 4 * chance.random(),
+    "it is throttled, and each reconcile waits for points": lambda chance: 6 + 4 * chance.random(),
 }
 
 
-def beside(queue: RequestTable, look: Took, *, seed: int, shared_out: bool = True) -> Latencies:
-    """Six shops that are asked for somebody once a second each; the look takes as long as `look` says in one of them."""
+def beside(queue: RequestTable, took: Took, *, seed: int, shared_out: bool = True) -> Latencies:
+    """Six shops that are asked for somebody once a second each; a reconcile takes as long as `took` says in one of them."""
     shops = [StoreName(f"shop-{n}") for n in range(6)]
-    looks: dict[StoreName, Took] = dict.fromkeys(shops, WELL) | {shops[0]: look}
-    found = simulated(queue, looks, sick=shops[0], seconds=90, per_second=1.0, seed=seed, shared_out=shared_out)
+    durations: dict[StoreName, Took] = dict.fromkeys(shops, WELL) | {shops[0]: took}
+    found = simulated(queue, durations, sick=shops[0], seconds=90, per_second=1.0, seed=seed, shared_out=shared_out)
     queue.forget(shops[0])
     return found
 
@@ -90,7 +90,7 @@ def beside(queue: RequestTable, look: Took, *, seed: int, shared_out: bool = Tru
 def test_others_wait_no_longer_beside_a_sick_shop_than_beside_a_well_one(
     queue: RequestTable, sick: str, seed: int
 ) -> None:
-    """In virtual time: the same moments and the same lengths of looks, in one run as in the other."""
+    """In virtual time: the same moments and the same lengths of reconciles, in one run as in the other."""
     print(f"seed {seed}")  # noqa: T201  shown where it fails
     well, ill = beside(queue, WELL, seed=seed), beside(queue, SICK[sick], seed=seed)
     assert len(well.seconds) == len(ill.seconds) > 400
@@ -102,8 +102,8 @@ def test_others_wait_no_longer_beside_a_sick_shop_than_beside_a_well_one(
 
 def test_without_the_share_of_each_shop_the_others_would_wait_for_the_sick_one(queue: RequestTable) -> None:
     """What the figures above would be if nothing ensured them: they can tell."""
-    looks = (WELL, SICK["it hangs until each call times out"])
-    well, ill = (beside(queue, look, seed=SEEDS[0], shared_out=False) for look in looks)
+    durations = (WELL, SICK["it hangs until each call times out"])
+    well, ill = (beside(queue, took, seed=SEEDS[0], shared_out=False) for took in durations)
     assert ill.percentile(99) > 20 * well.percentile(99)
 
 
@@ -136,7 +136,7 @@ def test_a_shop_that_turns_hostile_hurts_no_other_and_is_served_once_it_is_hones
     harness = two_shops
     harness.person("user_a")
     with harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         harness.shop(EU).hostile = Hostile(kind, 1, megabytes=16)
         harness.person("user_a", first_name="New")
         run.nudge("user_a", store=EU)
@@ -148,7 +148,7 @@ def test_a_shop_that_turns_hostile_hurts_no_other_and_is_served_once_it_is_hones
         until(lambda: harness.customers(EU)["user_a@example.com"]["firstName"] == "New", "and so does this one")
 
 
-@pytest.mark.parametrize("by", ["look", "requests"])
+@pytest.mark.parametrize("by", ["scan", "requests"])
 def test_a_shop_with_malformed_replies_is_said_to_fail_until_it_is_well(two_shops: RunHarness, by: str) -> None:
     harness = two_shops
     for name in ("user_a", "user_b", "user_c"):
@@ -157,11 +157,11 @@ def test_a_shop_with_malformed_replies_is_said_to_fail_until_it_is_well(two_shop
     def failing(run: Running) -> dict[str, str | None]:
         return {row.store: row.failing for row in run.manager.service.status_rows()}
 
-    if by == "look":
+    if by == "scan":
         harness.shop(EU).hostile = Hostile("deep")
     with harness.replica() as run:
         if by == "requests":
-            run.looked_at_all()
+            run.scanned_all()
             run.settled()
             harness.shop(EU).hostile = Hostile("deep")
             for name in ("user_a", "user_b", "user_c"):
@@ -182,7 +182,7 @@ def test_a_store_with_a_refused_token_is_suspended_probed_ever_more_seldom_and_r
     harness = two_shops
     harness.person("user_a")
     with harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         sim = harness.shop(EU)
         sim.tokens.revoke_all()
         harness.person("user_a", first_name="New")
@@ -207,7 +207,7 @@ def test_a_store_with_a_refused_token_is_suspended_probed_ever_more_seldom_and_r
         until(lambda: not any(row.suspended for row in run.manager.service.status_rows()), "and status says so")
 
 
-def test_a_refusal_that_an_earlier_process_remembered_ends_with_the_first_look_that_succeeds(
+def test_a_refusal_that_an_earlier_process_remembered_ends_with_the_first_scan_that_succeeds(
     harness: RunHarness,
 ) -> None:
     harness.person("user_a")
@@ -216,7 +216,7 @@ def test_a_refusal_that_an_earlier_process_remembered_ends_with_the_first_look_t
         until(lambda: next(iter(run.manager.service.status_rows())).suspended, "it is suspended")
     harness.shop().tokens.allow(f"token-{US}")
     with harness.replica(probe_every_s=3600.0) as run:
-        run.looked_at_all()
+        run.scanned_all()
         assert not next(iter(run.manager.service.status_rows())).suspended
 
 

@@ -21,7 +21,7 @@ def check_not_ready(run: Any, words: str) -> None:
 
 def test_a_wedged_worker_turns_readiness_red_and_its_end_turns_it_green(harness: RunHarness) -> None:
     with harness.replica(wedged_s=0.2) as run:
-        run.looked_at_all()
+        run.scanned_all()
         until(lambda: run.ready() == [], "it is ready")
         harness.shop().faults.add("slow", seconds=HELD_S)
         harness.person("user_a")
@@ -34,7 +34,7 @@ def test_a_wedged_worker_turns_readiness_red_and_its_end_turns_it_green(harness:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_dead_thread_turns_readiness_red(harness: RunHarness) -> None:
     with harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
 
         @event.listens_for(run.components.connections.engine, "before_cursor_execute")
         def break_down(*_: Any) -> None:
@@ -46,7 +46,7 @@ def test_a_dead_thread_turns_readiness_red(harness: RunHarness) -> None:
 
 def test_a_scheduler_that_hangs_turns_readiness_red(harness: RunHarness) -> None:
     with harness.replica(stale_beats_s=0.5) as run:
-        run.looked_at_all()
+        run.scanned_all()
         run.manager.schedule.jobs.pause()
         check_not_ready(run, "the scheduler has not run")
         run.manager.schedule.jobs.resume()
@@ -56,7 +56,7 @@ def test_a_scheduler_that_hangs_turns_readiness_red(harness: RunHarness) -> None
 def test_a_state_that_is_away_turns_readiness_red_and_webhooks_are_asked_to_come_again(harness: RunHarness) -> None:
     harness.person("user_a")
     with harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         with run.components.connections.engine.begin() as connection:
             connection.execute(text("ALTER TABLE reconciler_request RENAME TO away"))
         check_not_ready(run, "state")
@@ -73,7 +73,7 @@ def test_a_state_that_is_away_turns_readiness_red_and_webhooks_are_asked_to_come
 
 def test_stalled_work_turns_readiness_red(harness: RunHarness) -> None:
     with harness.replica(stuck_s=0.3) as run:
-        run.looked_at_all()
+        run.scanned_all()
         harness.shop().faults.add("slow", seconds=HELD_S, times=None)
         for n in range(6):
             harness.person(f"user_{n}")
@@ -87,10 +87,10 @@ def test_metrics_carry_controller_runtimes_names_and_no_second_series(harness: R
     for n in range(3):
         harness.person(f"user_{n}")
     with harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         run.nudge("user_0")
         run.settled()
-        until(lambda: run.metric("controller_runtime_reconcile_total", result="success") >= 4, "looks are counted")
+        until(lambda: run.metric("controller_runtime_reconcile_total", result="success") >= 4, "reconciles are counted")
         until(lambda: run.metric("workqueue_queue_duration_seconds_count", name="customer") >= 4, "waits are measured")
         assert run.metric("controller_runtime_max_concurrent_reconciles") == 4
         until(lambda: run.metric("reconciler_actions_total", kind="create") == 3, "actions are counted")
@@ -109,7 +109,7 @@ def test_metrics_carry_controller_runtimes_names_and_no_second_series(harness: R
 def test_an_idle_controller_asks_little_and_burns_nothing(harness: RunHarness) -> None:
     harness.person("user_a")
     with harness.replica(idle_poll_s=0.5, poll_s=0.1, beat_s=2.0, files_s=2.0, probe_every_s=5.0) as run:
-        run.looked_at_all()
+        run.scanned_all()
         asked: list[str] = []
         event.listen(
             run.components.connections.engine, "before_cursor_execute", lambda _c, _cur, sql, *_: asked.append(sql)
@@ -138,13 +138,13 @@ def test_a_wall_clock_that_jumps_stops_nothing(harness: RunHarness, jump: timede
     harness.person("user_a")
     clock = _Jumping()
     with harness.replica(clock, stale_beats_s=0.6) as run:
-        run.looked_at_all()
+        run.scanned_all()
         for job in run.manager.schedule.jobs.get_jobs():  # what a clock set back by a day does to all turns
             job.modify(next_run_time=datetime.now(UTC) + timedelta(days=1))  # noqa: TID251  as APScheduler does
         assert abs(jump.total_seconds()) > JUMP_S
         clock.off = jump
-        looks = run.metric("reconciler_sweeps_total")
-        until(lambda: run.metric("reconciler_sweeps_total") > looks + 1, "looks are taken again")
+        scans = run.metric("reconciler_sweeps_total")
+        until(lambda: run.metric("reconciler_sweeps_total") > scans + 1, "scans are made again")
         until(lambda: run.ready() == [], "and it is ready")
 
 
@@ -152,7 +152,7 @@ def test_parity_is_not_whole_while_anybody_waits(harness: RunHarness) -> None:
     for n in range(3):
         harness.person(f"user_{n}")
     with harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
 
         def parity() -> tuple[int, int, float]:
             (row,) = run.manager.service.status_rows()

@@ -10,7 +10,7 @@ from tests.manager.harness import RunHarness, until
 
 def test_what_is_in_hand_at_the_end_is_finished(harness: RunHarness) -> None:
     with harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         held = harness.shop().faults.add("slow", on="customerSet", seconds=0.5)
         harness.person("user_a")
         run.nudge("user_a")

@@ -35,7 +35,7 @@ def write_locked(harness: RunHarness) -> Iterator[None]:
 
 def test_a_state_that_another_program_has_locked(harness: RunHarness) -> None:
     with harness.replica(webhook_wait_s=0.3) as run:
-        run.looked_at_all()
+        run.scanned_all()
         assert run.ready() == []
         with write_locked(harness):
             (reason,) = run.ready()
@@ -51,7 +51,7 @@ def test_a_state_that_another_program_has_locked(harness: RunHarness) -> None:
 def test_the_file_of_a_state_is_removed_and_put_back(harness: RunHarness) -> None:
     """What is written to a file that no path leads to is lost with the process: it is not taken for written."""
     with harness.replica(webhook_wait_s=0.3) as run:
-        run.looked_at_all()
+        run.scanned_all()
         away = harness.folder / "away"
         away.mkdir()
         for path in harness.folder.glob("state.db*"):
@@ -99,7 +99,7 @@ def test_a_postgres_that_is_frozen_is_a_reason_within_seconds(
     of_postgres: RunHarness, postgres: servers.Server
 ) -> None:
     with of_postgres.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         until(lambda: run.ready() == [], "it is ready")
         with postgres.frozen():
             began = time.monotonic()
@@ -114,7 +114,7 @@ def test_a_postgres_that_is_silent_lets_webhooks_be_sent_again_in_two_seconds(
 ) -> None:
     of_postgres.person("user_a")
     with of_postgres.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         customer = {"admin_graphql_api_id": of_postgres.customers()["user_a@example.com"]["id"]}
         with postgres.frozen():
             began = time.monotonic()
@@ -145,7 +145,7 @@ def test_a_postgres_that_goes_while_run_starts_is_waited_for(of_postgres: RunHar
 def test_a_postgres_that_takes_no_writes(of_postgres: RunHarness, postgres: servers.Server) -> None:
     database = of_postgres.state_url.rpartition("/")[2]
     with of_postgres.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         until(lambda: run.ready() == [], "it is ready")
         only_reads = f'ALTER DATABASE "{database}" SET default_transaction_read_only = '
         ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"

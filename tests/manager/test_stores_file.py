@@ -29,7 +29,7 @@ def webhook(run: Running, store: str, **headers: str) -> int:
 def test_a_bad_edit_is_refused_and_the_running_config_stays(harness: RunHarness, capsys: Any) -> None:
     harness.person("user_a")
     with harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         harness.stores[US]["tags"] = ["changed"]
         harness.stores[US]["colour"] = "blue"
         harness.write()
@@ -57,7 +57,7 @@ def test_the_controllers_own_file_needs_a_restart(harness: RunHarness) -> None:
 def test_stores_are_taken_while_the_controllers_own_file_waits_for_a_restart(harness: RunHarness) -> None:
     harness.person("user_a")
     with harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         harness.settings["controller"]["workers"] = 7
         harness.write()
         until(lambda: taken(run, "refused") == 1, "it waits for a restart")
@@ -109,26 +109,26 @@ def test_clerks_secret_is_rotated_without_a_restart(harness: RunHarness, place: 
 def test_a_file_that_is_asked_for_is_read_though_nothing_tells_that_it_changed(harness: RunHarness) -> None:
     harness.person("user_a")
     with harness.replica(files_s=3600.0) as run:
-        run.looked_at_all()
+        run.scanned_all()
         harness.stores[US]["tags"] = ["by-signal"]
         harness.write()
         run.manager.reload_soon()
         until(lambda: harness.customers()["user_a@example.com"]["tags"] == ["by-signal"], "it was read")
 
 
-def test_a_store_that_is_added_is_looked_at_and_one_that_is_removed_is_left_alone(two_shops: RunHarness) -> None:
+def test_a_store_that_is_added_is_scanned_and_one_that_is_removed_is_left_alone(two_shops: RunHarness) -> None:
     harness = two_shops
     eu = harness.stores.pop(EU)
     for n in range(3):
         harness.person(f"user_{n}")
     with harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         assert webhook(run, EU) == 404
         harness.stores[EU] = eu
         harness.write()
         until(lambda: len(harness.emails(EU)) == 3, "the new store has everybody")
         assert webhook(run, EU) == 401
-        run.looked_at_all()  # at both
+        run.scanned_all()  # at both
         del harness.stores[EU]
         harness.write()
         until(lambda: webhook(run, EU) == 404, "its webhooks belong to no store")
@@ -146,7 +146,7 @@ def test_a_store_that_is_added_is_looked_at_and_one_that_is_removed_is_left_alon
 def test_a_renamed_store_keeps_its_mappings_and_loses_no_request(harness: RunHarness) -> None:
     harness.person("user_a")
     with harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         before = harness.mutations()
         harness.stores = {"acme-na": harness.stores[US]}
         harness.person("user_a", first_name="New")  # asked for under the old name, at the last moment
@@ -182,7 +182,7 @@ def test_the_console_and_the_nudges_know_the_stores_that_are_configured_now(two_
         return run.client.post("/nudge", json=wish, headers=bearer).status_code
 
     with harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         assert (shown(run), nudged(run)) == ([{US}] * 3, 404)
         harness.stores[EU] = eu
         harness.write()
@@ -225,7 +225,7 @@ def test_a_reload_forgets_nothing_of_the_bucket_of_a_shop_that_is_the_same(two_s
     harness = two_shops
     harness.person("user_a")
     with harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         calls = len(harness.shop().calls)
         harness.stores[EU]["tags"] = ["changed"]
         harness.write()
@@ -298,7 +298,7 @@ def test_a_file_that_is_written_slowly_is_taken_only_when_it_is_whole(harness: R
     for n in range(6):
         harness.person(f"user_{n}", locale="en-US" if n == 0 else "de-DE")
     with harness.replica(files_s=0.3, removal_settles_s=3.0) as run:
-        run.looked_at_all()
+        run.scanned_all()
         harness.stores[US]["tags"] = ["changed"]
         whole = yaml.safe_dump({"version": 1, "stores": [{"name": US, **harness.stores[US]}]}, sort_keys=False)
         cut = whole.index("  where:")
@@ -317,7 +317,7 @@ def test_what_a_file_takes_away_is_logged_with_counts(two_shops: RunHarness, cap
     for n in range(3):
         harness.person(f"user_{n}")
     with harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         run.settled()
         del harness.stores[EU]
         harness.write()

@@ -77,7 +77,7 @@ def test_readers_that_never_rest_keep_no_writer_out(harness: RunHarness) -> None
     write = writer_of(harness)
     ended = threading.Event()
     with harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
         profiles = run.components.profiles
 
         def read() -> None:

@@ -45,7 +45,7 @@ class Days:
     components: Components
     clock: Turned
     chance: random.Random
-    looks: int = 0
+    worked: int = 0
 
     def work(self) -> None:
         """What the workers would do now."""
@@ -56,10 +56,10 @@ class Days:
         ):
             for claim in claims:
                 dispatcher.work(claim)
-                self.looks += 1
+                self.worked += 1
 
     def quarter(self) -> None:
-        """Fifteen minutes: a few people change, a few edits are made, a look at changes is taken."""
+        """Fifteen minutes: a few people change, a few edits are made, an incremental scan is made."""
         self.clock.at += timedelta(seconds=CHANGES_S)
         if self.chance.random() < 0.1:
             user = f"user_{self.chance.randrange(PEOPLE)}"

@@ -45,7 +45,7 @@ def said(harness: RunHarness, capsys: pytest.CaptureFixture[str], *words: str) -
     return " ".join(capsys.readouterr().out.split())
 
 
-def looked_at_changes(run: Running) -> None:
+def scanned_changes(run: Running) -> None:
     """Two resyncs have begun and ended from now on."""
     before = run.metric("reconciler_sweeps_total", result="done")
     until(lambda: run.metric("reconciler_sweeps_total", result="done") >= before + 2, "two more resyncs were taken")
@@ -55,8 +55,8 @@ def test_a_row_that_changes_without_its_updated_at_is_found_by_a_resync_and_told
     unmaintained: RunHarness, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with unmaintained.replica() as run:
-        run.looked_at_all()
-        looked_at_changes(run)
+        run.scanned_all()
+        scanned_changes(run)
         assert unmoved(run) == ()
         assert run.metric("reconciler_updated_at_unmoved", store=US) == 0
         renamed(unmaintained, "user_3", "Ada")
@@ -74,13 +74,13 @@ def test_a_row_that_changes_without_its_updated_at_is_found_by_a_resync_and_told
 
 def test_the_column_is_trusted_again_once_it_moves_with_a_row_and_not_for_a_new_row(unmaintained: RunHarness) -> None:
     with unmaintained.replica() as run:
-        run.looked_at_all()
-        looked_at_changes(run)
+        run.scanned_all()
+        scanned_changes(run)
         renamed(unmaintained, "user_3", "Ada")
         until(lambda: unmoved(run) == ("user_3",), "the state knows that the column does not move")
         unmaintained.person("user_new", updated_at=now_text())
         until(lambda: run.status("user_new") == "in_sync", "a new user is there")
-        looked_at_changes(run)
+        scanned_changes(run)
         assert unmoved(run) == ("user_3",)
         renamed(unmaintained, "user_4", "Grace", updated_at=now_text())
         until(lambda: unmoved(run) == (), "the column moves again")
@@ -89,13 +89,13 @@ def test_the_column_is_trusted_again_once_it_moves_with_a_row_and_not_for_a_new_
 
 def test_a_change_that_waits_in_the_queue_is_no_proof_against_the_column(unmaintained: RunHarness) -> None:
     with unmaintained.replica() as run:
-        run.looked_at_all()
-        looked_at_changes(run)
+        run.scanned_all()
+        scanned_changes(run)
         unmaintained.shop().faults.add("status", status=503, times=10_000)
         renamed(unmaintained, "user_3", "Ada", updated_at=now_text())
         until(lambda: "user_3" in run.waiting(), "the change is in the queue")
         renamed(unmaintained, "user_3", "Ada", updated_at=OLD)  # as a resync long after the change would see it
-        looked_at_changes(run)
+        scanned_changes(run)
         assert unmoved(run) == ()
 
 

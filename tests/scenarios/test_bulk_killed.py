@@ -94,7 +94,7 @@ def first_name(harness: RunHarness, user: str) -> str | None:
 
 
 def renamed_by_run(harness: RunHarness, run: Running) -> None:
-    run.looked_at_all()
+    run.scanned_all()
     assert len(harness.emails()) == PEOPLE, "run makes one by one the users of a bulk write under way"
     harness.person("user_3", first_name="New")
     run.nudge("user_3")
@@ -135,10 +135,10 @@ def test_what_an_operation_of_a_killed_apply_writes_late_is_put_right_by_the_nex
             until(has_ended, "the operation has ended")
             assert first_name(harness, "user_3") == "Old"
         with harness.replica() as run:
-            run.looked_at_all()
+            run.scanned_all()
             assert first_name(harness, "user_3") == "New"
             assert len(harness.emails()) == PEOPLE
         before = harness.mutations()
         with harness.replica() as run:
-            run.looked_at_all()
+            run.scanned_all()
         assert harness.mutations() == before

@@ -134,7 +134,7 @@ def test_killed_frozen_and_restarted_replicas_lose_nothing_and_do_nothing_twice(
     assert [process.ended() for process in (frozen, fresh)] == [0, 0]
     before = harness.mutations()
     with harness.replica() as run:
-        run.looked_at_all()
+        run.scanned_all()
     assert harness.mutations() == before
 
 

@@ -307,7 +307,7 @@ def test_what_changed_is_newest_first_and_by_store(http: httpx.Client, service: 
     assert "elsewhere" not in text_of(http.get("/events?store=acme-us", headers=BEARER))
 
 
-def test_anyone_who_has_the_token_may_ask_for_a_look(http: httpx.Client, service: MemoryService) -> None:
+def test_anyone_who_has_the_token_may_request_a_reconcile(http: httpx.Client, service: MemoryService) -> None:
     service.mappings = [row()]
     own = {"origin": str(http.base_url).rstrip("/")}
     assert "Reconcile now" in http.get(f"/people/{TOVE}", headers=BEARER).text
@@ -319,7 +319,9 @@ def test_anyone_who_has_the_token_may_ask_for_a_look(http: httpx.Client, service
 
 
 @pytest.mark.parametrize("origin", ["https://elsewhere.example", "null", "http://[", ""])
-def test_another_sites_page_can_not_ask_for_a_look(http: httpx.Client, service: MemoryService, origin: str) -> None:
+def test_another_sites_page_can_not_request_a_reconcile(
+    http: httpx.Client, service: MemoryService, origin: str
+) -> None:
     service.mappings = [row()]
     assert http.post(f"/people/{TOVE}/look", headers=BEARER | {"origin": origin}).status_code == 403
     assert service.untouched

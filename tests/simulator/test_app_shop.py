@@ -96,7 +96,7 @@ def test_shops_do_not_see_each_other(server: SimulatorServer) -> None:
     assert post(server, UK, BY_LINK, n={"customId": LINK})["customerByIdentifier"] is None
 
 
-def test_what_staff_do_is_seen_at_the_next_look(server: SimulatorServer, world: World) -> None:
+def test_what_staff_do_is_seen_at_the_next_read(server: SimulatorServer, world: World) -> None:
     made = post(server, US, SET, i={"email": "ada@example.com"})["customerSet"]["customer"]["id"]
     world.shops[US].staff("delete", id=made)
     assert post(server, US, BY_LINK, n={"id": made})["customerByIdentifier"] is None

@@ -426,7 +426,7 @@ def test_from_the_upload_to_the_result_over_http(server: SimulatorServer, world:
     assert world.shops[SHOP].bucket.spent < 50 * 10
 
 
-def test_an_operation_continues_though_no_one_looks(server: SimulatorServer, world: World) -> None:
+def test_an_operation_continues_though_no_one_polls(server: SimulatorServer, world: World) -> None:
     sim = world.shops[SHOP]
     with sim.lock:
         sim.shop.populate(300)

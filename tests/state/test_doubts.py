@@ -14,7 +14,7 @@ from reconciler.state.store import StateStore
 from tests.contracts.test_state import AT, OTHER, SHOP, STORE, mapping, user
 
 
-def test_requests_and_what_a_look_has_found_so_far_are_doubts(engine: Engine) -> None:
+def test_requests_and_what_a_scan_has_found_so_far_are_doubts(engine: Engine) -> None:
     state, queue = StateStore(engine), RequestTable(engine)
     assert state.doubts(STORE, SHOP, counted_at=None) == Doubts()
     state.put_many([mapping(n, i) for i, n in enumerate(("a", "b", "c"), start=1)])

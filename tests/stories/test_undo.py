@@ -167,7 +167,7 @@ def test_undo_twice_does_nothing_the_second_time(busy: StoryHarness) -> None:
 
 
 @pytest.mark.parametrize("kind", ["lost_before", "lost_after"])
-def test_an_answer_lost_on_the_way_back_is_looked_for(busy: StoryHarness, kind: Any) -> None:
+def test_a_user_is_observed_after_an_answer_lost_on_the_way_back(busy: StoryHarness, kind: Any) -> None:
     before = busy.theirs("ada")
     digest = busy("plan", "--user", "user_ada", "--output", "json").json["digest"]
     busy.apply("--user", "user_ada")
