@@ -1,6 +1,6 @@
 # `make` prints what it can do; `make check` is all that CI runs, in the same order.
 .DEFAULT_GOAL := help
-.PHONY: help setup install validators demo test check fix lint types layers docs coverage explore bench soak stats requirements schemas clean
+.PHONY: help setup install validators demo play test check fix lint types layers docs coverage explore bench soak stats requirements schemas clean
 
 PYTHON ?= python3
 PREFIX ?= /opt/customer-parity
@@ -42,6 +42,9 @@ validators: $(STAMP) ## install what checks the files for operators, beside the 
 
 demo: $(STAMP) ## two simulated shops, 200 people, from nothing to an empty plan
 	@$(BIN)/reconciler demo
+
+play: $(STAMP) ## the simulated shops, a table and the controller with its console, to try things
+	@$(BIN)/reconciler demo --serve
 
 # Compiled files are kept, whatever the shell says: each worker and each process that a test starts would compile again.
 test: $(STAMP) ## the whole test suite (`make test ARGS="-k guard"` runs a part of it)

@@ -1,10 +1,16 @@
 """The demo runs the real commands to an empty plan, leaves nothing behind, and may be repeated."""
 
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from reconciler.cli.main import run
+from tests.manager.harness import until
 
 
 def test_the_demo_ends_with_nothing_left_to_do(
@@ -19,3 +25,44 @@ def test_the_demo_ends_with_nothing_left_to_do(
     assert list(tmp_path.iterdir()) == [tmp_path / "files"]
     assert run(["demo", "--dir", "files"]) == 64
     assert "is not an empty folder" in capsys.readouterr().err
+
+
+def test_who_signs_up_on_the_playground_becomes_a_customer_and_ctrl_c_ends_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "reconciler.cli", "demo", "--serve", "--dir", str(tmp_path / "files")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as running:
+        try:
+            assert running.stdout is not None
+            said = dict(_addresses(running.stdout))
+            with httpx.Client(timeout=60, follow_redirects=True) as browser:
+                person = {"first_name": "Grace", "last_name": "Hopper", "email": "grace@example.com"}
+                until(lambda: _is_up(browser, said["console"]), "the controller answers")
+                page = browser.post(f"{said['things to try']}/sign-up", data=person)
+                assert "Grace Hopper signed up. The controller was told." in page.text
+                console = said["console"].partition("/?")[0]
+
+                def found() -> bool:
+                    return "in sync" in browser.get(f"{console}/people", params={"q": "grace@example.com"}).text
+
+                until(found, "the console shows the new customer")
+                assert "Nothing was done" in browser.post(f"{said['things to try']}/rename", data={"user": "x"}).text
+        finally:
+            running.send_signal(signal.SIGINT)
+            code = running.wait(60)
+    assert code == 0
+
+
+def _addresses(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """The named addresses in the output, up to the start of the controller."""
+    for line in lines:
+        for name in ("things to try", "console"):
+            if line.startswith(name + " "):
+                yield name, line.removeprefix(name).strip()
+        if line.startswith("$ reconciler run"):
+            return
+
+
+def _is_up(browser: httpx.Client, url: str) -> bool:
+    try:
+        return browser.get(url).status_code == 200
+    except httpx.TransportError:
+        return False

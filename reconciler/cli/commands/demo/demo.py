@@ -6,6 +6,8 @@ It needs no file and no network. It checks each of its claims; a false one ends 
 from __future__ import annotations
 
 import json
+import secrets
+import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +26,7 @@ from reconciler.cli.commands.demo.people import (
     UsersTable,
     demo_users,
 )
+from reconciler.cli.commands.demo.play import LOOPBACK, Playground, serve_playground
 from reconciler.cli.context import Context
 from reconciler.cli.render.flow import LinePrinter
 from reconciler.cli.render.plain import counted
@@ -73,6 +76,18 @@ stores:
     auth: {{access_token: demo-token-eu}}
     where: {{locale: {eu}}}
 """
+
+SERVED = """\
+server: {{console_token: {token}}}
+controller: {{absence_grace_s: 30, resync_s: 15}}
+"""
+THINGS_TO_TRY = (
+    "sign somebody up in the app: a customer appears",
+    "change a name in the app: only that field is written",
+    "edit a customer in Shopify: the managed field is corrected, the tag of staff stays",
+    "close an account: the customer gets the tag clerk-left after 30 s",
+    "freeze a shop: its work waits, and the other shop is not affected",
+)
 
 
 @dataclass(slots=True)
@@ -130,9 +145,14 @@ def run_demo(
     *,
     folder: Path | None,
     everything: bool,
+    serve: bool,
 ) -> None:
     from reconciler.cli.main import run  # noqa: PLC0415  main imports the commands
 
+    if serve:
+        with _demo_folder(folder) as place, _serve_shops() as (world, server):
+            _play(_prepare(context.out, run, place, world, server))
+        return
     with _demo_folder(folder) as place, _serve_shops() as (world, server):
         demo = _prepare(context.out, run, place, world, server)
         demo.everything = everything
@@ -292,6 +312,36 @@ def _show_empty_plan(demo: Demo) -> None:
         "Nothing left to do", "Nothing has changed since: the plan is empty. So a second apply would send nothing."
     )
     demo.run_plan(expect=DONE)
+
+
+def _play(demo: Demo) -> None:
+    """Sync once, then run the controller beside the page with the forms until SIGINT or SIGTERM."""
+    demo.table.maintain_updated_at()
+    config = demo.folder / "reconciler.yaml"
+    token = secrets.token_urlsafe(12)
+    config.write_text(config.read_text(encoding="utf-8") + SERVED.format(token=json.dumps(token)), encoding="utf-8")
+    demo.lines.prose("Two simulated shops, a table of 200 users, and the controller. A first sync takes some seconds.")
+    demo.run_command("bootstrap", "--yes", expect=DONE)
+    demo.lines.blank()
+    demo.run_command("apply", "--brief", "--yes", expect=DONE)
+    port = _free_port()
+    playground = Playground(demo.table, demo.us, demo.eu, controller=f"http://{LOOPBACK}:{port}", token=token)
+    with serve_playground(playground) as page:
+        demo.lines.blank()
+        demo.lines.put(("━━ Now try it", "bold cyan"))
+        for name, value in (("things to try", page), ("console", playground.console), ("files", str(demo.folder))):
+            demo.lines.put((f"{name:<15}", "bold"), (value, ""))
+        for words in THINGS_TO_TRY:
+            demo.lines.prose(f"· {words}", indent=2, hang=2)
+        demo.lines.prose("Ctrl-C ends it.")
+        demo.lines.blank()
+        demo.run_command("run", "--host", LOOPBACK, "--port", str(port), expect=DONE)
+
+
+def _free_port() -> int:
+    with socket.create_server((LOOPBACK, 0)) as found:
+        port: int = found.getsockname()[1]
+        return port
 
 
 def _print_summary(demo: Demo, *, kept: bool) -> None:

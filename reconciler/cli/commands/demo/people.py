@@ -81,6 +81,28 @@ class UsersTable:
                 [asdict(row) for row in rows],
             )
 
+    def rows(self) -> list[DemoUser]:
+        """All users, the last changed first."""
+        with closing(sqlite3.connect(self._path)) as connection:
+            found = connection.execute(f"select {', '.join(COLUMNS)} from customers order by updated_at desc, email")  # noqa: S608  names of ours
+            return [DemoUser(*row) for row in found]
+
+    def add(self, row: DemoUser) -> None:
+        """Insert a user."""
+        with closing(sqlite3.connect(self._path)) as connection, connection:
+            values = ", ".join(f":{c}" for c in COLUMNS)
+            connection.execute(f"insert into customers values ({values})", asdict(row))  # noqa: S608  names of ours
+
+    def maintain_updated_at(self) -> None:
+        """Let a trigger set `updated_at` at each change, as in a well-kept table."""
+        now = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"
+        with closing(sqlite3.connect(self._path)) as connection, connection:
+            for event in ("insert", "update"):
+                connection.execute(
+                    f"create trigger {event}_updated_at after {event} on customers begin update customers "  # noqa: S608  names of ours
+                    f"set updated_at = {now} where clerk_user_id = new.clerk_user_id; end"
+                )
+
     def change(self, user: str, **values: str | bool | None) -> None:
         """Set columns of one user, as the app would."""
         sets = ", ".join(f"{column} = :{column}" for column in values)
