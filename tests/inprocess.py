@@ -42,7 +42,7 @@ from reconciler.shopify.api.client import ShopClient
 from reconciler.shopify.api.pace import Pace
 from reconciler.shopify.customers import ShopCustomers
 from reconciler.shopify.setup import ShopSetup
-from reconciler.simulator.customers.records import Customer, rare
+from reconciler.simulator.customers.records import SimCustomer, rare
 from reconciler.simulator.graphql.calls import LostAnswer, answer, read_call
 from reconciler.simulator.ledger import gid
 from reconciler.simulator.world import Call, SimShop, World
@@ -442,7 +442,7 @@ class Shown:
     rest: str
 
 
-def shown(customer: Customer, link: str) -> Shown:
+def shown(customer: SimCustomer, link: str) -> Shown:
     """A customer's record as values that don't change any more."""
     metafields = {f"{m.namespace}.{m.key}": m.value for m in customer.metafields}
     rest = {**asdict(rare(customer)), "state": customer.state, "created_at": customer.created_at}

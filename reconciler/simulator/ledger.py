@@ -20,7 +20,7 @@ from reconciler.simulator.bulk.files import Depot
 from reconciler.simulator.bulk.records import BulkFault, Operation, Staged
 from reconciler.simulator.customers.index import People
 from reconciler.simulator.customers.normalisation import Habits
-from reconciler.simulator.customers.records import Customer, Definition, Event, Merge, Subscription
+from reconciler.simulator.customers.records import SimCustomer, SimDefinition, SimEvent, SimMerge, SimSubscription
 from reconciler.simulator.graphql.documents import Json
 
 JOB_S: Final = 30.0
@@ -78,16 +78,16 @@ class Ledger:
         self.unapproved_fields: set[str] = set()
         self.app_id = 10_000_000 + zlib.crc32(domain.encode()) % 1_000_000
         self.people = People(self.habits)
-        self.definitions: dict[tuple[str, str, str], Definition] = {}
-        self.subscriptions: dict[int, Subscription] = {}
-        self.merges: dict[str, Merge] = {}
-        self.merging: dict[int, Merge] = {}
+        self.definitions: dict[tuple[str, str, str], SimDefinition] = {}
+        self.subscriptions: dict[int, SimSubscription] = {}
+        self.merges: dict[str, SimMerge] = {}
+        self.merging: dict[int, SimMerge] = {}
         """The merges in progress, by either customer's number."""
         self.known_tags: dict[str, str] = {}
         self.webhook_secret: str | None = None
         """The app's client secret, which signs its webhooks. If set, events are kept even without subscriptions."""
-        self.outbox: deque[Event] = deque(maxlen=OUTBOX_MAX)
-        self.history: deque[tuple[float, int, Customer | None]] = deque()
+        self.outbox: deque[SimEvent] = deque(maxlen=OUTBOX_MAX)
+        self.history: deque[tuple[float, int, SimCustomer | None]] = deque()
         """Customers before a change (None: not existing), until the search index contains the change."""
         self.staged: dict[str, Staged] = {}
         """Staged uploads by key."""
@@ -119,7 +119,7 @@ class Ledger:
             raise top_level(f"Invalid id: {identifier}", "RESOURCE_NOT_FOUND")
         return int(tail)
 
-    def find(self, identifier: str) -> Customer | None:
+    def find(self, identifier: str) -> SimCustomer | None:
         """The customer with this gid."""
         return self.people.by_number.get(self.number_of(identifier, "Customer"))
 
@@ -130,7 +130,7 @@ class Ledger:
             return own
         return f"{own}--{given[5:]}" if given.startswith("$app:") else given
 
-    def remember(self, number: int, before: Customer | None) -> None:
+    def remember(self, number: int, before: SimCustomer | None) -> None:
         """Call before a change: search keeps the old values until it has caught up."""
         now = self.clock()
         while self.history and self.history[0][0] <= now - self.search_lag_s:
@@ -173,4 +173,4 @@ class Ledger:
         if self.webhook_secret is None and not self.subscriptions:
             return
         frozen = json.loads(json.dumps(payload()))
-        self.outbox.append(Event(self.next_number(), topic, self.clock(), frozen))
+        self.outbox.append(SimEvent(self.next_number(), topic, self.clock(), frozen))

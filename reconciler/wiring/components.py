@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager, suppress
 from functools import cached_property, partial
 
 from reconciler.controller.acts import Acts
-from reconciler.controller.bulk.context import BulkContext, BulkProgress
+from reconciler.controller.bulk.context import BulkContext, BulkRunProgress
 from reconciler.controller.context import Fence, StoreContext
 from reconciler.controller.mirror.reader import MirrorReader
 from reconciler.controller.mirror.refresh import MirrorContext, Progress, check_mirror
@@ -248,7 +248,7 @@ class Components:
         store: StoreSettings,
         *,
         always: bool = False,
-        tell: Callable[[BulkProgress], None] = lambda _progress: None,
+        tell: Callable[[BulkRunProgress], None] = lambda _progress: None,
     ) -> BulkContext:
         """The context of bulk writes. `always`: also for small plans."""
 

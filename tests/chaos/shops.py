@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from reconciler.simulator.customers.records import Customer as Record
+from reconciler.simulator.customers.records import SimCustomer
 from reconciler.simulator.server import SimulatorServer
 from reconciler.simulator.webhooks.delivery import Deliverer, Weather
 from reconciler.simulator.world import ALL_SCOPES, SimShop, World
@@ -138,12 +138,12 @@ class Shops:
                 each.__exit__(None, None, None)
 
 
-def _owner(record: Record) -> str | None:
+def _owner(record: SimCustomer) -> str | None:
     link = record.metafield(("clerk", "user_id"))
     return link.value if link else None
 
 
-def _plain(shop: str, r: Record) -> Customer:
+def _plain(shop: str, r: SimCustomer) -> Customer:
     avatar, moved = r.metafield(("clerk", "avatar_url")), r.metafield(("clerk", "moved_to"))
     return Customer(
         shop, GID + str(r.number), r.email, r.first_name, r.last_name, r.phone, r.note, tuple(r.tags), r.orders,

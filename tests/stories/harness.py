@@ -19,7 +19,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from reconciler.simulator.customers.records import Customer
+from reconciler.simulator.customers.records import SimCustomer
 from reconciler.simulator.faults import FaultKind
 from reconciler.simulator.server import SimulatorServer
 from reconciler.simulator.world import ALL_SCOPES, World
@@ -113,7 +113,7 @@ class StoryHarness(CliHarness):
         """All customers of a shop, whole, by id."""
         sim = self.shop(shop)
         with sim.lock:
-            found: list[Customer] = list(sim.shop.people)
+            found: list[SimCustomer] = list(sim.shop.people)
             return {each.id: each for each in (shown(c, LINK) for c in found)}
 
     def theirs(self, name: str, shop: str = US) -> Shown:

@@ -14,7 +14,7 @@ PIECE = 500  # lines that are in memory, or in one transaction, at a time
 
 
 @dataclass(frozen=True, slots=True)
-class BulkProgress:
+class BulkRunProgress:
     """How far the operations under way are: lines run, of how many, and the seconds left (None: not known yet)."""
 
     run: int
@@ -40,7 +40,7 @@ class BulkContext:
     always: bool = False
     lines_min: int = 1000
     piece_lines: int = PIECE
-    tell: Callable[[BulkProgress], None] = lambda _progress: None
+    tell: Callable[[BulkRunProgress], None] = lambda _progress: None
     by_mirror: Callable[[], CustomerReader | None] = lambda: None
     nudge: Callable[[Collection[ClerkUserId]], None] = lambda _users: None
 

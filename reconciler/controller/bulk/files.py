@@ -13,7 +13,7 @@ from datetime import datetime
 from itertools import islice
 from math import ceil
 
-from reconciler.controller.bulk.context import BulkContext, BulkProgress
+from reconciler.controller.bulk.context import BulkContext, BulkRunProgress
 from reconciler.controller.bulk.lines import BulkLines
 from reconciler.controller.context import StoreContext
 from reconciler.core.model.ids import ClerkUserId, ShopDomain
@@ -175,7 +175,7 @@ class BulkFiles:
         if self._began is None or run < self._began[1]:
             self._began = (now, run)
         seconds, done = (now - self._began[0]).total_seconds(), run - self._began[1]
-        self._bulk.tell(BulkProgress(run, lines, (lines - run) * seconds / done if done else None))
+        self._bulk.tell(BulkRunProgress(run, lines, (lines - run) * seconds / done if done else None))
 
     def _waiting(self, rides_in: str, most: int) -> Iterator[BulkLine]:
         """The first lines that wait, by user."""

@@ -29,7 +29,7 @@ FILTER_BYTES = 1 << 20
 PROBES = 3  # bits of a phone in the filter
 
 
-class Claim(BaseModel):
+class PhoneClaim(BaseModel):
     """A user's claim to a phone, by key. `came_late`: another user may have claimed it before."""
 
     model_config = ConfigDict(frozen=True)
@@ -69,8 +69,8 @@ class FreePhones:
     """The phones that a plan writes, and the user who gets each."""
 
     def __init__(self, new_series: NewSeries) -> None:
-        self._claims: SeriesBuilder[Claim] = new_series(Claim, _by_key)
-        self._late: SeriesBuilder[Claim] = new_series(Claim, _by_key)
+        self._claims: SeriesBuilder[PhoneClaim] = new_series(PhoneClaim, _by_key)
+        self._late: SeriesBuilder[PhoneClaim] = new_series(PhoneClaim, _by_key)
         self._filter: bytearray | None = None
 
     def note_phone(self, decision: Decision) -> bool:
@@ -80,7 +80,7 @@ class FreePhones:
             return False
         late = self._note(key)
         series = self._late if late else self._claims
-        series.add(Claim(key=key, came_late=late, user=decision.clerk_user_id))
+        series.add(PhoneClaim(key=key, came_late=late, user=decision.clerk_user_id))
         return late
 
     def firsts(self) -> Iterator[tuple[ClerkUserId, ClerkUserId]]:
@@ -113,7 +113,7 @@ class FreePhones:
         return known
 
 
-def _by_key(claim: Claim) -> tuple[str, bool, ClerkUserId]:
+def _by_key(claim: PhoneClaim) -> tuple[str, bool, ClerkUserId]:
     return claim.key, claim.came_late, claim.user
 
 

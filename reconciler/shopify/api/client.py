@@ -31,7 +31,7 @@ from reconciler.outbound.reading import MalformedError, decoded
 from reconciler.outbound.transport import BoundedTransport
 from reconciler.shopify.api import failures
 from reconciler.shopify.api.auth import GrantRefused, TokenSource
-from reconciler.shopify.api.connections import Connections
+from reconciler.shopify.api.connections import ConnectionPool
 from reconciler.shopify.api.document import IDENTITY, Document, document, with_shop_id
 from reconciler.shopify.api.failures import Path, Sent
 from reconciler.shopify.api.pace import Lane, Pace, Reservation, Status
@@ -134,7 +134,7 @@ class ShopClient:
         self._resolve = resolve
         self._check_shop = check_shop
         self._checked: SecretStr | None = None  # the token by which the shop was checked: a token is of one shop only
-        self._connections = Connections(self._open_connection, connections)
+        self._connections = ConnectionPool(self._open_connection, connections)
 
     def _open_connection(self) -> httpx.Client:
         return httpx.Client(

@@ -17,7 +17,7 @@ import httpx
 WAIT_S: Final = 60.0
 
 
-class Connections:
+class ConnectionPool:
     """`count` clients with one connection each. The last one used is reused first, so that few connections stay open."""
 
     def __init__(self, make: Callable[[], httpx.Client], count: int) -> None:

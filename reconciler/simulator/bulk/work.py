@@ -19,7 +19,7 @@ from reconciler.simulator.bulk.records import Operation
 from reconciler.simulator.bulk.uploads import DAY_S, Uploads
 from reconciler.simulator.customers.reading.search import read_query
 from reconciler.simulator.customers.reading.views import CustomerView
-from reconciler.simulator.customers.records import Customer
+from reconciler.simulator.customers.records import SimCustomer
 from reconciler.simulator.graphql.documents import Json, RefusedError, runnable
 from reconciler.simulator.graphql.execution import Execution, has_scope
 from reconciler.simulator.ledger import gid, offset_iso
@@ -123,7 +123,7 @@ class BulkWork(Uploads):
             groups.append([_line(row) for row, _ in rows])
         return groups, len(found) <= budget
 
-    def _customers_left(self, operation: Operation) -> Iterator[tuple[int, Customer]]:
+    def _customers_left(self, operation: Operation) -> Iterator[tuple[int, SimCustomer]]:
         """The remaining customers, each with the mark after which to continue."""
         assert operation.query is not None
         text = operation.query.arguments.get("query")

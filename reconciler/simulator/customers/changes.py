@@ -3,7 +3,7 @@
 The callers validate the change before, see `validation.py`.
 """
 
-from reconciler.simulator.customers.records import Customer, Metafield, rare
+from reconciler.simulator.customers.records import Metafield, SimCustomer, rare
 from reconciler.simulator.customers.validation import Draft
 from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.ledger import Ledger, gid
@@ -13,11 +13,11 @@ from reconciler.simulator.webhooks.bodies import customer_body, deleted_body, ta
 class Changes(Ledger):
     def save(
         self,
-        customer: Customer | None,
+        customer: SimCustomer | None,
         draft: Draft,
         link: Metafield | None = None,
         metafields: tuple[Metafield, ...] = (),
-    ) -> Customer:
+    ) -> SimCustomer:
         """Save a draft without problems, on a new customer if there is none."""
         now = self.now()
         written = (*metafields, link) if link is not None else metafields
@@ -38,13 +38,13 @@ class Changes(Ledger):
         self.emit_update(customer, tags)
         return customer
 
-    def emit_update(self, customer: Customer, tags_before: tuple[str, ...] | None = None) -> None:
+    def emit_update(self, customer: SimCustomer, tags_before: tuple[str, ...] | None = None) -> None:
         """Emit the events of a change."""
         self.tell("CUSTOMERS_UPDATE", lambda: customer_body(customer, self.currency))
         if tags_before is not None and tags_before != customer.tags:
             self._tell_tags(customer, tags_before)
 
-    def erase(self, customer: Customer, *, quietly: bool = False) -> None:
+    def erase(self, customer: SimCustomer, *, quietly: bool = False) -> None:
         """Remove a customer from the shop."""
         self.remember(customer.number, customer)
         self.people.remove(customer)
@@ -81,9 +81,9 @@ class Changes(Ledger):
 
     # --- steps ----------------------------------------------------------------------------------------------------
 
-    def _create(self, draft: Draft, metafields: tuple[Metafield, ...], now: float) -> Customer:
+    def _create(self, draft: Draft, metafields: tuple[Metafield, ...], now: float) -> SimCustomer:
         values = {"locale": self.primary_locale} | draft.values
-        customer = Customer(self.next_number(), now, now, metafields=metafields, **values)
+        customer = SimCustomer(self.next_number(), now, now, metafields=metafields, **values)
         for name, value in draft.rare.items():
             if value != getattr(rare(customer), name):
                 setattr(customer.seldom(), name, value)
@@ -94,7 +94,7 @@ class Changes(Ledger):
             self._tell_tags(customer, ())
         return customer
 
-    def _tell_tags(self, customer: Customer, before: tuple[str, ...]) -> None:
+    def _tell_tags(self, customer: SimCustomer, before: tuple[str, ...]) -> None:
         for tag in customer.tags:
             self.known_tags.setdefault(tag.casefold(), tag)
         added = [tag for tag in customer.tags if tag not in before]
@@ -105,6 +105,6 @@ class Changes(Ledger):
             self.tell("CUSTOMER_TAGS_REMOVED", lambda: tags_body(customer.number, removed, self.now()))
 
 
-def _has(customer: Customer, metafield: Metafield) -> bool:
+def _has(customer: SimCustomer, metafield: Metafield) -> bool:
     old = customer.metafield(metafield.name)
     return old is not None and (old.value, old.type) == (metafield.value, metafield.type)

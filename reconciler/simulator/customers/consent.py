@@ -9,7 +9,7 @@ from reconciler.simulator.customers import normalisation
 from reconciler.simulator.customers.merges import Merging
 from reconciler.simulator.customers.mutations import check_writable, consent_moment
 from reconciler.simulator.customers.reading.views import CustomerView, consent_view
-from reconciler.simulator.customers.records import Consent, Customer, rare
+from reconciler.simulator.customers.records import Consent, SimCustomer, rare
 from reconciler.simulator.customers.validation import examine
 from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.ledger import gid, user_error
@@ -61,7 +61,7 @@ class Consents(Merging):
             return ("consentUpdatedAt", "Consent updated at must not be in the future", "INVALID")
         return None
 
-    def _set_consent(self, customer: Customer, consent: Consent, kind: str) -> None:
+    def _set_consent(self, customer: SimCustomer, consent: Consent, kind: str) -> None:
         self.remember(customer.number, customer)
         setattr(customer.seldom(), "email_consent" if kind == "EMAIL" else "sms_consent", consent)
         self.people.change(customer, {"updated_at": self.now()})
@@ -87,7 +87,7 @@ class Consents(Merging):
         customer.seldom().erasure_requested_at = None
         return {"customerId": customer_id, "userErrors": []}
 
-    def redact(self, customer: Customer) -> None:
+    def redact(self, customer: SimCustomer) -> None:
         """Erase all personal data; the customer remains."""
         self.remember(customer.number, customer)
         body = self._redact_body(customer)
@@ -102,7 +102,7 @@ class Consents(Merging):
         self.tell("CUSTOMERS_REDACT", lambda: body)
         self.emit_update(customer)
 
-    def _redact_body(self, customer: Customer) -> Json:
+    def _redact_body(self, customer: SimCustomer) -> Json:
         person = {"id": customer.number, "email": customer.email, "phone": customer.phone}
         return {"shop_id": self.app_id, "shop_domain": self.domain, "customer": person, "orders_to_redact": []}
 
@@ -123,7 +123,7 @@ class Consents(Merging):
         return {"customerId": gid("Customer", customer.number), "userErrors": []}
 
 
-def _consent_body(customer: Customer, consent: Consent, kind: str) -> Json:
+def _consent_body(customer: SimCustomer, consent: Consent, kind: str) -> Json:
     given = consent_view(consent)
     name, address = ("email_address", customer.email) if kind == "EMAIL" else ("phone", customer.phone)
     inner = {

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from reconciler.simulator.customers import normalisation
 from reconciler.simulator.customers.normalisation import Habits
-from reconciler.simulator.customers.records import Customer, Metafield
+from reconciler.simulator.customers.records import Metafield, SimCustomer
 
 _INDEXED: Final = frozenset({"email", "phone"})
 _GAPS_MAX: Final = 0.5
@@ -19,31 +19,31 @@ _GAPS_MAX: Final = 0.5
 class People:
     def __init__(self, habits: Habits) -> None:
         self.habits = habits
-        self.by_number: dict[int, Customer] = {}
-        self.unique: dict[tuple[str, str], dict[str, Customer]] = {}
+        self.by_number: dict[int, SimCustomer] = {}
+        self.unique: dict[tuple[str, str], dict[str, SimCustomer]] = {}
         """For each unique metafield (namespace, key): the customers by value."""
         self.version = 0
         """Increases with each change of a customer."""
-        self.by_email: dict[str, Customer] = {}
-        self.by_phone: dict[str, Customer] = {}
+        self.by_email: dict[str, SimCustomer] = {}
+        self.by_phone: dict[str, SimCustomer] = {}
         self._order: list[int] = []
 
     def __len__(self) -> int:
         return len(self.by_number)
 
-    def __iter__(self) -> Iterator[Customer]:
+    def __iter__(self) -> Iterator[SimCustomer]:
         return iter(self.by_number.values())
 
-    def with_email(self, value: str) -> Customer | None:
+    def with_email(self, value: str) -> SimCustomer | None:
         return self.by_email.get(normalisation.email_key(value, self.habits))
 
-    def with_phone(self, e164: str) -> Customer | None:
+    def with_phone(self, e164: str) -> SimCustomer | None:
         return self.by_phone.get(e164)
 
-    def with_unique(self, name: tuple[str, str], value: str) -> Customer | None:
+    def with_unique(self, name: tuple[str, str], value: str) -> SimCustomer | None:
         return self.unique.get(name, {}).get(normalisation.id_key(value, self.habits))
 
-    def add(self, customer: Customer) -> None:
+    def add(self, customer: SimCustomer) -> None:
         """Numbers only increase, so the order by id is the order of creation."""
         self.by_number[customer.number] = customer
         self._order.append(customer.number)
@@ -55,7 +55,7 @@ class People:
             self._hold(customer, metafield)
         self.version += 1
 
-    def remove(self, customer: Customer) -> None:
+    def remove(self, customer: SimCustomer) -> None:
         self._release(customer, _INDEXED)
         for metafield in customer.metafields:
             self._drop(metafield)
@@ -64,7 +64,7 @@ class People:
         if len(self._order) > 1000 and len(self.by_number) < len(self._order) * (1 - _GAPS_MAX):  # noqa: PLR2004
             self._order = list(self.by_number)
 
-    def change(self, customer: Customer, values: dict[str, Any]) -> None:
+    def change(self, customer: SimCustomer, values: dict[str, Any]) -> None:
         """Set values and update the indexes."""
         indexed = _INDEXED.intersection(values)
         self._release(customer, indexed)
@@ -76,7 +76,7 @@ class People:
             self.by_phone[customer.phone] = customer
         self.version += 1
 
-    def put_metafield(self, customer: Customer, metafield: Metafield) -> None:
+    def put_metafield(self, customer: SimCustomer, metafield: Metafield) -> None:
         """Add a metafield, or index the new value of an existing one."""
         old = customer.metafield(metafield.name)
         if old is None:
@@ -87,7 +87,7 @@ class People:
         self._hold(customer, metafield)
         self.version += 1
 
-    def take_metafield(self, customer: Customer, name: tuple[str, str]) -> Metafield | None:
+    def take_metafield(self, customer: SimCustomer, name: tuple[str, str]) -> Metafield | None:
         found = customer.metafield(name)
         if found is not None:
             self._drop(found)
@@ -97,7 +97,7 @@ class People:
 
     def watch_unique(self, name: tuple[str, str]) -> bool:
         """Make the values of a metafield unique. False, without effect, if they are not unique now."""
-        index: dict[str, Customer] = {}
+        index: dict[str, SimCustomer] = {}
         for customer in self:
             metafield = customer.metafield(name)
             if metafield is not None:
@@ -118,7 +118,7 @@ class People:
         for customer in people:
             self.add(customer)
 
-    def after(self, number: int) -> Iterator[Customer]:
+    def after(self, number: int) -> Iterator[SimCustomer]:
         """Customers in the order of their ids, after `number`."""
         order = self._order
         for position in range(bisect_right(order, number), len(order)):
@@ -126,7 +126,7 @@ class People:
             if customer is not None:
                 yield customer
 
-    def before(self, number: int | None) -> Iterator[Customer]:
+    def before(self, number: int | None) -> Iterator[SimCustomer]:
         """Customers in reverse order of their ids, before `number` or from the last one."""
         order = self._order
         start = len(order) if number is None else bisect_right(order, number - 1)
@@ -135,13 +135,13 @@ class People:
             if customer is not None:
                 yield customer
 
-    def _release(self, customer: Customer, fields: Iterable[str]) -> None:
+    def _release(self, customer: SimCustomer, fields: Iterable[str]) -> None:
         if "email" in fields and customer.email:
             self.by_email.pop(normalisation.email_key(customer.email, self.habits), None)
         if "phone" in fields and customer.phone:
             self.by_phone.pop(customer.phone, None)
 
-    def _hold(self, customer: Customer, metafield: Metafield) -> None:
+    def _hold(self, customer: SimCustomer, metafield: Metafield) -> None:
         index = self.unique.get(metafield.name)
         if index is not None:
             index[normalisation.id_key(metafield.value, self.habits)] = customer

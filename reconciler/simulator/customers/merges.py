@@ -16,7 +16,7 @@ from reconciler.simulator.customers.reading.views import (
     merge_view,
     phone_view,
 )
-from reconciler.simulator.customers.records import Customer, Merge, Metafield, rare
+from reconciler.simulator.customers.records import Metafield, SimCustomer, SimMerge, rare
 from reconciler.simulator.customers.validation import NOTE_MAX, TAGS_MAX
 from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.ledger import gid, top_level, user_error
@@ -24,7 +24,7 @@ from reconciler.simulator.webhooks.bodies import deleted_body, merge_body
 
 POLLS_TO_END: Final = 2
 WILLING: Final = frozenset({"SUBSCRIBED", "PENDING"})
-Pair = tuple[Customer, Customer]
+Pair = tuple[SimCustomer, SimCustomer]
 _OVERRIDES: Final = {
     "customerIdOfFirstNameToKeep": "first_name",
     "customerIdOfLastNameToKeep": "last_name",
@@ -97,7 +97,7 @@ class Merging(Reading):
             ] + [user_error(None, each.message, each.code) for each in blocked if each.number == -1]
             return {"job": None, "resultingCustomerId": None, "userErrors": errors}
         job = self.new_job_id()
-        merge = Merge(job, winner.number, loser.number, self.now(), overrides)
+        merge = SimMerge(job, winner.number, loser.number, self.now(), overrides)
         self.merges[job] = self.merging[winner.number] = self.merging[loser.number] = merge
         return {
             "job": {"id": job, "done": False},
@@ -126,7 +126,7 @@ class Merging(Reading):
             if merge.status in {"REQUESTED", "IN_PROGRESS"} and self.now() - merge.at >= self.habits.merge_s:
                 self._end(merge)
 
-    def merge_now(self, winner: Customer, loser: Customer, overrides: Json) -> None:
+    def merge_now(self, winner: SimCustomer, loser: SimCustomer, overrides: Json) -> None:
         """Merge the two customers immediately."""
         values = merged_fields(winner, loser, overrides)
         tags = winner.tags
@@ -153,7 +153,7 @@ class Merging(Reading):
 
     # --- steps ----------------------------------------------------------------------------------------------------
 
-    def _pair(self, one_id: str, two_id: str) -> tuple[Customer | None, Customer | None, list[Json]]:
+    def _pair(self, one_id: str, two_id: str) -> tuple[SimCustomer | None, SimCustomer | None, list[Json]]:
         errors = []
         found = []
         for name, identifier in (("customerOneId", one_id), ("customerTwoId", two_id)):
@@ -172,7 +172,7 @@ class Merging(Reading):
         """Whether that customer was merged into another: then only the other id is refused."""
         return any(gid("Customer", each.loser) == identifier for each in self.merges.values())
 
-    def _winner_first(self, one: Customer, two: Customer, overrides: Json) -> Pair:
+    def _winner_first(self, one: SimCustomer, two: SimCustomer, overrides: Json) -> Pair:
         named = overrides.get("customerIdOfEmailToKeep")
         if named is not None:
             return (one, two) if named == gid("Customer", one.number) else (two, one)
@@ -189,7 +189,7 @@ class Merging(Reading):
                 return first, second
         return two, one
 
-    def _blocked(self, winner: Customer, loser: Customer, overrides: Json) -> list[Blocker]:
+    def _blocked(self, winner: SimCustomer, loser: SimCustomer, overrides: Json) -> list[Blocker]:
         found = []
         for customer in (winner, loser):
             fields = merge_blockers(customer)
@@ -213,7 +213,7 @@ class Merging(Reading):
             found.append(Blocker(None, "OVERRIDE_FIELDS", words, "INVALID_CUSTOMER"))
         return found
 
-    def _end(self, merge: Merge) -> None:
+    def _end(self, merge: SimMerge) -> None:
         winner, loser = (self.people.by_number.get(each) for each in (merge.winner, merge.loser))
         self.merging.pop(merge.winner, None)
         self.merging.pop(merge.loser, None)
@@ -227,12 +227,12 @@ class Merging(Reading):
         self.tell("CUSTOMERS_MERGE", lambda: merge_body(merge, merge.status.lower()))
 
 
-def _is_willing(customer: Customer) -> bool:
+def _is_willing(customer: SimCustomer) -> bool:
     consent = rare(customer).email_consent
     return consent is not None and consent.state in WILLING
 
 
-def merged_fields(winner: Customer, loser: Customer, overrides: Json) -> Json:
+def merged_fields(winner: SimCustomer, loser: SimCustomer, overrides: Json) -> Json:
     """The winner's fields: its own or the loser's; tags united and notes joined, unless overridden."""
     values: Json = {}
     for override, field in _OVERRIDES.items():
@@ -250,7 +250,7 @@ def _is_too_much(merged: Json) -> bool:
     return len(merged["tags"]) > TAGS_MAX or len(merged["note"] or "") > NOTE_MAX
 
 
-def _preview(winner: Customer, merged: Json) -> Json:
+def _preview(winner: SimCustomer, merged: Json) -> Json:
     names = " ".join(part for part in (merged["first_name"], merged["last_name"]) if part)
     return {
         "email": email_view(merged["email"], rare(winner).email_consent) if merged["email"] else None,
@@ -263,7 +263,7 @@ def _preview(winner: Customer, merged: Json) -> Json:
     }
 
 
-def _alternate(winner: Customer, loser: Customer) -> Json:
+def _alternate(winner: SimCustomer, loser: SimCustomer) -> Json:
     """The loser's value, if both have one and they differ."""
 
     def other(field: str) -> str | None:

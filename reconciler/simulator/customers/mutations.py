@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from reconciler.simulator.customers import normalisation
 from reconciler.simulator.customers.reading.views import CustomerView
-from reconciler.simulator.customers.records import Consent, Customer, Metafield, rare
+from reconciler.simulator.customers.records import Consent, Metafield, SimCustomer, rare
 from reconciler.simulator.customers.validation import Draft, InputProblem, examine
 from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.ledger import gid, top_level, user_error
@@ -112,7 +112,7 @@ class Customers(Definitions):
 
     def _target(
         self, given: Json, identifier: Json | None
-    ) -> tuple[Customer | None, Metafield | None, list[InputProblem]]:
+    ) -> tuple[SimCustomer | None, Metafield | None, list[InputProblem]]:
         """The customer that customerSet identifies, the back-link to write, and the problems of the identifier."""
         if identifier is None:
             if given.get("id") is None:
@@ -136,7 +136,7 @@ class Customers(Definitions):
 
     def _by_contact(
         self, given: Json, identifier: Json
-    ) -> tuple[Customer | None, Metafield | None, list[InputProblem]]:
+    ) -> tuple[SimCustomer | None, Metafield | None, list[InputProblem]]:
         name, value = next(iter(identifier.items()))
         if given.get(name) is None:
             message = "The input field corresponding to the identifier is required."
@@ -151,14 +151,14 @@ class Customers(Definitions):
             return normalisation.email_key(value, self.habits)
         return normalisation.phone(value, self.country) or value
 
-    def with_contact(self, name: str, value: str) -> Customer | None:
+    def with_contact(self, name: str, value: str) -> SimCustomer | None:
         """The customer with this email or phone."""
         if name == "email":
             return self.people.with_email(value)
         phone = normalisation.phone(value, self.country)
         return None if phone is None else self.people.with_phone(phone)
 
-    def _by_custom_id(self, custom: Json) -> tuple[Customer | None, Metafield | None, list[InputProblem]]:
+    def _by_custom_id(self, custom: Json) -> tuple[SimCustomer | None, Metafield | None, list[InputProblem]]:
         name = self.id_definition(custom)
         found = self.people.with_unique(name, custom["value"])
         return found, None if found is not None else self.new_metafield(name, custom["value"], "id"), []
@@ -171,7 +171,7 @@ class Customers(Definitions):
             raise top_level(NO_DEFINITION, "NOT_FOUND")
         return name
 
-    def _adoptable(self, given: Json) -> Customer | None:
+    def _adoptable(self, given: Json) -> SimCustomer | None:
         email = given.get("email")
         return self.people.with_email(email) if email else None
 

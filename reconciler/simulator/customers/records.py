@@ -27,7 +27,7 @@ class Metafield:
 
 
 @dataclass(slots=True, eq=False)
-class Definition:
+class SimDefinition:
     """A metafield definition, of customers or of another owner type."""
 
     number: int
@@ -81,7 +81,7 @@ class Rare:
 
 
 @dataclass(slots=True, eq=False)
-class Customer:
+class SimCustomer:
     number: int
     created_at: float
     updated_at: float
@@ -117,13 +117,13 @@ class Customer:
 _NOTHING_RARE = Rare()
 
 
-def rare(customer: Customer) -> Rare:
+def rare(customer: SimCustomer) -> Rare:
     """The rare values, for reading only."""
     return customer.rare or _NOTHING_RARE
 
 
 @dataclass(slots=True, eq=False)
-class Subscription:
+class SimSubscription:
     """A webhook subscription created by the API."""
 
     number: int
@@ -141,7 +141,7 @@ class Subscription:
 
 
 @dataclass(slots=True, frozen=True)
-class Event:
+class SimEvent:
     """An event for webhooks: the topic as in the enum, and the body at that moment."""
 
     number: int
@@ -151,7 +151,7 @@ class Event:
 
 
 @dataclass(slots=True)
-class Merge:
+class SimMerge:
     """The job of a merge. `polls` counts the reads of the job; `at` is the time of the request."""
 
     job: str

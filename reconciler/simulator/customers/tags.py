@@ -3,7 +3,7 @@
 from reconciler.simulator.customers import normalisation
 from reconciler.simulator.customers.mutations import Customers
 from reconciler.simulator.customers.reading.views import CustomerView
-from reconciler.simulator.customers.records import Customer
+from reconciler.simulator.customers.records import SimCustomer
 from reconciler.simulator.customers.validation import ledger_tags, tag_problems
 from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.ledger import top_level, user_error
@@ -36,7 +36,7 @@ class Tagging(Customers):
         self.retag(customer, tuple(left))
         return {"node": CustomerView(self, customer), "userErrors": []}
 
-    def retag(self, customer: Customer, tags: tuple[str, ...]) -> None:
+    def retag(self, customer: SimCustomer, tags: tuple[str, ...]) -> None:
         """Set the customer's tags, if they differ."""
         before = customer.tags
         if tags != before:
@@ -44,7 +44,7 @@ class Tagging(Customers):
             self.people.change(customer, {"tags": tags, "updated_at": self.now()})
             self.emit_update(customer, before)
 
-    def _find_customer(self, identifier: str) -> Customer | None:
+    def _find_customer(self, identifier: str) -> SimCustomer | None:
         if not identifier.startswith("gid://shopify/Customer/"):
             raise top_level("invalid id", "RESOURCE_NOT_FOUND")
         return self.find(identifier)

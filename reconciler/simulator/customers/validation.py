@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from reconciler.simulator.customers import normalisation
 from reconciler.simulator.customers.addresses.inputs import AddressOwner, examine_addresses
-from reconciler.simulator.customers.records import Address, Customer, rare
+from reconciler.simulator.customers.records import Address, SimCustomer, rare
 from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.ledger import Ledger
 
@@ -40,7 +40,7 @@ class Draft:
         self.problems.append(InputProblem((name,), message, code))
 
 
-def examine(ledger: Ledger, customer: Customer | None, given: Mapping[str, Any]) -> Draft:
+def examine(ledger: Ledger, customer: SimCustomer | None, given: Mapping[str, Any]) -> Draft:
     """Validate `given` for the customer, or for a new one."""
     draft = Draft()
     for name, read in _READERS.items():
@@ -53,13 +53,13 @@ def examine(ledger: Ledger, customer: Customer | None, given: Mapping[str, Any])
     return draft
 
 
-def _has_identity(customer: Customer | None, draft: Draft) -> bool:
+def _has_identity(customer: SimCustomer | None, draft: Draft) -> bool:
     return any(
         draft.values.get(name, getattr(customer, name, None)) for name in ("email", "phone", "first_name", "last_name")
     )
 
 
-def _check_taken(ledger: Ledger, customer: Customer | None, draft: Draft) -> None:
+def _check_taken(ledger: Ledger, customer: SimCustomer | None, draft: Draft) -> None:
     for name, owner_of in (("email", ledger.people.with_email), ("phone", ledger.people.with_phone)):
         value = draft.values.get(name)
         owner = None if value is None else owner_of(value)
@@ -67,7 +67,7 @@ def _check_taken(ledger: Ledger, customer: Customer | None, draft: Draft) -> Non
             draft.refuse(name, f"{name.capitalize()} has already been taken", "TAKEN")
 
 
-def _email(ledger: Ledger, _customer: Customer | None, draft: Draft, value: str | None, _given: Json) -> None:
+def _email(ledger: Ledger, _customer: SimCustomer | None, draft: Draft, value: str | None, _given: Json) -> None:
     email = draft.values["email"] = normalisation.email(value, ledger.habits)
     if email is None:
         return
@@ -81,7 +81,7 @@ def _email(ledger: Ledger, _customer: Customer | None, draft: Draft, value: str 
         draft.refuse("email", "Email contains an invalid domain name")
 
 
-def _phone(ledger: Ledger, customer: Customer | None, draft: Draft, value: str | None, given: Json) -> None:
+def _phone(ledger: Ledger, customer: SimCustomer | None, draft: Draft, value: str | None, given: Json) -> None:
     if value is None or not value.strip():
         draft.values["phone"] = None
         return
@@ -92,7 +92,7 @@ def _phone(ledger: Ledger, customer: Customer | None, draft: Draft, value: str |
         draft.refuse("phone", "Phone is invalid")
 
 
-def _country(ledger: Ledger, customer: Customer | None, given: Json) -> str:
+def _country(ledger: Ledger, customer: SimCustomer | None, given: Json) -> str:
     for address in given.get("addresses") or ():
         if address.get("countryCode"):
             return str(address["countryCode"])
@@ -103,7 +103,7 @@ def _country(ledger: Ledger, customer: Customer | None, given: Json) -> str:
 
 
 def _name(field_name: str, attribute: str, words: str) -> Callable[..., None]:
-    def read(ledger: Ledger, _customer: Customer | None, draft: Draft, value: str | None, _given: Json) -> None:
+    def read(ledger: Ledger, _customer: SimCustomer | None, draft: Draft, value: str | None, _given: Json) -> None:
         name = draft.values[attribute] = normalisation.name(value, ledger.habits)
         if name is None:
             return
@@ -115,13 +115,13 @@ def _name(field_name: str, attribute: str, words: str) -> Callable[..., None]:
     return read
 
 
-def _note(_ledger: Ledger, _customer: Customer | None, draft: Draft, value: str | None, _given: Json) -> None:
+def _note(_ledger: Ledger, _customer: SimCustomer | None, draft: Draft, value: str | None, _given: Json) -> None:
     draft.values["note"] = value
     if value is not None and len(value) > NOTE_MAX:
         draft.refuse("note", f"Note is too long (maximum is {NOTE_MAX} characters)", "TOO_LONG")
 
 
-def _tags(ledger: Ledger, _customer: Customer | None, draft: Draft, value: list[str] | None, _given: Json) -> None:
+def _tags(ledger: Ledger, _customer: SimCustomer | None, draft: Draft, value: list[str] | None, _given: Json) -> None:
     if value is not None:
         draft.values["tags"] = ledger_tags(ledger, value)
         draft.problems += tag_problems(draft.values["tags"])
@@ -144,7 +144,7 @@ def tag_problems(tags: tuple[str, ...]) -> list[InputProblem]:
     return found
 
 
-def _locale(ledger: Ledger, _customer: Customer | None, draft: Draft, value: str | None, _given: Json) -> None:
+def _locale(ledger: Ledger, _customer: SimCustomer | None, draft: Draft, value: str | None, _given: Json) -> None:
     if value is None:
         draft.values["locale"] = ledger.primary_locale
     elif normalisation.locale_is_valid(value):
@@ -153,7 +153,7 @@ def _locale(ledger: Ledger, _customer: Customer | None, draft: Draft, value: str
         draft.refuse("locale", "Locale is invalid")
 
 
-def _tax_exempt(_ledger: Ledger, _customer: Customer | None, draft: Draft, value: bool | None, _given: Json) -> None:  # noqa: FBT001 - all readers are called alike
+def _tax_exempt(_ledger: Ledger, _customer: SimCustomer | None, draft: Draft, value: bool | None, _given: Json) -> None:  # noqa: FBT001 - all readers are called alike
     if value is None:
         draft.refuse("taxExempt", "Tax exempt is of unexpected type NilClass")
     else:
@@ -161,17 +161,19 @@ def _tax_exempt(_ledger: Ledger, _customer: Customer | None, draft: Draft, value
 
 
 def _exemptions(
-    _ledger: Ledger, _customer: Customer | None, draft: Draft, value: list[str] | None, _given: Json
+    _ledger: Ledger, _customer: SimCustomer | None, draft: Draft, value: list[str] | None, _given: Json
 ) -> None:
     if value is not None:
         draft.rare["tax_exemptions"] = tuple(dict.fromkeys(value))
 
 
-def _multipass(_ledger: Ledger, _customer: Customer | None, draft: Draft, value: str | None, _given: Json) -> None:
+def _multipass(_ledger: Ledger, _customer: SimCustomer | None, draft: Draft, value: str | None, _given: Json) -> None:
     draft.rare["multipass"] = value or None
 
 
-def _addresses(ledger: Ledger, customer: Customer | None, draft: Draft, value: list[Json] | None, _given: Json) -> None:
+def _addresses(
+    ledger: Ledger, customer: SimCustomer | None, draft: Draft, value: list[Json] | None, _given: Json
+) -> None:
     """None keeps the addresses; a list, even an empty one, replaces them."""
     if value is None:
         return

@@ -63,7 +63,7 @@ class GraphQLCall:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CallAnswer:
     """The response, its cost in points, and the outcome: done, lost, refused, throttled, denied, fault."""
 
     response: Response
@@ -90,33 +90,35 @@ def read_call(content_type: str, body: bytes, token: str | None, request_id: str
     return GraphQLCall(token, prepare(sent["query"], sent.get("operationName")), variables, request_id)
 
 
-def answer(world: World, sim: SimShop, call: GraphQLCall, fault: Fault | None) -> Answer:
+def answer(world: World, sim: SimShop, call: GraphQLCall, fault: Fault | None) -> CallAnswer:
     """Execute the call and return the shop's response."""
     kind = None if fault is None else fault.kind
     if kind == "lost_before":
-        return Answer(LostAnswer(), 0, "lost_before")
+        return CallAnswer(LostAnswer(), 0, "lost_before")
     if fault is not None and kind in {"status", "html"}:
-        return Answer(status_response(fault.status or (200 if kind == "html" else 500), fault), 0, "fault")
+        return CallAnswer(status_response(fault.status or (200 if kind == "html" else 500), fault), 0, "fault")
     status = sim.status or (None if sim.tokens.accepts(call.token) else 401)
     if status is not None:
-        return Answer(status_response(status), 0, "refused")
+        return CallAnswer(status_response(status), 0, "refused")
     sim.tokens.record_use(str(call.token))
     if call.document is None:
-        return Answer(JSONResponse({"errors": {"query": "Required parameter missing or invalid"}}, 400), 0, "refused")
+        return CallAnswer(
+            JSONResponse({"errors": {"query": "Required parameter missing or invalid"}}, 400), 0, "refused"
+        )
     try:
         document = runnable(call.document, call.variables)
     except RefusedError as refused:
-        return Answer(JSONResponse({"errors": refused.errors}), 0, "refused")
+        return CallAnswer(JSONResponse({"errors": refused.errors}), 0, "refused")
     return _paid(world, sim, call, document, fault)
 
 
-def _paid(world: World, sim: SimShop, call: GraphQLCall, document: ParsedDocument, fault: Fault | None) -> Answer:
+def _paid(world: World, sim: SimShop, call: GraphQLCall, document: ParsedDocument, fault: Fault | None) -> CallAnswer:
     kind = None if fault is None else fault.kind
     requested = sim.costs.requested(document.operation, document.fragments, call.variables)
     if requested > COST_MAX:
-        return Answer(JSONResponse(_max_cost(requested, sim)), 0, "refused")
+        return CallAnswer(JSONResponse(_max_cost(requested, sim)), 0, "refused")
     if kind == "throttled" or not sim.bucket.take(requested):
-        return Answer(JSONResponse(_throttled(requested, sim)), 0, "throttled")
+        return CallAnswer(JSONResponse(_throttled(requested, sim)), 0, "throttled")
     if kind in {"internal_error", "null_payload", "user_error"}:
         reply: Json = {"data": None, "errors": [internal_error(call.request_id)]}
         if kind == "null_payload":
@@ -125,7 +127,7 @@ def _paid(world: World, sim: SimShop, call: GraphQLCall, document: ParsedDocumen
             error = {"field": None, "message": "This change is not allowed", "code": "INVALID"}
             reply = {"data": {root: {"userErrors": [error], "customer": None} for root in document.roots}}
         reply["extensions"] = {"cost": cost_report(requested, requested, sim.bucket)}
-        return Answer(JSONResponse(reply), requested, "fault")
+        return CallAnswer(JSONResponse(reply), requested, "fault")
     denied = frozenset(document.roots) if kind == "missing_scope" else frozenset()
     with sim.lock:
         run = Execution(sim.shop, fallback(world, sim), denied)
@@ -136,17 +138,17 @@ def _paid(world: World, sim: SimShop, call: GraphQLCall, document: ParsedDocumen
     return _deliver(reply, actual, call, kind)
 
 
-def _deliver(reply: Json, cost: int, call: GraphQLCall, kind: str | None) -> Answer:
+def _deliver(reply: Json, cost: int, call: GraphQLCall, kind: str | None) -> CallAnswer:
     """Return the response of an executed call, or apply a fault after execution."""
     if kind == "lost_after":
-        return Answer(LostAnswer(), cost, "lost")
+        return CallAnswer(LostAnswer(), cost, "lost")
     if kind == "internal_error_after":
         reply = {"data": None, "errors": [internal_error(call.request_id)], "extensions": reply["extensions"]}
-        return Answer(JSONResponse(reply), cost, "lost")
+        return CallAnswer(JSONResponse(reply), cost, "lost")
     if kind == "truncated":
         whole = JSONResponse(reply).body
-        return Answer(Response(bytes(whole[: len(whole) // 2]), media_type="application/json"), cost, "lost")
-    return Answer(_written(reply), cost, "denied" if kind == "missing_scope" else "done")
+        return CallAnswer(Response(bytes(whole[: len(whole) // 2]), media_type="application/json"), cost, "lost")
+    return CallAnswer(_written(reply), cost, "denied" if kind == "missing_scope" else "done")
 
 
 def _written(reply: Json) -> Response:

@@ -3,24 +3,24 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from reconciler.simulator.customers.records import Definition
+from reconciler.simulator.customers.records import SimDefinition
 from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.graphql.search_notes import invalid_field
 
 SEARCHED: Final = frozenset({"namespace", "key", "type"})
 
 
-def by_number(_definition: Definition) -> Any:
+def by_number(_definition: SimDefinition) -> Any:
     return None
 
 
-SORTS: Final[dict[str, Callable[[Definition], Any]]] = {
+SORTS: Final[dict[str, Callable[[SimDefinition], Any]]] = {
     "NAME": lambda each: each.name,
     "PINNED_POSITION": lambda each: -(each.pinned_position or 0),
 }
 
 
-def is_found(definition: Definition, query: str | None) -> bool:
+def is_found(definition: SimDefinition, query: str | None) -> bool:
     """Whether the words occur in name, namespace and key; a term with an unknown field matches everything."""
     text = f"{definition.name} {definition.namespace} {definition.key}".casefold()
     for term in (query or "").split():

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from graphql import GraphQLError
 
-from reconciler.simulator.customers.records import Definition
+from reconciler.simulator.customers.records import SimDefinition
 from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.graphql.execution import SCOPES_PAGE
 from reconciler.simulator.graphql.paging import paged
@@ -40,7 +40,7 @@ class Definitions(Metafields):
             errors = [user_error(("definition",), message, "UNSTRUCTURED_ALREADY_EXISTS")]
         if errors:
             return {"createdDefinition": None, "userErrors": errors}
-        made = Definition(
+        made = SimDefinition(
             self.next_number(),
             definition["ownerType"],
             *name,
@@ -174,10 +174,10 @@ class Definitions(Metafields):
 
     # --- steps ----------------------------------------------------------------------------------------------------
 
-    def _definition(self, named: Json) -> Definition | None:
+    def _definition(self, named: Json) -> SimDefinition | None:
         return self.definitions.get((named["ownerType"], self.namespace(named.get("namespace")), named["key"]))
 
-    def _definition_by_id(self, identifier: str | None) -> Definition | None:
+    def _definition_by_id(self, identifier: str | None) -> SimDefinition | None:
         if identifier is None:
             raise top_level("One of id or identifier must be given.", "BAD_REQUEST")
         number = self.number_of(identifier, "MetafieldDefinition")
@@ -202,14 +202,14 @@ class Definitions(Metafields):
     def _next_pin(self, owner_type: str) -> int:
         return self._pins(owner_type) + 1
 
-    def _unpin(self, found: Definition) -> None:
+    def _unpin(self, found: SimDefinition) -> None:
         """Remove a pin; later pins move up."""
         place, found.pinned_position = found.pinned_position, None
         for each in self.definitions.values() if place is not None else ():
             if each.owner_type == found.owner_type and (each.pinned_position or 0) > (place or 0):
                 each.pinned_position = (each.pinned_position or 1) - 1
 
-    def _orphans_refused(self, found: Definition) -> Json | None:
+    def _orphans_refused(self, found: SimDefinition) -> Json | None:
         """Why a definition can't be deleted without its metafields."""
         if found.type == "id":
             message = "Deleting an id type metafield definition requires deletion of its associated metafields."
@@ -222,7 +222,7 @@ class Definitions(Metafields):
             return _not_deleted(words, "RESERVED_NAMESPACE_ORPHANED_METAFIELDS")
         return None
 
-    def _update_errors(self, given: Json, found: Definition) -> list[Json]:
+    def _update_errors(self, given: Json, found: SimDefinition) -> list[Json]:
         errors = text_errors(given)
         if (given.get("access") or {}).get("admin") is not None and not found.namespace.startswith("app--"):
             errors.append(user_error(("definition",), _ADMIN_WORDS, "INVALID_INPUT"))

@@ -9,7 +9,7 @@ from typing import Final
 
 from reconciler.simulator.customers.changes import Changes
 from reconciler.simulator.customers.reading.views import CustomerView
-from reconciler.simulator.customers.records import Customer, Metafield
+from reconciler.simulator.customers.records import Metafield, SimCustomer
 from reconciler.simulator.customers.validation import Draft, InputProblem
 from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.ledger import user_error
@@ -25,7 +25,7 @@ RESERVED: Final = frozenset({"protected", "shopify_standard", "shopify-l10n-fiel
 _WORD: Final = re.compile(r"[A-Za-z0-9_-]+")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 NOT_YOURS: Final = "Access to this namespace and key on Metafields for this resource type is not allowed."
-Writes = list[tuple[Customer, Metafield]]
+Writes = list[tuple[SimCustomer, Metafield]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +80,12 @@ class Metafields(Changes):
             deleted.append({"ownerId": each["ownerId"], "namespace": name[0], "key": name[1]})
         return {"deletedMetafields": deleted, "userErrors": []}
 
-    def remove_metafield(self, customer: Customer, name: tuple[str, str]) -> None:
+    def remove_metafield(self, customer: SimCustomer, name: tuple[str, str]) -> None:
         self.remember(customer.number, customer)
         self.people.take_metafield(customer, name)
         self._bump(customer)
 
-    def inline_metafields(self, customer: Customer | None, given: Json, draft: Draft) -> tuple[Metafield, ...]:
+    def inline_metafields(self, customer: SimCustomer | None, given: Json, draft: Draft) -> tuple[Metafield, ...]:
         """The metafields in an input of customerCreate or customerUpdate; an existing one must have its id."""
         made = []
         for index, each in enumerate(given.get("metafields") or ()):
@@ -108,7 +108,9 @@ class Metafields(Changes):
                 made.append(read)
         return tuple(made)
 
-    def _inline_name(self, customer: Customer | None, given: Json) -> tuple[tuple[str, str] | None, Metafield | None]:
+    def _inline_name(
+        self, customer: SimCustomer | None, given: Json
+    ) -> tuple[tuple[str, str] | None, Metafield | None]:
         owned = customer.metafields if customer is not None else ()
         if given.get("id") is not None:
             number = self.number_of(given["id"], "Metafield")
@@ -119,7 +121,7 @@ class Metafields(Changes):
         name = (self.namespace(given.get("namespace")), given["key"])
         return name, next((each for each in owned if each.name == name), None)
 
-    def _checked(self, given: Json, writes: Writes) -> tuple[Customer, Metafield] | MetafieldFault:
+    def _checked(self, given: Json, writes: Writes) -> tuple[SimCustomer, Metafield] | MetafieldFault:
         """The owner and metafield of one input, or the error."""
         customer = self.find(given["ownerId"])
         if customer is None:
@@ -142,7 +144,7 @@ class Metafields(Changes):
 
     def _read(
         self,
-        customer: Customer | None,
+        customer: SimCustomer | None,
         name: tuple[str, str],
         value: str,
         type_name: str | None,
@@ -168,7 +170,7 @@ class Metafields(Changes):
             return MetafieldFault("value", "Value has already been taken.", self.habits.unique_metafield_code)
         return self.new_metafield(name, kept, type_name)
 
-    def _is_taken(self, customer: Customer | None, name: tuple[str, str], value: str, writes: Writes) -> bool:
+    def _is_taken(self, customer: SimCustomer | None, name: tuple[str, str], value: str, writes: Writes) -> bool:
         """Whether another customer has this value of a unique metafield, or gets it in the same call."""
         if name not in self.people.unique:
             return False
@@ -186,7 +188,7 @@ class Metafields(Changes):
         own = f"app--{self.app_id}"
         return namespace.startswith("app--") and namespace != own and not namespace.startswith(f"{own}--")
 
-    def _write(self, customer: Customer, metafield: Metafield) -> None:
+    def _write(self, customer: SimCustomer, metafield: Metafield) -> None:
         old = customer.metafield(metafield.name)
         if old is not None and (old.value, old.type) == (metafield.value, metafield.type):
             return
@@ -194,7 +196,7 @@ class Metafields(Changes):
         self.people.put_metafield(customer, metafield)
         self._bump(customer)
 
-    def _bump(self, customer: Customer) -> None:
+    def _bump(self, customer: SimCustomer) -> None:
         if self.habits.metafields_bump_updated_at:
             customer.updated_at = self.now()
             self.emit_update(customer)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 
 from reconciler.simulator.customers.reading.view import RecordView
-from reconciler.simulator.customers.records import Customer, Definition, Metafield
+from reconciler.simulator.customers.records import Metafield, SimCustomer, SimDefinition
 from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.ledger import Ledger, gid, iso
 from reconciler.simulator.metafields.types import category
@@ -24,7 +24,7 @@ def digest(metafield: Metafield) -> str:
 class MetafieldView(RecordView[Metafield]):
     __slots__ = ("owner",)
 
-    def __init__(self, ledger: Ledger, record: Metafield, owner: RecordView[Customer]) -> None:
+    def __init__(self, ledger: Ledger, record: Metafield, owner: RecordView[SimCustomer]) -> None:
         super().__init__(ledger, record)
         self.owner = owner
 
@@ -49,7 +49,7 @@ class MetafieldView(RecordView[Metafield]):
     }
 
 
-class DefinitionView(RecordView[Definition]):
+class DefinitionView(RecordView[SimDefinition]):
     __slots__ = ()
 
     def metafields_count(self, validation_status: str | None = None) -> int:

@@ -4,7 +4,7 @@ Shopify webhook topics, read 2026-11-23: no tags, no consent and no order figure
 states in lower case; times with the shop's offset.
 """
 
-from reconciler.simulator.customers.records import Address, Customer, Merge, rare
+from reconciler.simulator.customers.records import Address, SimCustomer, SimMerge, rare
 from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.ledger import gid, iso, offset_iso
 
@@ -26,7 +26,7 @@ def topic_header(topic: str) -> str:
     return TOPICS.get(topic, f"{head}/{tail}")
 
 
-def customer_body(customer: Customer, currency: str) -> Json:
+def customer_body(customer: SimCustomer, currency: str) -> Json:
     facts = rare(customer)
     default = next((each for each in facts.addresses if each.number == facts.default_address), None)
     return {
@@ -50,7 +50,7 @@ def customer_body(customer: Customer, currency: str) -> Json:
     }
 
 
-def _address(customer: Customer, address: Address, default: Address | None) -> Json:
+def _address(customer: SimCustomer, address: Address, default: Address | None) -> Json:
     given = address.fields
     return {
         "id": address.number,
@@ -77,7 +77,7 @@ def tags_body(number: int, tags: list[str], at: float) -> Json:
     return {"customerId": gid("Customer", number), "tags": tags, "occurredAt": iso(at)}
 
 
-def merge_body(merge: Merge, status: str) -> Json:
+def merge_body(merge: SimMerge, status: str) -> Json:
     return {
         "admin_graphql_api_customer_kept_id": gid("Customer", merge.winner),
         "admin_graphql_api_customer_deleted_id": gid("Customer", merge.loser),

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from reconciler.simulator.customers.records import Event, Subscription
+from reconciler.simulator.customers.records import SimEvent, SimSubscription
 from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.shop import Shop
 from reconciler.simulator.webhooks.bodies import topic_header
@@ -51,8 +51,8 @@ class Weather:
 class _Delivery:
     due_at: float
     order: float
-    event: Event = field(compare=False)
-    subscription: Subscription | None = field(compare=False)
+    event: SimEvent = field(compare=False)
+    subscription: SimSubscription | None = field(compare=False)
     webhook_id: str = field(compare=False)
     attempts: int = field(default=0, compare=False)
 
@@ -137,13 +137,13 @@ class Deliverer:
     def _take_over(self) -> None:
         while self.shop.outbox:
             event = self.shop.outbox.popleft()
-            receivers: list[Subscription | None] = [*self.shop.subscribers(event)]
+            receivers: list[SimSubscription | None] = [*self.shop.subscribers(event)]
             if self.app_url is not None:
                 receivers.append(None)
             for receiver in receivers:
                 self._post(event, receiver)
 
-    def _post(self, event: Event, receiver: Subscription | None) -> None:
+    def _post(self, event: SimEvent, receiver: SimSubscription | None) -> None:
         if self._random.random() < self.weather.drop:
             self.sent["dropped"] += 1
             return
@@ -188,7 +188,7 @@ class Deliverer:
         except httpx.HTTPError:
             return False
 
-    def _url(self, subscription: Subscription | None) -> str:
+    def _url(self, subscription: SimSubscription | None) -> str:
         url = (self.app_url or "") if subscription is None else subscription.uri
         for start, instead in self.routes.items():
             if url.startswith(start):

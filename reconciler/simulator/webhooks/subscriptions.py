@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from reconciler.simulator.customers.addresses.mutations import Residence
-from reconciler.simulator.customers.records import Event, Subscription
+from reconciler.simulator.customers.records import SimEvent, SimSubscription
 from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.graphql.paging import paged
 from reconciler.simulator.ledger import gid, iso, user_error
@@ -37,7 +37,7 @@ class Subscriptions(Residence):
         if errors:
             return {"webhookSubscription": None, "userErrors": errors}
         now = self.now()
-        made = Subscription(self.next_number(), topic, uri.strip(), now, now)
+        made = SimSubscription(self.next_number(), topic, uri.strip(), now, now)
         self._fill(made, given)
         self.subscriptions[made.number] = made
         return {"webhookSubscription": self._shown(made), "userErrors": []}
@@ -105,7 +105,7 @@ class Subscriptions(Residence):
             return None if found is None else self._shown(found)
         return super().other_node(kind, number)
 
-    def subscribers(self, event: Event) -> list[Subscription]:
+    def subscribers(self, event: SimEvent) -> list[SimSubscription]:
         """The subscriptions for an event."""
         return [
             each
@@ -120,7 +120,7 @@ class Subscriptions(Residence):
         del limit
         return {"count": count, "precision": "EXACT"}
 
-    def _errors(self, topic: str, uri: str, given: Json, mine: Subscription | None) -> list[Json]:
+    def _errors(self, topic: str, uri: str, given: Json, mine: SimSubscription | None) -> list[Json]:
         """The errors of a subscription: in its address, then its format, then its filter."""
         path = ("webhookSubscription", "callbackUrl")
         faults = uri_faults(uri, self.app_id, loopback=self.habits.loopback_callbacks)
@@ -134,7 +134,7 @@ class Subscriptions(Residence):
             return [user_error(path, "Address for this topic has already been taken")]
         return _filter_errors(given)
 
-    def _fill(self, subscription: Subscription, given: Json) -> None:
+    def _fill(self, subscription: SimSubscription, given: Json) -> None:
         """Set the given fields; the others keep their values."""
         subscription.format = given.get("format") or subscription.format
         if "filter" in given:
@@ -148,7 +148,7 @@ class Subscriptions(Residence):
             named = given["metafields"] or ()
             subscription.metafields = tuple((each.get("namespace") or "", each["key"]) for each in named)
 
-    def _shown(self, each: Subscription) -> Json:
+    def _shown(self, each: SimSubscription) -> Json:
         version = self.webhook_api_version
         return {
             "__typename": "WebhookSubscription",

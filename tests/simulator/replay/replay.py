@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from reconciler.simulator.customers.records import Definition
+from reconciler.simulator.customers.records import SimDefinition
 from reconciler.simulator.graphql.calls import answer, read_call
 from reconciler.simulator.world import SimShop, World
 from tests.simulator.domain import Clock
@@ -166,7 +166,9 @@ class Replay:
         """A definition that was there before."""
         shop = self.sim.shop
         name = (facts["ownerType"], facts["namespace"], facts["key"])
-        made = Definition(shop.next_number(), *name, facts["type"], facts["name"] or facts["key"], facts["description"])
+        made = SimDefinition(
+            shop.next_number(), *name, facts["type"], facts["name"] or facts["key"], facts["description"]
+        )
         made.access, made.pinned_position = dict(ACCESS), facts["pinnedPosition"]
         shop.definitions[name] = made
         self.ids.bind(recorded, f"gid://shopify/MetafieldDefinition/{made.number}")

@@ -26,7 +26,7 @@ from reconciler.cli.render.plain import counted, seconds_text, time_text
 from reconciler.cli.render.text import Detail
 from reconciler.cli.times import PLAN_MAX_AGE, duration_of
 from reconciler.controller.apply.plan import apply_plan
-from reconciler.controller.bulk.context import BulkContext, BulkProgress
+from reconciler.controller.bulk.context import BulkContext, BulkRunProgress
 from reconciler.controller.context import StoreContext
 from reconciler.controller.parallel import STORES_AT_ONCE, Cancellation, run_parallel
 from reconciler.controller.scan.plan import Planned
@@ -235,7 +235,7 @@ def _refuse_pending_bulk(components: Components, stores: Iterable[StoreSettings]
             )
 
 
-def _show_bulk(progress: Progress, bar: TaskID, name: StoreName, so_far: BulkProgress) -> None:
+def _show_bulk(progress: Progress, bar: TaskID, name: StoreName, so_far: BulkRunProgress) -> None:
     left = f", about {seconds_text(so_far.left_s)} left" if so_far.left_s else ""
     lines = f"{so_far.run:,} of {so_far.lines:,} lines run{left}" if so_far.lines else "reading answers"
     progress.update(bar, description=f"applying to {name} in bulk: {lines}")

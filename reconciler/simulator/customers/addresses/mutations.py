@@ -5,7 +5,7 @@ from typing import Final
 from reconciler.simulator.customers.addresses.inputs import AddressOwner, as_input, examine_address
 from reconciler.simulator.customers.consent import Consents
 from reconciler.simulator.customers.reading.views import CustomerView, address_view
-from reconciler.simulator.customers.records import Address, Customer, rare
+from reconciler.simulator.customers.records import Address, SimCustomer, rare
 from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.ledger import top_level, user_error
 
@@ -57,7 +57,9 @@ class Residence(Consents):
         self._keep(customer, rare(customer).addresses, old)
         return {"customer": CustomerView(self, customer), "userErrors": []}
 
-    def _address(self, customer_id: str, address_id: str, payload: str) -> tuple[Customer | None, Address | None, Json]:
+    def _address(
+        self, customer_id: str, address_id: str, payload: str
+    ) -> tuple[SimCustomer | None, Address | None, Json]:
         """The customer and the address, or the refusal; a top-level error for an address that belongs to no customer."""
         customer = self.find(customer_id)
         number = self.number_of(address_id.partition("?")[0], "MailingAddress")
@@ -71,7 +73,7 @@ class Residence(Consents):
             refused["customer"] = CustomerView(self, customer)
         return customer, found, refused
 
-    def _keep(self, customer: Customer, addresses: list[Address], default: Address | None) -> None:
+    def _keep(self, customer: SimCustomer, addresses: list[Address], default: Address | None) -> None:
         self.remember(customer.number, customer)
         facts = customer.seldom()
         facts.addresses = list(addresses)
@@ -83,7 +85,7 @@ class Residence(Consents):
         self.emit_update(customer)
 
 
-def _person(customer: Customer) -> AddressOwner:
+def _person(customer: SimCustomer) -> AddressOwner:
     return AddressOwner(customer.first_name, customer.last_name)
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from reconciler.simulator.customers.people.staff import Staff
 from reconciler.simulator.customers.reading.views import CustomerView
-from reconciler.simulator.customers.records import Customer
+from reconciler.simulator.customers.records import SimCustomer
 from reconciler.simulator.graphql.documents import Json
 
 CATCH_UP_MAX: Final = 1000
@@ -72,7 +72,7 @@ class Claims(Staff):
             if customer is not None:
                 self._import(customer, schedule)
 
-    def _import(self, customer: Customer, schedule: ImportSchedule) -> None:
+    def _import(self, customer: SimCustomer, schedule: ImportSchedule) -> None:
         schedule.done += 1
         claims: Json = {
             "first_name": schedule.random.choice(FIRST_NAMES),

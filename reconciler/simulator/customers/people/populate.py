@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from reconciler.simulator.bulk.operations import Bulk
 from reconciler.simulator.customers import normalisation
-from reconciler.simulator.customers.records import Customer, Metafield
+from reconciler.simulator.customers.records import Metafield, SimCustomer
 from reconciler.simulator.graphql.documents import Json
 
 FIRST_NAMES: Final = (
@@ -91,7 +91,7 @@ class Filling(Bulk):
         if made["userErrors"]:
             raise ValueError(made["userErrors"][0]["message"])
 
-    def _person(self, given: Json, link: tuple[str, str] | None, at: float) -> Customer:
+    def _person(self, given: Json, link: tuple[str, str] | None, at: float) -> SimCustomer:
         values: dict[str, Any] = {name: value for name, value in given.items() if name != "user_id"}
         metafields: tuple[Metafield, ...] = ()
         if link is not None and given.get("user_id") is not None:
@@ -99,4 +99,4 @@ class Filling(Bulk):
         if values.get("tags"):
             values["tags"] = normalisation.tags(values["tags"])
         values.setdefault("locale", self.primary_locale)
-        return Customer(self.next_number(), at, at, metafields=metafields, **values)
+        return SimCustomer(self.next_number(), at, at, metafields=metafields, **values)

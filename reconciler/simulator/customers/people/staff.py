@@ -7,7 +7,7 @@ from typing import Any
 
 from reconciler.simulator.customers.normalisation import split_tags
 from reconciler.simulator.customers.reading.views import CustomerView
-from reconciler.simulator.customers.records import Customer, Merge
+from reconciler.simulator.customers.records import SimCustomer, SimMerge
 from reconciler.simulator.customers.validation import examine
 from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.ledger import gid, offset_iso
@@ -74,7 +74,7 @@ class Staff(Subscriptions):
         blocked = self._blocked(winner, loser, {})
         if blocked:
             raise ValueError("; ".join(each.message for each in blocked))
-        merge = Merge(gid("Job", self.next_number()), winner.number, loser.number, self.now(), {}, "COMPLETED")
+        merge = SimMerge(gid("Job", self.next_number()), winner.number, loser.number, self.now(), {}, "COMPLETED")
         self.merges[merge.job] = merge
         self.merge_now(winner, loser, {})
         self.tell("CUSTOMERS_MERGE", lambda: merge_body(merge, "completed"))
@@ -162,13 +162,13 @@ class Staff(Subscriptions):
 
     # --- steps ----------------------------------------------------------------------------------------------------
 
-    def _save(self, customer: Customer | None, fields: Json) -> Customer:
+    def _save(self, customer: SimCustomer | None, fields: Json) -> SimCustomer:
         draft = examine(self, customer, {_WORDS.get(name, name): value for name, value in fields.items()})
         if draft.problems:
             raise ValueError("; ".join(each.message for each in draft.problems))
         return self.save(customer, draft)
 
-    def _known(self, identifier: str) -> Customer:
+    def _known(self, identifier: str) -> SimCustomer:
         customer = self.find(self._gid(identifier))
         if customer is None:
             raise ValueError(f"there is no customer {identifier} in {self.domain}")

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from reconciler.simulator.customers.reading.search import COUNTABLE, Query, read_query, sort_value
 from reconciler.simulator.customers.reading.views import CustomerView, address_view
-from reconciler.simulator.customers.records import Customer
+from reconciler.simulator.customers.records import SimCustomer
 from reconciler.simulator.customers.tags import Tagging
 from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.graphql.paging import Key, connection, page_size, paged, read_cursor
@@ -22,7 +22,7 @@ SORTED_MAX: Final = 25_000
 
 
 class Reading(Tagging):
-    _sorted: tuple[Any, list[Customer]] | None = None
+    _sorted: tuple[Any, list[SimCustomer]] | None = None
     """The last sorted list with its arguments, for the next page."""
 
     # --- points ---------------------------------------------------------------------------------------------------
@@ -38,7 +38,7 @@ class Reading(Tagging):
             return self.view(self.people.with_unique(self.id_definition(value), value["value"]))
         return self.view(self.with_contact("email" if name == "emailAddress" else "phone", value))
 
-    def view(self, customer: Customer | None) -> CustomerView | None:
+    def view(self, customer: SimCustomer | None) -> CustomerView | None:
         return None if customer is None else CustomerView(self, customer)
 
     def node(self, id: str) -> Any:  # noqa: A002 - Shopify's name
@@ -85,7 +85,7 @@ class Reading(Tagging):
             return self._by_number(first, last, after, before, reverse=reverse)
         value = sort_value(sort_key)
 
-        def key(customer: Customer) -> Key:
+        def key(customer: SimCustomer) -> Key:
             return (value(customer), customer.number)
 
         page = paged(
@@ -132,7 +132,7 @@ class Reading(Tagging):
             has_previous=before_it,
         )
 
-    def _search(self, asked: Query, sort_key: str) -> list[Customer]:
+    def _search(self, asked: Query, sort_key: str) -> list[SimCustomer]:
         """The matching customers, sorted, up to the limit; cached for the next page until a change."""
         mark = (asked.text, sort_key, self.people.version)
         lagging = bool(self._index_lags())
@@ -148,7 +148,7 @@ class Reading(Tagging):
         self._sorted = None if lagging else (mark, found)
         return found
 
-    def matching(self, asked: Query) -> list[Customer]:
+    def matching(self, asked: Query) -> list[SimCustomer]:
         """The customers that match in the index, with their current values; deleted ones are omitted."""
         old = self._index_lags()
         matches = asked.matches
@@ -159,10 +159,10 @@ class Reading(Tagging):
                 found.append(live)
         return found
 
-    def _index_lags(self) -> dict[int, Customer | None]:
+    def _index_lags(self) -> dict[int, SimCustomer | None]:
         """The customers with an outdated index entry: their old values, or None if the index lacks them."""
         since = self.now() - self.search_lag_s
-        old: dict[int, Customer | None] = {}
+        old: dict[int, SimCustomer | None] = {}
         for at, number, before in self.history:
             if at > since:
                 old.setdefault(number, before)
@@ -179,14 +179,14 @@ def _read_gid(text: str) -> tuple[str, int]:
     raise top_level(f"Invalid id: {text}", "RESOURCE_NOT_FOUND")
 
 
-def _until(rows: Iterator[Customer], number: int | None) -> Iterator[Customer]:
+def _until(rows: Iterator[SimCustomer], number: int | None) -> Iterator[SimCustomer]:
     for each in rows:
         if number is not None and each.number >= number:
             return
         yield each
 
 
-def _down_to(rows: Iterator[Customer], number: int | None) -> Iterator[Customer]:
+def _down_to(rows: Iterator[SimCustomer], number: int | None) -> Iterator[SimCustomer]:
     for each in rows:
         if number is not None and each.number <= number:
             return

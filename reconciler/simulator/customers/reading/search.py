@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from reconciler.simulator.customers.normalisation import Habits
-from reconciler.simulator.customers.records import Customer, rare
+from reconciler.simulator.customers.records import SimCustomer, rare
 from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.graphql.search_notes import invalid_field, invalid_value, note, unnamed_field
 
-Match = Callable[[Customer], bool]
+Match = Callable[[SimCustomer], bool]
 _TOKEN: Final = re.compile(
     r"""(?P<paren>[()])
       | (?P<minus>-)? (?: (?P<field>[A-Za-z_][\w.]*) : (?P<sign>>=|<=|>|<)? )?
@@ -53,7 +53,7 @@ class Query:
         return note(self.text, self.warnings)
 
 
-def matches_all(_customer: Customer) -> bool:
+def matches_all(_customer: SimCustomer) -> bool:
     return True
 
 
@@ -143,7 +143,7 @@ class _Reader:
 # --- matching -----------------------------------------------------------------------------------------------------
 
 
-def _text(get: Callable[[Customer], str | None]) -> Callable[[Term, Habits], Match]:
+def _text(get: Callable[[SimCustomer], str | None]) -> Callable[[Term, Habits], Match]:
     def build(term: Term, _habits: Habits) -> Match:
         if term.value == "*":
             return lambda customer: bool(get(customer))
@@ -163,7 +163,7 @@ def _has_phrase(text: list[str], phrase: list[str]) -> bool:
     return size > 0 and any(text[start : start + size] == phrase for start in range(len(text) - size + 1))
 
 
-def _all_text(customer: Customer) -> str:
+def _all_text(customer: SimCustomer) -> str:
     person = (customer.first_name, customer.last_name, customer.email, customer.phone)
     return " ".join(part for part in person if part)
 
@@ -178,7 +178,7 @@ def _any_text(term: Term) -> Match:
     return lambda customer: set(wanted).issubset(words(_all_text(customer)))
 
 
-def _number(get: Callable[[Customer], float]) -> Callable[[Term, Habits], Match]:
+def _number(get: Callable[[SimCustomer], float]) -> Callable[[Term, Habits], Match]:
     def build(term: Term, _habits: Habits) -> Match:
         wanted = float(term.value) if "." in term.value else int(term.value)
         compare = _COMPARE[term.sign or "="]
@@ -196,14 +196,14 @@ _COMPARE: Final[Mapping[str, Callable[[float, float], bool]]] = {
 }
 
 
-def _time(get: Callable[[Customer], float | None]) -> Callable[[Term, Habits], Match]:
+def _time(get: Callable[[SimCustomer], float | None]) -> Callable[[Term, Habits], Match]:
     def build(term: Term, habits: Habits) -> Match:
         moment, whole_day = _moment(term.value)
         if whole_day or habits.updated_at_whole_days:
             return _by_day(get, term.sign, moment)
         sign = {">": ">=", "<": "<="}.get(term.sign, term.sign)
 
-        def match(customer: Customer) -> bool:
+        def match(customer: SimCustomer) -> bool:
             at = get(customer)
             if at is None:
                 return False
@@ -220,10 +220,10 @@ def _moment(text: str) -> tuple[float, bool]:
     return at.replace(tzinfo=at.tzinfo or UTC).timestamp(), len(text) <= len("2024-01-01")
 
 
-def _by_day(get: Callable[[Customer], float | None], sign: str, moment: float) -> Match:
+def _by_day(get: Callable[[SimCustomer], float | None], sign: str, moment: float) -> Match:
     wanted = moment // DAY_S
 
-    def match(customer: Customer) -> bool:
+    def match(customer: SimCustomer) -> bool:
         at = get(customer)
         return at is not None and _COMPARE[{">": ">=", "<": "<="}.get(sign, sign) or "="](at // DAY_S, wanted)
 
@@ -251,12 +251,12 @@ def _accepts_marketing(term: Term, _habits: Habits) -> Match:
     return lambda customer: _subscribed(customer) is wanted
 
 
-def _subscribed(customer: Customer) -> bool:
+def _subscribed(customer: SimCustomer) -> bool:
     consent = rare(customer).email_consent
     return consent is not None and consent.state == "SUBSCRIBED"
 
 
-def _country(customer: Customer) -> str | None:
+def _country(customer: SimCustomer) -> str | None:
     return next((each.fields.get("countryCodeV2") for each in rare(customer).addresses), None)
 
 
@@ -285,12 +285,12 @@ _FIELDS: Final[Mapping[str, Callable[[Term, Habits], Match]]] = {
 }
 
 
-def sort_value(key: str) -> Callable[[Customer], Any]:
+def sort_value(key: str) -> Callable[[SimCustomer], Any]:
     """The sort key of a list of customers, before the number."""
     return _SORTS.get(key, lambda _customer: None)
 
 
-_SORTS: Final[Mapping[str, Callable[[Customer], Any]]] = {
+_SORTS: Final[Mapping[str, Callable[[SimCustomer], Any]]] = {
     "CREATED_AT": lambda customer: customer.created_at,
     "LOCATION": lambda customer: _country(customer) or "",
     "NAME": lambda customer: f"{customer.last_name or ''}, {customer.first_name or ''}".casefold(),

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from reconciler.simulator.customers.normalisation import email_is_valid, phone_as_name
 from reconciler.simulator.customers.reading.view import RecordView
-from reconciler.simulator.customers.records import Address, Consent, Customer, Merge, Metafield, rare
+from reconciler.simulator.customers.records import Address, Consent, Metafield, SimCustomer, SimMerge, rare
 from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.graphql.paging import paged
 from reconciler.simulator.ledger import gid, iso
@@ -16,7 +16,7 @@ from reconciler.simulator.metafields.views import MetafieldView
 from reconciler.simulator.strange import respelled, respelled_tags
 
 
-class CustomerView(RecordView[Customer]):
+class CustomerView(RecordView[SimCustomer]):
     __slots__ = ()
 
     @property
@@ -193,7 +193,7 @@ def address_view(address: Address) -> Json:
     }
 
 
-def mergeable(customer: Customer, in_progress: Json | None) -> Json:
+def mergeable(customer: SimCustomer, in_progress: Json | None) -> Json:
     fields = merge_blockers(customer)
     if in_progress is not None:
         fields = sorted([*fields, "MERGE_IN_PROGRESS"])
@@ -205,7 +205,7 @@ def mergeable(customer: Customer, in_progress: Json | None) -> Json:
     }
 
 
-def merge_view(merge: Merge) -> Json:
+def merge_view(merge: SimMerge) -> Json:
     """A CustomerMergeRequest."""
     return {
         "jobId": merge.job,
@@ -215,7 +215,7 @@ def merge_view(merge: Merge) -> Json:
     }
 
 
-def merge_blockers(customer: Customer) -> list[str]:
+def merge_blockers(customer: SimCustomer) -> list[str]:
     """What forbids merging this customer: members of CustomerMergeErrorFieldType."""
     facts = rare(customer)
     found = set(facts.blockers)
