@@ -3,14 +3,15 @@
 ::
 
     ReconcilerError
-    ├── TemporaryError            time: wait and try again
-    │   ├── AnswerLost            sent, with an unknown result: observe before sending again
-    │   ├── PartUnreadable        a part of an answer about many cannot be read: ask for fewer
-    │   └── Throttled             the bucket was empty
-    ├── PermanentError            an operator or the profile: report it, do not try again
-    │   ├── Refused               Shopify refused a write, field by field
-    │   └── SetupError            the shop lacks something `bootstrap` makes
-    ├── AccessError               one store is suspended, the others continue
+    ├── CallError                 a call failed, for one user or store: the work on the others continues
+    │   ├── TemporaryError        time: wait and try again
+    │   │   ├── AnswerLost        sent, with an unknown result: observe before sending again
+    │   │   ├── PartUnreadable    a part of an answer about many cannot be read: ask for fewer
+    │   │   └── Throttled         the bucket was empty
+    │   ├── PermanentError        an operator or the profile: report it, do not try again
+    │   │   ├── Refused           Shopify refused a write, field by field
+    │   │   └── SetupError        the shop lacks something `bootstrap` makes
+    │   └── AccessError           one store is suspended, the others continue
     ├── SourceError               the profiles cannot be trusted now: release no user, clear nothing
     │   └── SourceBusy            a TemporaryError too: the table is locked or slow, read it later
     ├── StateError                our own database cannot be used
@@ -38,7 +39,11 @@ class ReconcilerError(Exception):
         self.hint = hint
 
 
-class TemporaryError(ReconcilerError):
+class CallError(ReconcilerError):
+    """A call failed, for one user or one store: the work on the others continues."""
+
+
+class TemporaryError(CallError):
     """It passes with time. `retry_after_s` is what the other side asked for, or None."""
 
     def __init__(self, message: str, *, hint: str = "", retry_after_s: float | None = None) -> None:
@@ -58,7 +63,7 @@ class Throttled(TemporaryError):
     """The shop's bucket did not hold what the call asked for."""
 
 
-class PermanentError(ReconcilerError):
+class PermanentError(CallError):
     """Trying again changes nothing: an operator or the profile must act."""
 
 
@@ -91,7 +96,7 @@ class SetupError(PermanentError):
     """The shop lacks something that `reconciler bootstrap` makes, such as the back-link's definition."""
 
 
-class AccessError(ReconcilerError):
+class AccessError(CallError):
     """This store cannot be used now: token, scope, frozen, locked or uninstalled. The others continue."""
 
 

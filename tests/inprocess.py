@@ -26,10 +26,10 @@ from reconciler.controller.apply.plan import apply_plan
 from reconciler.controller.context import StoreContext
 from reconciler.controller.observe import ObserveOptions
 from reconciler.controller.readers import Readers
-from reconciler.controller.reconcile import ReconcileResult, reconcile
+from reconciler.controller.reconcile import reconcile
 from reconciler.controller.scan.spool import IN_MEMORY, Spool
 from reconciler.controller.scan.store import scan_store
-from reconciler.controller.step import Outcome
+from reconciler.controller.step import Outcome, ReconcileResult
 from reconciler.core.fields import normalise
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.model.mapping import Mapping

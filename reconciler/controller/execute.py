@@ -14,11 +14,11 @@ from reconciler.controller.context import StoreContext
 from reconciler.controller.leaving.departures import Departures
 from reconciler.controller.leaving.handover import Overtaken, begin_release, end_former
 from reconciler.controller.observe import observe_users
+from reconciler.controller.record import record_decision
 from reconciler.controller.step import Outcome, PlannedWrite, Step, failure
 from reconciler.controller.writes import writes_of
 from reconciler.core.decide.record import (
     new_row,
-    row_after_observation,
     row_after_write,
     waits_of,
     with_intent,
@@ -36,13 +36,11 @@ from reconciler.core.model.view import Subject
 from reconciler.core.model.write import CREATED, DeleteMetafields, SetMetafields, Write
 from reconciler.core.plan import chains
 from reconciler.errors import (
-    AccessError,
     AnswerLost,
+    CallError,
     LeaseLost,
-    PermanentError,
     ReconcilerError,
     Refused,
-    TemporaryError,
 )
 from reconciler.ports import Answer, Shown
 
@@ -58,7 +56,7 @@ def execute(step: Step, context: StoreContext, *, failed: ReconcilerError | None
     """
     try:
         return _execute(step, context, failed)
-    except (TemporaryError, PermanentError, AccessError) as error:
+    except CallError as error:
         return failure(step.action, error)
 
 
@@ -124,15 +122,6 @@ def _attempt(
     except (Overtaken, AnswerLost, Refused) as error:
         return error
     return None
-
-
-def record_decision(step: Step, context: StoreContext) -> None:
-    """Record what was observed and led to no write."""
-    row = row_after_observation(step.subject, step.decision, context.store, now=context.clock.now())
-    if row is not None and step.decision.successor is not None:  # who may have adopted the customer meanwhile
-        context.state.put_unchanged([(step.subject.read, row)])
-    elif row is not None:
-        context.state.put(row)
 
 
 def _remember_refusals(refused: Refused, step: Step, context: StoreContext, *, again: bool) -> bool:

@@ -6,53 +6,30 @@ Writes only to the customer of the user it was called for: users who must move f
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from typing import Literal
 
 from reconciler.controller import wait_cycles
 from reconciler.controller.context import StoreContext
-from reconciler.controller.execute import execute, record_decision
+from reconciler.controller.execute import execute
 from reconciler.controller.leaving.completeness import sample
 from reconciler.controller.leaving.handover import Overtaken
 from reconciler.controller.observe import observe_users
-from reconciler.controller.step import Outcome, Step
+from reconciler.controller.record import record_decision
+from reconciler.controller.step import Outcome, ReconcileResult, Step, verdict_of
 from reconciler.controller.wait_cycles import park
 from reconciler.core.decide.actions import without_action
 from reconciler.core.decide.leaving.absence import AGAIN_FIRST_S, is_living, is_missing, missing_hold, missing_row
 from reconciler.core.decide.record import is_news
-from reconciler.core.model.action import Action, Kind
+from reconciler.core.model.action import Action
 from reconciler.core.model.ids import ClerkUserId, ShopDomain
 from reconciler.core.model.profile import Profile
 from reconciler.core.model.reasons import hold
-from reconciler.core.model.store import DESTRUCTIVE, Ceiling
+from reconciler.core.model.store import DESTRUCTIVE
 from reconciler.core.plan import chains
-from reconciler.core.plan.guard import ceiling_now
-from reconciler.errors import AccessError, AnswerLost, ReconcilerError, TemporaryError
+from reconciler.core.plan.guard import budget_message, ceiling_now
+from reconciler.errors import AccessError, AnswerLost, TemporaryError
 from reconciler.ports import Budgets, MappingReader
-
-Result = Literal["in_sync", "applied", "held", "waiting", "failed", "early", "nothing"]
-
-
-@dataclass(frozen=True, slots=True)
-class ReconcileResult:
-    """What became of one request. `nudge`: users to reconcile now because of it.
-
-    `waiting`: another user's customer still has a new value of this one, and may give it up. `early`: the row is older than
-    the event that asked, or not there yet (then nothing was done): reconcile again shortly. `over_budget`: again in the
-    next hour. `again_s`: again then, since a missing row proves nothing yet. `kind` and `points` are what was carried
-    out; `reasons` why something was not.
-    """
-
-    result: Result
-    nudge: tuple[ClerkUserId, ...] = ()
-    reasons: tuple[str, ...] = ()
-    kind: Kind | None = None
-    points: int = 0
-    error: ReconcilerError | None = None
-    early: bool = False
-    over_budget: bool = False
-    again_s: float | None = None
 
 
 def reconcile(
@@ -106,9 +83,7 @@ def _act(step: Step, context: StoreContext, budgets: Budgets) -> ReconcileResult
     if action is None:
         record_decision(step, context)
         return _nothing_to_do(step)
-    if not spend_budget(action.kind, 1, context, budgets):
-        return over_budget(step, context)
-    return _result_of(_execute(step, context, budgets), step, context)
+    return _spend(step, context, budgets) or _result_of(_execute(step, context, budgets), step, context)
 
 
 def _missing(step: Step, context: StoreContext) -> ReconcileResult | None:
@@ -154,14 +129,21 @@ def _nothing_to_do(step: Step) -> ReconcileResult:
     return ReconcileResult("in_sync" if step.decision.status == "in_sync" else "nothing")
 
 
-def spend_budget(kind: Kind, count: int, context: StoreContext, budgets: Budgets) -> int:
-    """How many more of this kind may go within this hour's ceiling."""
-    ceiling = ceiling_now(context.store, kind, lambda most: _mapped(context, most))
-    return budgets.spend(context.store.shop, kind, context.clock.now(), count, ceiling)
+def _spend(step: Step, context: StoreContext, budgets: Budgets, count: int = 1) -> ReconcileResult | None:
+    """Spend this hour's budget for so many actions of the step's kind; where it is not enough, what becomes of the request.
 
-
-def _mapped(context: StoreContext, at_most: int) -> int:
-    return context.readers.mappings.count(context.store.shop, at_most=at_most)
+    Then nothing is spent, and the action is held until the next hour.
+    """
+    kind, store, hour = step.action.kind, context.store, context.clock.now()
+    ceiling = ceiling_now(store, kind, lambda most: context.readers.mappings.count(store.shop, at_most=most))
+    spent = budgets.spend(store.shop, kind, hour, count, ceiling)
+    if spent == count:
+        return None
+    budgets.spend(store.shop, kind, hour, -spent, 0)
+    message = budget_message(kind, store, ceiling)
+    held = hold(step.subject.user, step.decision.customer, "GuardExceeded", message, action=step.action)
+    record_decision(Step(step.action, step.subject, without_action(step.decision, held)), context)
+    return ReconcileResult("held", reasons=("GuardExceeded",), over_budget=True)
 
 
 def _execute(step: Step, context: StoreContext, budgets: Budgets) -> Outcome:
@@ -174,24 +156,14 @@ def _execute(step: Step, context: StoreContext, budgets: Budgets) -> Outcome:
     return outcome
 
 
-def over_budget(step: Step, context: StoreContext) -> ReconcileResult:
-    kind = step.action.kind
-    ceiling: Ceiling = getattr(context.store.guards, kind)
-    allowed = ceiling_now(context.store, kind, lambda most: _mapped(context, most))
-    few = f" ({ceiling.percent:g} % of its mappings; max is {ceiling.max})" if allowed < ceiling.max else ""
-    message = f"this hour's budget for {kind} is spent: {allowed or 'none'} at most{few}"
-    held = hold(step.subject.user, step.decision.customer, "GuardExceeded", message, action=step.action)
-    record_decision(Step(step.action, step.subject, without_action(step.decision, held)), context)
-    return ReconcileResult("held", reasons=("GuardExceeded",), over_budget=True)
-
-
 def _result_of(outcome: Outcome, step: Step, context: StoreContext) -> ReconcileResult:
     if isinstance(outcome.error, Overtaken) and outcome.result == "refused":
         heir = outcome.successor
         still_due = heir is not None and context.store.on_leave in DESTRUCTIVE  # if the successor goes, too
         return ReconcileResult("waiting" if still_due else "nothing", nudge=(heir,) if heir is not None else ())
     if outcome.result != "applied":
-        return ReconcileResult("failed", error=outcome.error, reasons=(outcome.message,), kind=outcome.action.kind)
+        verdict = verdict_of(outcome.error)
+        return ReconcileResult(verdict, error=outcome.error, reasons=(outcome.message,), kind=outcome.action.kind)
     waiting = _waiting_for(outcome, context)
     reasons = tuple(sorted({h.reason for h in (*step.decision.holds, *outcome.holds)}))
     return ReconcileResult(
@@ -206,8 +178,8 @@ def _act_on_rest(step: Step, context: StoreContext, budgets: Budgets) -> Reconci
     if action is None:
         record_decision(step, context)
     elif not _gives_back(step):
-        if not spend_budget(action.kind, 1, context, budgets):
-            return over_budget(step, context)
+        if (held := _spend(step, context, budgets)) is not None:
+            return held
         outcome = _execute(step, context, budgets)
         if outcome.result != "applied":
             return _result_of(outcome, step, context)
@@ -253,10 +225,10 @@ def _park(
     step = wait_cycle.steps[action.clerk_user_id]
     turning = [d for d in wait_cycle.decisions.values() if d.action is not None and d.action.waits_for]
     hour = context.clock.now()
-    allowed = spend_budget(action.kind, len(turning), context, budgets)
-    budgets.spend(context.store.shop, action.kind, hour, -allowed, 0)
-    if allowed < len(turning):
-        return over_budget(Step(action, step.subject, step.decision.model_copy(update={"action": action})), context)
+    decided = Step(action, step.subject, step.decision.model_copy(update={"action": action}))
+    if (held := _spend(decided, context, budgets, len(turning))) is not None:
+        return held
+    budgets.spend(context.store.shop, action.kind, hour, -len(turning), 0)  # each spends its own when it is executed
     parked = park(step, context, action.park)
     keys = [key for field, value in parked.items() if (key := chains.key_of(field, value)) is not None]
     waiting = waiting_on(keys, action, context.readers.mappings, context.store.shop)

@@ -6,13 +6,13 @@ from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from reconciler.core.model.action import Action, Change, Hold
+from reconciler.core.model.action import Action, Change, Hold, Kind
 from reconciler.core.model.ids import ClerkUserId, CustomerId
 from reconciler.core.model.view import Decision, Subject
 from reconciler.core.model.write import Write
 from reconciler.core.plan.chains import Blocked
 from reconciler.core.plan.circles import NOTHING
-from reconciler.errors import AccessError, ReconcilerError
+from reconciler.errors import AccessError, LeaseLost, ReconcilerError, SourceError, TemporaryError
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,10 @@ class Step:
 
 
 Result = Literal["applied", "refused", "failed", "not tried"]
+Verdict = Literal[
+    "in_sync", "applied", "held", "waiting", "early", "nothing",
+    "temporary", "permanent", "access", "source", "lost",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,42 @@ def failure(action: Action, error: ReconcilerError) -> Outcome:
 def not_tried(action: Action, stopped: AccessError) -> Outcome:
     """The store could not be used any more before the action's turn came."""
     return Outcome(action, "not tried", stopped.message, stopped.hint, error=stopped)
+
+
+@dataclass(frozen=True, slots=True)
+class ReconcileResult:
+    """What became of one request. `nudge`: users to reconcile now because of it.
+
+    `waiting`: another user's customer still has a new value of this one, and may give it up. `early`: the row is older than
+    the event that asked, or not there yet (then nothing was done): reconcile again shortly. `over_budget`: again in the
+    next hour. `again_s`: seconds until the next reconcile; None where the request is done. `kind` and `points` are what
+    was executed; `reasons` why something was not. `error` is what ended it: it is `lost` where another replica took over.
+    """
+
+    result: Verdict
+    nudge: tuple[ClerkUserId, ...] = ()
+    reasons: tuple[str, ...] = ()
+    kind: Kind | None = None
+    points: int = 0
+    error: ReconcilerError | None = None
+    early: bool = False
+    over_budget: bool = False
+    again_s: float | None = None
+
+
+def verdict_of(error: ReconcilerError | None) -> Verdict:
+    """The result of a request that this error ended. None: Shopify or the row changed meanwhile, as the next one shows."""
+    match error:
+        case LeaseLost():
+            return "lost"
+        case SourceError():
+            return "source"
+        case AccessError():
+            return "access"
+        case TemporaryError():
+            return "temporary"
+        case _:
+            return "permanent"
 
 
 @dataclass(slots=True)

@@ -30,7 +30,13 @@ from reconciler.core.plan.gather import ScanResult
 from reconciler.core.plan.guard import apply_guards
 from reconciler.core.plan.plan import StorePlan, summary_of
 from reconciler.core.plan.undo import after_undo, plan_undo
-from reconciler.errors import AccessError, AnswerLost, PermanentError, ReconcilerError, Refused, TemporaryError
+from reconciler.errors import (
+    AccessError,
+    AnswerLost,
+    CallError,
+    ReconcilerError,
+    Refused,
+)
 
 BATCH = 200
 
@@ -74,7 +80,7 @@ def apply_undo(scan_result: ScanResult, context: StoreContext) -> Iterator[Outco
             continue
         try:
             yield _take_back(action, context, parked.get(action.clerk_user_id, {}))
-        except (AccessError, TemporaryError, PermanentError) as error:
+        except CallError as error:
             stopped = error if isinstance(error, AccessError) else None
             yield failure(action, error)
 
@@ -98,7 +104,7 @@ def _park_cycles(actions: Sequence[Action], context: StoreContext) -> dict[Clerk
                 park(step, context, action.park, kind="undo")
                 shown = {f: getattr(customer, f) for f in action.park} if customer is not None else {}
                 found[action.clerk_user_id] = {f: v for f, v in shown.items() if v is not None}
-        except (AccessError, TemporaryError, PermanentError) as error:
+        except CallError as error:
             context.warn(f"{context.store.name}: an email or phone could not be parked: {error.message}")
     return found
 

@@ -10,31 +10,19 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Literal, Protocol
+from typing import Protocol
 
 from reconciler.controller.context import StoreContext
 from reconciler.controller.leaving.completeness import present_beside
-from reconciler.controller.reconcile import ReconcileResult, reconcile
+from reconciler.controller.reconcile import reconcile
+from reconciler.controller.step import ReconcileResult, verdict_of
 from reconciler.core.model.backoff import delay_s, fraction_of
 from reconciler.core.model.ids import ClerkUserId, StoreName
 from reconciler.core.model.request import ADDRESS, DELETED, Claim, Request
-from reconciler.errors import (
-    AccessError,
-    ConfigError,
-    LeaseLost,
-    PermanentError,
-    ReconcilerError,
-    SourceError,
-    TemporaryError,
-)
+from reconciler.errors import AccessError, CallError, ConfigError, LeaseLost, SourceError, TemporaryError
 from reconciler.ports import Budgets, Clock, RequestQueue
 
 NEXT_HOUR_SPREAD_S = 60.0  # what an hour's budget held back comes again within the first minute of the next
-
-Verdict = Literal[
-    "in_sync", "applied", "held", "waiting", "early", "nothing",
-    "temporary", "permanent", "access", "source", "lost",
-]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +36,6 @@ class Pauses:
     waiting_next_s: float = 300.0
     away_s: float = 5.0  # the profiles can't be read: the reconcile is put off, and counts no attempt
     permanent_first_s: float = 60.0  # a person or the profile must act: the first pause
-
-
-@dataclass(frozen=True, slots=True)
-class WorkResult:
-    """What became of one claim, for logs and counters. `retry_after_s` is None where the request is done."""
-
-    claim: Claim
-    verdict: Verdict
-    result: ReconcileResult | None = None
-    error: ReconcilerError | None = None
-    retry_after_s: float | None = None
 
 
 class StoreProvider(Protocol):
@@ -85,37 +62,30 @@ class Worker:
     on_access_error: Callable[[StoreName, AccessError], None]
     pauses: Pauses = Pauses()
 
-    def work(self, claim: Claim) -> WorkResult:
+    def work(self, claim: Claim) -> ReconcileResult:
         """Reconcile, then tell the queue what becomes of the request."""
         try:
             with self.stores.store_context(claim) as context:
                 if context is None:
                     self.queue.done([claim], self.clock.now())
-                    return WorkResult(claim, "nothing")
-                return self._reconcile(claim, context)
+                    return ReconcileResult("nothing")
+                return self._end(claim, self._reconcile(claim, context))
         except ConfigError as error:  # of this store alone: a way to its token that can't be gone
-            return self._fail(claim, AccessError(error.message, hint=error.hint), None)
+            return self._end(claim, ReconcileResult("access", error=AccessError(error.message, hint=error.hint)))
 
-    def _reconcile(self, claim: Claim, context: StoreContext) -> WorkResult:
+    def _reconcile(self, claim: Claim, context: StoreContext) -> ReconcileResult:
         try:
-            result = reconcile(
+            return reconcile(
                 claim.clerk_user_id,
                 self._after_deletion(claim, context),
                 self.budgets,
                 wants_updated_at=self._wanted(claim),
                 is_gone=lambda user: self._is_gone_now(user, context),
             )
-        except LeaseLost as lost:
-            return WorkResult(claim, "lost", error=lost)
-        except SourceError as away:
-            return self._put_off(claim, "source", away)
-        except (TemporaryError, PermanentError, AccessError) as error:
-            return self._fail(claim, error, None)
+        except (LeaseLost, SourceError, CallError) as error:
+            return ReconcileResult(verdict_of(error), error=error)
         finally:
             self._nudge(claim, context.losers)
-        if result.error is not None:
-            return self._fail(claim, result.error, result)
-        return self._finish(claim, result)
 
     def _nudge(self, claim: Claim, users: Collection[ClerkUserId]) -> None:
         if users:
@@ -148,61 +118,61 @@ class Worker:
             return None
         return wanted if self.clock.now() - wanted < timedelta(seconds=self.pauses.early_for_s) else None
 
-    def _finish(self, claim: Claim, result: ReconcileResult) -> WorkResult:
+    def _end(self, claim: Claim, result: ReconcileResult) -> ReconcileResult:
+        """Tell the queue: done, or again after a pause. What an error ended nudges no other user."""
+        if result.error is None:
+            self._nudge(claim, result.nudge)
+        match result.result:
+            case "lost":
+                return result
+            case "source" | "access":
+                if isinstance(result.error, AccessError):
+                    self.on_access_error(claim.store, result.error)
+                put_off = ReconcileResult(result.result, error=result.error)
+                return self._later(claim, put_off, self.pauses.away_s, claim.reason)
+            case "temporary" | "permanent":
+                return self._retry(claim, result)
+            case _:
+                return self._end_without_error(claim, result)
+
+    def _end_without_error(self, claim: Claim, result: ReconcileResult) -> ReconcileResult:
         now = self.clock.now()
-        self._nudge(claim, result.nudge)
-        if result.result == "failed":  # Shopify or the row changed during the reconcile: another one shows
-            return self._retry(claim, "permanent", None, result, self.pauses.permanent_first_s)
-        worked = WorkResult(claim, result.result, result)
         if result.early:
-            return self._later(worked, self._early_s(claim, now), claim.reason)
+            return self._later(claim, result, self._early_s(claim, now), claim.reason)
         if result.again_s is not None:
-            return self._later(worked, result.again_s, claim.reason)
+            return self._later(claim, result, result.again_s, claim.reason)
         if result.result == "waiting":
             again = claim.reason == ADDRESS
-            return self._later(worked, self.pauses.waiting_next_s if again else self.pauses.waiting_first_s, ADDRESS)
+            pause_s = self.pauses.waiting_next_s if again else self.pauses.waiting_first_s
+            return self._later(claim, result, pause_s, ADDRESS)
         if result.over_budget:
-            return self._later(worked, next_hour_s(claim, now), claim.reason)
-        return replace(worked, verdict="lost") if "lost" in self.queue.done([claim], now) else worked
+            return self._later(claim, result, next_hour_s(claim, now), claim.reason)
+        return replace(result, result="lost") if "lost" in self.queue.done([claim], now) else result
 
     def _early_s(self, claim: Claim, now: datetime) -> float:
         """The older the event is, the longer."""
         age_s = (now - claim.wants_updated_at).total_seconds() if claim.wants_updated_at else 0.0
         return min(max(age_s / 2, self.pauses.early_first_s), self.pauses.early_last_s)
 
-    def _fail(self, claim: Claim, error: ReconcilerError, result: ReconcileResult | None) -> WorkResult:
-        if isinstance(error, AccessError):
-            self.on_access_error(claim.store, error)
-            return self._put_off(claim, "access", error)
-        if isinstance(error, TemporaryError):
-            return self._retry(claim, "temporary", error, result, None)
-        return self._retry(claim, "permanent", error, result, self.pauses.permanent_first_s)
-
-    def _retry(
-        self,
-        claim: Claim,
-        verdict: Verdict,
-        error: ReconcilerError | None,
-        result: ReconcileResult | None,
-        first_s: float | None,
-    ) -> WorkResult:
-        attempt = claim.attempts + 1
+    def _retry(self, claim: Claim, result: ReconcileResult) -> ReconcileResult:
+        """Another attempt, later and later; what a person or the profile must mend begins with a longer pause."""
+        attempt, error = claim.attempts + 1, result.error
         fraction = fraction_of(claim.store, claim.clerk_user_id, attempt)
-        pause_s = delay_s(attempt, fraction) if first_s is None else delay_s(attempt, fraction, base_s=first_s)
+        if result.result == "permanent":
+            pause_s = delay_s(attempt, fraction, base_s=self.pauses.permanent_first_s)
+        else:
+            pause_s = delay_s(attempt, fraction)
         if isinstance(error, TemporaryError) and error.retry_after_s is not None:
             pause_s = max(pause_s, error.retry_after_s)
         if not self.queue.retry(claim, self.clock.now(), delay_s=pause_s, reason=claim.reason):
-            return WorkResult(claim, "lost", result, error)
-        return WorkResult(claim, verdict, result, error, pause_s)
+            return replace(result, result="lost", again_s=None)
+        return replace(result, again_s=pause_s)
 
-    def _put_off(self, claim: Claim, verdict: Verdict, error: ReconcilerError) -> WorkResult:
-        return self._later(WorkResult(claim, verdict, error=error), self.pauses.away_s, claim.reason)
-
-    def _later(self, worked: WorkResult, pause_s: float, reason: str) -> WorkResult:
-        due_at = self.clock.now() + timedelta(seconds=pause_s)
-        if not self.queue.postpone(worked.claim, due_at, reason=reason):
-            return replace(worked, verdict="lost")
-        return replace(worked, retry_after_s=pause_s)
+    def _later(self, claim: Claim, result: ReconcileResult, pause_s: float, reason: str) -> ReconcileResult:
+        """Again after this pause, which counts as no attempt."""
+        if not self.queue.postpone(claim, self.clock.now() + timedelta(seconds=pause_s), reason=reason):
+            return replace(result, result="lost", again_s=None)
+        return replace(result, again_s=pause_s)
 
 
 def next_hour_s(claim: Claim, now: datetime) -> float:
@@ -219,4 +189,4 @@ def cap_of(workers: int, stores: int) -> int:
     return workers if stores <= 1 else (workers + 1) // 2
 
 
-__all__ = ["ADDRESS", "DELETED", "Pauses", "StoreProvider", "WorkResult", "Worker", "cap_of"]
+__all__ = ["ADDRESS", "DELETED", "Pauses", "StoreProvider", "Worker", "cap_of"]

@@ -15,8 +15,10 @@ from typing import Literal
 import structlog
 
 from reconciler.controller.profile_rows.writer import RowDone
-from reconciler.controller.worker import Worker, WorkResult
+from reconciler.controller.step import ReconcileResult
+from reconciler.controller.worker import Worker
 from reconciler.core.model.ids import StoreName
+from reconciler.core.model.request import Claim
 from reconciler.core.report.status import Replica
 from reconciler.errors import AccessError, ConfigError, StateError
 from reconciler.manager.config_files import FollowedFiles, needs_restart, removals, without_restart
@@ -435,21 +437,20 @@ class Manager:
         self.schedule.scan_soon(store)
         self.dispatcher.wake()
 
-    def _note_worked(self, done: WorkResult, seconds: float) -> None:
-        waited_s = (self._clock.now() - done.claim.due_at).total_seconds() - seconds
-        self._metrics.note_reconcile(done, seconds, waited_s)
-        self._failing.note_request(done)
+    def _note_worked(self, claim: Claim, done: ReconcileResult, seconds: float) -> None:
+        waited_s = (self._clock.now() - claim.due_at).total_seconds() - seconds
+        self._metrics.note_reconcile(claim.store, done, seconds, waited_s)
+        self._failing.note_request(claim.store, done)
         if self._rows is not None:
-            self._rows.retry_refused(done.claim.clerk_user_id)
-        result = done.result
+            self._rows.retry_refused(claim.clerk_user_id)
         level = _log.warning if done.error is not None else _log.info
         level(
             "reconciled",
-            result=done.verdict,
-            kind=result.kind if result else None,
-            reasons=list(result.reasons) if result and result.reasons else None,
+            result=done.result,
+            kind=done.kind,
+            reasons=list(done.reasons) or None,
             error=done.error.message if done.error else None,
-            again_in_s=round(done.retry_after_s, 3) if done.retry_after_s is not None else None,
+            again_in_s=round(done.again_s, 3) if done.again_s is not None else None,
             seconds=round(seconds, 4),
         )
 

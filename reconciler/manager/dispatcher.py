@@ -13,7 +13,8 @@ from queue import Empty, SimpleQueue
 
 import structlog
 
-from reconciler.controller.worker import Worker, WorkResult
+from reconciler.controller.step import ReconcileResult
+from reconciler.controller.worker import Worker
 from reconciler.core.model.backoff import delay_s, fraction_of
 from reconciler.core.model.ids import StoreName
 from reconciler.core.model.request import Claim, Request
@@ -46,7 +47,7 @@ class Dispatcher:
         owner: str,
         workers: int,
         caps: Caps,
-        on_worked: Callable[[WorkResult, float], None],
+        on_worked: Callable[[Claim, ReconcileResult, float], None],
         intervals: Intervals,
     ) -> None:
         self.owner = owner
@@ -174,7 +175,7 @@ class Dispatcher:
             with structlog.contextvars.bound_contextvars(
                 store=claim.store, user=claim.clerk_user_id, request=f"{claim.fencing}", reason=claim.reason
             ):
-                self._on_worked(self._worker.work(claim), time.monotonic() - began)
+                self._on_worked(claim, self._worker.work(claim), time.monotonic() - began)
         except (LeaseLost, StateError) as error:
             _log.warning("reconcile_abandoned", store=claim.store, user=claim.clerk_user_id, error=error.message)
         except Exception:  # noqa: BLE001  the worker's loop must continue after a defect in one reconcile

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from reconciler.controller.worker import WorkResult
+from reconciler.controller.step import ReconcileResult
 from reconciler.core.model.action import KINDS
 from reconciler.core.model.ids import StoreName
 from reconciler.core.report.status import StatusRow
@@ -125,10 +125,10 @@ class Metrics:
         """Call `known` at each scrape from now on."""
         self.registry.register(_StateCollector(known))
 
-    def note_reconcile(self, done: WorkResult, seconds: float, waited_s: float) -> None:
+    def note_reconcile(self, store: StoreName, done: ReconcileResult, seconds: float, waited_s: float) -> None:
         """Count one finished reconcile."""
         result = {"applied": "success", "in_sync": "success", "nothing": "success", "held": "success"}.get(
-            done.verdict, "requeue_after" if done.error is None else "error"
+            done.result, "requeue_after" if done.error is None else "error"
         )
         self._reconciles.labels(CONTROLLER, result).inc()
         if done.error is not None:
@@ -136,11 +136,11 @@ class Metrics:
         self._seconds.labels(CONTROLLER).observe(seconds)
         self._worked.labels(CONTROLLER).observe(seconds)
         self._waited.labels(CONTROLLER).observe(max(waited_s, 0.0))
-        if done.retry_after_s is not None:
+        if done.again_s is not None:
             self._retries.labels(CONTROLLER).inc()
-        if done.result is not None and done.result.kind is not None and done.verdict == "applied":
-            self._actions.labels(done.claim.store, done.result.kind).inc()
-            self._points.labels(done.claim.store).inc(done.result.points)
+        if done.kind is not None and done.result == "applied":
+            self._actions.labels(store, done.kind).inc()
+            self._points.labels(store).inc(done.points)
 
     def set_active(self, count: int) -> None:
         self._active.labels(CONTROLLER).set(count)

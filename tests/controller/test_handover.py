@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from reconciler.controller.reconcile import ReconcileResult, reconcile
+from reconciler.controller.reconcile import reconcile
+from reconciler.controller.step import ReconcileResult
 from reconciler.core.model.ids import ClerkUserId, CustomerId, StoreName
 from reconciler.core.model.profile import Profile
 from reconciler.core.model.store import Store

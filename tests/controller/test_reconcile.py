@@ -12,7 +12,8 @@ import pytest
 
 from reconciler.controller.context import StoreContext
 from reconciler.controller.leaving.completeness import sample
-from reconciler.controller.reconcile import ReconcileResult, reconcile
+from reconciler.controller.reconcile import reconcile
+from reconciler.controller.step import ReconcileResult
 from reconciler.core.decide.leaving.absence import Absence
 from reconciler.core.model.ids import ClerkUserId, StoreName
 from reconciler.core.model.store import Store
@@ -212,7 +213,7 @@ def test_a_user_with_an_unrecorded_last_write_is_released_as_well(components: Ri
     components.user(ADA, last_name="New")
     components.sim("acme").faults.add("lost_before", on="customerSet", times=None)
     [(_, found)] = components.requested("acme", ADA)
-    assert found.result == "failed"
+    assert found.result == "permanent"
     components.sim("acme").faults.clear()
     row = components.mapping("acme", ADA)
     assert row is not None
@@ -314,7 +315,7 @@ def test_a_write_that_never_arrives_is_a_failure(components: Rig) -> None:
     components.user(ADA, last_name="New")
     components.sim("acme").faults.add("lost_before", on="customerSet", times=None)
     [(_, found)] = components.requested("acme", ADA)
-    assert found.result == "failed"
+    assert found.result == "permanent"
 
 
 def test_who_waits_for_the_address_of_a_user_who_leaves_is_reconciled_when_that_user_is_released(

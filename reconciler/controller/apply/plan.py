@@ -20,17 +20,16 @@ from reconciler.controller.context import BulkPart, Earlier, StoreContext
 from reconciler.controller.execute import execute
 from reconciler.controller.observe import observe_users
 from reconciler.controller.parallel import Cancelled, run_parallel
+from reconciler.controller.record import record_decisions, record_failures
 from reconciler.controller.step import Outcome, Step, StoreAccess, failure, not_tried
 from reconciler.controller.wait_cycles import park, unpark
-from reconciler.core.decide.record import row_after_observation, with_failure
 from reconciler.core.model.action import Action, Hold
 from reconciler.core.model.batches import batches
 from reconciler.core.model.ids import ClerkUserId
-from reconciler.core.model.mapping import Mapping
 from reconciler.core.plan import chains
 from reconciler.core.plan.gather import ScanResult
 from reconciler.core.plan.series import kept
-from reconciler.errors import AccessError, PermanentError, TemporaryError
+from reconciler.errors import AccessError, CallError, PermanentError, TemporaryError
 from reconciler.ports import StoreFacts
 
 BATCH = 100
@@ -46,27 +45,12 @@ def apply_plan(scan_result: ScanResult, context: StoreContext, *, fresh: bool) -
             if outcome.result != "applied":
                 failed.append(outcome)
             if len(failed) >= RECORDS:
-                _record_failures(failed, context)
+                record_failures(failed, context)
                 failed = []
             yield outcome
     finally:
         outcomes.close()
-        _record_failures(failed, context)
-
-
-def _record_failures(failed: Sequence[Outcome], context: StoreContext) -> None:
-    """Mark these users as pending, with what stopped each: their rows may say in sync, as they were before the plan."""
-    users = [outcome.action.clerk_user_id for outcome in failed]
-    known = context.readers.mappings.get(context.store.shop, users) if users else {}
-    rows: list[tuple[Mapping | None, Mapping]] = []
-    for outcome in failed:
-        user = outcome.action.clerk_user_id
-        reason = "StoreSuspended" if isinstance(outcome.error, AccessError) else "Failed"
-        now = context.clock.now()
-        row = with_failure(known.get(user), user, context.store, reason=reason, message=outcome.message, now=now)
-        if row is not None:
-            rows.append((known.get(user), row))
-    context.state.put_unchanged(rows)
+        record_failures(failed, context)
 
 
 def _apply(scan_result: ScanResult, context: StoreContext, *, fresh: bool) -> Generator[Outcome]:
@@ -274,13 +258,10 @@ def _record_held(holds: Iterable[Hold], context: StoreContext) -> None:
     users = (user for user, _ in groupby(h.clerk_user_id for h in holds if h.reason != "GuardExceeded"))
     try:
         for batch in batches(users, BATCH):
-            now, rows = context.clock.now(), []
-            for step in observe_users(batch, context, explicit=context.explicit):
-                if step.decision.action is None:
-                    row = row_after_observation(step.subject, step.decision, context.store, now=now)
-                    rows += [(step.subject.read, row)] if row is not None else []
-            context.state.put_unchanged(rows)
-    except (TemporaryError, PermanentError, AccessError) as error:
+            steps = observe_users(batch, context, explicit=context.explicit)
+            idle = [step for step in steps if step.decision.action is None]
+            record_decisions(idle, context.store, context.state, context.clock.now())
+    except CallError as error:
         context.warn(f"{context.store.name}: held users could not be observed again: {error.message}")
 
 

@@ -20,22 +20,20 @@ from typing import Protocol
 from reconciler.controller.leaving.completeness import without_successor
 from reconciler.controller.observe import Claims, ObserveOptions, claims_of, decide_users, subjects_of
 from reconciler.controller.readers import Readers
+from reconciler.controller.record import record_decisions, record_withheld
 from reconciler.controller.scan.store import CHUNK, check_source, odd_ones
 from reconciler.controller.scan.stream import Part, Watch, parts_of
 from reconciler.controller.scan.timestamps import Evidence, compare
+from reconciler.controller.step import Step
 from reconciler.core.decide.cost import MUTATION_POINTS
-from reconciler.core.decide.leaving.absence import uncounted
-from reconciler.core.decide.record import new_row, row_after_observation
 from reconciler.core.fields.desired import config_digest, is_wanted, profile_digest
-from reconciler.core.model.action import KINDS, Kind
+from reconciler.core.model.action import KINDS
 from reconciler.core.model.batches import batches
 from reconciler.core.model.customer import Customer
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain
-from reconciler.core.model.mapping import NO_FINGERPRINTS, Mapping
-from reconciler.core.model.profile import Profile
 from reconciler.core.model.store import Store
 from reconciler.core.model.view import Subject
-from reconciler.core.plan.guard import ceiling_message, ceiling_now, ceiling_of
+from reconciler.core.plan.guard import ceiling_now, kinds_above
 from reconciler.ports import (
     Clock,
     CustomerReader,
@@ -321,7 +319,7 @@ def _decide(
     """What is due for each, customers that the shop showed, and how many are wanted; what was observed is recorded."""
     store, now = context.store, context.clock.now()
     findings: dict[ClerkUserId, str] = {}
-    rows: list[tuple[Mapping | None, Mapping]] = []
+    idle: list[Step] = []
     customers: dict[CustomerId, Customer] = {}
     wanted = 0
     options = ObserveOptions(now=now, explicit=False)
@@ -340,10 +338,8 @@ def _decide(
         elif decision.action is not None:
             findings[subject.user] = decision.action.kind
         else:
-            row = row_after_observation(subject, decision, store, now=now)
-            rows += [(subject.read, row)] if row is not None else []
-    losers = context.state.put_unchanged(rows)  # a worker or the law may have written meanwhile, and knows better
-    _queue(context, losers, "address")
+            idle.append(one)
+    _queue(context, record_decisions(idle, store, context.state, now), "address")
     return findings, list(customers.values()), wanted
 
 
@@ -351,15 +347,16 @@ def _finish(context: ResyncContext, mapped: int, started_at: datetime, untold: S
     """Hold what is above a ceiling, queue the rest, finish the scan."""
     store, book = context.store, context.book
     totals = book.totals(store.shop, FULL)
-    held: dict[str, int] = {}
     queued = 0
-    for kind in KINDS:
-        count = totals.get(kind, 0)
-        if count > ceiling_of(getattr(store.guards, kind), mapped):
-            held[kind] = count
-            _hold(context, kind, count, mapped)
-        elif count:
-            queued += sum(_queue(context, users, kind, count) for users in book.findings(store.shop, FULL, kind))
+    counts = {kind: totals[kind] for kind in KINDS if kind in totals}
+    over = kinds_above(counts, store, mappings=mapped)
+    for kind, count in counts.items():
+        for users in book.findings(store.shop, FULL, kind):
+            if kind in over:
+                record_withheld(users, over[kind], store, context.readers, context.state, context.clock.now())
+            else:
+                queued += _queue(context, users, kind, count)
+    held: dict[str, int] = {kind: counts[kind] for kind in over}
     queued += sum(_queue(context, users, "address") for users in book.findings(store.shop, FULL, BLOCKED))
     mark = book.mark(store.shop, FULL)
     looked_at, wanted = (mark.looked_at, mark.wanted) if mark else (0, 0)
@@ -377,32 +374,6 @@ def _finish(context: ResyncContext, mapped: int, started_at: datetime, untold: S
         )
     )
     return ResyncResult(whole=True, looked_at=looked_at, wanted=wanted, queued=queued, held=held)
-
-
-def _hold(context: ResyncContext, kind: Kind, count: int, mapped: int) -> None:
-    """Say in each row that a guard holds it; the plan shows the same, and `apply --approve` lets it go.
-
-    The row counts as observed: the next incremental resync does not let them go one by one.
-    """
-    store, now = context.store, context.clock.now()
-    message = ceiling_message(kind, count, getattr(store.guards, kind), mapped)
-    for users in context.book.findings(store.shop, FULL, kind):
-        known = context.readers.mappings.get(store.shop, users)
-        profiles = context.readers.profiles.get(users)
-        rows = []
-        for user in users:
-            row = known.get(user) or new_row(user, store, now=now)
-            told = {"status": "held", "reason": "GuardExceeded", "message": message, "last_seen_at": now}
-            seen = {"config_digest": config_digest(store), **_as_seen(profiles.get(user), now)}
-            rows.append((known.get(user), row.model_copy(update={**told, **seen, **NO_FINGERPRINTS})))
-        context.state.put_unchanged(rows)
-
-
-def _as_seen(profile: Profile | None, now: datetime) -> dict[str, object]:
-    """What a mapping keeps of a profile that was observed, or was missing with too many others to count as a sighting."""
-    if profile is not None:
-        return {"profile_digest": profile_digest(profile)}
-    return {"absent_since": uncounted(now)}
 
 
 def _queue(context: ResyncContext, users: Sequence[ClerkUserId], reason: str, of: int = 0) -> int:

@@ -56,6 +56,13 @@ def ceiling_message(kind: Kind, count: int, ceiling: Ceiling, mappings: int) -> 
     return f"{many} above the ceiling of {ceiling.max}{percent}; to allow these, approve the digest of the plan"
 
 
+def budget_message(kind: Kind, store: Store, allowed: int) -> str:
+    """The message of an hour's budget that is spent."""
+    ceiling: Ceiling = getattr(store.guards, kind)
+    few = f" ({ceiling.percent:g} % of its mappings; max is {ceiling.max})" if allowed < ceiling.max else ""
+    return f"this hour's budget for {kind} is spent: {allowed or 'none'} at most{few}"
+
+
 def closed_kinds(store: Store, mappings: int) -> dict[Kind, int]:
     """Kinds that allow no action at all, by their percentage of few mappings; and the mappings needed for one."""
     ceilings: dict[Kind, Ceiling] = {kind: getattr(store.guards, kind) for kind in KINDS}

@@ -13,7 +13,7 @@ from typing import Final
 
 import structlog
 
-from reconciler.controller.worker import WorkResult
+from reconciler.controller.step import ReconcileResult
 from reconciler.core.model.ids import StoreName
 from reconciler.errors import PermanentError, ReconcilerError, StateError, TemporaryError
 from reconciler.manager.running_config import RunningConfig
@@ -41,14 +41,13 @@ class FailingStores:
         """Record that this kind of work succeeded."""
         self._remember(name, what, None)
 
-    def note_request(self, done: WorkResult) -> None:
+    def note_request(self, name: StoreName, done: ReconcileResult) -> None:
         """Count the result of one request."""
-        name = done.claim.store
         with self._lock:
             before = self._in_a_row.get(name, IN_A_ROW)  # an earlier process may have recorded a failure
             if isinstance(done.error, TemporaryError | PermanentError):
                 now = self._in_a_row[name] = self._in_a_row.get(name, 0) + 1
-            elif done.error is None and done.result is not None:
+            elif done.error is None:
                 now = self._in_a_row[name] = 0
             else:
                 return
