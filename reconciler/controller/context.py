@@ -78,6 +78,7 @@ class StoreContext:
     clock: Clock
     warn: Callable[[str], None]
     plan_digest: str = ""
+    run_id: int | None = None
     workers: int = 4
     explicit: bool = True
     insists: bool = False

@@ -337,4 +337,5 @@ def event_of(step: Step, context: StoreContext, customer: CustomerId, kind: str,
         kind=kind,
         changes=tuple(c.model_dump(mode="json") for c in told),
         plan_digest=context.plan_digest,
+        run_id=context.run_id,
     )

@@ -30,6 +30,7 @@ from reconciler.ports.customers import (
 from reconciler.ports.mirror import Known, KnownReader, Mirror, MirrorMark, Pair, PairReader, Seen, Source, Touched
 from reconciler.ports.profiles import ProfileReader, RowChunk, RowReader
 from reconciler.ports.queue import RequestQueue
+from reconciler.ports.runs import RunReader, RunRepository
 from reconciler.ports.shops import Definition, ShopFacts, ShopMaker, ShopReader, ShopRepository, Subscription
 from reconciler.ports.state import (
     Budgets,
@@ -80,6 +81,8 @@ __all__ = [
     "RequestQueue",
     "RowChunk",
     "RowReader",
+    "RunReader",
+    "RunRepository",
     "ScanMark",
     "ScanRepository",
     "Seen",

@@ -8,7 +8,7 @@ from reconciler.state.mappings import MappingTable
 from reconciler.state.mirror.customers import MirrorTable
 from reconciler.state.mirror.doubts import DoubtsTable
 from reconciler.state.operations.acts import ActTable
-from reconciler.state.processes.controllers import ReplicaTable
+from reconciler.state.operations.runs import RunTable
 from reconciler.state.processes.leases import BudgetTable, LeaseTable
 from reconciler.state.scans import ScanTable
 from reconciler.state.shops import ShopTable
@@ -28,7 +28,7 @@ class StateStore(
     DoubtsTable,
     Tidy,
     SessionTable,
-    ReplicaTable,
+    RunTable,
     ShopTable,
     ActTable,
 ):

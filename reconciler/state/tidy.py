@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import Table, delete
+from sqlalchemy import Table, and_, delete, or_
 
 from reconciler.state.database.engine import writing
 from reconciler.state.database.queries import Database
 from reconciler.state.operations.acts import ActRow
+from reconciler.state.operations.runs import RunRow
 from reconciler.state.tables.mappings import EventRow
 
-EVENTS_KEPT = timedelta(days=180)  # events and acts
+EVENTS_KEPT = timedelta(days=180)  # events, acts, runs
+RESYNCS_KEPT = timedelta(days=7)  # incremental resyncs: about a hundred a day and store
 
 _event: Table = EventRow.__table__
 _act: Table = ActRow.__table__
+_run: Table = RunRow.__table__
 
 
 class Tidy(Database):
@@ -25,4 +28,9 @@ class Tidy(Database):
         with writing(self._engine) as connection:
             gone = connection.execute(delete(_event).where(_event.c.at < now - EVENTS_KEPT))
             acts = connection.execute(delete(_act).where(_act.c.at < now - EVENTS_KEPT))
-            return {"events": gone.rowcount, "acts": acts.rowcount}
+            old = or_(
+                _run.c.began_at < now - EVENTS_KEPT,
+                and_(_run.c.began_at < now - RESYNCS_KEPT, _run.c.kind == "resync"),
+            )
+            runs = connection.execute(delete(_run).where(old))
+            return {"events": gone.rowcount, "acts": acts.rowcount, "runs": runs.rowcount}

@@ -18,8 +18,11 @@ from reconciler.core.model.act import Act, Actor, Pause
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.model.mapping import Applied, Mapping, RefusedValue
+from reconciler.core.model.run import NewRun, Run, RunCounts, RunKind
+from reconciler.core.report.status import Replica
 from reconciler.errors import ConfigError, StateError
 from reconciler.ports import StoreFacts
+from reconciler.state.console.reader import ConsoleTable
 from reconciler.state.store import StateStore
 
 AT = datetime(2026, 11, 23, 9, 0, 0, 123456, tzinfo=UTC)
@@ -471,3 +474,81 @@ def test_acts_are_found_by_store_and_by_user_newest_first(state: StateStore) -> 
     assert state.acts(user=user("1"), limit=10) == [acts[1], acts[0]]
     assert state.tidy(now=AT + timedelta(days=180, seconds=1.5))["acts"] == 2
     assert state.acts(limit=10) == acts[2:]
+
+
+# --- runs ------------------------------------------------------------------------------------------------------------
+
+
+def begin(
+    state: StateStore,
+    kind: RunKind = "apply",
+    *stores: StoreName,
+    at: datetime = AT,
+    owner: str = "",
+    via: Any = "command",
+) -> int:
+    new = NewRun(kind, stores or (STORE,), Actor("ada", via), owner or state.new_holder(), "sha256:d")
+    return state.begin_run(new, at=at)
+
+
+def test_a_run_is_recorded_from_its_beginning_to_its_end(state: StateStore) -> None:
+    number = begin(state)
+    (found,) = state.runs(now=AT, limit=10)
+    assert found == Run(
+        number, "apply", (STORE,), Actor("ada", "command"), AT, None, "running", RunCounts(), "sha256:d", ""
+    )
+    counts = RunCounts(users=7, actions={"create": 2, "update": 1}, queued=4, holds=3, failures=1)
+    state.end_run(number, at=AT + timedelta(minutes=1), outcome="failed", counts=counts, message="no")
+    ended = state.find_run(number, now=AT)
+    assert ended is not None
+    assert (ended.outcome, ended.ended_at, ended.counts, ended.message) == (
+        "failed", AT + timedelta(minutes=1), counts, "no",
+    )  # fmt: skip
+    assert state.find_run(number + 1, now=AT) is None
+
+
+def test_a_run_without_an_end_is_interrupted_once_its_process_is_gone(state: StateStore) -> None:
+    alive = state.new_holder()
+    parts = alive.split(".")
+    ours = begin(state, owner=alive)
+    ended = begin(state, owner=".".join([parts[0], parts[1], str(int(parts[2]) + 1), parts[3]]))
+    elsewhere = begin(state, owner="another-machine.1.1.x")
+    state.put_replica(Replica(owner="replica-1", config_digest="", since=AT, seen_at=AT))
+    replica = begin(state, "resync", owner="replica-1", via="schedule")
+    silent = begin(state, "resync", owner="replica-2", via="schedule")
+
+    def outcomes(now: datetime) -> dict[int, str]:
+        return {run.id: run.outcome for run in state.runs(now=now, limit=10)}
+
+    running, lost = "running", "interrupted"
+    assert outcomes(AT) == {ours: running, ended: lost, elsewhere: running, replica: running, silent: lost}
+    assert outcomes(AT + timedelta(minutes=6))[replica] == lost
+    assert outcomes(AT + timedelta(hours=25))[elsewhere] == lost
+
+
+def test_runs_are_found_by_store_and_kind_page_by_page(state: StateStore) -> None:
+    us, dot = StoreName("acme_us"), StoreName("acme-us.2")
+    numbers = [begin(state, "apply", us, dot), begin(state, "resync", us), begin(state, "resync", dot)]
+    assert [run.id for run in state.runs(now=AT, limit=2)] == numbers[:0:-1]
+    assert [run.id for run in state.runs(now=AT, before=numbers[1], limit=2)] == numbers[:1]
+    assert [run.id for run in state.runs(now=AT, store=us, limit=9)] == [numbers[1], numbers[0]]
+    assert [run.id for run in state.runs(now=AT, store=StoreName("acme-us"), limit=9)] == []  # `_` is no wildcard
+    assert [run.id for run in state.runs(now=AT, store=dot, kind="resync", limit=9)] == [numbers[2]]
+
+
+def test_old_runs_are_deleted_and_incremental_resyncs_first(state: StateStore) -> None:
+    old = begin(state)
+    begin(state, "resync")
+    assert state.tidy(now=AT + timedelta(days=8))["runs"] == 1
+    assert [run.id for run in state.runs(now=AT, limit=9)] == [old]
+    assert state.tidy(now=AT + timedelta(days=181))["runs"] == 1
+
+
+def test_events_point_to_their_run(state: StateStore, engine: Engine) -> None:
+    number = begin(state)
+    state.put(mapping("1", 7), event("1", run_id=number))
+    state.put(mapping("2", 8), event("2"))
+    assert [(found.clerk_user_id, found.run_id) for found in state.events()] == [(user("1"), number), (user("2"), None)]
+    reader = ConsoleTable(engine)
+    assert [found.clerk_user_id for found in reader.run_events(number, limit=10)] == [user("1")]
+    assert list(reader.run_events(number + 1, limit=10)) == []

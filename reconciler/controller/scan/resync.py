@@ -12,7 +12,8 @@ query fails.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import chain
 from typing import Protocol
@@ -99,13 +100,17 @@ class ResyncContext:
 
 @dataclass(frozen=True, slots=True)
 class ResyncResult:
-    """What a resync came to. `whole` False: it was stopped, and continues from there the next time."""
+    """What a resync came to. `whole` False: it was stopped, and continues from there the next time.
+
+    `actions`: those that a full one found, by kind, the held ones included.
+    """
 
     whole: bool
     looked_at: int = 0
     wanted: int = 0
     queued: int = 0
     held: dict[str, int] | None = None
+    actions: MappingOf[str, int] = field(default_factory=dict)
 
 
 def full_resync(context: ResyncContext) -> ResyncResult:
@@ -373,7 +378,8 @@ def _finish(context: ResyncContext, mapped: int, started_at: datetime, untold: S
             suspended_reason=before.suspended_reason if before else None,
         )
     )
-    return ResyncResult(whole=True, looked_at=looked_at, wanted=wanted, queued=queued, held=held)
+    actions: dict[str, int] = {kind: totals[kind] for kind in KINDS if totals.get(kind)}
+    return ResyncResult(whole=True, looked_at=looked_at, wanted=wanted, queued=queued, held=held, actions=actions)
 
 
 def _queue(context: ResyncContext, users: Sequence[ClerkUserId], reason: str, of: int = 0) -> int:

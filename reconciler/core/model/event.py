@@ -12,7 +12,10 @@ from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, Store
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One executed write, or a notable decision. `changes` are {field, before, after, why}."""
+    """One executed write, or a notable decision. `changes` are {field, before, after, why}.
+
+    `run_id`: the run that wrote it; None where a request of the queue did.
+    """
 
     at: datetime
     store: StoreName
@@ -23,3 +26,4 @@ class Event:
     changes: tuple[MappingOf[str, Any], ...] = ()
     plan_digest: str = ""
     message: str = ""
+    run_id: int | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping as MappingOf
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from reconciler.core.model.act import Pause
 from reconciler.core.model.action import Hold
 from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
 from reconciler.core.model.mapping import Mapping
+from reconciler.core.model.run import RunCounts
 from reconciler.core.plan.series import Series
 
 SIX_DIGITS = 1_000_000
@@ -246,6 +248,18 @@ class ApplyResult(BaseModel):
     error: str | None = None
     points_spent: int = 0
     seconds: float = 0.0
+
+
+def counts_of_results(results: Sequence[ApplyResult]) -> RunCounts:
+    """The counts of a run with these results."""
+    actions: Counter[str] = Counter()
+    for result in results:
+        actions.update(result.applied)
+    return RunCounts(
+        actions=dict(sorted(actions.items())),
+        holds=sum(result.held for result in results),
+        failures=sum(len(result.failed) for result in results),
+    )
 
 
 def status_row(

@@ -10,10 +10,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Literal
 
 import structlog
 
+from reconciler.controller.runs import record_run
 from reconciler.controller.scan.resync import (
     CHANGES,
     FULL,
@@ -22,7 +24,9 @@ from reconciler.controller.scan.resync import (
     full_resync,
     incremental_resync,
 )
+from reconciler.core.model.act import Actor
 from reconciler.core.model.ids import StoreName
+from reconciler.core.model.run import NewRun, RunCounts
 from reconciler.errors import AccessError, ConfigError, PermanentError, SourceError, StateError, TemporaryError
 from reconciler.manager.bulk_advice import BulkAdvice
 from reconciler.manager.intervals import Intervals
@@ -35,6 +39,7 @@ from reconciler.settings import StoreSettings
 from reconciler.wiring import Components
 
 Ended = Literal["done", "stopped", "failed", "access", "elsewhere", "busy", "left out"]
+SCHEDULE = Actor("run", "schedule")
 LEASE = "look:"  # and the shop's key: who scans it
 STOP_SEEN_S = 0.5
 _log = structlog.get_logger(__name__)
@@ -182,7 +187,7 @@ class ScheduledScans:
     ) -> ResyncResult | Ended:
         ended: Ended
         try:
-            found = scan(self._context(components, store, lease))
+            found = self._scan_as_run(components, store, kind, partial(scan, self._context(components, store, lease)))
         except (AccessError, ConfigError) as error:  # ConfigError: this store has no way to its token
             self._probes.suspend(store.name, error)
             ended = "access"
@@ -195,6 +200,21 @@ class ScheduledScans:
             return found
         self._metrics.note_scan(store.name, kind, ended)
         return ended
+
+    def _scan_as_run(
+        self, components: Components, store: StoreSettings, kind: str, scan: Callable[[], ResyncResult]
+    ) -> ResyncResult:
+        new_run = NewRun("full_resync" if kind == FULL else "resync", (store.name,), SCHEDULE, self._owner)
+        with record_run(components.state, new_run, self._clock) as run:
+            found = scan()
+            run.counts = RunCounts(
+                users=found.looked_at,
+                actions=found.actions,
+                queued=found.queued,
+                holds=sum((found.held or {}).values()),
+            )
+            run.outcome = "done" if found.whole else "stopped"
+        return found
 
     def _context(self, components: Components, store: StoreSettings, lease: _Lease) -> ResyncContext:
         def go_on() -> bool:

@@ -57,6 +57,11 @@ class ConsoleTable(Database):
             query = query.where(_event.c.clerk_user_id == user)
         return [event_of(r) for r in self._rows(query.order_by(_event.c.at.desc(), _event.c.id.desc()).limit(limit))]
 
+    def run_events(self, run_id: int, *, limit: int) -> list[Event]:
+        """Return the first events that a run wrote, in the order of writing."""
+        query = select(_event).where(_event.c.run_id == run_id).order_by(_event.c.id).limit(limit)
+        return [event_of(row) for row in self._rows(query)]
+
 
 def _begins(column: Column[Any], words: str) -> ColumnElement[bool]:
     escaped = words.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

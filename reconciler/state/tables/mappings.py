@@ -34,6 +34,7 @@ metadata = MetaData()
 
 TOMBSTONES = ("released", "erased")  # the statuses of users who left
 ABSENT = text("absent_since IS NOT NULL")
+HAS_RUN = text("run_id IS NOT NULL")
 
 
 KEY_LETTERS_MAX = 600
@@ -165,7 +166,9 @@ class EventRow(Row, table=True):
     changes: list[Any] = Field(sa_column=json_column())
     plan_digest: str = ""
     message: str = ""
+    run_id: int | None = None
     __table_args__ = (
+        Index("reconciler_event_run", "run_id", postgresql_where=HAS_RUN, sqlite_where=HAS_RUN),
         Index("reconciler_event_user", "clerk_user_id", "at"),
         Index("reconciler_event_at", "at"),
         Index("reconciler_event_plan", "plan_digest"),

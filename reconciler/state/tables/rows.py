@@ -82,6 +82,7 @@ def event_row(event: Event) -> dict[str, Any]:
         "changes": [dict(change) for change in event.changes],
         "plan_digest": event.plan_digest,
         "message": event.message,
+        "run_id": event.run_id,
     }
 
 
@@ -97,6 +98,7 @@ def event_of(row: Any) -> Event:
         changes=tuple(row.changes),
         plan_digest=row.plan_digest,
         message=row.message,
+        run_id=row.run_id,
     )
 
 

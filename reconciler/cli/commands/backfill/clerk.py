@@ -18,8 +18,10 @@ from reconciler.cli.render.json import dumps
 from reconciler.cli.render.plain import clean, counted, sentence
 from reconciler.controller.profile_rows.backfill import Kind, Page, Tally, survey, write_rows
 from reconciler.controller.profile_rows.writer import RowDone, RowWriter
+from reconciler.controller.runs import record_run
 from reconciler.core.model.profile import Profile
 from reconciler.core.model.request import Priority, Request
+from reconciler.core.model.run import NewRun, RunCounts
 from reconciler.errors import ConfigError, ReconcilerError
 from reconciler.wiring import Components
 
@@ -83,9 +85,16 @@ def _write_all(context: Context, components: Components, users: ClerkUsers) -> T
     writer = RowWriter(
         lambda: components.connections.upserts, components.profile_writes, components.state_clock, ask=None, nudge=nudge
     )
+    new_run = NewRun("backfill_clerk", (), context.actor, components.state.new_holder())
     try:
-        for to_write in _survey_users(context, components, users, tally, "writing profile rows"):
-            write_rows(to_write, writer.write_now, tally)
+        with record_run(components.state, new_run, components.state_clock) as run:
+            try:
+                for to_write in _survey_users(context, components, users, tally, "writing profile rows"):
+                    write_rows(to_write, writer.write_now, tally)
+            finally:
+                counts = {"write": tally.written} if tally.written else {}
+                run.counts = RunCounts(users=tally.users, actions=counts, failures=tally.failed_count)
+            run.outcome = "failed" if tally.failed_count else "done"
     except ReconcilerError:
         if tally.written:
             context.say(f"{counted(tally.written, 'row')} written before the error: run again to continue")

@@ -14,6 +14,8 @@ from reconciler.cli.context import Context
 from reconciler.cli.render.json import dumps
 from reconciler.cli.render.plain import clean
 from reconciler.controller.mirror.refresh import Filled, Progress, fill
+from reconciler.controller.runs import record_run
+from reconciler.core.model.run import NewRun, RunCounts
 from reconciler.errors import AccessError, ConfigError, PermanentError, TemporaryError
 from reconciler.settings import StoreSettings
 from reconciler.wiring import Components
@@ -60,4 +62,9 @@ def _fill_mirror(context: Context, components: Components, store: StoreSettings)
         def show(step: Progress) -> None:
             progress.update(bars[step.doing], completed=step.done, total=step.total)
 
-        return fill(components.mirror(store, wait=lambda seconds: not never.wait(seconds), progress=show))
+        new_run = NewRun("backfill_shopify", (store.name,), context.actor, components.state.new_holder())
+        with record_run(components.state, new_run, components.state_clock) as run:
+            filled = fill(components.mirror(store, wait=lambda seconds: not never.wait(seconds), progress=show))
+            run.counts = RunCounts(users=filled.lines)
+            run.outcome = "done" if filled.whole else "stopped"
+        return filled

@@ -29,15 +29,17 @@ from reconciler.controller.apply.plan import apply_plan
 from reconciler.controller.bulk.context import BulkContext, BulkRunProgress
 from reconciler.controller.context import StoreContext
 from reconciler.controller.parallel import STORES_AT_ONCE, Cancellation, run_parallel
+from reconciler.controller.runs import record_run
 from reconciler.controller.scan.plan import Planned
 from reconciler.controller.scan.spool import Spool
 from reconciler.controller.step import Outcome
 from reconciler.core.fields.desired import config_digest
 from reconciler.core.model.action import Hold, hold_order
 from reconciler.core.model.ids import StoreName
+from reconciler.core.model.run import NewRun, RunKind
 from reconciler.core.plan.gather import ScanResult, with_withheld
 from reconciler.core.plan.plan import Plan, digest_of_stores
-from reconciler.core.report.status import ApplyResult, Failure
+from reconciler.core.report.status import ApplyResult, Failure, counts_of_results
 from reconciler.errors import PermanentError, PlanRefused, UsageError
 from reconciler.settings import StoreSettings, environment
 from reconciler.wiring import Components
@@ -83,6 +85,7 @@ def apply(
             context,
             components,
             planned,
+            kind="apply",
             apply_store=partial(apply_plan, fresh=planfile_ is None),
             bulk=bulk,
             insists=planned.narrowed,
@@ -172,12 +175,13 @@ def apply_each(
     components: Components,
     planned: Planned,
     *,
+    kind: RunKind,
     apply_store: Callable[[ScanResult, StoreContext], Iterator[Outcome]],
     bulk: str = "never",
     insists: bool = False,
     assigned: Pairs | None = None,
 ) -> tuple[ApplyResult, ...]:
-    """Apply the plan of each store and count the outcomes. `bulk`: auto, never or always.
+    """Apply the plan of each store as one run, and count the outcomes. `bulk`: auto, never or always.
 
     `assigned`: the pairs that the plan was made with; each action is checked again with them.
     """
@@ -190,7 +194,8 @@ def apply_each(
         _refuse_pending_bulk(components, chosen.values())
     tallies = {name: _Tally() for name in chosen}
     started = components.clock.now()
-    with context.progress() as progress:
+    new_run = NewRun(kind, tuple(chosen), context.actor, components.state.new_holder(), planned.plan.digest)
+    with record_run(components.state, new_run, components.state_clock) as run, context.progress() as progress:
         bars = {
             name: progress.add_task(f"applying to {name}", total=planned.scans[name].plan.summary.actions)
             for name in chosen
@@ -207,6 +212,7 @@ def apply_each(
             name: components.store_context(
                 store,
                 plan_digest=planned.plan.digest,
+                run_id=run.id,
                 insists=insists,
                 bulk=bulk_tier(store),
                 assigned=(assigned or {}).get(name),
@@ -216,12 +222,17 @@ def apply_each(
         }
         works = {name: partial(apply_store, planned.scans[name], each) for name, each in store_contexts.items()}
         outcomes = run_parallel(works, cancellation, at_once=STORES_AT_ONCE, name="apply", one_ends_all=False)
-        with closing(outcomes):  # on Ctrl-C, actions in progress end first
-            for name, outcome in outcomes:
-                tallies[name].add(outcome)
-                progress.advance(bars[name], 1)
-    seconds = (components.clock.now() - started).total_seconds()
-    return tuple(_result(p.store, planned.scans[p.store], tallies, seconds) for p in planned.plan.stores)
+        try:
+            with closing(outcomes):  # on Ctrl-C, actions in progress end first
+                for name, outcome in outcomes:
+                    tallies[name].add(outcome)
+                    progress.advance(bars[name], 1)
+        finally:
+            seconds = (components.clock.now() - started).total_seconds()
+            results = tuple(_result(p.store, planned.scans[p.store], tallies, seconds) for p in planned.plan.stores)
+            run.counts = counts_of_results(results)
+        run.outcome = "failed" if run.counts.failures or any(r.error for r in results) else "done"
+    return results
 
 
 def _refuse_pending_bulk(components: Components, stores: Iterable[StoreSettings]) -> None:

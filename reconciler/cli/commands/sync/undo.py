@@ -43,7 +43,7 @@ def undo(
             context.say(f"reverting what was written since {moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC")
         if not show_and_confirm(context, back, output=output, yes=yes, again=again):
             return FAILED
-        results = apply_each(context, components, back, apply_store=apply_undo)
+        results = apply_each(context, components, back, kind="undo", apply_store=apply_undo)
     report_results(context, results, back.plan.digest, output)
     return exit_code(context, back, results)
 

@@ -35,7 +35,9 @@ def import_mappings(
             context, planned, output=output, yes=yes, again=approval_command("mappings", "import", str(file))
         ):
             return FAILED
-        results = apply_each(context, components, planned, apply_store=partial(apply_plan, fresh=True), assigned=pairs)
+        results = apply_each(
+            context, components, planned, kind="import", apply_store=partial(apply_plan, fresh=True), assigned=pairs
+        )
     if output == "json":
         print_parts(render.results_json(results, planned.plan.digest))
     else:

@@ -1,0 +1,37 @@
+"""The state's records of runs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Protocol
+
+from reconciler.core.model.ids import StoreName
+from reconciler.core.model.run import NewRun, Run, RunCounts, RunEnd, RunKind
+
+
+class RunReader(Protocol):
+    """Reads the runs."""
+
+    def runs(
+        self,
+        *,
+        now: datetime,
+        store: StoreName | None = None,
+        kind: RunKind | None = None,
+        before: int | None = None,
+        limit: int,
+    ) -> list[Run]:
+        """The newest runs, newest first: of this store, of this kind, and begun before the run with this id."""
+
+    def find_run(self, number: int, *, now: datetime) -> Run | None:
+        """The run with this id."""
+
+
+class RunRepository(RunReader, Protocol):
+    """Records runs: one short statement at the beginning, and one at the end."""
+
+    def begin_run(self, run: NewRun, *, at: datetime) -> int:
+        """Record a run that begins; return its id, to which its events point."""
+
+    def end_run(self, number: int, *, at: datetime, outcome: RunEnd, counts: RunCounts, message: str = "") -> None:
+        """Record how the run ended. One that was deleted meanwhile stays deleted."""
