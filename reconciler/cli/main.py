@@ -64,6 +64,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"reconciler.cli.usage.{cmd_name}").command
+        _accept_files(command)
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -90,6 +91,36 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
+def _use_config(ctx: click.Context, _param: click.Parameter, value: Path | None) -> None:
+    if value is not None:
+        ctx.obj.config = value
+
+
+def _use_stores(ctx: click.Context, _param: click.Parameter, value: Path | None) -> None:
+    if value is not None:
+        ctx.obj.stores = value
+
+
+FILE_OPTIONS = tuple(
+    click.Option(
+        [option, f"{option.lstrip('-')}_after"],
+        type=click.Path(path_type=Path),
+        expose_value=False,
+        hidden=True,  # the help of `reconciler` has them
+        callback=use,
+    )
+    for option, use in (("--config", _use_config), ("--stores", _use_stores))
+)
+
+
+def _accept_files(command: click.Command) -> None:
+    """Let the options that name the settings files follow the command, and its subcommands, as well."""
+    command.params.extend(option for option in FILE_OPTIONS if option not in command.params)
+    if isinstance(command, click.Group):
+        for subcommand in command.commands.values():
+            _accept_files(subcommand)
+
+
 def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:  # noqa: FBT001  click's call
     if value:
         from importlib.metadata import version  # noqa: PLC0415  only where asked for
@@ -103,9 +134,14 @@ def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None: 
     "--config",
     type=click.Path(path_type=Path),
     metavar="PATH",
-    help="The controller's settings [config/reconciler.yaml].",
+    help="The controller's settings [config/reconciler.yaml]; also after the command.",
 )
-@click.option("--stores", type=click.Path(path_type=Path), metavar="PATH", help="The stores' settings [stores.yaml].")
+@click.option(
+    "--stores",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="The stores' settings [stores.yaml]; also after the command.",
+)
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
 @click.pass_context

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,8 +57,12 @@ class CliHarness:
         config, stores = self.folder / "reconciler.yaml", self.folder / "stores.yaml"
         config.write_text(json.dumps({"version": 1, **self.settings}))
         stores.write_text(json.dumps({"version": 1, "stores": [{"name": n, **s} for n, s in self.stores.items()]}))
+        return self.type(["--config", str(config), "--stores", str(stores), *words])
+
+    def type(self, words: Sequence[str]) -> Said:
+        """Run exactly these words, with the files as the command before left them."""
         self.capsys.readouterr()
-        code = run(["--config", str(config), "--stores", str(stores), *words])
+        code = run(list(words))
         out, err = self.capsys.readouterr()
         return Said(code, out, err)
 

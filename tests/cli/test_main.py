@@ -121,6 +121,21 @@ def test_undo_of_a_plan_that_nothing_was_written_for_is_an_error(cli: CliHarness
     assert said.err.splitlines()[0] == "error: nothing was written for a plan sha256:nope"
 
 
+@pytest.mark.parametrize("command", ["status", "mappings list", "db check", "plan"])
+def test_the_options_of_the_settings_files_are_accepted_before_and_after_the_command(
+    ready: CliHarness, command: str
+) -> None:
+    ready("status")
+    files = ["--config", str(ready.folder / "reconciler.yaml"), "--stores", str(ready.folder / "stores.yaml")]
+    words = command.split()
+    for line in ([*files, *words], [*words, *files], [*files[:2], *words, *files[2:]], [words[0], *files, *words[1:]]):
+        said = ready.type(line)
+        assert said.code == 0, said.err
+    said = ready.type([*files, *words, "--config", str(ready.folder / "none.yaml")])
+    assert said.code == 1
+    assert "none.yaml" in said.err
+
+
 @pytest.mark.parametrize("command", ["simulate", "demo"])
 @pytest.mark.parametrize("absent", ["graphql", "faker"])
 def test_without_the_simulators_extra_the_two_commands_name_it(command: str, absent: str) -> None:
