@@ -52,6 +52,24 @@ def test_everything_of_one_plan_is_taken_back_and_waits_until_the_profile_moves(
     assert (busy.theirs("dan").first_name, busy.theirs("gil").first_name) == ("Daniel", "Gilbert")
 
 
+@pytest.mark.parametrize("saved", [False, True], ids=["fresh", "saved"])
+def test_a_plan_that_was_approved_is_taken_back_by_the_digest_that_was_approved(
+    busy: StoryHarness,
+    saved: bool,  # noqa: FBT001  a case
+) -> None:
+    busy.store["guards"] = {**AMPLE, "update": {"max": 0}, "create": {"max": 0}}
+    before, path = busy.everybody(), str(busy.folder / "the.plan")
+    digest = busy("plan", "--output", "json", "--out", path).json["digest"]
+    said = busy("apply", *([path] if saved else []), "--yes", "--output", "json", "--approve", digest)
+    assert said.code == 0
+    assert said.json["digest"] == digest
+    assert busy.theirs("ada").first_name == "Adah"
+    busy.store["guards"] = AMPLE
+    undone(busy, "--plan", digest)
+    assert busy.everybody() == before
+    busy.settles(held={(name, "Undone") for name in ("ada", "cyd", "dan", "gil")})
+
+
 @pytest.mark.parametrize("since", ["1h", "2026-01-01T00:00Z"])
 def test_everything_since_a_moment_is_taken_back(busy: StoryHarness, since: str) -> None:
     busy.apply()

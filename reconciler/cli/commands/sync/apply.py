@@ -38,7 +38,7 @@ from reconciler.core.model.action import Hold, hold_order
 from reconciler.core.model.ids import StoreName
 from reconciler.core.model.run import NewRun, RunKind
 from reconciler.core.plan.gather import ScanResult, with_withheld
-from reconciler.core.plan.plan import Plan, digest_of_stores
+from reconciler.core.plan.plan import Plan
 from reconciler.core.report.status import ApplyResult, Failure, counts_of_results
 from reconciler.errors import PermanentError, PlanRefused, UsageError
 from reconciler.settings import StoreSettings, environment
@@ -294,7 +294,10 @@ def _result(
 
 
 def approve_withheld(planned: Planned, digest: str) -> Planned:
-    """The plan with the withheld actions approved. PlanRefused if `digest` is not this plan's digest."""
+    """The plan with the withheld actions approved, under the same digest. PlanRefused if `digest` is not this plan's.
+
+    `undo --plan DIGEST` finds what was written by the digest that was approved.
+    """
     if digest != planned.plan.digest:
         raise PlanRefused(
             f"the approved digest is {digest}, but the plan is now {planned.plan.digest}", hint="review the plan again"
