@@ -6,10 +6,19 @@ import shlex
 from collections.abc import Iterable, Iterator
 
 
-def approval_command(*command: str, stores: Iterable[str] = (), users: Iterable[str] = (), live: bool = False) -> str:
-    """The command line without the digest. A plan that other options make has another digest, and is refused."""
+def approval_command(
+    *command: str,
+    files: Iterable[str] = (),
+    stores: Iterable[str] = (),
+    users: Iterable[str] = (),
+    live: bool = False,
+) -> str:
+    """The command line without the digest, quoted for a shell. `files` are the options that name the settings files.
+
+    A plan that other options make has another digest, and is refused.
+    """
     narrowed = [*_options(stores, "--store"), *_options(users, "--user"), *(["--live"] if live else [])]
-    return shlex.join(["reconciler", *command, *narrowed, "--approve"])
+    return shlex.join(["reconciler", *files, *command, *narrowed, "--approve"])
 
 
 def _options(values: Iterable[str], option: str) -> Iterator[str]:

@@ -88,6 +88,12 @@ class Context:
         return settings.load(self.config, self.stores, settings.environment())
 
     @property
+    def file_options(self) -> list[str]:
+        """The options by which another command reads the same settings files."""
+        named = {"--config": self.config, "--stores": self.stores}
+        return [word for option, path in named.items() if path is not None for word in (option, str(path))]
+
+    @property
     def paths(self) -> tuple[Path, Path]:
         """The paths of both settings files."""
         from reconciler import settings

@@ -40,6 +40,37 @@ def test_a_plan_above_a_guard_advises_a_command_that_works(
     assert two.theirs("bob").first_name == ("Bob" if "--user" in narrowed else "Other")
 
 
+@pytest.mark.parametrize("output", ["text", "markdown"])
+def test_a_plan_of_other_files_advises_a_command_that_works_as_it_is_printed(two: StoryHarness, output: str) -> None:
+    two.store["guards"] = {"update": {"max": 0}}
+    two.user("ada", first_name="Other")
+    two("status")
+    files = two.folder / "it's ours"
+    files.mkdir()
+    for name in ("reconciler.yaml", "stores.yaml"):
+        (two.folder / name).rename(files / name)
+    named = ["--config", str(files / "reconciler.yaml"), "--stores", str(files / "stores.yaml")]
+    saved = str(files / "the plan")
+    for words in (
+        [*named, "plan", "--output", output],
+        ["plan", "--output", output, *named],
+        [*named, "plan", "--output", output, "--out", saved],
+        [*named, "apply", saved, "--max-age", "9h"],
+    ):
+        said = two.type(words)
+        command = advised(Said(said.code, said.out or said.err, said.err))
+        assert command[:4] == named
+        if "--out" in words:
+            assert f"apply it with: {shlex.join(['reconciler', *named, 'apply', saved])}\n" in said.err
+    assert (
+        f"apply it with: {shlex.join(['reconciler', *named, 'apply', saved])}"
+        in two.type([*words[:4], "plan", "--out", saved]).err
+    )
+    assert two.type([*command, "--yes"]).code == 0
+    assert two.theirs("ada").first_name == "Other"
+    two.settles()
+
+
 def test_an_import_above_a_guard_advises_a_command_that_works(two: StoryHarness) -> None:
     two.store["guards"] = {"adopt": {"max": 0}}
     guest = two.staff("create", email="old@elsewhere.example.com", first_name="Cyd")["id"]

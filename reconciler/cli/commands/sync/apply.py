@@ -74,7 +74,10 @@ def apply(
         if approve is not None:
             planned = approve_withheld(planned, approve)
         file = [str(planfile_)] if planfile_ else []
-        again = approval_command("apply", *file, stores=stores, users=users, live=live)
+        age = ["--max-age", max_age] if max_age is not None else []
+        again = approval_command(
+            "apply", *file, *age, files=context.file_options, stores=stores, users=users, live=live
+        )
         if not show_and_confirm(
             context, planned, output=output, detail=detail, yes=yes, known=planfile_ is not None, again=again
         ):
@@ -307,8 +310,7 @@ def approve_withheld(planned: Planned, digest: str) -> Planned:
     totals = planned.plan.summary.model_copy(
         update={name: sum(getattr(s.summary, name) for s in stores) for name in type(planned.plan.summary).model_fields}
     )
-    update = {"stores": stores, "summary": totals, "digest": digest_of_stores(stores)}
-    plan: Plan = planned.plan.model_copy(update=update)
+    plan: Plan = planned.plan.model_copy(update={"stores": stores, "summary": totals})
     return Planned(plan, scan_result, planned.passed_over, narrowed=planned.narrowed)
 
 

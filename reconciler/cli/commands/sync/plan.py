@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -47,11 +48,12 @@ def plan(
         planned = make_plan(context, components, stores, users, live=live)
         for store in (s for s in components.stores() if s.name in planned.passed_over):
             record_fingerprints(planned.scans[store.name], store, components.state)
-    approve = approval_command("apply", stores=stores, users=users, live=live)
+    approve = approval_command("apply", files=context.file_options, stores=stores, users=users, live=live)
     show(context, planned, output, detail=detail, approve=approve)
     if out is not None:
         save(planned, out, narrowed=bool(users))
-        context.say(f"saved as {out}; apply it with: reconciler apply {out}")
+        command_line = shlex.join(["reconciler", *context.file_options, "apply", str(out)])
+        context.say(f"saved as {out}; apply it with: {command_line}")
     failed = [report_error(context, store) for store in planned.plan.stores]
     if any(failed):
         return FAILED

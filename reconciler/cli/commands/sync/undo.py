@@ -38,7 +38,7 @@ def undo(
         if approve is not None:
             back = approve_withheld(back, approve)
         since_or_plan = ["--since", moment.isoformat()] if moment is not None else ["--plan", str(digest)]
-        again = approval_command("undo", *since_or_plan, stores=stores)
+        again = approval_command("undo", *since_or_plan, files=context.file_options, stores=stores)
         if moment is not None:
             context.say(f"reverting what was written since {moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC")
         if not show_and_confirm(context, back, output=output, yes=yes, again=again):

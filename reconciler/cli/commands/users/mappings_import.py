@@ -31,9 +31,8 @@ def import_mappings(
         planned = plan_assigned(readers, now=components.clock.now())
         if approve is not None:
             planned = approve_withheld(planned, approve)
-        if not show_and_confirm(
-            context, planned, output=output, yes=yes, again=approval_command("mappings", "import", str(file))
-        ):
+        again = approval_command("mappings", "import", str(file), files=context.file_options)
+        if not show_and_confirm(context, planned, output=output, yes=yes, again=again):
             return FAILED
         results = apply_each(
             context, components, planned, kind="import", apply_store=partial(apply_plan, fresh=True), assigned=pairs
