@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Annotated, Any, Final, get_args
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qs, quote, urlencode
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Body, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -27,6 +27,7 @@ HERE: Final = Path(__file__).parent
 PEOPLE_MAX: Final = 100
 EVENTS_MAX: Final = 100
 QUERY_MAX: Final = 320
+FORM: Final = "application/x-www-form-urlencoded"
 STATUSES: Final[tuple[Status, ...]] = get_args(Status)
 
 View = Callable[[Request, Verdict], Response]
@@ -109,9 +110,11 @@ class _Pages:
         rest = [(key, value) for key, value in request.query_params.multi_items() if key != "token"]
         return self._with_cookie(request, quote(request.url.path) + ("?" + urlencode(rest) if rest else ""))
 
-    def login(self, request: Request, token: Annotated[str, Form(max_length=4096)]) -> Response:
+    def login(self, request: Request, form: Annotated[bytes, Body(media_type=FORM, max_length=4096)] = b"") -> Response:
+        """Read the form without FastAPI's `Form`, which needs python-multipart, a dependency of the simulator only."""
         if not self._access.has_token:
             return self._page("gate.html", request, status=403, mode="closed")
+        token = parse_qs(form.decode(errors="replace")).get("token", [""])[0]
         if not self._access.is_token(token.strip()):
             return self._page("gate.html", request, status=401, mode="wrong")
         return self._with_cookie(request, "/")
