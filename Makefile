@@ -1,6 +1,6 @@
 # `make` prints what it can do; `make check` is all that CI runs, in the same order.
 .DEFAULT_GOAL := help
-.PHONY: help setup install validators demo play test check fix lint types layers docs coverage explore bench soak stats requirements schemas clean
+.PHONY: help setup install validators dockerfile demo play test check fix lint types layers docs coverage explore bench soak stats requirements schemas clean
 
 PYTHON ?= python3
 PREFIX ?= /opt/customer-parity
@@ -39,6 +39,9 @@ install: ## install for production, without development tools (`make install PRE
 
 validators: $(STAMP) ## install what checks the files for operators, beside the rest
 	$(BIN)/python $(PINNED) -r requirements-validators.txt
+
+dockerfile: $(STAMP) ## execute the Dockerfile's steps in a folder, without Docker
+	$(BIN)/python -m tests.shipping.dockerfile
 
 demo: $(STAMP) ## two simulated shops, 200 people, from nothing to an empty plan
 	@$(BIN)/reconciler demo

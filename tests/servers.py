@@ -37,9 +37,9 @@ WITH_PASSWORD = "locked"  # a role of this name must give its password; all othe
 TIME_ZONE = "Asia/Kathmandu"
 
 
-def absent(what: str, package: str) -> NoReturn:
-    """Skip for want of a server; an error where the environment says that there must be one."""
-    said = f"{what} was not found: apt-get install {package}"
+def absent(what: str, package: str, *, install: str = "apt-get install") -> NoReturn:
+    """Skip for want of a program; an error where the environment says that there must be one."""
+    said = f"{what} was not found: {install} {package}".rstrip()
     if os.environ.get("RECONCILER_TESTS_REQUIRE_SERVERS") == "1":  # noqa: TID251  this file owns the tests' environment
         pytest.fail(said, pytrace=False)
     pytest.skip(said)

@@ -14,8 +14,6 @@ from email import message_from_string
 from email.message import Message
 from pathlib import Path
 
-import pytest
-
 from tests.standards.tree import ROOT, project, tracked
 
 PAGES = ("errors", "configuration", "cli", "http", "metrics", "log-events", "rules", "concepts", "deploy", "operations")
@@ -68,10 +66,8 @@ class Package:
         return subprocess.run(words, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
 
 
-@pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Package:
+def installed(folder: Path) -> Package:
     """The wheel is built from the sdist, so each file of it has to be in both."""
-    folder = tmp_path_factory.mktemp("package")
     sdist = built(copied_tree(folder / "tree"), "sdist", folder / "sdist")
     with tarfile.open(sdist) as archive:
         archive.extractall(folder / "unpacked", filter="data")
@@ -92,7 +88,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Package:
     return Package(packed, names, metadata, python, folder / "elsewhere")
 
 
-def test_the_wheel_holds_all_that_the_program_reads(package: Package) -> None:
+def holds_all_that_the_program_reads(package: Package) -> None:
     ours = {str(path.relative_to(ROOT)) for path in tracked() if path.is_relative_to(ROOT / "reconciler")}
     expected = {name for name in ours if not name.endswith((".toml", ".md"))}
     expected |= {f"reconciler/reference/{page}.md" for page in PAGES}
@@ -106,13 +102,13 @@ def test_the_wheel_holds_all_that_the_program_reads(package: Package) -> None:
     assert {name for name in package.wheel if not name.startswith(("reconciler/", "customer_parity-"))} == set()
 
 
-def test_the_sdist_holds_what_a_builder_and_an_operator_need(package: Package) -> None:
+def holds_what_a_builder_and_an_operator_need(package: Package) -> None:
     wanted = {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "Makefile", "requirements.txt",
               "config/reconciler.yaml", "stores.yaml", "docs/errors.md", "tests/conftest.py"}  # fmt: skip
     assert wanted - package.sdist == set()
 
 
-def test_the_metadata_say_what_it_is_and_where_to_read_on(package: Package) -> None:
+def says_what_it_is_and_where_to_read_on(package: Package) -> None:
     urls = dict(str(entry).split(", ") for entry in package.metadata.get_all("Project-URL", ()))
     assert set(urls) >= {"Documentation", "Source", "Changelog", "Issues"}
     assert "Typing :: Typed" in package.metadata.get_all("Classifier", ())
@@ -125,10 +121,18 @@ def test_the_newest_entry_of_the_changelog_is_of_this_version() -> None:
     assert text.split("\n## ")[1].split()[0] == project()["project"]["version"]
 
 
-def test_the_installed_wheel_works_outside_the_project(package: Package) -> None:
+def works_outside_the_project(package: Package) -> None:
     assert package.run("reconciler", "--version").stdout == f"reconciler {package.metadata['Version']}\n"
     used = package.run("python", "-c", EVERYTHING)
     assert used.returncode == 0, used.stderr
     assert Path(used.stdout.splitlines()[0]).is_relative_to(package.python.parents[1])
     assert "Who acts: the operator" in used.stdout
     assert (package.folder / "samples/single-shop/stores.yaml").is_file()
+
+
+def test_the_package_is_complete_and_works_outside_the_project(tmp_path: Path) -> None:
+    package = installed(tmp_path)  # one test: building takes most of its time
+    holds_all_that_the_program_reads(package)
+    holds_what_a_builder_and_an_operator_need(package)
+    says_what_it_is_and_where_to_read_on(package)
+    works_outside_the_project(package)
