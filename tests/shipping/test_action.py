@@ -17,7 +17,7 @@ import yaml
 
 from tests.cli.harness import CliHarness, cli_harness
 from tests.docs.test_docs import text_of
-from tests.shipping.validators import checked
+from tests.shipping.validators import check_with
 from tests.standards.tree import ROOT
 
 ACTION: dict[str, Any] = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
@@ -49,7 +49,7 @@ class Job:
     number: str = "12"
 
     def value(self, expression: str) -> str:
-        """Of what stands between `${{` and `}}`."""
+        """The value of an expression, without `${{` and `}}`."""
         place, _, name = expression.strip().partition(".")
         if place == "inputs":
             return self.inputs.get(name, str(ACTION["inputs"][name]["default"]))
@@ -101,7 +101,7 @@ def job(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Job]:
 
 
 def test_it_is_an_action() -> None:
-    checked("check-jsonschema", "--builtin-schema", "vendor.github-actions", "action.yml")
+    check_with("check-jsonschema", "--builtin-schema", "vendor.github-actions", "action.yml")
 
 
 def test_no_input_becomes_a_part_of_a_script() -> None:

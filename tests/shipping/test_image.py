@@ -13,7 +13,7 @@ from reconciler.cli.main import COMMANDS
 from reconciler.manager.intervals import Intervals
 from reconciler.settings import load
 from tests.shipping.dockerfile import Instruction, instructions
-from tests.shipping.validators import checked
+from tests.shipping.validators import check_with
 from tests.standards.tree import ROOT
 
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
@@ -31,10 +31,10 @@ def stages() -> list[list[Instruction]]:
 
 
 def test_the_dockerfile_is_well_written() -> None:
-    checked("hadolint", "--failure-threshold", "info", "Dockerfile")
+    check_with("hadolint", "--failure-threshold", "info", "Dockerfile")
 
 
-def test_the_image_runs_as_nobody_in_particular_and_is_probed_where_the_program_answers() -> None:
+def test_the_image_runs_without_rights_and_is_probed_where_the_program_answers() -> None:
     last = {instruction.name: instruction.text for instruction in stages()[-1]}
     uid, _, gid = last["USER"].partition(":")
     assert int(uid) > 1000
@@ -64,7 +64,7 @@ def test_the_builder_gets_each_file_that_is_copied_and_no_secret() -> None:
 
 
 def test_the_trial_is_a_compose_file() -> None:
-    checked("check-jsonschema", "--builtin-schema", "vendor.compose-spec", "compose.yaml")
+    check_with("check-jsonschema", "--builtin-schema", "vendor.compose-spec", "compose.yaml")
 
 
 def test_the_trial_mounts_what_is_there_and_runs_commands_that_there_are() -> None:

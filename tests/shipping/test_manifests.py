@@ -19,7 +19,7 @@ from reconciler.manager.intervals import Intervals
 from reconciler.settings.models import Settings, StoreSettings, StoresFile
 from reconciler.shopify.webhooks import PRIVACY_TOPICS
 from tests.docs.test_docs import text_of
-from tests.shipping.validators import checked, program
+from tests.shipping.validators import check_with, program
 from tests.standards.tree import ROOT
 
 KUBERNETES = ROOT / "config/kubernetes"
@@ -123,9 +123,9 @@ def container(path: str) -> tuple[dict[str, Any], dict[str, Any]]:
 def test_what_kustomize_makes_is_valid_for_kubernetes(tmp_path: Path) -> None:
     made = tmp_path / "made.yaml"
     made.write_text(
-        checked("kubectl", "kustomize", str(KUBERNETES)) + "---\n" + text_of("config/kubernetes/secret.example.yaml")
+        check_with("kubectl", "kustomize", str(KUBERNETES)) + "---\n" + text_of("config/kubernetes/secret.example.yaml")
     )
-    said = checked("kubernetes-validate", "--strict", str(made))
+    said = check_with("kubernetes-validate", "--strict", str(made))
     documents = [document for document in yaml.safe_load_all(made.read_text()) if document]
     assert said.count(" passed for resource ") == len(documents)
     kinds = {document["kind"] for document in documents}
@@ -139,11 +139,11 @@ def test_what_kustomize_makes_is_valid_for_kubernetes(tmp_path: Path) -> None:
             assert inside["image"] == "registry.example.com/customer-parity:VERSION"
     made.write_text(made.read_text().replace("readinessProbe", "readyProbe"))
     with pytest.raises(AssertionError, match="readyProbe"):
-        checked("kubernetes-validate", "--strict", str(made))
+        check_with("kubernetes-validate", "--strict", str(made))
 
 
 def test_the_service_monitor_scrapes_the_service_of_the_console() -> None:
-    (monitor,) = yaml.safe_load_all(checked("kubectl", "kustomize", str(KUBERNETES / "monitoring")))
+    (monitor,) = yaml.safe_load_all(check_with("kubectl", "kustomize", str(KUBERNETES / "monitoring")))
     jsonschema_rs.validator_for(SERVICE_MONITOR).validate(monitor)
     (service,) = [
         found
@@ -214,7 +214,7 @@ def test_systemd_accepts_the_unit_and_finds_it_well_confined(tmp_path: Path) -> 
     unit = tmp_path / UNIT.name
     unit.write_text(UNIT.read_text(encoding="utf-8").replace("/opt/customer-parity/bin/reconciler", command))
     assert verified(unit) == ""
-    checked("systemd-analyze", "security", "--offline=true", "--threshold=20", str(unit))
+    check_with("systemd-analyze", "security", "--offline=true", "--threshold=20", str(unit))
     unit.write_text(unit.read_text().replace("[Service]", "[Service]\nRestartPolicy=never"))
     assert "RestartPolicy" in verified(unit)
 
@@ -244,7 +244,7 @@ def test_the_files_for_railway_have_known_keys_and_listen_where_it_asks() -> Non
     assert "$PORT" in railway["deploy"]["startCommand"]
     assert railway["deploy"]["healthcheckPath"] == "/healthz"
     assert railway["deploy"]["drainingSeconds"] > Intervals().grace_s
-    checked("hadolint", "--failure-threshold", "info", "config/railway/Dockerfile")
+    check_with("hadolint", "--failure-threshold", "info", "config/railway/Dockerfile")
 
 
 def test_the_app_of_shopify_has_the_scopes_and_webhooks_that_bootstrap_makes() -> None:
@@ -264,7 +264,7 @@ def test_the_app_of_shopify_has_the_scopes_and_webhooks_that_bootstrap_makes() -
 
 
 def test_prometheus_accepts_the_rules() -> None:
-    assert "SUCCESS" in checked("promtool", "check", "rules", "config/prometheus/rules.yaml")
+    assert "SUCCESS" in check_with("promtool", "check", "rules", "config/prometheus/rules.yaml")
 
 
 def test_each_folder_for_operators_is_named_in_the_docs() -> None:

@@ -88,7 +88,7 @@ def installed(folder: Path) -> Package:
     return Package(packed, names, metadata, python, folder / "elsewhere")
 
 
-def holds_all_that_the_program_reads(package: Package) -> None:
+def check_program_files(package: Package) -> None:
     ours = {str(path.relative_to(ROOT)) for path in tracked() if path.is_relative_to(ROOT / "reconciler")}
     expected = {name for name in ours if not name.endswith((".toml", ".md"))}
     expected |= {f"reconciler/reference/{page}.md" for page in PAGES}
@@ -102,13 +102,13 @@ def holds_all_that_the_program_reads(package: Package) -> None:
     assert {name for name in package.wheel if not name.startswith(("reconciler/", "customer_parity-"))} == set()
 
 
-def holds_what_a_builder_and_an_operator_need(package: Package) -> None:
+def check_sdist(package: Package) -> None:
     wanted = {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "Makefile", "requirements.txt",
               "config/reconciler.yaml", "stores.yaml", "docs/errors.md", "tests/conftest.py"}  # fmt: skip
     assert wanted - package.sdist == set()
 
 
-def says_what_it_is_and_where_to_read_on(package: Package) -> None:
+def check_metadata(package: Package) -> None:
     urls = dict(str(entry).split(", ") for entry in package.metadata.get_all("Project-URL", ()))
     assert set(urls) >= {"Documentation", "Source", "Changelog", "Issues"}
     assert "Typing :: Typed" in package.metadata.get_all("Classifier", ())
@@ -121,7 +121,7 @@ def test_the_newest_entry_of_the_changelog_is_of_this_version() -> None:
     assert text.split("\n## ")[1].split()[0] == project()["project"]["version"]
 
 
-def works_outside_the_project(package: Package) -> None:
+def check_use_elsewhere(package: Package) -> None:
     assert package.run("reconciler", "--version").stdout == f"reconciler {package.metadata['Version']}\n"
     used = package.run("python", "-c", EVERYTHING)
     assert used.returncode == 0, used.stderr
@@ -132,7 +132,7 @@ def works_outside_the_project(package: Package) -> None:
 
 def test_the_package_is_complete_and_works_outside_the_project(tmp_path: Path) -> None:
     package = installed(tmp_path)  # one test: building takes most of its time
-    holds_all_that_the_program_reads(package)
-    holds_what_a_builder_and_an_operator_need(package)
-    says_what_it_is_and_where_to_read_on(package)
-    works_outside_the_project(package)
+    check_program_files(package)
+    check_sdist(package)
+    check_metadata(package)
+    check_use_elsewhere(package)

@@ -30,7 +30,7 @@ def program(name: str) -> str:
     return found
 
 
-def checked(name: str, *words: str, text: str | None = None) -> str:
+def check_with(name: str, *words: str, text: str | None = None) -> str:
     """Run a validator in the project's root: it has to find nothing wrong. What it prints to stdout."""
     done = subprocess.run(
         [program(name), *words], cwd=ROOT, input=text, capture_output=True, text=True, check=False, timeout=120
