@@ -44,6 +44,7 @@ COMMANDS = {
     "explain": "Explain a user's sync state in each shop.",
     "mappings": "List, import or forget mappings of users to customers.",
     "backfill": "Read users from Clerk, or customers into a shop's mirror.",
+    "init": "Write both settings files from what the database has.",
     "bootstrap": "Show what a shop lacks, then create it.",
     "doctor": "Check databases, tokens, scopes and shops; suggest fixes.",
     "simulate": "Serve a simulated Shopify on loopback.",

@@ -404,10 +404,14 @@ def _quoted(name: str) -> str:
     return name if plain else '"{}"'.format(name.replace('"', '""'))
 
 
+def names_of_tables(connection: Connection) -> list[str]:
+    """The app's tables and views, without those of the platform and of our state; with their schema on Postgres."""
+    query = _TABLES if connection.dialect.name == "postgresql" else _TABLES_SQLITE
+    return [str(name) for name in connection.execute(sa.text(query)).scalars()]
+
+
 def _no_table(connection: Connection, table: str) -> SourceError:
-    query = _TABLES if "." in table else _TABLES_SQLITE
-    names = [str(name) for name in connection.execute(sa.text(query)).scalars()]
-    near = get_close_matches(table, names, n=1, cutoff=0.0)
+    near = get_close_matches(table, names_of_tables(connection), n=1, cutoff=0.0)
     hint = (
         f"the nearest is {near[0]}; set profiles.table"
         if near
