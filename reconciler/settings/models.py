@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from reconciler.core.model.profile import PROFILE_FIELDS
+from reconciler.core.model.scalars import LATER
 from reconciler.core.model.store import Store, TrustEmail
 from reconciler.settings.values import DatabaseUrl, Number, SigningKey, Token, Version, origin, weekdays
 
@@ -30,8 +31,9 @@ class StateSettings(_Part):
 
 
 def _default_columns() -> dict[str, str]:
-    """As in the shipped file; full_name is for tables that lack the two names."""
-    return {field: "avatar_url" if field == "image_url" else field for field in COLUMNS if field != "full_name"}
+    """As in the shipped file; full_name is for tables that lack the two names, and tables may lack later fields."""
+    left_out = {"full_name", *LATER}
+    return {field: "avatar_url" if field == "image_url" else field for field in COLUMNS if field not in left_out}
 
 
 class ProfileSettings(_Part):

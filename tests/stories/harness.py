@@ -19,6 +19,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from reconciler.core.model.scalars import SCALARS
 from reconciler.simulator.customers.records import SimCustomer
 from reconciler.simulator.faults import FaultKind
 from reconciler.simulator.server import SimulatorServer
@@ -30,10 +31,7 @@ LOOKING = frozenset({"plan", "drift", "status", "explain", "doctor", "mappings"}
 LINK = "clerk.user_id"
 TRACE = "clerk.moved_to"
 AVATAR = "clerk.avatar_url"
-COLUMNS = (
-    "clerk_user_id", "email", "email_verified", "first_name", "last_name", "phone", "image_url", "locale", "note",
-    "metadata", "updated_at", "deleted_at",
-)  # fmt: skip
+COLUMNS = ("clerk_user_id", *SCALARS, "email_verified", "image_url", "metadata", "updated_at", "deleted_at")
 AMPLE = {"update": {"max": 50}, "relink": {"max": 50}, "merge": {"max": 50}, "release": {"max": 50}}
 WRITES = (
     "customerSet",

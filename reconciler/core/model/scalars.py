@@ -100,8 +100,8 @@ SCALARS: Final = tuple(FIELDS)
 IDENTITIES: Final = tuple(name for name, field in FIELDS.items() if field.is_identity)
 
 FIRST: Final = frozenset({"email", "first_name", "last_name", "phone", "locale", "note"})
-"""The fields of the first version. Stored digests and shapes count a later field only where it makes a difference, so
-that a new version finds what an earlier one stored."""
+"""The fields of the first version; it stays as it is. A later field is in the digest of a profile only with a value, and
+has no column by default: so a new version finds what an earlier one stored, and reads the tables that it read."""
 LATER: Final = tuple(name for name in SCALARS if name not in FIRST)
 
 _values_in: Final[Callable[[Mapping[str, object]], tuple[str | None, ...]]] = itemgetter(*SCALARS)
