@@ -158,12 +158,12 @@ class Rows:
     def get(self, users: Collection[ClerkUserId]) -> dict[ClerkUserId, Profile]:
         return {u: self.rows[u] for u in self._turned(sorted(users)) if u in self.rows}
 
-    def changed_since(self, at: datetime, *, overlap_s: float, chunk: int = 1000) -> Iterator[list[Profile]]:
+    def changes_since(self, at: datetime, *, overlap_s: float, chunk: int = 1000) -> Iterator[list[Profile]]:
         since = at - timedelta(seconds=overlap_s)
         fresh = (p for _, p in sorted(self.rows.items()) if p.updated_at is None or p.updated_at >= since)
         yield from self._paged(fresh, chunk)
 
-    def vanished(self, users: Collection[ClerkUserId]) -> frozenset[ClerkUserId]:
+    def users_without_row(self, users: Collection[ClerkUserId]) -> frozenset[ClerkUserId]:
         return frozenset(u for u in users if u not in self.rows)
 
     def sharing_email(self, emails: Collection[str] | None = None) -> list[Profile]:

@@ -27,7 +27,7 @@ from reconciler.errors import AccessError, ConfigError, PermanentError, Temporar
 from reconciler.outbound.certificates import UNTRUSTED, UNTRUSTED_HINT, is_untrusted
 from reconciler.outbound.databases.url import is_loopback
 from reconciler.outbound.exchange import PACKED, Bounds, exchange
-from reconciler.outbound.reading import MalformedError, decoded
+from reconciler.outbound.reading import MalformedError, decode_json
 from reconciler.outbound.transport import BoundedTransport
 
 API_VERSION: Final = "2026-05-12"
@@ -385,7 +385,7 @@ def _usable(response: httpx.Response, or_else: frozenset[int]) -> httpx.Response
 
 def _json(response: httpx.Response) -> Any:
     try:
-        return decoded(response.content, with_surrogates=True)
+        return decode_json(response.content, with_surrogates=True)
     except MalformedError as error:
         raise PermanentError(
             "Clerk's API answered with something that is not JSON", hint="check clerk.api_url"

@@ -49,7 +49,7 @@ def resolve_users(components: Components, words: Sequence[str]) -> list[ClerkUse
 def _matching_users(components: Components, word: str) -> list[ClerkUserId]:
     user = ClerkUserId(word)
     shops = [store.shop for store in components.stores()]
-    if any(components.state.get(shop, [user]) for shop in shops) or components.profile_writes.refused([user]):
+    if any(components.state.get(shop, [user]) for shop in shops) or components.profile_writes.refusals([user]):
         return [user]
     customer = customer_id_in(word)
     if customer is not None:
@@ -62,7 +62,7 @@ def _matching_users(components: Components, word: str) -> list[ClerkUserId]:
         )
         mapped = {row.clerk_user_id for row in rows if normalise.email_key(row.email) == key}
         claimed = {profile.clerk_user_id for profile in components.profiles.sharing_email({key})}
-        refused = {one.user for one in components.profile_writes.refused().values() if one.email_key == key}
+        refused = {one.user for one in components.profile_writes.refusals().values() if one.email_key == key}
         if mapped | claimed | refused:
             return sorted(claimed or mapped or refused)
     return [user] if user in components.profiles.get([user]) else []

@@ -330,7 +330,7 @@ def _former_links(
             asked[former.config].append(subject)
     found: dict[ClerkUserId, str] = {}
     for metafield, those in asked.items():
-        linked = customers.linked_by(metafield, [s.user for s in those])
+        linked = customers.by_metafield(metafield, [s.user for s in those])
         for subject in those:
             customer = linked.get(subject.user)
             if customer is not None and subject.mapping is not None and customer == subject.mapping.customer_id:

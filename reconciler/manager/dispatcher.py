@@ -150,7 +150,7 @@ class Dispatcher:
         held = self.in_progress()
         free = self._workers - len(held)
         now, slow_s = time.monotonic(), self._intervals.slow_s
-        caps = capped(self._caps(), held, self._durations, workers=self._workers, slow_s=slow_s, now=now)
+        caps = effective_caps(self._caps(), held, self._durations, workers=self._workers, slow_s=slow_s, now=now)
         if free <= 0 or not caps:
             return False
         claims = self._queue.claim(
@@ -218,7 +218,7 @@ class Dispatcher:
                     _log.warning("lease_lost", store=claim.store, user=claim.clerk_user_id)
 
 
-def capped(
+def effective_caps(
     caps: Mapping[StoreName, int],
     held: tuple[InProgress, ...],
     durations: Mapping[StoreName, tuple[float, float]],

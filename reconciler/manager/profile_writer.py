@@ -165,7 +165,7 @@ class ProfileWriter:
             self._refused_at = time.monotonic()
 
 
-def wanted_of(done: RowDone) -> datetime | None:
+def wants_updated_at(done: RowDone) -> datetime | None:
     """Return how new the row must be when its user is reconciled."""
     written = done.result in {"written", "kept"} and done.profile is not None
     return done.profile.updated_at if written and done.profile is not None else None

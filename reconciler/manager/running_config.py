@@ -126,7 +126,7 @@ class RunningConfig:
         with self._lock:
             return self._suspended.pop(name, None) is not None
 
-    def suspended(self) -> dict[StoreName, str]:
+    def suspensions(self) -> dict[StoreName, str]:
         with self._lock:
             return dict(self._suspended)
 

@@ -21,7 +21,7 @@ class AddressRefusedError(OSError):
     """A host resolves to an address that is not public."""
 
 
-def resolved(host: str, port: int) -> list[Address]:
+def addresses_of(host: str, port: int) -> list[Address]:
     """All addresses of a host, in the order of the resolver. OSError if it has none."""
     infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(ipaddress.ip_address(str(info[4][0]).partition("%")[0]) for info in infos))
@@ -59,7 +59,7 @@ def _carried(address: Address) -> Address | None:
     return address.ipv4_mapped or address.sixtofour or (teredo[1] if teredo else None)
 
 
-def public_only(host: str, port: int, resolve: Resolve = resolved) -> list[Address]:
+def public_only(host: str, port: int, resolve: Resolve = addresses_of) -> list[Address]:
     """The addresses of a host. AddressRefusedError if one of them is not public, OSError if it has none."""
     found = resolve(host, port)
     hidden = [address for address in found if not is_public(address)]

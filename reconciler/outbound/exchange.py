@@ -41,7 +41,7 @@ class Bounds:
 def exchange(client: httpx.Client, request: httpx.Request, bounds: Bounds) -> httpx.Response:
     """The complete reply, decompressed. httpx.RequestError if it exceeds the bounds or fails."""
     body = bytearray()
-    with opened(client, request, bounds) as (response, pieces):
+    with open_exchange(client, request, bounds) as (response, pieces):
         for piece in pieces:
             body += piece
     headers = [(name, value) for name, value in response.headers.raw if name.decode().lower() not in _OF_THE_WIRE]
@@ -49,7 +49,7 @@ def exchange(client: httpx.Client, request: httpx.Request, bounds: Bounds) -> ht
 
 
 @contextmanager
-def opened(
+def open_exchange(
     client: httpx.Client, request: httpx.Request, bounds: Bounds
 ) -> Generator[tuple[httpx.Response, Iterator[bytes]], None, None]:
     """The reply's head, and its decompressed body as a stream. Errors as of `exchange`, here and at each piece."""

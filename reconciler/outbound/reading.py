@@ -16,7 +16,7 @@ class MalformedError(ValueError):
     """A reply has an unexpected form. The message says where, without values."""
 
 
-def decoded(body: bytes | bytearray, *, with_surrogates: bool = False) -> object:
+def decode_json(body: bytes | bytearray, *, with_surrogates: bool = False) -> object:
     """The JSON of a body. MalformedError if it is invalid (including NaN and lone surrogates) or has too many values.
 
     `with_surrogates`: escaped lone surrogates become U+0000, which no database stores either, so that the caller can

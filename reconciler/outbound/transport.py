@@ -20,7 +20,7 @@ import httpcore
 import httpx
 
 from reconciler.errors import ConfigError
-from reconciler.outbound.addresses import Address, AddressRefusedError, Resolve, public_only, resolved
+from reconciler.outbound.addresses import Address, AddressRefusedError, Resolve, addresses_of, public_only
 
 WRITE_BYTES: Final = 16_384  # written between two checks of the time
 KEEPALIVE_S: Final = 25.0
@@ -158,7 +158,7 @@ class BoundedTransport(httpx.BaseTransport):
         connections: int,
         public_only: bool = False,
         proxies: bool = True,
-        resolve: Resolve = resolved,
+        resolve: Resolve = addresses_of,
     ) -> None:
         parts = urlsplit(url)
         proxy = _proxy_for(parts.scheme, parts.hostname or "") if proxies else None

@@ -25,7 +25,7 @@ class Url:
     has_user: bool
 
 
-def parsed(text: str) -> Url | None:
+def parse_url(text: str) -> Url | None:
     """The parsed URL; None if it is not an HTTP URL with a valid host and port."""
     if len(text) > LETTERS_MAX or not text.isascii() or not text.isprintable() or set(" \\") & set(text):
         return None

@@ -46,7 +46,7 @@ class CustomerReader(Protocol):
 
     def by_backlinks(self, users: Collection[ClerkUserId]) -> dict[ClerkUserId, Customer]: ...
 
-    def linked_by(self, metafield: str, users: Collection[ClerkUserId]) -> dict[ClerkUserId, CustomerId]:
+    def by_metafield(self, metafield: str, users: Collection[ClerkUserId]) -> dict[ClerkUserId, CustomerId]:
         """The customers by another metafield of type id (`NAMESPACE.KEY`); empty if it has no definition."""
 
     def by_emails(self, emails: Collection[str]) -> dict[str, Customer]:
@@ -79,7 +79,7 @@ class CustomerLists(Protocol):
     def seen_in(self, lines: Iterable[bytes]) -> list[Seen]:
         """Convert a bulk query's lines for the mirror. PermanentError for a line that is not a customer."""
 
-    def touched_since(self, at: datetime) -> Iterator[list[Touched]]:
+    def updates_since(self, at: datetime) -> Iterator[list[Touched]]:
         """Customers that changed at this time or later, and when, according to the search index; no deleted ones.
 
         The search index lags. PermanentError if a list can't hold them all: then a bulk query is needed.

@@ -142,7 +142,7 @@ class Mirror(PairReader, KnownReader, Protocol):
     def mark_listed(self, shop: ShopDomain, at: datetime) -> None:
         """Record that all changes up to this time are in the mirror."""
 
-    def moved_since(self, shop: ShopDomain, at: datetime) -> Iterator[list[ClerkUserId]]:
+    def moves_since(self, shop: ShopDomain, at: datetime) -> Iterator[list[ClerkUserId]]:
         """Users with a customer that has changed since, and is not the one that was found equal."""
 
     def mirror_size(self, shop: ShopDomain) -> int:

@@ -37,7 +37,7 @@ class ProfileReader(Protocol):
     def get(self, users: Collection[ClerkUserId]) -> dict[ClerkUserId, Profile]:
         """The rows of these users; missing users are left out."""
 
-    def changed_since(self, at: datetime, *, overlap_s: float, chunk: int = 1000) -> Iterator[list[Profile]]:
+    def changes_since(self, at: datetime, *, overlap_s: float, chunk: int = 1000) -> Iterator[list[Profile]]:
         """Rows with an `updated_at` from `at` less the overlap on, in key order; all rows if the column is not mapped.
 
         A row always comes if its `updated_at` is null or can't be parsed (in SQLite with an index on the column, a text
@@ -45,7 +45,7 @@ class ProfileReader(Protocol):
         longer than the longest write. `vanished` returns deleted rows.
         """
 
-    def vanished(self, users: Collection[ClerkUserId]) -> frozenset[ClerkUserId]:
+    def users_without_row(self, users: Collection[ClerkUserId]) -> frozenset[ClerkUserId]:
         """Those of these users without a row."""
 
     def sharing_email(self, emails: Collection[str] | None = None) -> list[Profile]:

@@ -37,12 +37,12 @@ class SlowRefusals:
             await self._app(scope, receive, send)
             return
 
-        async def delayed(message: Message) -> None:
+        async def send_later(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] == REFUSED:
                 await asyncio.sleep(self._note(scope))
             await send(message)
 
-        await self._app(scope, receive, delayed)
+        await self._app(scope, receive, send_later)
 
     def _note(self, scope: Scope) -> float:
         """Count one more wrong token of this peer; return the seconds to delay the answer."""

@@ -156,7 +156,7 @@ def _checked(model: type[M], source: Source) -> M:
         for detail in error.errors(include_url=False, include_context=False, include_input=False):
             at = detail["loc"]
             where = _placed(at, source)
-            if not source.failed_at(where) and not any(at == below[: len(at)] for below in seen):
+            if not source.has_failed_at(where) and not any(at == below[: len(at)] for below in seen):
                 source.fail(where, _words(model, detail, source))
             seen.append(at)
     if found is None or source.wrong:

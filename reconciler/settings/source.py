@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from reconciler.errors import ConfigError
-from reconciler.settings.variables import UNSET, Missing, filled
+from reconciler.settings.variables import UNSET, Missing, fill_in
 
 KeyPath = tuple[int | str, ...]
 SIZE_MAX = 4 * 1024 * 1024
@@ -65,13 +65,13 @@ class Source:
             known = known[:-1]
         self.wrong[where, message] = self.lines.get(known, 1)
 
-    def failed_at(self, where: KeyPath) -> bool:
+    def has_failed_at(self, where: KeyPath) -> bool:
         """Whether this key, or one above or below it, already has an error, so that others would only repeat it."""
         return any(at == where[: len(at)] or where == at[: len(where)] for at, _ in self.wrong)
 
     def errors(self) -> list[str]:
         """The recorded errors, a line each, in the order of the file."""
-        found = sorted((line, dotted(where), message) for (where, message), line in self.wrong.items())
+        found = sorted((line, path_text(where), message) for (where, message), line in self.wrong.items())
         return [f"{self.path}:{line}: {where or 'the file'}: {message}" for line, where, message in found]
 
     def value_at(self, where: KeyPath) -> Any:
@@ -95,10 +95,10 @@ def read(path: Path, env: Mapping[str, str]) -> Source:
     return source
 
 
-def dotted(where: KeyPath) -> str:
+def path_text(where: KeyPath) -> str:
     """A key's path as people write it.
 
-    >>> dotted(("stores", 0, "fields", "email"))
+    >>> path_text(("stores", 0, "fields", "email"))
     'stores[0].fields.email'
     """
     text = ""
@@ -296,7 +296,7 @@ class _Reader:
         if "${" not in text:
             return text
         try:
-            value = filled(text, self.env)
+            value = fill_in(text, self.env)
         except Missing as missing:
             for message in missing.messages:
                 self.source.fail(where, message)

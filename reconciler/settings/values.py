@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, PlainSerializer, SecretStr
 
 from reconciler.errors import ConfigError
 from reconciler.outbound.databases.url import is_loopback, rewritten, shown
-from reconciler.outbound.urls import parsed
+from reconciler.outbound.urls import parse_url
 
 WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun")
 WHSEC = "whsec_"
@@ -53,7 +53,7 @@ def origin(url: str, *, name: str, path: bool = False) -> str:
     """Scheme, host and port of a URL, and with `path` its path. ValueError for others, or http beyond loopback."""
     if not url.isascii() or not url.isprintable() or set(" \\") & set(url):
         raise ValueError(f"{name} contains a character that is not valid in a URL")
-    found = parsed(url)
+    found = parse_url(url)
     if found is None or found.query or found.fragment or found.has_user or (found.path not in {"", "/"} and not path):
         what = "scheme, host, port and path" if path else "scheme, host and port"
         raise ValueError(f"{name} must be {what} only, such as https://acme.example")

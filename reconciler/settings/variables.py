@@ -30,12 +30,12 @@ class Missing(Exception):
         self.messages = messages
 
 
-def filled(text: str, env: Mapping[str, str]) -> str | _Unset:
+def fill_in(text: str, env: Mapping[str, str]) -> str | _Unset:
     """The text with variables replaced by their values, or UNSET. Values are not scanned for variables again.
 
     Missing with all errors of this text.
 
-    >>> filled("postgresql://${USER:-ada}@${HOST}/x", {"HOST": "db.example"})
+    >>> fill_in("postgresql://${USER:-ada}@${HOST}/x", {"HOST": "db.example"})
     'postgresql://ada@db.example/x'
     """
     wrong: list[str] = []

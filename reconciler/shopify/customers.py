@@ -30,7 +30,7 @@ from reconciler.shopify.api.client import ShopClient
 from reconciler.shopify.api.document import document
 from reconciler.shopify.api.failures import Path
 from reconciler.shopify.api.pace import Lane
-from reconciler.shopify.api.refusals import merge_reasons, refused
+from reconciler.shopify.api.refusals import merge_reasons, refusal_error
 from reconciler.shopify.api.shapes import MergeJobReply, Payload, WrittenCustomer
 from reconciler.shopify.api.writes import Mutation, mutation_of
 from reconciler.shopify.reads import CustomerReads
@@ -71,7 +71,7 @@ class ShopCustomers(CustomerReads):
         reply = self._client.run(document(mutation.document), mutation.variables, lane=self._lane)
         payload = reply.payload(Payload)
         if payload.user_errors:
-            raise refused(next(iter(reply.data.values()))["userErrors"], items=mutation.items)
+            raise refusal_error(next(iter(reply.data.values()))["userErrors"], items=mutation.items)
         return payload, reply.denied.keys()
 
     def _answer(  # noqa: C901  a table
@@ -133,7 +133,7 @@ class ShopCustomers(CustomerReads):
             pause_s = min(pause_s * 1.6, MERGE_PAUSE_MAX_S)
             try:
                 reply = self._client.run(document("customer_merge_job_status"), {"job": job}, lane=self._lane)
-                request = reply.shaped(MergeJobReply).customer_merge_job_status
+                request = reply.as_shape(MergeJobReply).customer_merge_job_status
             except TemporaryError as error:
                 last = error.message
                 continue

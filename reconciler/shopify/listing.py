@@ -25,7 +25,7 @@ from reconciler.core.model.ids import CustomerId
 from reconciler.core.model.scalars import SCALARS
 from reconciler.core.model.store import Store
 from reconciler.errors import PermanentError, TemporaryError
-from reconciler.outbound.reading import MalformedError, decoded, is_storable
+from reconciler.outbound.reading import MalformedError, decode_json, is_storable
 from reconciler.ports import Seen, Touched
 from reconciler.shopify.api.client import Reply, ShopClient
 from reconciler.shopify.api.document import document
@@ -79,7 +79,7 @@ class ShopCustomerLists:
 
     def _odd(self, raw: bytes) -> Seen:
         """A line with text that no database can store: the text is omitted, and the customer never counts as equal."""
-        said = decoded(raw, with_surrogates=True)
+        said = decode_json(raw, with_surrogates=True)
         kept = _storable_part(said)
         seen = self._seen(msgspec.convert(kept, self._line))
         return seen if kept == said else seen._replace(fp=None)
@@ -102,7 +102,7 @@ class ShopCustomerLists:
             phone_key=normalise.phone_key(scalars[_PHONE]),
         )
 
-    def touched_since(self, at: datetime) -> Iterator[list[Touched]]:
+    def updates_since(self, at: datetime) -> Iterator[list[Touched]]:
         since = at.astimezone(UTC).replace(microsecond=0)
         asked = f"updated_at:>='{since:%Y-%m-%dT%H:%M:%SZ}'"
         happened = f"were updated since {since:%Y-%m-%d %H:%M} UTC"
@@ -120,7 +120,7 @@ class ShopCustomerLists:
         listed = 0
         for pages, variables in enumerate(asked, 1):
             reply = self._client.run(document(name), {**variables, "after": after}, lane=self._lane)
-            page = reply.shaped(CustomerList).customers
+            page = reply.as_shape(CustomerList).customers
             if page is None:  # and no error either: nothing can be concluded
                 raise TemporaryError(f"{self._client.shop}: {name}: the response has no list")
             listed += len(page.nodes)
@@ -131,12 +131,12 @@ class ShopCustomerLists:
                 said = f"{self._client.shop}: more than {self._listed_max} customers {happened}"
                 raise PermanentError(said, hint="reconciler backfill shopify")
             if not page.nodes or page.page_info.end_cursor in {None, after}:
-                raise reply.sent.malformed(MalformedError("the list has a next page, but no cursor"))
+                raise reply.sent.malformed_answer(MalformedError("the list has a next page, but no cursor"))
             after = page.page_info.end_cursor
 
     def count(self) -> int | None:
         reply = self._client.run(document("customers_count"), lane=self._lane)
-        found = reply.shaped(CustomersCount).customers_count
+        found = reply.as_shape(CustomersCount).customers_count
         return found.count if found is not None and found.precision == "EXACT" else None
 
 
@@ -152,5 +152,5 @@ def _storable_part(value: Any) -> Any:
 def _time(reply: Reply, node: Listed, name: Time) -> datetime:
     at = node.updated_at if name == "updated_at" else node.created_at
     if at is None:
-        raise reply.sent.malformed(MalformedError(f"a customer in a list has no {name}"))
+        raise reply.sent.malformed_answer(MalformedError(f"a customer in a list has no {name}"))
     return utc(at)

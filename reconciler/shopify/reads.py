@@ -84,7 +84,7 @@ class CustomerReads:
         found = self._by("customId", asked, self._metafields, shows)
         return {user: customer for user, customer in found.items() if shows(user, customer)}
 
-    def linked_by(self, metafield: str, users: Collection[ClerkUserId]) -> dict[ClerkUserId, CustomerId]:
+    def by_metafield(self, metafield: str, users: Collection[ClerkUserId]) -> dict[ClerkUserId, CustomerId]:
         namespace, _, key = metafield.rpartition(".")
         asked = [(user, {"namespace": namespace, "key": key, "value": user}) for user in dict.fromkeys(users)]
         found: dict[ClerkUserId, CustomerId] = {}
@@ -109,7 +109,7 @@ class CustomerReads:
     def merge_preview(self, one: CustomerId, other: CustomerId) -> MergePreview:
         variables = {"one": one, "other": other}
         reply = self._client.run(document("customer_merge_preview"), variables, lane=self._lane)
-        preview = reply.shaped(MergePreviewReply).customer_merge_preview
+        preview = reply.as_shape(MergePreviewReply).customer_merge_preview
         blockers = list(merge_reasons(reply.data["customerMergePreview"]["customerMergeErrors"] or ()))
         if preview.blocking_fields and not blockers:
             blockers = [too_much(reply.data["customerMergePreview"]["blockingFields"])]
@@ -142,7 +142,7 @@ class CustomerReads:
             if customer is None:
                 continue
             if customer.id != customer_id:
-                raise reply.sent.malformed(MalformedError(f"nodes.{i} is another customer than requested"))
+                raise reply.sent.malformed_answer(MalformedError(f"nodes.{i} is another customer than requested"))
             found[customer_id] = customer
         return found
 
@@ -239,7 +239,7 @@ class CustomerReads:
         trace_at = f"m{len(self._metafields)}"
         unknown = {self._our_name(str(p[0])): needed for p, needed in denied.items() if p and p[0] != trace_at}
         if shown.tags is None and "tags" not in unknown:
-            raise reply.sent.malformed(MalformedError("a customer's tags are null"))
+            raise reply.sent.malformed_answer(MalformedError("a customer's tags are null"))
         trace = self._trace(reply, node)
         for name, value in values.items():
             if value is not None and not is_storable(value.value):
@@ -268,7 +268,7 @@ class CustomerReads:
     def _metafield(self, reply: Reply, node: object, name: str) -> MetafieldValue | None:
         assert isinstance(node, Mapping)
         if name not in node:
-            raise reply.sent.malformed(MalformedError(f"a customer has no {name}"))
+            raise reply.sent.malformed_answer(MalformedError(f"a customer has no {name}"))
         if node[name] is None:
             return None
         shown = reply.read(node[name], MetafieldNode)
@@ -283,7 +283,7 @@ class CustomerReads:
         sent = Sent(self._client.shop, asking)
         if reply.denied:
             return access_denied(sent, f"read access to {'.'.join(str(step) for step in at)}")
-        return sent.unanswered(f"the response lacks {'.'.join(str(step) for step in at)}")
+        return sent.no_answer(f"the response lacks {'.'.join(str(step) for step in at)}")
 
 
 def _variables(pairs: Sequence[tuple[Any, Any]]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from reconciler.errors import Refused, SetupError
 from reconciler.ports import Definition, ShopFacts, Subscription
 from reconciler.shopify.api.client import ShopClient
 from reconciler.shopify.api.document import document
-from reconciler.shopify.api.refusals import refused
+from reconciler.shopify.api.refusals import refusal_error
 from reconciler.shopify.api.shapes import DefinitionReply, Payload, ShopFactsReply, SubscriptionReply
 
 BACKLINK_TYPE: Final = "id"
@@ -27,7 +27,7 @@ class ShopSetup:
 
     def facts(self) -> ShopFacts:
         reply = self._client.run(document("shop_facts"), lane="nudge")
-        seen = reply.shaped(ShopFactsReply)
+        seen = reply.as_shape(ShopFactsReply)
         return ShopFacts(
             name=seen.shop.name,
             domain=ShopDomain(seen.shop.myshopify_domain),
@@ -43,7 +43,7 @@ class ShopSetup:
     def definition(self, namespace: str, key: str) -> Definition | None:
         variables = {"namespace": namespace, "key": key}
         reply = self._client.run(document("metafield_definition"), variables, lane="nudge")
-        found = reply.shaped(DefinitionReply).metafield_definition
+        found = reply.as_shape(DefinitionReply).metafield_definition
         if found is None:
             return None
         return Definition(
@@ -60,7 +60,7 @@ class ShopSetup:
         after: str | None = None
         for _ in range(PAGES_MAX):
             reply = self._client.run(document("webhook_subscriptions"), {"after": after}, lane="nudge")
-            page = reply.shaped(SubscriptionReply).webhook_subscriptions
+            page = reply.as_shape(SubscriptionReply).webhook_subscriptions
             found.extend(Subscription(node.id, node.topic, node.uri) for node in page.nodes)
             if not page.page_info.has_next_page:
                 break
@@ -102,7 +102,7 @@ class ShopSetup:
     def _create(self, definition: Mapping[str, Any]) -> None:
         payload = self._payload("metafield_definition_create", {"definition": definition})
         if payload.get("userErrors"):
-            raise refused(payload["userErrors"])
+            raise refusal_error(payload["userErrors"])
 
     def _check_type(self, namespace: str, key: str) -> None:
         """SetupError if the existing definition of this name is not of our type."""
@@ -125,5 +125,5 @@ class ShopSetup:
 def _raise_unless(payload: Mapping[str, Any], code: str) -> None:
     """Raise the refusal of this payload, unless it has this code."""
     errors: Sequence[Mapping[str, Any]] = payload.get("userErrors") or ()
-    if errors and not (failure := refused(errors)).has(code):
+    if errors and not (failure := refusal_error(errors)).has(code):
         raise failure

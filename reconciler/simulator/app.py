@@ -54,7 +54,7 @@ class _Front:
 
     def find(self, request: Request, token: str | None) -> SimShop | None:
         if self.bound is not None:
-            return self.world.named(self.bound)
+            return self.world.find_shop(self.bound)
         server = request.scope.get("server")
         return self.world.find(host=request.headers.get("host", ""), port=server[1] if server else None, token=token)
 

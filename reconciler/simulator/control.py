@@ -89,15 +89,15 @@ class _Control:
         return JSONResponse({domain: _stats(sim) for domain, sim in self.world.shops.items()})
 
     async def customers(self, request: Request) -> Response:
-        sim = self.world.named(request.path_params["domain"])
+        sim = self.world.find_shop(request.path_params["domain"])
         return _unknown("shop") if sim is None else JSONResponse(all_customers(sim))
 
     async def calls(self, request: Request) -> Response:
-        sim = self.world.named(request.path_params["domain"])
+        sim = self.world.find_shop(request.path_params["domain"])
         return _unknown("shop") if sim is None else JSONResponse([asdict(call) for call in list(sim.calls)])
 
     async def act(self, request: Request) -> Response:
-        sim = self.world.named(request.path_params["domain"])
+        sim = self.world.find_shop(request.path_params["domain"])
         if sim is None:
             return _unknown("shop")
         action = request.path_params["action"]

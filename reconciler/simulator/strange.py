@@ -22,7 +22,7 @@ _UNITS: Final[Mapping[str, str]] = {"CENTIMETERS": "cm", "KILOGRAMS": "kg", "MIL
 _EAST_ASIAN: Final = 0xFEE0  # offset from an ASCII character to its full-width form
 
 
-def respelled(seed: int | None, kind: str, value: str | None) -> str | None:
+def spelling_of(seed: int | None, kind: str, value: str | None) -> str | None:
     """The value as a shop with this seed returns it. `kind`: a field of a customer, or the type of a metafield."""
     if seed is None or not value:
         return value
@@ -32,9 +32,9 @@ def respelled(seed: int | None, kind: str, value: str | None) -> str | None:
     return _SPELLINGS.get(kind, _text)(partial(_chosen, seed, kind), value)
 
 
-def respelled_tags(seed: int | None, tags: Sequence[str]) -> list[str]:
+def spellings_of_tags(seed: int | None, tags: Sequence[str]) -> list[str]:
     """Each tag as it is returned."""
-    return [respelled(seed, "tag", tag) or tag for tag in tags]
+    return [spelling_of(seed, "tag", tag) or tag for tag in tags]
 
 
 def _chosen(seed: int, kind: str, canonical: str, options: Sequence[str]) -> str:
@@ -187,7 +187,7 @@ def _list(seed: int, element: str, value: str) -> str:
     found = []
     for each in content:
         text = each if isinstance(each, str) else json.dumps(each, default=str)
-        found.append(respelled(seed, element, text.strip('"') if isinstance(each, Decimal) else text))
+        found.append(spelling_of(seed, element, text.strip('"') if isinstance(each, Decimal) else text))
     return json.dumps(found, ensure_ascii=zlib.crc32(f"{seed} {element}".encode()) % 2 == 0, indent=1)
 
 

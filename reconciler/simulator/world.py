@@ -224,7 +224,7 @@ class World:
 
     def rename_shop(self, old: str, new: str) -> SimShop:
         """Change a shop's myshopify name; its gid and data remain, and the old name still works."""
-        sim = self.named(old)
+        sim = self.find_shop(old)
         if sim is None:
             raise ValueError(f"there is no shop {old}")
         if new in self.shops or new in self._former:
@@ -236,7 +236,7 @@ class World:
             sim.shop.staff_rename(new)
         return sim
 
-    def named(self, domain: str) -> SimShop | None:
+    def find_shop(self, domain: str) -> SimShop | None:
         """The shop that has or had this myshopify name."""
         while domain in self._former:
             domain = self._former[domain]
@@ -244,15 +244,15 @@ class World:
 
     def url(self, domain: str) -> str:
         """The shop's base URL: scheme, host and port; its own domain if it is not served."""
-        wanted = self.named(domain)
+        wanted = self.find_shop(domain)
         for port, name in self.ports.items():
-            if wanted is not None and self.named(name) is wanted:
+            if wanted is not None and self.find_shop(name) is wanted:
                 return f"http://127.0.0.1:{port}"
         return f"https://{domain}"
 
     def find(self, *, host: str = "", port: int | None = None, token: str | None = None) -> SimShop | None:
         """The shop of a request: by Host, by the port, by its token, or the only one."""
-        named = self.named(host.partition(":")[0].lower()) or self.named(self.ports.get(port or 0, ""))
+        named = self.find_shop(host.partition(":")[0].lower()) or self.find_shop(self.ports.get(port or 0, ""))
         if named is not None:
             return named
         for sim in self.shops.values():

@@ -15,7 +15,7 @@ from reconciler.core.model.mapping import Mapping
 from reconciler.ports import BulkFile, BulkLine, Settled
 from reconciler.state.database.engine import writing
 from reconciler.state.database.queries import ASK, parts
-from reconciler.state.erasure import erased_of
+from reconciler.state.erasure import erasures_of
 from reconciler.state.mappings import MappingTable
 from reconciler.state.tables.bulk import BulkFileRow, BulkLineRow
 
@@ -131,7 +131,7 @@ class BulkTable(MappingTable):
 
     def _enqueue(self, connection: Connection, shop: ShopDomain, lines: Sequence[BulkLine]) -> None:
         """Insert or replace these lines, without those of erased users."""
-        gone = erased_of(connection, shop, [line.user for line in lines])
+        gone = erasures_of(connection, shop, [line.user for line in lines])
         rows = [_line_row(shop, line) for line in lines if line.user not in gone]
         if rows:
             self._upsert(connection, _line, rows)

@@ -107,7 +107,7 @@ def erase_rows(connection: Connection, shop: ShopDomain, users: Collection[str],
         )
 
 
-def erased_of(connection: Connection, shop: ShopDomain, users: Collection[str]) -> dict[str, str | None]:
+def erasures_of(connection: Connection, shop: ShopDomain, users: Collection[str]) -> dict[str, str | None]:
     """Return the erased ones of these users, with the customer that is still to be erased."""
     found: dict[str, str | None] = {}
     for part in parts(users):

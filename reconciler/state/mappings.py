@@ -32,7 +32,7 @@ from reconciler.ports import SeenRow, StoreFacts
 from reconciler.state import equal
 from reconciler.state.database.engine import writing
 from reconciler.state.database.queries import Database, parts
-from reconciler.state.erasure import erase_rows, erased_of
+from reconciler.state.erasure import erase_rows, erasures_of
 from reconciler.state.tables.mappings import TOMBSTONES, EventRow, MappingRow, StoreRow
 from reconciler.state.tables.rows import event_of, event_row, facts_of, facts_row, mapping_of, mapping_row
 
@@ -257,7 +257,9 @@ def _erased(connection: Connection, mappings: Sequence[Mapping]) -> dict[tuple[S
     return {
         (shop, user): customer
         for shop in sorted({m.shop for m in mappings})
-        for user, customer in erased_of(connection, shop, [m.clerk_user_id for m in mappings if m.shop == shop]).items()
+        for user, customer in erasures_of(
+            connection, shop, [m.clerk_user_id for m in mappings if m.shop == shop]
+        ).items()
     }
 
 

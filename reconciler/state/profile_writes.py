@@ -33,7 +33,7 @@ from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
 from reconciler.state.database.engine import is_sqlite, writing
 from reconciler.state.database.queries import Database, parts
-from reconciler.state.tables.mappings import UtcDateTime, indexed
+from reconciler.state.tables.mappings import UtcDateTime, index_key
 from reconciler.state.tables.profile_writes import ProfileWriteRow
 
 LEASE_S: Final = 30.0
@@ -155,7 +155,7 @@ class ProfileWriteTable(Database):
         with writing(self._engine) as connection:
             connection.execute(update(_write).where(waits).values(due_at=now))
 
-    def refused(self, users: Collection[ClerkUserId] | None = None) -> dict[ClerkUserId, RefusedWrite]:
+    def refusals(self, users: Collection[ClerkUserId] | None = None) -> dict[ClerkUserId, RefusedWrite]:
         """Return the refused writes of these users, or of all (the first ten thousand)."""
         query = select(_user, _write.c.message, _write.c.refused_at, _write.c.pending).order_by(_user)
         query = query.where(_write.c.refused_at.is_not(None))
@@ -181,7 +181,7 @@ class ProfileWriteTable(Database):
         """Return pending profiles of users with these addresses (keys of `normalise.email_key`)."""
         waits = and_(_write.c.due_at.is_not(None), _write.c.deleted_at.is_(None))
         query = select(_write.c.pending).where(waits).order_by(_user)
-        keys = [key for email in emails if (key := indexed(email)) is not None]
+        keys = [key for email in emails if (key := index_key(email)) is not None]
         rows = [row for part in parts(keys) for row in self._rows(query.where(_write.c.email_key.in_(part)))]
         return [profile for row in rows if (profile := _profile_of(row[0])) is not None]
 
@@ -220,7 +220,7 @@ def _mine(claim: WriteClaim) -> ColumnElement[bool]:
 
 def _written_values(claim: WriteClaim, last: Mapping[str, Any] | None, now: datetime) -> dict[str, Any]:
     newer = _write.c.generation != claim.generation
-    email = indexed(normalise.email_key(last.get("email"))) if last is not None else None
+    email = index_key(normalise.email_key(last.get("email"))) if last is not None else None
     return {
         "last": None if last is None else dict(last),
         "pending": case((newer, _write.c.pending), else_=null()),
@@ -268,7 +268,7 @@ def _accepted(change: ClerkChange, row: Any, now: datetime) -> dict[str, Any]:
     return values | {
         "newest_at": change.at or row.newest_at,
         "pending": pending,
-        "email_key": indexed(normalise.email_key(email)) or row.email_key,
+        "email_key": index_key(normalise.email_key(email)) or row.email_key,
     }
 
 

@@ -139,7 +139,7 @@ _LOCKED_FILE = (
 
 
 @contextmanager
-def translated(url: str) -> Iterator[None]:
+def translate_errors(url: str) -> Iterator[None]:
     """Translate the database's errors into SourceError, without statements and values."""
     try:
         yield

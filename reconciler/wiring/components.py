@@ -104,7 +104,7 @@ class Components:
         stores = {s.name: s for s in with_pauses(self.shop_keys.stores, self.state.pauses())}
         return tuple(stores[store.name] for store in wanted)
 
-    def identified_stores(self, names: Iterable[str] = ()) -> tuple[StoreSettings, ...]:
+    def identify_stores(self, names: Iterable[str] = ()) -> tuple[StoreSettings, ...]:
         """The stores with these names, or all, after querying the gids of shops that may have been renamed.
 
         Errors of these queries are ignored: they occur again at the first call to the shop.

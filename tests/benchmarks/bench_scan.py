@@ -98,7 +98,7 @@ class _Unasked:
     def restore_rate(self) -> float:
         return 100.0
 
-    def touched_since(self, _at: datetime) -> Iterator[list[Any]]:
+    def updates_since(self, _at: datetime) -> Iterator[list[Any]]:
         return iter(())
 
     def __getattr__(self, name: str) -> NoReturn:

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from reconciler.cli.checks.conclusions import clock_check, secret_check, supported_until, version_check
+from reconciler.cli.checks.conclusions import clock_check, end_of_support, secret_check, version_check
 from reconciler.core.model.ids import ShopDomain, StoreName
 from reconciler.ports import ShopFacts
 from reconciler.settings import StoreSettings
@@ -139,7 +139,7 @@ def test_a_version_that_fell_forward_is_a_failure(ready: CliHarness) -> None:
 
 
 def test_a_version_is_supported_for_a_year() -> None:
-    assert supported_until("2026-10") == date(2027, 10, 1)
+    assert end_of_support("2026-10") == date(2027, 10, 1)
     store = STORE.model_copy(update={"api_version": "2026-01"})
     assert version_check(facts("2026-01"), store, date(2026, 9, 1)).level == "ok"
     late = version_check(facts("2026-01"), store, date(2026, 11, 23))

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from reconciler.outbound.transport import BoundedTransport
-from reconciler.outbound.urls import parsed
+from reconciler.outbound.urls import parse_url
 from reconciler.shopify.api.failures import _host
 from tests.cli.harness import US, CliHarness
 
@@ -59,7 +59,7 @@ def test_hosts_that_may_be_asked_are_taken(cli: CliHarness) -> None:
 @pytest.mark.parametrize("host", HOSTS)
 def test_a_place_that_a_reply_names_is_read_without_an_error(host: str) -> None:
     _host(f"https://{host}/x")
-    assert parsed(f"https://{host}/x") is None
+    assert parse_url(f"https://{host}/x") is None
 
 
 def test_a_proxy_with_a_name_that_no_resolver_takes_is_a_failure_to_connect(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,8 +75,8 @@ def test_a_customer_that_is_doubted_or_gone_makes_the_pair_moved(state: StateSto
     state.touch(SHOP, [CustomerId("c1")], now=later(5), gone=False)
     state.touch(SHOP, [CustomerId("c2")], now=later(5), gone=True)
     assert pairs(state) == [("u1", None), ("u2", None), ("u3", 103)]
-    assert list(state.moved_since(SHOP, later(5))) == [["u1", "u2"]]
-    assert list(state.moved_since(SHOP, later(6))) == []
+    assert list(state.moves_since(SHOP, later(5))) == [["u1", "u2"]]
+    assert list(state.moves_since(SHOP, later(6))) == []
     put(state, seen(1), seen(2), at=4)
     assert pairs(state) == [("u1", None), ("u2", None), ("u3", 103)]
     put(state, seen(1), seen(2), at=6)

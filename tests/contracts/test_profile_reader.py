@@ -166,7 +166,7 @@ def test_a_table_of_one_column_is_enough(people: People, opened: Open) -> None:
     (found,) = next(reader.scan())
     assert (found.mapped, found.email, found.deleted, found.problems) == (frozenset(), None, False, ())
     assert reader.sharing_email(None) == reader.sharing_email({"a@example.com"}) == []
-    assert users(reader.changed_since(AT, overlap_s=0)) == ["user_1"]
+    assert users(reader.changes_since(AT, overlap_s=0)) == ["user_1"]
 
 
 def test_rows_come_in_code_point_order_in_chunks_and_each_once(people: People, profiles: ProfileReader) -> None:
@@ -229,7 +229,7 @@ def test_between_two_chunks_nothing_is_held_on_the_table(people: People, profile
     scan, rows, changed = (
         profiles.scan(chunk=5),
         profiles.scan_rows(chunk=5),
-        profiles.changed_since(AT, overlap_s=1, chunk=5),
+        profiles.changes_since(AT, overlap_s=1, chunk=5),
     )
     assert [next(scan)[0].clerk_user_id, next(changed)[0].clerk_user_id] == ["user_000", "user_000"]
     next(rows)
@@ -263,7 +263,7 @@ def test_a_key_on_two_rows_holds_that_user_and_no_one_else(people: People, profi
     assert not twice.knows("deleted_at")
     assert scanned[ClerkUserId("user_1")].problems == scanned[ClerkUserId("user_3")].problems == ()
     assert profiles.get([ClerkUserId("user_2")]) == {"user_2": twice}
-    changed = [p for chunk in profiles.changed_since(AT, overlap_s=60) for p in chunk]
+    changed = [p for chunk in profiles.changes_since(AT, overlap_s=60) for p in chunk]
     assert twice in changed
     claimants = profiles.sharing_email({"two@example.com", "three@example.com"})
     assert [p.clerk_user_id for p in claimants] == ["user_2", "user_3"]
@@ -292,7 +292,7 @@ def test_only_rows_of_exactly_these_users_are_given(people: People, profiles: Pr
     people.add({"clerk_id": "user_a"}, {"clerk_id": "USER_A"}, {"clerk_id": "user_b"})
     assert set(profiles.get([ClerkUserId("user_a"), ClerkUserId("user_c")])) == {"user_a"}
     assert profiles.get([]) == {}
-    assert profiles.vanished([ClerkUserId(u) for u in ("user_a", "User_A", "user_c")]) == {"User_A", "user_c"}
+    assert profiles.users_without_row([ClerkUserId(u) for u in ("user_a", "User_A", "user_c")]) == {"User_A", "user_c"}
 
 
 def test_thousands_of_users_may_be_asked_for_in_one_call(people: People, profiles: ProfileReader) -> None:
@@ -300,7 +300,7 @@ def test_thousands_of_users_may_be_asked_for_in_one_call(people: People, profile
     people.add_many("clerk_id", [(name,) for name in names[::2]])
     asked = [ClerkUserId(name) for name in names]
     assert sorted(profiles.get(asked)) == names[::2]
-    assert sorted(profiles.vanished(asked)) == names[1::2]
+    assert sorted(profiles.users_without_row(asked)) == names[1::2]
 
 
 def test_who_shares_an_email_is_found_as_shopify_would_find_them(people: People, profiles: ProfileReader) -> None:
@@ -351,10 +351,10 @@ def test_changes_are_given_from_the_watermark_less_the_overlap(people: People, p
         {"clerk_id": "user_3", "updated": AT + timedelta(hours=2)},
         {"clerk_id": "user_4", "updated": None},
     )
-    assert users(profiles.changed_since(AT, overlap_s=60)) == ["user_2", "user_3", "user_4"]
-    assert users(profiles.changed_since(AT, overlap_s=59)) == ["user_3", "user_4"]
+    assert users(profiles.changes_since(AT, overlap_s=60)) == ["user_2", "user_3", "user_4"]
+    assert users(profiles.changes_since(AT, overlap_s=59)) == ["user_3", "user_4"]
     kathmandu = AT.astimezone(ZoneInfo("Asia/Kathmandu"))
-    assert users(profiles.changed_since(kathmandu, overlap_s=60, chunk=1)) == ["user_2", "user_3", "user_4"]
+    assert users(profiles.changes_since(kathmandu, overlap_s=60, chunk=1)) == ["user_2", "user_3", "user_4"]
 
 
 def test_a_view_serves_as_well_as_a_table(people: People, opened: Open) -> None:

@@ -37,7 +37,7 @@ def mark(rig: MirrorRig) -> MirrorMark:
 def told(rig: MirrorRig) -> list[Any]:
     """The users with a customer that has moved, as the mirror has learned."""
     since = rig.clock.now() - timedelta(days=400)
-    return [user for users in rig.state.moved_since(rig.stores[NAME].shop, since) for user in users]
+    return [user for users in rig.state.moves_since(rig.stores[NAME].shop, since) for user in users]
 
 
 def test_a_bulk_line_and_a_point_read_of_one_customer_are_the_same_to_the_mirror(rig: MirrorRig) -> None:

@@ -165,9 +165,9 @@ class _Since:
         self._lists = lists
         self.asked: list[datetime] = []
 
-    def touched_since(self, at: datetime) -> Iterator[list[Touched]]:
+    def updates_since(self, at: datetime) -> Iterator[list[Touched]]:
         self.asked.append(at)
-        return self._lists.touched_since(at)
+        return self._lists.updates_since(at)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._lists, name)

@@ -86,7 +86,7 @@ class ModelShop:
     def by_backlinks(self, users: Collection[ClerkUserId]) -> dict[ClerkUserId, Customer]:
         return {ClerkUserId(c.backlink): c for c in self.people.values() if c.backlink in set(users) and c.backlink}
 
-    def linked_by(self, metafield: str, users: Collection[ClerkUserId]) -> dict[ClerkUserId, CustomerId]:
+    def by_metafield(self, metafield: str, users: Collection[ClerkUserId]) -> dict[ClerkUserId, CustomerId]:
         return {}
 
     def by_emails(self, emails: Collection[str]) -> dict[str, Customer]:

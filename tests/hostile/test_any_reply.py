@@ -146,7 +146,7 @@ def calls(client: ShopClient) -> list[Callable[[], object]]:
         lambda: customers.send(Merge(one, two, keep_email_of=two)),
         lambda: customers.send(Delete(one)),
         lambda: customers.send(RequestErasure(one)),
-        lambda: list(lists.touched_since(SINCE)),
+        lambda: list(lists.updates_since(SINCE)),
         lambda: list(lists.newest()),
         lists.count,
         setup.facts,

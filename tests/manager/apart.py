@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from reconciler.controller.worker import cap_of
 from reconciler.core.model.ids import ClerkUserId, StoreName
 from reconciler.core.model.request import Claim, Request
-from reconciler.manager.dispatcher import InProgress, capped
+from reconciler.manager.dispatcher import InProgress, effective_caps
 from reconciler.manager.intervals import Intervals
 from reconciler.ports import RequestQueue
 
@@ -84,7 +84,7 @@ def simulated(
         if not (changed or any(now - began > slow_s for _, began, _ in held.values())):
             continue
         in_progress = tuple(InProgress(claim, began) for claim, began, _ in held.values())
-        given = capped(caps, in_progress, took, workers=WORKERS, slow_s=slow_s, now=now)
+        given = effective_caps(caps, in_progress, took, workers=WORKERS, slow_s=slow_s, now=now)
         free = WORKERS - len(held)
         if free and given:
             for claim in queue.claim("one", _at(now), limit=free, lease_s=3600, stores=given):

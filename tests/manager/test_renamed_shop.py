@@ -51,7 +51,7 @@ def test_a_shop_that_is_renamed_in_the_file_continues_where_it_was(harness: RunH
         harness.stores[US]["shop"] = NEW
         harness.write()
         until(lambda: run.metric("reconciler_config_reloads_total", result="taken") == 1, "the file is taken")
-        until(lambda: not run.manager.running.suspended(), "the shop has told which one it is")
+        until(lambda: not run.manager.running.suspensions(), "the shop has told which one it is")
         check_works(run, harness, "New")
         old_name = run.shopify("customers/update", {"admin_graphql_api_id": "gid://shopify/Customer/1"})
         assert old_name.status_code == 202  # what Shopify has not delivered yet names the shop as it was
@@ -114,7 +114,7 @@ def test_a_store_with_the_name_of_another_shop_is_left_alone_until_it_is_the_rig
         other = store_of(harness, EU)
         harness.stores[US] = right | {"admin_url": other["admin_url"], "auth": other["auth"]}
         harness.write()
-        until(run.manager.running.suspended, "it is left alone")
+        until(run.manager.running.suspensions, "it is left alone")
         until(lambda: "another shop" in (next(iter(run.manager.service.status_rows())).suspended or ""), "and says why")
         harness.person("user_a", first_name="New")
         run.nudge("user_a")

@@ -122,10 +122,10 @@ def test_an_uninstalled_app_suspends_the_store_once_the_shop_confirms_it(harness
         harness.shop().shop.tell("APP_UNINSTALLED", lambda: {"id": 1, "myshopify_domain": harness.shop().shop.domain})
         until(lambda: post.sent["delivered"] >= 1 and post.waiting() == 0, "a forged word was delivered")
         run.settled()
-        assert not run.manager.running.suspended()  # the shop still lets us in
+        assert not run.manager.running.suspensions()  # the shop still lets us in
         harness.shop().tokens.revoke_all()
         harness.shop().shop.staff_uninstall()
-        until(run.manager.running.suspended, "the store is suspended")
+        until(run.manager.running.suspensions, "the store is suspended")
         until(lambda: run.metric("reconciler_store_suspended") == 1.0, "the metrics show it")
         until(lambda: next(iter(run.manager.service.status_rows())).suspended, "status shows it")
 

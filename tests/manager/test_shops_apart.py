@@ -10,7 +10,7 @@ from sqlalchemy import event
 
 from reconciler.core.model.ids import ClerkUserId, StoreName
 from reconciler.core.model.request import Claim, Priority, Request
-from reconciler.manager.dispatcher import InProgress, capped
+from reconciler.manager.dispatcher import InProgress, effective_caps
 from reconciler.simulator.hostile import Hostile, HostileKind
 from reconciler.state.database.engine import open_engine
 from reconciler.state.requests.queue import RequestTable
@@ -119,14 +119,14 @@ def test_slow_stores_get_one_worker_each_and_half_of_all_together() -> None:
         return InProgress(claim, since)
 
     never = float("-inf")
-    assert capped(caps, (), {}, workers=8, slow_s=5, now=0.0) == caps
-    hanging = capped(caps, (held(names[0], never),), {}, workers=8, slow_s=5, now=0.0)
+    assert effective_caps(caps, (), {}, workers=8, slow_s=5, now=0.0) == caps
+    hanging = effective_caps(caps, (held(names[0], never),), {}, workers=8, slow_s=5, now=0.0)
     assert names[0] not in hanging  # it has its one already
     assert all(hanging[name] == 4 for name in names[1:])
     took = {name: (float(n), 9.0) for n, name in enumerate(names)}
-    slow = capped(caps, (held(names[0], never), held(names[1], never)), took, workers=8, slow_s=5, now=0.0)
+    slow = effective_caps(caps, (held(names[0], never), held(names[1], never)), took, workers=8, slow_s=5, now=0.0)
     assert slow == {names[2]: 1, names[3]: 1}  # those that waited longest; never more than half of the workers
-    assert capped({names[0]: 8}, (held(names[0], never),), {}, workers=8, slow_s=5, now=0.0) == {names[0]: 8}
+    assert effective_caps({names[0]: 8}, (held(names[0], never),), {}, workers=8, slow_s=5, now=0.0) == {names[0]: 8}
 
 
 @pytest.mark.parametrize("kind", ["shape", "bomb", "deep"])
@@ -171,7 +171,7 @@ def test_a_shop_with_malformed_replies_is_said_to_fail_until_it_is_well(two_shop
         assert "acme-eu.myshopify.com: " in (failing(run)[EU] or "")
         assert failing(run)[US] is None
         assert run.metric("reconciler_store_failing", store=EU) == 1
-        assert not run.manager.running.suspended()
+        assert not run.manager.running.suspensions()
         assert "failing since" in run.client.get("/").text
         harness.shop(EU).hostile = None
         until(lambda: failing(run)[EU] is None, "and that it is over")
@@ -188,7 +188,7 @@ def test_a_store_with_a_refused_token_is_suspended_probed_ever_more_seldom_and_r
         harness.person("user_a", first_name="New")
         run.nudge("user_a")
         run.nudge("user_a", store=EU)
-        until(run.manager.running.suspended, "the store is suspended")
+        until(run.manager.running.suspensions, "the store is suspended")
         until(lambda: harness.customers()["user_a@example.com"]["firstName"] == "New", "the other continues")
 
         def suspended() -> list[str]:
@@ -226,4 +226,4 @@ def test_a_store_without_a_way_to_its_token_fails_alone(two_shops: RunHarness) -
     harness.person("user_a")
     with harness.replica() as run:
         until(lambda: run.status("user_a") == "in_sync", "the other continues")
-        until(lambda: EU in {str(name) for name in run.manager.running.suspended()}, "it is suspended")
+        until(lambda: EU in {str(name) for name in run.manager.running.suspensions()}, "it is suspended")

@@ -203,9 +203,9 @@ def test_a_token_that_is_rotated_in_a_file_of_its_own_lets_a_suspended_store_in_
     harness.write()
     harness.person("user_a")
     with harness.replica(probe_first_s=3600.0) as run:
-        until(run.manager.running.suspended, "the store is suspended")
+        until(run.manager.running.suspensions, "the store is suspended")
         secret.write_text(f"token-{US}")
-        until(lambda: not run.manager.running.suspended(), "the file that is named was read again")
+        until(lambda: not run.manager.running.suspensions(), "the file that is named was read again")
         until(lambda: run.status("user_a") == "in_sync", "work continues")
 
 
@@ -213,7 +213,7 @@ def test_a_new_token_resumes_a_suspended_store_immediately(harness: RunHarness) 
     harness.stores[US]["auth"] = {"access_token": "wrong"}
     harness.person("user_a")
     with harness.replica(probe_first_s=3600.0) as run:
-        until(run.manager.running.suspended, "the store is suspended")
+        until(run.manager.running.suspensions, "the store is suspended")
         harness.stores[US] = store_of(harness, US)
         harness.write()
         until(lambda: run.status("user_a") == "in_sync", "the customer is there")

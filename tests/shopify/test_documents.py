@@ -54,7 +54,7 @@ def cost(each: Document, variables: dict[str, Any]) -> int:
     ast = parse(each.text)
     operation = next(node for node in ast.definitions if isinstance(node, OperationDefinitionNode))
     fragments = {node.name.value: node for node in ast.definitions if isinstance(node, FragmentDefinitionNode)}
-    return CostModel(excerpt()).requested(operation, fragments, variables)
+    return CostModel(excerpt()).request_cost(operation, fragments, variables)
 
 
 def test_every_file_is_a_document_or_a_part_of_one() -> None:

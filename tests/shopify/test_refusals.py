@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from reconciler.errors import Refusal
-from reconciler.shopify.api.refusals import refusal, refused
+from reconciler.shopify.api.refusals import refusal, refusal_error
 
 CASES: list[tuple[dict[str, Any], str | None, str]] = [
     ({"code": "TAKEN", "field": ["input", "email"], "message": "Email has already been taken"}, "email", "TAKEN"),
@@ -65,7 +65,7 @@ def test_an_error_becomes_our_field_and_a_code(error: dict[str, Any], field: str
     ],
 )  # fmt: skip
 def test_an_error_of_a_list_names_the_item(error: dict[str, Any], expected: Refusal) -> None:
-    assert refused([error], items=["metafields.clerk.one", "metafields.clerk.two"]).refusals == (expected,)
+    assert refusal_error([error], items=["metafields.clerk.one", "metafields.clerk.two"]).refusals == (expected,)
 
 
 MERGES = [
@@ -94,7 +94,7 @@ def test_a_merge_that_is_refused_has_one_sentence_of_its_cause_and_names_no_one(
     code: str, message: str, cause: str
 ) -> None:
     errors = [{"code": code, "field": [name], "message": message} for name in ("customerOneId", "customerTwoId")]
-    found = refused(errors)
+    found = refusal_error(errors)
     assert found.refusals == (Refusal(None, code, cause),)
     assert found.message == f"customer: {cause}"
     assert found.hint
@@ -102,7 +102,7 @@ def test_a_merge_that_is_refused_has_one_sentence_of_its_cause_and_names_no_one(
 
 
 def test_several_refusals_come_together_with_a_remedy() -> None:
-    error = refused(
+    error = refusal_error(
         [
             {"field": ["id"], "message": "Customer can’t be deleted because they have associated orders"},
             {"field": ["email"], "message": "Email is invalid"},

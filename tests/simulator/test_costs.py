@@ -11,7 +11,7 @@ def requested(text: str, *, charge_per_id: bool = False, **variables: object) ->
     document = prepare(text)
     assert isinstance(document, ParsedDocument), document
     model = CostModel(load_schema(), charge_per_id=charge_per_id)
-    return model.requested(document.operation, document.fragments, variables)
+    return model.request_cost(document.operation, document.fragments, variables)
 
 
 def actual(text: str, data: dict[str, object]) -> int:

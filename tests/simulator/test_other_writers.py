@@ -95,7 +95,7 @@ def test_a_shop_changes_its_name_and_keeps_its_gid(served: tuple[World, SimShop,
     assert client.post(f"/_sim/{OLD}/rename", json={"domain": NEW}).json() == {"domain": NEW}
     assert before["myshopifyDomain"] == OLD
     assert ask(NEW) == ask(OLD) == {"id": before["id"], "myshopifyDomain": NEW}
-    assert world.named(OLD) is world.named(NEW) is shop
+    assert world.find_shop(OLD) is world.find_shop(NEW) is shop
     assert (world.url(OLD), list(world.shops)) == (world.url(NEW), [NEW, "other.myshopify.com"])
     told = [event for event in shop.shop.outbox if event.topic == "SHOP_UPDATE"]
     assert [event.payload["myshopify_domain"] for event in told] == [NEW]

@@ -100,7 +100,7 @@ class Pricer:
         read = self.valid[call.query]
         if not cost or read is None:
             return None
-        requested = self.model.requested(*read, call.variables)
+        requested = self.model.request_cost(*read, call.variables)
         actual = min(requested, self.model.actual(*read, call.variables, call.reply.get("data")))
         return (cost["requestedQueryCost"], cost["actualQueryCost"]), (requested, actual)
 

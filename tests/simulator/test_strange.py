@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.simulator.strange import respelled
+from reconciler.simulator.strange import spelling_of
 from tests.simulator.harness import METAFIELDS, SimulatorHarness
 
 SEEDS = range(12)
@@ -34,22 +34,22 @@ VALUES = {
 @pytest.mark.parametrize("kind", VALUES)
 def test_a_value_of_every_type_has_several_spellings_and_one_seed_always_chooses_the_same(kind: str) -> None:
     value = VALUES[kind]
-    shown = [respelled(seed, kind, value) for seed in SEEDS]
-    assert shown == [respelled(seed, kind, value) for seed in SEEDS]
+    shown = [spelling_of(seed, kind, value) for seed in SEEDS]
+    assert shown == [spelling_of(seed, kind, value) for seed in SEEDS]
     assert len(set(shown) - {value}) > 1
     assert all(shown)
 
 
 def test_without_a_seed_and_without_a_value_nothing_changes() -> None:
-    assert respelled(None, "tag", "vip") == "vip"
-    assert (respelled(1, "name", None), respelled(1, "note", "")) == (None, "")
-    assert respelled(1, "id", "user_1") == "user_1"
+    assert spelling_of(None, "tag", "vip") == "vip"
+    assert (spelling_of(1, "name", None), spelling_of(1, "note", "")) == (None, "")
+    assert spelling_of(1, "id", "user_1") == "user_1"
 
 
 @pytest.mark.parametrize("value", ["", "x", "{", "[1,", "NaN", "Infinity", "null", "\ud800"])
 @pytest.mark.parametrize("kind", VALUES)
 def test_a_value_that_makes_no_sense_is_shown_all_the_same(kind: str, value: str) -> None:
-    assert isinstance(respelled(3, kind, value), str)
+    assert isinstance(spelling_of(3, kind, value), str)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -59,10 +59,10 @@ def test_a_strange_shop_keeps_what_it_got_and_removes_a_tag_by_its_shown_name(si
     shown = sim.find(emailAddress="ADA@example.com")
     assert shown["id"] == made["id"] == sim.find(phoneNumber="+1 613 450 5293")["id"]
     assert (shown["email"], shown["firstName"]) == (
-        respelled(seed, "email", "ada@example.com"), respelled(seed, "name", "O'Brien"),
+        spelling_of(seed, "email", "ada@example.com"), spelling_of(seed, "name", "O'Brien"),
     )  # fmt: skip
     given = {"ownerId": made["id"], "namespace": "app", "key": "size", "value": "5", "type": "number_integer"}
-    assert sim(METAFIELDS, m=[given])["metafields"][0]["value"] == respelled(seed, "number_integer", "5")
+    assert sim(METAFIELDS, m=[given])["metafields"][0]["value"] == spelling_of(seed, "number_integer", "5")
     sim.shop.tags_remove(id=made["id"], tags=[shown["tags"][0]])
     sim.shop.change_habits(strange=None)
     assert sim.find(emailAddress="ada@example.com")["tags"] == ["vip"]

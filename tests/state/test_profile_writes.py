@@ -151,14 +151,14 @@ def test_an_event_without_a_time_fills_and_is_never_the_newest(book: ProfileWrit
 def test_a_refusal_lasts_until_a_write_succeeds_and_a_hint_hurries_it(book: ProfileWriteTable) -> None:
     book.accept([told("a")], now=NOON)
     book.refuse(claimed(book), "no", missing=True, last=None, now=NOON, due_at=after(60))
-    assert (book.refused()[USER].message, set(book.refused_users())) == ("no", {USER})
+    assert (book.refusals()[USER].message, set(book.refused_users())) == ("no", {USER})
     assert book.backlog(now=after(99)) == (0, 0.0)
     assert book.claim(now=after(1), limit=5) == []
     book.make_due(USER, now=after(1))
     again = claimed(book, 1)
     assert (again.refused, again.attempts) == (True, 1)
     settle(book, again)
-    assert (book.refused(), book.refused_users()) == ({}, frozenset())
+    assert (book.refusals(), book.refused_users()) == ({}, frozenset())
 
 
 def test_a_user_with_a_deletion_that_clerk_denies_is_written_again(book: ProfileWriteTable) -> None:

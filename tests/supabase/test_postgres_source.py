@@ -99,9 +99,9 @@ def test_rls_that_is_switched_on_while_running_releases_no_one(source: Source) -
     readings: list[Callable[[], object]] = [
         reader.count,
         lambda: reader.get(users),
-        lambda: reader.vanished(users),
+        lambda: reader.users_without_row(users),
         lambda: list(reader.scan()),
-        lambda: list(reader.changed_since(AT, overlap_s=1)),
+        lambda: list(reader.changes_since(AT, overlap_s=1)),
         lambda: reader.sharing_email(None),
     ]
     for reading in readings:
@@ -211,7 +211,7 @@ def test_the_key_may_be_of_any_type(source: Source, type_: str) -> None:
     assert only(reader).clerk_user_id == here
     asked = [ClerkUserId(here), ClerkUserId(gone), ClerkUserId("none")]
     assert set(reader.get(asked)) == {here}
-    assert reader.vanished(asked) == {gone, "none"}
+    assert reader.users_without_row(asked) == {gone, "none"}
 
 
 def _needs(source: Source, extension: str) -> None:
@@ -227,7 +227,7 @@ def test_a_citext_key_is_distinguished_by_case(source: Source) -> None:
     source.run("INSERT INTO customers VALUES ('user_a', 'Ada@Example.com'), ('user_b', 'ada@example.com')")
     reader = source.reader(EMAIL)
     assert set(reader.get([ClerkUserId("USER_A")])) == set()
-    assert reader.vanished([ClerkUserId("USER_A")]) == {"USER_A"}
+    assert reader.users_without_row([ClerkUserId("USER_A")]) == {"USER_A"}
     assert {p.email for p in reader.sharing_email(None)} == {"Ada@Example.com", "ada@example.com"}
 
 
@@ -295,10 +295,10 @@ def test_times_are_utc_whatever_the_server_is_set_to(
     assert there["user_1"].updated_at == there["user_1"].deleted_at == at
     assert there["user_1"].deleted
     assert not there["user_2"].deleted
-    since = [p.clerk_user_id for chunk in reader.changed_since(at, overlap_s=0) for p in chunk]
+    since = [p.clerk_user_id for chunk in reader.changes_since(at, overlap_s=0) for p in chunk]
     assert since == ["user_1", "user_2"]
     later = at + timedelta(days=1, seconds=1)
-    assert [p.clerk_user_id for chunk in reader.changed_since(later, overlap_s=0.5) for p in chunk] == ["user_2"]
+    assert [p.clerk_user_id for chunk in reader.changes_since(later, overlap_s=0.5) for p in chunk] == ["user_2"]
 
 
 def test_json_that_python_would_choke_on_holds_one_user(source: Source) -> None:
@@ -427,7 +427,7 @@ def test_a_read_that_waited_for_a_truncate_sees_what_came_after_it(source: Sourc
     users = [ClerkUserId("user_1"), ClerkUserId("user_2")]
     readings: list[Callable[[], object]] = [
         reader.count, lambda: len(next(reader.scan())), lambda: len(reader.get(users)),
-        lambda: 2 - len(reader.vanished(users)),
+        lambda: 2 - len(reader.users_without_row(users)),
     ]  # fmt: skip
     for reading in readings:
         lockers.execute("TRUNCATE customers")
@@ -511,7 +511,7 @@ def test_pages_are_in_code_point_order_whatever_the_type_and_collation(source: S
     assert [p.clerk_user_id for p in reader.sharing_email(None)] == sorted(words)
     asked = [ClerkUserId(word) for word in (*words, "99999999999999999999999", "-0", "007", "\u0661", "no")]
     assert sorted(reader.get(asked)) == sorted(words)
-    assert reader.vanished(asked) == set(asked) - set(words)
+    assert reader.users_without_row(asked) == set(asked) - set(words)
 
 
 def test_pages_of_a_column_that_is_sorted_otherwise_are_found_by_its_index(source: Source) -> None:
@@ -565,7 +565,7 @@ def test_any_number_of_scans_may_be_under_way_and_hold_nothing(source: Source) -
     assert [len(next(scan)) for scan in scans] == [1] * 60
     assert set(direct.get([ClerkUserId("user_2")])) == {"user_2"}
     assert [p.clerk_user_id for p in direct.sharing_email({"ada@example.com"})] == ["user_1"]
-    assert direct.vanished([ClerkUserId("user_3")]) == {"user_3"}
+    assert direct.users_without_row([ClerkUserId("user_3")]) == {"user_3"}
     assert [len(list(scan)) for scan in scans] == [1] * 60
 
 

@@ -34,7 +34,7 @@ def reader_of(path: Path, values: Sequence[Any], *, kind: str = "", index: bool 
 
 
 def changed(reader: TableProfiles, at: datetime = AT) -> list[str]:
-    return [p.clerk_user_id for chunk in reader.changed_since(at, overlap_s=60) for p in chunk]
+    return [p.clerk_user_id for chunk in reader.changes_since(at, overlap_s=60) for p in chunk]
 
 
 def times(odd: random.Random, count: int) -> list[Any]:

@@ -94,7 +94,7 @@ def test_a_file_that_is_replaced_is_read_as_it_is_now(tmp_path: Path, opened: Op
         fresh.rename(path)
         assert reader.count() == 2
         assert reader.get([ClerkUserId("user_1")])[ClerkUserId("user_1")].email == "new@example.com"
-        assert reader.vanished([ClerkUserId("user_2"), ClerkUserId("user_3")]) == {f"user_{5 - n}"}
+        assert reader.users_without_row([ClerkUserId("user_2"), ClerkUserId("user_3")]) == {f"user_{5 - n}"}
     path.unlink()
     with pytest.raises(SourceError, match="no file"):
         reader.count()
@@ -147,7 +147,7 @@ def test_the_key_may_be_of_any_type(tmp_path: Path, opened: Open, type_: str) ->
     assert list(everybody(reader)) == ["12", "7", "user_a"]
     asked = [ClerkUserId(u) for u in ("7", "12", "user_a", "USER_A", "8")]
     assert set(reader.get(asked)) == {"7", "12", "user_a"}
-    assert reader.vanished(asked) == {"USER_A", "8"}
+    assert reader.users_without_row(asked) == {"USER_A", "8"}
 
 
 def test_profiles_and_state_may_share_a_file(tmp_path: Path, opened: Open) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from reconciler.clerk.instance import ASKED_MAX, HINT, key_sight
 from reconciler.cli.checks.conclusions import Check, Level, is_secret_key
 from reconciler.cli.checks.profile_sample import CLERK_ID
-from reconciler.cli.render.plain import counted
+from reconciler.cli.render.plain import count_text
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.errors import TemporaryError
 from reconciler.wiring import Components
@@ -30,7 +30,7 @@ def clerk_instance_checks(components: Components) -> Iterator[Check]:
     elif not sight.is_ours:
         yield _check("failed", sight.message, HINT)
     else:
-        has = counted(sight.asked - len(sight.unknown), "user")
+        has = count_text(sight.asked - len(sight.unknown), "user")
         yield _check("ok", f"the key's instance has {has} of the {sight.asked} looked up")
 
 

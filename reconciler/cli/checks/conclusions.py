@@ -118,7 +118,7 @@ def version_check(facts: ShopFacts, store: StoreSettings, today: date) -> Check:
     if facts.supported_versions and answered not in facts.supported_versions:
         message = f"{answered} is no longer supported"
         return Check(area=store.name, what="API version", level="failed", message=message, hint=hint)
-    end = supported_until(answered)
+    end = end_of_support(answered)
     left = (end - today).days
     message = f"{answered}, supported until at least {end}"
     level: Level = "warning" if left < SOON_DAYS else "ok"
@@ -126,7 +126,7 @@ def version_check(facts: ShopFacts, store: StoreSettings, today: date) -> Check:
     return Check(area=store.name, what="API version", level=level, message=words, hint="" if level == "ok" else hint)
 
 
-def supported_until(version: str) -> date:
+def end_of_support(version: str) -> date:
     """The first day on which Shopify may retire this quarterly version."""
     year, month = (int(part) for part in version.split("-"))
     return date(year + SUPPORTED_MONTHS // 12, month, 1)

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from reconciler.cli.checks.conclusions import Check, Level
 from reconciler.cli.checks.profile_sample import ProfileSample
-from reconciler.cli.render.plain import counted
+from reconciler.cli.render.plain import count_text
 from reconciler.outbound.databases.url import is_loopback
 from reconciler.settings import Settings
 from reconciler.supabase.checks.inspection import Inspection
@@ -56,14 +56,14 @@ def _key_checks(found: Inspection, rows: int) -> Iterator[Check]:
     if rows < LARGE:
         return
     if not found.is_indexed:
-        message = f"{found.key} has no index ({counted(rows, 'row')}): every read of one user scans the whole table"
+        message = f"{found.key} has no index ({count_text(rows, 'row')}): every read of one user scans the whole table"
         yield _check("index", "warning", message, _index(found, found.key))
     if found.updated and not found.is_updated_indexed:
-        message = f"{found.updated} has no index ({counted(rows, 'row')}): every resync scans the whole table"
+        message = f"{found.updated} has no index ({count_text(rows, 'row')}): every resync scans the whole table"
         yield _check("index", "warning", message, _index(found, found.updated))
     if rows >= LARGE_BY_EMAIL and not found.is_email_indexed:
         message = (
-            f"no index finds the users of an email ({counted(rows, 'row')}): every such read scans the whole table"
+            f"no index finds the users of an email ({count_text(rows, 'row')}): every such read scans the whole table"
         )
         yield _check("index", "warning", message, _index(found, found.email))
 
@@ -104,7 +104,7 @@ def _updated_checks(found: Inspection, rows: int, settings: Settings) -> Iterato
         else "have the app set it on each change, or remove profiles.columns.updated_at"
     )
     if found.still is not None and found.still >= STILL_MIN:
-        message = f"{found.updated} equals created_at in all {counted(found.still, 'row')}: changes do not update it"
+        message = f"{found.updated} equals created_at in all {count_text(found.still, 'row')}: changes do not update it"
         yield _check("updated_at", "warning", message, trigger)
     elif found.still is None and found.updated_by_default and rows:
         message = f"{found.updated} is set when a row is inserted, and no trigger updates it afterwards: the app must"
@@ -177,8 +177,8 @@ def _says_present(column: str) -> bool:
 
 def _share(count: int, sample: ProfileSample) -> str:
     if count == sample.rows:
-        return f"all {counted(count, 'row')}" if count > 1 else "the only row"
-    return f"{count:,} of {counted(sample.rows, 'row')}"
+        return f"all {count_text(count, 'row')}" if count > 1 else "the only row"
+    return f"{count:,} of {count_text(sample.rows, 'row')}"
 
 
 def _fix_hint(message: str, found: Inspection | None, settings: Settings) -> str:

@@ -41,7 +41,7 @@ def show_status(
 
 def _print_certificate(context: Context, components: Components, names: tuple[str, ...], output: str) -> int:
     now = components.clock.now()
-    readers = {s.name: (s, components.readers(s)) for s in components.identified_stores(names)}
+    readers = {s.name: (s, components.readers(s)) for s in components.identify_stores(names)}
     planned = plan_stores(readers, ObserveOptions(now=now, explicit=False, guards=False))
     found = certificate_of(planned.scans.values(), at=now)
     if output == "json":

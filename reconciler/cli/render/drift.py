@@ -9,7 +9,7 @@ from rich.console import Console
 from reconciler.cli.render.flow import LinePrinter
 from reconciler.cli.render.json import dumps
 from reconciler.cli.render.parts import KIND_WORDS, change_parts, field_text
-from reconciler.cli.render.plain import clean, counted, customer_text, sentence, time_z
+from reconciler.cli.render.plain import clean, count_text, customer_text, sentence, time_z
 from reconciler.core.report.drift import Drift, Finding, StoreDrift
 
 SHOWN = 10
@@ -51,7 +51,7 @@ def print_drift(found: Drift, console: Console, *, everything: bool = False) -> 
     unknown = sum(len(s.not_read) for s in found.stores)
     broken = sum(s.error is not None for s in found.stores)
     words = f"{drift:,} drifted, {intent:,} not applied yet" + (f", {unknown:,} not read" if unknown else "")
-    words += f", {counted(broken, 'store')} could not be read" if broken else ""
+    words += f", {count_text(broken, 'store')} could not be read" if broken else ""
     lines.put((words, "bold"))
 
 
@@ -68,13 +68,13 @@ def _print_store(store: StoreDrift, lines: LinePrinter, limit: int | None) -> No
     ):
         if not findings:
             continue
-        lines.put((title, f"bold {style}"), (f"  {counted(_users(findings), 'user')}", "dim"), indent=2)
+        lines.put((title, f"bold {style}"), (f"  {count_text(_users(findings), 'user')}", "dim"), indent=2)
         for finding in findings[:limit]:
             _print_finding(finding, lines)
         if limit is not None and len(findings) > limit:
             lines.prose(f"… and {len(findings) - limit:,} more: --all shows them", "dim", indent=4)
     if store.not_read:
-        lines.put(("not read", "bold red"), (f"  {counted(len(store.not_read), 'field')}", "dim"), indent=2)
+        lines.put(("not read", "bold red"), (f"  {count_text(len(store.not_read), 'field')}", "dim"), indent=2)
         for each in store.not_read[:limit]:
             lines.prose(f"{each.clerk_user_id}  {each.reason}: {sentence(each.message)}", indent=4, hang=2)
         if limit is not None and len(store.not_read) > limit:

@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 
 from reconciler.cli.approval import APPROVE
 from reconciler.cli.render import parts as render_parts
-from reconciler.cli.render.plain import clean, counted, customer_text, time_text
+from reconciler.cli.render.plain import clean, count_text, customer_text, time_text
 from reconciler.core.plan.plan import Plan
 
 if TYPE_CHECKING:
@@ -57,5 +57,5 @@ def _template() -> Template:
         lstrip_blocks=True,
     )
     environment.filters.update(clean=clean, time=time_text, customer=customer_text, breakable=breakable, head=islice)
-    environment.globals.update(counted=counted)
+    environment.globals.update(count_text=count_text)
     return environment.get_template("plan.html")

@@ -26,7 +26,7 @@ from reconciler.cli.render.parts import (
     holds_by_reason,
     totals_of,
 )
-from reconciler.cli.render.plain import clean, counted, customer_text, time_text
+from reconciler.cli.render.plain import clean, count_text, customer_text, time_text
 from reconciler.core.model.action import KINDS, Action, Change
 from reconciler.core.plan.plan import Plan, StorePlan, Summary
 
@@ -62,7 +62,7 @@ def _document(plan: Plan, stores: Sequence[Part], limit: int, approve: str) -> s
         parts += [*_store(store, actions, holds, limit), ""]
     waiting = guarded_holds(plan.stores)
     if waiting:
-        held = f"**{counted(waiting, 'action')} withheld by a guard.**"
+        held = f"**{count_text(waiting, 'action')} withheld by a guard.**"
         parts += [f"{held} To approve exactly these: {code(f'{approve} {plan.digest}')}", ""]
     return "\n".join([*parts, f"Made at {time_text(plan.created_at)}, digest `{plan.digest}`."])
 
@@ -101,7 +101,7 @@ def _store(store: StorePlan, actions: Sequence[KindGroup], holds: Sequence[HeldG
         yield f"**{_word(store.store)}** ({_word(store.shop)}): nothing to do, {store.summary.in_sync:,} in sync"
         return
     opened = " open" if len(store.actions) <= OPEN_UP_TO else ""
-    what = f"{counted(len(store.actions), 'action')}, {counted(len(store.holds), 'hold')}"
+    what = f"{count_text(len(store.actions), 'action')}, {count_text(len(store.holds), 'hold')}"
     yield f"<details{opened}><summary>{title}: {what}</summary>"
     yield ""
     for kind in actions:

@@ -9,7 +9,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, metadata
 from urllib.parse import urljoin
 
-from reconciler.cli.render.plain import clean, counted, seconds_text, sentence, value_text
+from reconciler.cli.render.plain import clean, count_text, seconds_text, sentence, value_text
 from reconciler.core.model.action import KINDS, Action, Change, Hold, Kind, WhoActs
 from reconciler.core.model.reasons import reason_of
 from reconciler.core.plan.plan import Forecast, StorePlan, Summary
@@ -30,7 +30,7 @@ class KindWords:
     many: str
 
     def says(self, count: int) -> str:
-        return counted(count, self.one, self.many)
+        return count_text(count, self.one, self.many)
 
 
 KIND_WORDS: dict[Kind, KindWords] = {
@@ -143,7 +143,7 @@ def holds_by_reason(store: StorePlan, first: int | None) -> list[HeldGroup]:
             count,
             some[reason] if first is not None else _all(store.holds, "reason", reason),
             sentence(next(iter(said[reason]))) if len(said[reason]) == 1 else None,
-            withheld[reason].sorted(),
+            withheld[reason].largest_first(),
             withheld[reason].uncounted,
         )
         for reason, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
@@ -168,7 +168,7 @@ class _Withheld:
         else:
             self.uncounted += 1
 
-    def sorted(self) -> list[SameChange]:
+    def largest_first(self) -> list[SameChange]:
         """The groups, largest first, then by user."""
         return sorted(self._found.values(), key=lambda s: (-s.count, s.action.clerk_user_id))
 
@@ -187,16 +187,16 @@ def counts_of(summary: Summary) -> list[tuple[str, int, str]]:
 def totals_of(summary: Summary, stores: Sequence[StorePlan]) -> str:
     """One line on the whole plan."""
     broken = sum(1 for s in stores if s.error)
-    parts = [counted(summary.actions, "action"), counted(summary.hold, "hold"), f"{summary.in_sync:,} in sync"]
+    parts = [count_text(summary.actions, "action"), count_text(summary.hold, "hold"), f"{summary.in_sync:,} in sync"]
     if broken:
-        parts.append(f"{counted(broken, 'store')} could not be planned")
+        parts.append(f"{count_text(broken, 'store')} could not be planned")
     return ", ".join(parts)
 
 
 def forecast_of(forecast: Forecast) -> str:
     """`2,480 points, about 25 s at this shop's restore rate`."""
     time = f"about {seconds_text(forecast.seconds)}" if forecast.seconds >= TENTH_S else "less than 0.1 s"
-    return f"{counted(forecast.points, 'point')}, {time} at the shop's restore rate"
+    return f"{count_text(forecast.points, 'point')}, {time} at the shop's restore rate"
 
 
 def change_parts(change: Change) -> tuple[str, str]:

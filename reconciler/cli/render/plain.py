@@ -28,7 +28,7 @@ def sentence(text: str) -> str:
     return clean(" ".join(text.split()))
 
 
-def shortened(text: str, limit: int = LONGEST) -> str:
+def short_text(text: str, limit: int = LONGEST) -> str:
     """At most `limit` characters, with `…` at the end if the text was longer."""
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
@@ -41,7 +41,7 @@ def value_text(value: Any) -> str:
         return '""'
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ", ".join(clean(str(item)) for item in value) or "–"
-    return shortened(clean(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)))
+    return short_text(clean(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)))
 
 
 def customer_text(customer: str | None) -> str:
@@ -71,7 +71,7 @@ def seconds_text(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {left} s"
 
 
-def counted(count: int, one: str, many: str = "") -> str:
+def count_text(count: int, one: str, many: str = "") -> str:
     """`1 change`, `1,200 changes`."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 

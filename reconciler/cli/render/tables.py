@@ -13,7 +13,7 @@ from rich.text import Text
 
 from reconciler.cli.render.flow import LinePrinter
 from reconciler.cli.render.parts import KIND_WORDS, docs_command
-from reconciler.cli.render.plain import clean, counted, customer_text, seconds_text, sentence, time_text
+from reconciler.cli.render.plain import clean, count_text, customer_text, seconds_text, sentence, time_text
 from reconciler.core.model.action import KINDS, Hold
 from reconciler.core.model.batches import batches
 from reconciler.core.model.mapping import Mapping
@@ -48,8 +48,8 @@ def print_results(results: Sequence[ApplyResult], console: Console) -> None:
             parts.append((f"{result.held:,} held", "yellow"))
         lines.flow(parts or [("nothing to do", "green")], indent=2, between=" · ")
         if done:
-            spent = f"{counted(result.points_spent, 'point')} in {seconds_text(result.seconds)}"
-            lines.put((f"{counted(done, 'action')} applied, {spent}", "dim"), indent=2)
+            spent = f"{count_text(result.points_spent, 'point')} in {seconds_text(result.seconds)}"
+            lines.put((f"{count_text(done, 'action')} applied, {spent}", "dim"), indent=2)
         for failure in islice(result.failed, FAILURES_SHOWN):
             what = f"✗ {failure.kind} {clean(failure.clerk_user_id)} {failure.result}: {sentence(failure.message)}"
             lines.prose(what, "red", indent=2, hang=4)
@@ -190,7 +190,7 @@ def _progress_lines(row: StatusRow) -> Iterator[str]:
     if bulk is not None:
         since = f" since {time_text(bulk.began_at)}" if bulk.began_at is not None else ""
         if bulk.files:
-            since += f", {counted(bulk.files, 'file')}, {counted(bulk.operations, 'operation')} running"
+            since += f", {count_text(bulk.files, 'file')}, {count_text(bulk.operations, 'operation')} running"
         waiting = f", {bulk.waiting:,} more not in a file yet" if bulk.waiting else ""
         yield f"bulk writes in progress{since}: {bulk.done:,} of {bulk.lines:,} lines done{waiting}{_until(bulk.ends_at)}"
 
@@ -219,7 +219,7 @@ def print_mappings(rows: Iterable[Mapping], console: Console) -> None:
             )
         console.print(table)
         total += len(part)
-    LinePrinter(console).put((counted(total, "mapping"), "dim"))
+    LinePrinter(console).put((count_text(total, "mapping"), "dim"))
 
 
 def _past(kind: str) -> str:

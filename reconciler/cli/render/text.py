@@ -27,7 +27,7 @@ from reconciler.cli.render.parts import (
     holds_by_reason,
     totals_of,
 )
-from reconciler.cli.render.plain import clean, counted, customer_text, sentence, shortened, time_text
+from reconciler.cli.render.plain import clean, count_text, customer_text, sentence, short_text, time_text
 from reconciler.core.model.action import Action, Change, Kind
 from reconciler.core.plan.plan import Plan, StorePlan
 
@@ -68,7 +68,9 @@ def _print_store(store: StorePlan, lines: LinePrinter, limit: int | None, *, bri
         return
     if groups:
         lines.blank()
-        lines.put(("held", f"bold {HELD}"), (f"  {counted(len(store.holds), 'decision')} not to act", "dim"), indent=2)
+        lines.put(
+            ("held", f"bold {HELD}"), (f"  {count_text(len(store.holds), 'decision')} not to act", "dim"), indent=2
+        )
     for group in groups:
         _print_held(group, lines, limit)
     if store.actions:
@@ -134,7 +136,7 @@ def _print_action(action: Action, lines: LinePrinter, *, why_shown: bool) -> Non
 
 def _new_value(change: Change) -> Piece:
     value = change_parts(change)[1]
-    return f"{field_text(change)}: {value if change.field == 'email' else shortened(value, NEW_VALUE_MAX)}", ""
+    return f"{field_text(change)}: {value if change.field == 'email' else short_text(value, NEW_VALUE_MAX)}", ""
 
 
 def _print_change(change: Change, lines: LinePrinter, *, with_why: bool) -> None:
@@ -213,7 +215,7 @@ def _print_totals(plan: Plan, lines: LinePrinter, approve: str) -> None:
         lines.prose(totals_of(summary, plan.stores), "bold")
     waiting = guarded_holds(plan.stores)
     if waiting:
-        lines.prose(f"{counted(waiting, 'action')} withheld by a guard; to approve exactly these:")
+        lines.prose(f"{count_text(waiting, 'action')} withheld by a guard; to approve exactly these:")
         lines.put((f"{approve} {plan.digest}", ""), indent=2)
     lines.put(("digest ", "dim"), (plan.digest, "dim"))
     lines.put((f"made at {time_text(plan.created_at)}", "dim"))

@@ -53,7 +53,7 @@ def sample(user: ClerkUserId, store: Store, readers: Readers) -> Sample:
     users = mappings.mapped_users(store.shop, after=None, limit=SAMPLE)
     if len(users) == SAMPLE:
         users = sorted({*users[:HALF], *_neighbours(user, store, mappings)})
-    missing = profiles.vanished(users) if users else frozenset()
+    missing = profiles.users_without_row(users) if users else frozenset()
     ceiling = ceiling_of(store.guards.release, len(users))
     if len(missing) > max(ceiling, 1):
         missing = without_successor(missing, store, profiles, mappings)

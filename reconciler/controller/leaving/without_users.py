@@ -30,12 +30,12 @@ class WithoutUsers:
     def get(self, users: Collection[ClerkUserId]) -> dict[ClerkUserId, Profile]:
         return self._profiles.get([u for u in users if u not in self._gone])
 
-    def changed_since(self, at: datetime, *, overlap_s: float, chunk: int = 1000) -> Iterator[list[Profile]]:
-        for profiles in self._profiles.changed_since(at, overlap_s=overlap_s, chunk=chunk):
+    def changes_since(self, at: datetime, *, overlap_s: float, chunk: int = 1000) -> Iterator[list[Profile]]:
+        for profiles in self._profiles.changes_since(at, overlap_s=overlap_s, chunk=chunk):
             yield self._left(profiles)
 
-    def vanished(self, users: Collection[ClerkUserId]) -> frozenset[ClerkUserId]:
-        return self._profiles.vanished(users) | (self._gone & frozenset(users))
+    def users_without_row(self, users: Collection[ClerkUserId]) -> frozenset[ClerkUserId]:
+        return self._profiles.users_without_row(users) | (self._gone & frozenset(users))
 
     def sharing_email(self, emails: Collection[str] | None = None) -> list[Profile]:
         return self._left(self._profiles.sharing_email(emails))

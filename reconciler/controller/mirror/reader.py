@@ -43,8 +43,8 @@ class MirrorReader:
         there = self._known.known_backlinks(self._store.shop, users) if self._is_whole else users
         return self._live.by_backlinks([user for user in users if user in there]) if there else {}
 
-    def linked_by(self, metafield: str, users: Collection[ClerkUserId]) -> dict[ClerkUserId, CustomerId]:
-        return self._live.linked_by(metafield, users)
+    def by_metafield(self, metafield: str, users: Collection[ClerkUserId]) -> dict[ClerkUserId, CustomerId]:
+        return self._live.by_metafield(metafield, users)
 
     def by_emails(self, emails: Collection[str]) -> dict[str, Customer]:
         left = self._perhaps_there(emails, normalise.email_key, self._known.known_emails)

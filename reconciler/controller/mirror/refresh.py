@@ -89,14 +89,14 @@ class MirrorContext:
         seen = [seen_of(customer) for customer in customers]
         self.mirror.put_seen(self.store.shop, seen, as_of=as_of, now=self.clock.now(), source="read")
 
-    def moved_since(self, at: datetime) -> Iterable[Sequence[ClerkUserId]]:
+    def moves_since(self, at: datetime) -> Iterable[Sequence[ClerkUserId]]:
         if self.mirror.mirror_mark(self.store.shop).complete_at is None:
             return ()
         try:
             catch_up(self)
         except (TemporaryError, PermanentError):
             return ()  # the next full resync reads everything
-        return self.mirror.moved_since(self.store.shop, at)
+        return self.mirror.moves_since(self.store.shop, at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +235,7 @@ def catch_up(context: MirrorContext) -> int:
     began_at = context.clock.now()
     moved = 0
     known: set[str] = set()
-    for page in context.lists.touched_since(since):
+    for page in context.lists.updates_since(since):
         fresh = mirror.customers_to_read(shop, [one for one in page if one[0] not in known])
         known.update(customer for customer, _ in page)
         moved += _read(context, fresh)

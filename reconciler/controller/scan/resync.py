@@ -73,7 +73,7 @@ class MirrorTier(Protocol):
     def note_read(self, customers: Sequence[Customer], *, as_of: datetime) -> None:
         """Keep what the shop showed of these customers at this time."""
 
-    def moved_since(self, at: datetime) -> Iterable[Sequence[ClerkUserId]]:
+    def moves_since(self, at: datetime) -> Iterable[Sequence[ClerkUserId]]:
         """Catch the mirror up, and give users with a customer that moved since; none where there is no mirror."""
 
 
@@ -184,7 +184,7 @@ def incremental_resync(context: ResyncContext) -> ResyncResult:
     evidence = _evidence(context, watermark)
     queued = looked_at = 0
     config = config_digest(store)
-    for changed in profiles.changed_since(since, overlap_s=OVERLAP_S if since == watermark else 0.0):
+    for changed in profiles.changes_since(since, overlap_s=OVERLAP_S if since == watermark else 0.0):
         if not context.go_on():
             return ResyncResult(whole=False)
         rows = context.readers.mappings.get(store.shop, [p.clerk_user_id for p in changed])
@@ -266,7 +266,7 @@ def _find_vanished(context: ResyncContext, after: ClerkUserId | None, evidence: 
     while users := mappings.mapped_users(shop, after=at, limit=context.slice_size):
         if not context.go_on():
             return None
-        missing = profiles.vanished(users)
+        missing = profiles.users_without_row(users)
         released = without_successor(missing, context.store, profiles, mappings) if missing else missing
         gone += len(released)
         alone = sorted({*alone, *released}) if gone <= ceiling else []
@@ -279,7 +279,7 @@ def _find_vanished(context: ResyncContext, after: ClerkUserId | None, evidence: 
 def _find_returned(context: ResyncContext) -> list[ClerkUserId]:
     """Users with a row that was missing at the last resync and is there again, whatever its `updated_at` says."""
     missed = context.readers.mappings.absent_users(context.store.shop, limit=context.large_from)
-    return sorted(set(missed) - context.readers.profiles.vanished(missed)) if missed else []
+    return sorted(set(missed) - context.readers.profiles.users_without_row(missed)) if missed else []
 
 
 def _less_overlap(at: datetime) -> datetime:
@@ -290,7 +290,7 @@ def _queue_moved_in_shop(context: ResyncContext, watermark: datetime | None) -> 
     """Queue users with a customer that moved by what the mirror learned since; their reconcile tells what is true."""
     if watermark is None:
         return 0
-    return sum(_queue(context, users, "shop") for users in context.mirror.moved_since(_less_overlap(watermark)))
+    return sum(_queue(context, users, "shop") for users in context.mirror.moves_since(_less_overlap(watermark)))
 
 
 def _observe_part(

@@ -73,7 +73,7 @@ def compare(seen: Sequence[SeenRow], readers: Readers, evidence: Evidence) -> Co
     """Compare these users' rows with what they were at the last scan: by fingerprint, where one is known."""
     rows = readers.profiles
     if not isinstance(rows, RowReader):
-        return Compared(sorted(readers.profiles.vanished([one.user for one in seen])), ())
+        return Compared(sorted(readers.profiles.users_without_row([one.user for one in seen])), ())
     missing: list[ClerkUserId] = []
     untold: list[ClerkUserId] = []
     for part in batches(seen, ROWS_AT_ONCE):

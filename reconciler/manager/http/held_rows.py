@@ -58,7 +58,7 @@ def merge_refused(
     reason: str | None,
 ) -> list[Mapping]:
     """Return the mappings that were found, together with the refused users that match the same query."""
-    refused = [one for one in people.profile_writes.refused().values() if _is_meant(one, text)]
+    refused = [one for one in people.profile_writes.refusals().values() if _is_meant(one, text)]
     made: list[Mapping] = []
     kept = {(row.shop, row.clerk_user_id): row for row in found}
     for store in stores:

@@ -24,7 +24,7 @@ from reconciler.core.report.status import StatusRow
 from reconciler.manager.http.held_rows import merge_refused
 from reconciler.manager.http.status_rows import known_rows, status_rows_of, with_present_names
 from reconciler.manager.metrics import Metrics
-from reconciler.manager.profile_writer import ProfileWriter, wanted_of
+from reconciler.manager.profile_writer import ProfileWriter, wants_updated_at
 from reconciler.manager.running_config import RunningConfig
 from reconciler.manager.webhook_state import WebhookState
 from reconciler.ports import Clock
@@ -75,7 +75,7 @@ class ManagerService:
 
     def row_written(self, done: RowDone) -> None:
         """Enqueue the user after their profile row was written, or could not be."""
-        self._nudge_for(done.user, deleted=done.deleted, wants=wanted_of(done))
+        self._nudge_for(done.user, deleted=done.deleted, wants=wants_updated_at(done))
 
     def nudge_user(
         self,
@@ -159,7 +159,7 @@ class ManagerService:
             row.shop: row
             for row in self._known(self._webhook_state.console_reader.person(user, shops=self._shops(None)))
         }
-        refused = self._webhook_state.profile_writes.refused([user]).get(user)
+        refused = self._webhook_state.profile_writes.refusals([user]).get(user)
         stores = self._running.stores()
         if refused is None:
             return list(with_present_names(rows.values(), stores))

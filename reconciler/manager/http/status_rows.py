@@ -35,7 +35,7 @@ ROWS_A_READ = 500
 def status_rows_of(components: Components, stores: Iterable[StoreSettings]) -> tuple[StatusRow, ...]:
     """Return what the state knows of these stores."""
     now = components.clock.now()
-    refused = components.profile_writes.refused()
+    refused = components.profile_writes.refusals()
     found = []
     for store in stores:
         facts = components.state.facts(store.shop)

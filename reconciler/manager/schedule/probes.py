@@ -42,7 +42,7 @@ class Probes:
 
     def suspend(self, name: StoreName, error: AccessError | ConfigError) -> None:
         """Suspend a store that refuses access, or that has no way to its token, and report it."""
-        was_unidentified = self._running.suspended().get(name) == UNIDENTIFIED
+        was_unidentified = self._running.suspensions().get(name) == UNIDENTIFIED
         if not self._running.suspend(name, error.message) and not was_unidentified:
             return
         first_s = self._intervals.probe_first_s
@@ -57,7 +57,7 @@ class Probes:
 
     def note_access(self, name: StoreName) -> None:
         """Clear the refusal that an earlier process recorded: the shop has answered."""
-        if name not in self._running.suspended():
+        if name not in self._running.suspensions():
             self._remember(name, None)
 
     def resume(self, name: StoreName) -> bool:
@@ -99,7 +99,7 @@ class Probes:
         """Return the stores to probe now: the pause is over (the next is twice as long), or another replica resumed it."""
         now = time.monotonic()
         found = []
-        for name in self._running.suspended():
+        for name in self._running.suspensions():
             with self._lock:
                 pause = self._pauses.setdefault(name, _Pause(self._intervals.probe_first_s, now))
                 is_due = now >= pause.due_at

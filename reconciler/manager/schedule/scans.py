@@ -154,7 +154,7 @@ class ScheduledScans:
         store = self._running.store(name)
         if self._done_since(name, kind, since):
             return "done"
-        if store is None or name in self._running.suspended() or (store.paused and kind == CHANGES):
+        if store is None or name in self._running.suspensions() or (store.paused and kind == CHANGES):
             return "left out"
         with self._running.components() as components:
             key = f"{LEASE}{store.shop}"

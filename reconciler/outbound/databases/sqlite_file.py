@@ -21,7 +21,7 @@ def follow_file(engine: Engine, path: Path) -> None:
     """Replace pooled connections of this engine to a former file at this path. Connects must not create the file."""
 
     @event.listens_for(engine, "connect")
-    def opened(_connection: Any, record: Any) -> None:
+    def note_file(_connection: Any, record: Any) -> None:
         record.info[FILE] = _identity(path)
 
     @event.listens_for(engine, "checkout")

@@ -24,10 +24,10 @@ from pydantic import SecretStr
 from reconciler.core.model.backoff import delay_s, fraction_of
 from reconciler.core.model.ids import ShopDomain
 from reconciler.errors import AccessError, ReconcilerError, TemporaryError, Throttled
-from reconciler.outbound.addresses import Resolve, resolved
+from reconciler.outbound.addresses import Resolve, addresses_of
 from reconciler.outbound.databases.url import is_loopback
 from reconciler.outbound.exchange import PACKED, Bounds, exchange
-from reconciler.outbound.reading import MalformedError, decoded
+from reconciler.outbound.reading import MalformedError, decode_json
 from reconciler.outbound.transport import BoundedTransport
 from reconciler.shopify.api import failures
 from reconciler.shopify.api.auth import GrantRefused, TokenSource
@@ -36,7 +36,7 @@ from reconciler.shopify.api.document import IDENTITY, Document, document, with_s
 from reconciler.shopify.api.failures import Path, Sent
 from reconciler.shopify.api.pace import Lane, Pace, Reservation, Status
 from reconciler.shopify.api.result_urls import check_address
-from reconciler.shopify.api.shapes import JSON_BYTES_MAX, Numbered, ShopIdReply, shaped
+from reconciler.shopify.api.shapes import JSON_BYTES_MAX, Numbered, ShopIdReply, as_shape
 
 CONNECTIONS: Final = 4
 CONNECTIONS_ALLOWED: Final = range(2, 6)  # more connections measured slower
@@ -77,7 +77,7 @@ class Reply:
     asked_s: float
     answered_s: float
 
-    def shaped(self, shape: type[_Shape]) -> _Shape:
+    def as_shape(self, shape: type[_Shape]) -> _Shape:
         """The data as this shape. TemporaryError, or AnswerLost after a write, if it does not fit."""
         return self.read(self.data, shape)
 
@@ -88,9 +88,9 @@ class Reply:
     def read(self, value: object, shape: type[_Shape]) -> _Shape:
         """Any part of the data as this shape. Errors as of `shaped`."""
         try:
-            return shaped(value, shape)
+            return as_shape(value, shape)
         except MalformedError as error:
-            raise self.sent.malformed(error) from error
+            raise self.sent.malformed_answer(error) from error
 
 
 class ShopClient:
@@ -113,7 +113,7 @@ class ShopClient:
         pace: Pace | None = None,
         connections: int = CONNECTIONS,
         transport: httpx.BaseTransport | None = None,
-        resolve: Resolve = resolved,
+        resolve: Resolve = addresses_of,
         check_shop: Callable[[str], None] | None = None,
     ) -> None:
         if connections not in CONNECTIONS_ALLOWED:
@@ -193,7 +193,7 @@ class ShopClient:
 
     def gid(self) -> str:
         """The gid of the shop that answers, for a client without `check_shop`."""
-        return self.run(SHOP_ID, lane="nudge").shaped(ShopIdReply).shop.id
+        return self.run(SHOP_ID, lane="nudge").as_shape(ShopIdReply).shop.id
 
     def restore_rate(self) -> float:
         """Points a second that the shop restores, from the last reply (100 before the first)."""
@@ -324,15 +324,15 @@ class ShopClient:
                 retry_after_s=(requested or sent.document.points) / self.pace.restore_rate,
             )
         if malformed is not None:
-            raise sent.malformed(malformed, response)
+            raise sent.malformed_answer(malformed, response)
         failure, denied = failures.of_errors(sent, errors)
         data = body.get("data")
         if failure is not None:
             raise failures.of_part(sent, failure, errors, data) or failure
         if not isinstance(data, Mapping):
-            raise sent.unanswered("the response has neither data nor errors")
+            raise sent.no_answer("the response has neither data nor errors")
         if sent.is_mutation and (not data or any(payload is None for payload in data.values())):
-            raise sent.unanswered("the response is empty and has no error")
+            raise sent.no_answer("the response is empty and has no error")
         return Reply(sent, data, denied, requested, spent, version, _date(response), *response.extensions[SPAN])
 
     def _error_of_call(self, sent: Sent, response: httpx.Response, error: AccessError) -> ReconcilerError | None:
@@ -412,7 +412,7 @@ class ShopClient:
 
 def _object(response: httpx.Response) -> Mapping[str, Any]:
     """The body as a JSON object, whatever the content type. MalformedError if it is not one."""
-    body = decoded(response.content, with_surrogates=True)
+    body = decode_json(response.content, with_surrogates=True)
     if not isinstance(body, Mapping):
         raise MalformedError("not a JSON object")
     return body

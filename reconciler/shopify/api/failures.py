@@ -83,18 +83,18 @@ class Sent:
     def is_mutation(self) -> bool:
         return self.document.kind == "mutation"
 
-    def unanswered(self, why: str, *, retry_after_s: float | None = None) -> TemporaryError:
+    def no_answer(self, why: str, *, retry_after_s: float | None = None) -> TemporaryError:
         """The error of a call without a complete response. For a mutation, AnswerLost: its outcome is unknown."""
         said = f"{self.shop}: {self.document.name}: {why}"
         if self.is_mutation:
             return AnswerLost(said, hint="read the customer before sending again", retry_after_s=retry_after_s)
         return TemporaryError(said, retry_after_s=retry_after_s)
 
-    def malformed(self, error: MalformedError, response: httpx.Response | None = None) -> TemporaryError:
+    def malformed_answer(self, error: MalformedError, response: httpx.Response | None = None) -> TemporaryError:
         """The error of a response that is not as Shopify documents it."""
         kind = response.headers.get("Content-Type", "nothing").partition(";")[0][:40] if response is not None else ""
         what = f" ({kind}, {len(response.content)} bytes)" if response is not None else ""
-        return self.unanswered(f"the response is malformed{what}: {error}")
+        return self.no_answer(f"the response is malformed{what}: {error}")
 
 
 def retry_after_s(response: httpx.Response) -> float | None:
@@ -133,7 +133,7 @@ def of_status(sent: Sent, response: httpx.Response) -> ReconcilerError | None:
         return PermanentError(f"{sent.shop}: {sent.document.name} was refused with HTTP {status}", hint=DEFECT_HINT)
     wait_s = retry_after_s(response)
     if response.is_success or status in MAYBE_DONE or (status >= 500 and status not in NOT_DONE):  # noqa: PLR2004
-        return sent.unanswered(f"HTTP {status}", retry_after_s=wait_s)
+        return sent.no_answer(f"HTTP {status}", retry_after_s=wait_s)
     if status in {429, 430} | NOT_DONE:
         return TemporaryError(f"{sent.shop}: {sent.document.name}: HTTP {status}", retry_after_s=wait_s)
     return PermanentError(f"{sent.shop}: {sent.document.name} got HTTP {status}", hint=DEFECT_HINT)
@@ -158,7 +158,7 @@ def of_transport(sent: Sent, error: httpx.RequestError) -> ReconcilerError:
         return TemporaryError(f"{sent.shop}: {sent.document.name}: no connection ({why})", hint=hint)
     if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
         return PermanentError(f"{sent.shop}: {sent.document.name} can't be sent ({why})", hint=DEFECT_HINT)
-    return sent.unanswered(f"the connection broke before the response was complete ({why})")
+    return sent.no_answer(f"the connection broke before the response was complete ({why})")
 
 
 def of_one_call(sent: Sent, error: AccessError) -> PermanentError:
@@ -249,7 +249,7 @@ def _of_error(sent: Sent, error: Mapping[str, Any], path: Path) -> ReconcilerErr
         # Without the message: it repeats values, which are personal data.
         at = ".".join(str(step) for step in _problem_path(error) or path)
         return PermanentError(f"{where} was refused: {code}{f' at {at}' if at else ''}", hint=DEFECT_HINT)
-    return sent.unanswered(f"{code}: {message}" if code else message)
+    return sent.no_answer(f"{code}: {message}" if code else message)
 
 
 def access_denied(sent: Sent, message: str, extensions: Any = None) -> AccessError | PermanentError:

@@ -64,7 +64,7 @@ _PREDICATE: Final = re.compile(
 )
 
 
-def refused(errors: Sequence[Mapping[str, Any]], *, items: Sequence[str] = ()) -> Refused:
+def refusal_error(errors: Sequence[Mapping[str, Any]], *, items: Sequence[str] = ()) -> Refused:
     """The Refused error of a payload's userErrors, each cause once. `items`: our names of a sent list's items, in order."""
     refusals = tuple(dict.fromkeys(refusal(error, items=items) for error in errors))
     hints = [HINTS[r.code] for r in refusals if r.code in HINTS]

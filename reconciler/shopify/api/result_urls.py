@@ -12,7 +12,7 @@ from reconciler.core.model.ids import ShopDomain
 from reconciler.errors import PermanentError
 from reconciler.outbound.addresses import is_public, literal
 from reconciler.outbound.databases.url import is_loopback
-from reconciler.outbound.urls import parsed
+from reconciler.outbound.urls import parse_url
 
 HINT: Final = "nothing was sent there: check admin_url in stores.yaml; Shopify does not respond like this"
 LOCAL: Final = (".localhost", ".local", ".internal")
@@ -28,7 +28,7 @@ def check_address(shop: ShopDomain, address: str, *, shop_is_local: bool) -> boo
 
 def _objection(address: str, *, shop_is_local: bool) -> tuple[str, bool]:
     """The objection to the address (empty if there is none), and whether it is on this machine."""
-    url = parsed(address)
+    url = parse_url(address)
     if url is None:
         return "that is not valid", False
     name = url.host

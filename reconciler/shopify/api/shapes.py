@@ -44,7 +44,7 @@ def prepare(shape: type) -> None:
         _prepared.add(shape)
 
 
-def shaped(value: object, shape: type[Shape]) -> Shape:
+def as_shape(value: object, shape: type[Shape]) -> Shape:
     """The value as this shape. MalformedError if it does not fit. Thread-safe."""
     prepare(shape)
     try:

@@ -14,13 +14,13 @@ import httpx
 
 from reconciler.core.model.store import Store
 from reconciler.errors import AnswerLost, PermanentError, ReconcilerError, TemporaryError
-from reconciler.outbound.exchange import Bounds, TooLargeError, opened
+from reconciler.outbound.exchange import Bounds, TooLargeError, open_exchange
 from reconciler.ports import BulkState, BulkStatus
 from reconciler.shopify.api.client import ShopClient
 from reconciler.shopify.api.document import bulk_customers, document
 from reconciler.shopify.api.failures import DEFECT_HINT
 from reconciler.shopify.api.pace import Lane
-from reconciler.shopify.api.refusals import refused
+from reconciler.shopify.api.refusals import refusal_error
 from reconciler.shopify.api.shapes import BulkNode, BulkPayload, BulkReply, UserError, utc
 
 BUSY_RETRY_S: Final = 30.0
@@ -116,7 +116,7 @@ class BulkOperations:
         try:
             with self._client.storage(address) as http:
                 request = http.build_request("GET", address)
-                with opened(http, request, bounds) as (response, pieces):
+                with open_exchange(http, request, bounds) as (response, pieces):
                     _check(where, response)
                     for piece in pieces:
                         received += len(piece)
@@ -147,7 +147,7 @@ class BulkOperations:
 
     def _node(self, operation: str) -> BulkNode | None:
         reply = self._client.run(document("bulk_operation"), {"id": operation}, lane=self._lane)
-        return reply.shaped(BulkReply).bulk_operation
+        return reply.as_shape(BulkReply).bulk_operation
 
     def _payload(self, name: str, variables: Mapping[str, Any], shape: type[_Payload]) -> _Payload:
         """Send one call and return its payload. userErrors are raised."""
@@ -159,7 +159,7 @@ class BulkOperations:
 
     def _start_error(self, errors: list[Mapping[str, Any]]) -> ReconcilerError:
         """The error for the userErrors of an operation that did not start."""
-        failure = refused(errors)
+        failure = refusal_error(errors)
         said = f"{self._client.shop}: {failure.message}"
         if failure.has("OPERATION_IN_PROGRESS"):
             return TemporaryError(

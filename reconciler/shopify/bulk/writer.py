@@ -22,15 +22,15 @@ from reconciler.core.model.store import Store
 from reconciler.core.model.write import Write
 from reconciler.errors import AnswerLost, PermanentError, TemporaryError
 from reconciler.outbound.exchange import Bounds, exchange
-from reconciler.outbound.reading import MalformedError, decoded
+from reconciler.outbound.reading import MalformedError, decode_json
 from reconciler.ports import BulkAnswer, BulkState, Upload
 from reconciler.shopify.api.answers import metafields_by_owner, shown_of, tags_of
 from reconciler.shopify.api.client import ShopClient
 from reconciler.shopify.api.document import Document, document, with_mark
 from reconciler.shopify.api.failures import DEFECT_HINT, Path, Sent, errors_of, of_errors
 from reconciler.shopify.api.pace import Lane
-from reconciler.shopify.api.refusals import refused
-from reconciler.shopify.api.shapes import BulkPayload, BulkRecentReply, Payload, StagePayload, shaped
+from reconciler.shopify.api.refusals import refusal_error
+from reconciler.shopify.api.shapes import BulkPayload, BulkRecentReply, Payload, StagePayload, as_shape
 from reconciler.shopify.api.writes import BULK_DOCUMENTS, mutation_of
 from reconciler.shopify.bulk.reader import FILE_BYTES_S, FILE_FIRST_S, BulkOperations
 
@@ -68,7 +68,7 @@ class ShopBulkWriter(BulkOperations):
 
     def find(self, mark: str) -> str | None:
         reply = self._client.run(document("bulk_recent"), {"query": "operation_type:mutation"}, lane=self._lane)
-        nodes = reply.shaped(BulkRecentReply).bulk_operations.nodes
+        nodes = reply.as_shape(BulkRecentReply).bulk_operations.nodes
         return next((node.id for node in nodes if f"_{mark}(" in node.query), None)
 
     def operation_state(self, operation: str) -> BulkState | None:
@@ -111,7 +111,7 @@ class ShopBulkWriter(BulkOperations):
 def _answer(sent: Sent, text: bytes) -> BulkAnswer | None:
     """Read one line of the result. None if it can't be read, as if it were missing."""
     try:
-        line = decoded(text, with_surrogates=True)
+        line = decode_json(text, with_surrogates=True)
     except MalformedError:
         return None
     number = line.get("__lineNumber") if isinstance(line, dict) else None
@@ -127,11 +127,11 @@ def _answer(sent: Sent, text: bytes) -> BulkAnswer | None:
     if raw is None:
         return BulkAnswer(number, error=AnswerLost(f"{sent.shop}: the response of a bulk line is empty"))
     try:
-        payload = shaped(raw, Payload)
+        payload = as_shape(raw, Payload)
     except MalformedError as malformed:
-        return BulkAnswer(number, error=sent.malformed(malformed))
+        return BulkAnswer(number, error=sent.malformed_answer(malformed))
     if payload.user_errors:
-        return BulkAnswer(number, error=refused(raw["userErrors"]))
+        return BulkAnswer(number, error=refusal_error(raw["userErrors"]))
     return _written_answer(sent, number, payload, hidden)
 
 

@@ -14,7 +14,7 @@ from reconciler.simulator.bulk.query import BulkQueryError, count_connections, r
 from reconciler.simulator.bulk.records import BulkFault, Operation
 from reconciler.simulator.bulk.work import RUNNING, BulkWork
 from reconciler.simulator.graphql.documents import Json, ParsedDocument, prepare
-from reconciler.simulator.graphql.paging import bad_request, paged
+from reconciler.simulator.graphql.paging import bad_request, page_of
 from reconciler.simulator.graphql.search_notes import invalid_field, invalid_value, note
 from reconciler.simulator.ledger import gid, iso, user_error
 
@@ -57,7 +57,7 @@ class Bulk(BulkWork):
         document, error = bulk_mutation(mutation)
         if document is None:
             return _not_run([error])
-        source = self.uploaded(staged_upload_path)
+        source = self.upload_path(staged_upload_path)
         if source is None or not source.exists():
             return _not_run([user_error(None, NO_FILE, "NO_SUCH_FILE")])
         busy = self._busy("MUTATION", "mutation")
@@ -124,7 +124,7 @@ class Bulk(BulkWork):
                 rows = [each for each in rows if fits(each.created_at)]
             else:
                 warnings.append(invalid_field(name))
-        page = paged(
+        page = page_of(
             rows,
             key=lambda each: (None, each.number),
             view=self._operation_view,

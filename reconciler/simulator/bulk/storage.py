@@ -39,7 +39,7 @@ class _Storage:
         self.world = world
 
     async def result(self, request: Request) -> Response:
-        sim = self.world.named(request.path_params["domain"])
+        sim = self.world.find_shop(request.path_params["domain"])
         path: Path | None = None
         fault: Fault | None = None
         if sim is not None:
@@ -58,7 +58,7 @@ class _Storage:
 
     async def upload(self, request: Request) -> Response:
         """Receive a form as a browser sends it. Parameters after `file` are ignored, as the order matters at Shopify."""
-        sim = self.world.named(request.path_params["domain"])
+        sim = self.world.find_shop(request.path_params["domain"])
         if sim is None:
             return storage_error(404, "NoSuchBucket", "The specified bucket does not exist.")
         fault = await _fault(sim, "stagedUpload")

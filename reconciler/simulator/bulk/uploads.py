@@ -75,6 +75,6 @@ class Uploads(Claims):
         staged.path = self.depot.place(f"{self.domain}/upload-{staged.number}.jsonl")
         return staged.path
 
-    def uploaded(self, key: str) -> Path | None:
+    def upload_path(self, key: str) -> Path | None:
         staged = self.staged.get(key)
         return None if staged is None else staged.path

@@ -7,7 +7,7 @@ from reconciler.simulator.customers.records import SimCustomer
 from reconciler.simulator.customers.validation import ledger_tags, tag_problems
 from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.ledger import top_level, user_error
-from reconciler.simulator.strange import respelled_tags
+from reconciler.simulator.strange import spellings_of_tags
 
 
 class Tagging(Customers):
@@ -27,7 +27,7 @@ class Tagging(Customers):
         if customer is None:
             return _unknown()
         gone = {tag.casefold() for tag in normalisation.split_tags(tags)}
-        shown = respelled_tags(self.habits.strange, customer.tags)
+        shown = spellings_of_tags(self.habits.strange, customer.tags)
         left = [
             tag
             for tag, as_shown in zip(customer.tags, shown, strict=True)

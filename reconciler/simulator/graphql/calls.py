@@ -114,7 +114,7 @@ def answer(world: World, sim: SimShop, call: GraphQLCall, fault: Fault | None) -
 
 def _paid(world: World, sim: SimShop, call: GraphQLCall, document: ParsedDocument, fault: Fault | None) -> CallAnswer:
     kind = None if fault is None else fault.kind
-    requested = sim.costs.requested(document.operation, document.fragments, call.variables)
+    requested = sim.costs.request_cost(document.operation, document.fragments, call.variables)
     if requested > COST_MAX:
         return CallAnswer(JSONResponse(_max_cost(requested, sim)), 0, "refused")
     if kind == "throttled" or not sim.bucket.take(requested):

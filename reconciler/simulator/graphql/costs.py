@@ -67,7 +67,7 @@ class CostModel:
     schema: GraphQLSchema
     charge_per_id: bool = False
 
-    def requested(
+    def request_cost(
         self,
         operation: OperationDefinitionNode,
         fragments: Mapping[str, FragmentDefinitionNode],

@@ -79,7 +79,7 @@ def connection(
     }
 
 
-def paged(
+def page_of(
     rows: Sequence[T],
     *,
     key: Callable[[T], Key],

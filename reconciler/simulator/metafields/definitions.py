@@ -10,7 +10,7 @@ from graphql import GraphQLError
 from reconciler.simulator.customers.records import SimDefinition
 from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.graphql.execution import SCOPES_PAGE
-from reconciler.simulator.graphql.paging import paged
+from reconciler.simulator.graphql.paging import page_of
 from reconciler.simulator.graphql.search_notes import note
 from reconciler.simulator.ledger import gid, top_level, user_error
 from reconciler.simulator.metafields.definition_options import option_errors, text_errors, validations
@@ -164,7 +164,7 @@ class Definitions(Metafields):
             and constraint_status != "CONSTRAINED_ONLY"
         ]
         value = SORTS.get(sort_key, by_number)
-        page = paged(
+        page = page_of(
             sorted(rows, key=lambda each: (value(each), each.number if sort_key != "PINNED_POSITION" else -each.number)),
             key=lambda each: (None if value is by_number else value(each), each.number),
             view=lambda each: DefinitionView(self, each),

@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 
-def loaded(value: str) -> Any:
+def load_json(value: str) -> Any:
     """Parse JSON as Ruby does: without NaN, and with limits for numbers and nesting."""
     try:
         return json.loads(value, parse_constant=_refuse)

@@ -12,7 +12,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from reconciler.simulator.graphql.documents import load_schema
-from reconciler.simulator.metafields.json_values import compact, json_words, loaded
+from reconciler.simulator.metafields.json_values import compact, json_words, load_json
 from reconciler.simulator.metafields.types import MEASURES, OLD_NAMES, OLD_TEXT
 from reconciler.simulator.metafields.units import BELOW_ZERO, long_unit, shown_measure, whole
 
@@ -51,7 +51,7 @@ def kept_value(type_name: str, value: str, exists: Exists) -> str:
     if not type_name.startswith("list."):
         return _kept(type_name, value, exists)
     try:
-        elements = loaded(value)
+        elements = load_json(value)
     except ValueError as error:
         raise ValueFaultError(json_words(value, error)) from error
     if not isinstance(elements, list):
@@ -172,7 +172,7 @@ def _color(value: str) -> str:
 
 def _json(value: str) -> str:
     try:
-        loaded(value)
+        load_json(value)
     except ValueError as error:
         raise ValueFaultError(json_words(value, error)) from error
     return value
@@ -261,7 +261,7 @@ _READERS: Final[dict[str, Callable[[str], str]]] = {
 
 def _object(value: str, words: str) -> dict[str, Any]:
     try:
-        given = loaded(value)
+        given = load_json(value)
     except ValueError as error:
         raise ValueFaultError(words) from error
     if not isinstance(given, dict):
@@ -275,11 +275,11 @@ def json_value(type_name: str, value: str) -> Any:
         return True if value == "true" else value  # false is returned as text
     if type_name.startswith("list."):
         inner = type_name.removeprefix("list.")
-        elements = loaded(value)
+        elements = load_json(value)
         return [shown_measure(inner, each) for each in elements] if inner in MEASURES else elements
     if type_name in MEASURES:
-        given = loaded(value)
+        given = load_json(value)
         return given | {"value": whole(given["value"])}
     if type_name in {"number_integer", "json", "rating", "money", "link", "rich_text_field"}:
-        return loaded(value)
+        return load_json(value)
     return value

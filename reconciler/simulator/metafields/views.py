@@ -10,7 +10,7 @@ from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.ledger import Ledger, gid, iso
 from reconciler.simulator.metafields.types import category
 from reconciler.simulator.metafields.values import json_value
-from reconciler.simulator.strange import respelled
+from reconciler.simulator.strange import spelling_of
 
 UNIQUE: Final = frozenset({"id", "single_line_text_field", "url", "number_integer"})
 """Types with values that a definition may make unique."""
@@ -37,7 +37,7 @@ class MetafieldView(RecordView[Metafield]):
         "id": lambda view: gid("Metafield", view.record.number),
         "namespace": lambda view: view.record.namespace,
         "key": lambda view: view.record.key,
-        "value": lambda view: respelled(view.ledger.habits.strange, view.record.type, view.record.value),
+        "value": lambda view: spelling_of(view.ledger.habits.strange, view.record.type, view.record.value),
         "jsonValue": lambda view: json_value(view.record.type, view.record.value),
         "type": lambda view: view.record.type,
         "compareDigest": lambda view: digest(view.record),

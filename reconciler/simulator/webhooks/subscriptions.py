@@ -12,7 +12,7 @@ from typing import Any, Final
 from reconciler.simulator.customers.addresses.mutations import Residence
 from reconciler.simulator.customers.records import SimEvent, SimSubscription
 from reconciler.simulator.graphql.documents import Json
-from reconciler.simulator.graphql.paging import paged
+from reconciler.simulator.graphql.paging import page_of
 from reconciler.simulator.ledger import gid, iso, user_error
 from reconciler.simulator.webhooks.uris import BYTES_MAX, is_http, uri_faults
 
@@ -92,7 +92,7 @@ class Subscriptions(Residence):
             and (address is None or each.uri == address)
             and (format is None or each.format == format)
         ]
-        return paged(
+        return page_of(
             rows,
             key=lambda each: (None, each.number),
             view=self._shown,

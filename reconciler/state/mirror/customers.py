@@ -32,7 +32,7 @@ from reconciler.ports import Known, MirrorMark, Pair, Seen, Source, Touched
 from reconciler.state import equal
 from reconciler.state.database.engine import reading, writing
 from reconciler.state.database.queries import Database, parts
-from reconciler.state.tables.mappings import TOMBSTONES, MappingRow, indexed
+from reconciler.state.tables.mappings import TOMBSTONES, MappingRow, index_key
 from reconciler.state.tables.mirror import MirrorMarkRow, MirrorRow
 from reconciler.state.tables.rows import number_of
 
@@ -72,7 +72,7 @@ class MirrorTable(Database):
         count, equal, high, low = self._raw(select(func.count(), func.count(rows.c.fp), *halves))[0]
         return count, equal, (int(high or 0) << 32) + int(low or 0)
 
-    def moved_since(self, shop: ShopDomain, at: datetime) -> Iterator[list[ClerkUserId]]:
+    def moves_since(self, shop: ShopDomain, at: datetime) -> Iterator[list[ClerkUserId]]:
         moved_at, after = at, ""
         while True:  # by the index on moved_at, not through the mappings: few customers moved, all are mapped
             later = or_(_mirror.c.moved_at > moved_at, and_(_mirror.c.moved_at == moved_at, _customer > after))
@@ -300,9 +300,9 @@ def _row(shop: ShopDomain, found: Seen, as_of: datetime, now: datetime, source: 
     return {
         "shopify_shop": shop,
         "shopify_customer_id": found.customer_id,
-        "email_key": indexed(found.email_key),
-        "phone_key": indexed(found.phone_key),
-        "backlink": indexed(found.backlink),
+        "email_key": index_key(found.email_key),
+        "phone_key": index_key(found.phone_key),
+        "backlink": index_key(found.backlink),
         "observed": found.values,
         "observed_fp": found.fp,
         "seen_at": as_of,

@@ -62,7 +62,7 @@ def key_column(**options: Any) -> Column[str]:
     return Column(String().with_variant(String(collation="C"), "postgresql"), **options)
 
 
-def indexed(key: str | None) -> str | None:
+def index_key(key: str | None) -> str | None:
     """Return the key if an index can hold it (Postgres' limit is about 2,700 bytes), else None. No real key is longer."""
     return key if key is None or len(key) <= KEY_LETTERS_MAX else None
 

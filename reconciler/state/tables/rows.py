@@ -10,7 +10,7 @@ from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.model.mapping import Mapping
 from reconciler.ports import StoreFacts
-from reconciler.state.tables.mappings import indexed
+from reconciler.state.tables.mappings import index_key
 
 _SAME_NAME = (
     "store",
@@ -51,7 +51,7 @@ def mapping_row(mapping: Mapping) -> dict[str, Any]:
         "shopify_shop": mapping.shop,
         "clerk_user_id": mapping.clerk_user_id,
         "shopify_customer_id": mapping.customer_id,
-        "email_key": indexed(normalise.email_key(mapping.email)),
+        "email_key": index_key(normalise.email_key(mapping.email)),
         "applied": {field: value.model_dump(mode="json") for field, value in mapping.applied.items()},
         "refused": {field: value.model_dump(mode="json") for field, value in mapping.refused.items()},
         "config_fp": None if mapping.profile_fp is None else number_of(mapping.config_digest),

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from reconciler.supabase.connection import open_source, translated
+from reconciler.supabase.connection import open_source, translate_errors
 from reconciler.supabase.limits import limit
 from reconciler.supabase.reading.table import KEY, ProfileTable, find_table
 
@@ -129,7 +129,7 @@ def inspect_profiles(url: str, table: str, columns: Mapping[str, str]) -> Inspec
     engine = open_source(url)
     is_sqlite = engine.dialect.name == "sqlite"
     try:
-        with translated(url), engine.connect() as connection:
+        with translate_errors(url), engine.connect() as connection:
             limit(connection)
             row = connection.execute(_SQLITE if is_sqlite else _POSTGRES, asked).mappings().one_or_none()
             if row is None or row["kind"] is None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from reconciler.outbound.databases.url import rewritten
-from reconciler.supabase.connection import open_source, translated
+from reconciler.supabase.connection import open_source, translate_errors
 
 _RIGHTS = """
 SELECT current_user, r.rolsuper, has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE'),
@@ -42,7 +42,7 @@ def rights_on(url: str, table: str) -> Rights | None:
     schema, _, name = table.rpartition(".")
     engine = open_source(url)
     try:
-        with translated(url), engine.connect() as connection:
+        with translate_errors(url), engine.connect() as connection:
             row = connection.execute(sa.text(_RIGHTS), {"schema": schema or "public", "name": name}).one_or_none()
     finally:
         engine.dispose()

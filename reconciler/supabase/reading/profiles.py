@@ -29,7 +29,7 @@ from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
 from reconciler.errors import SourceError
 from reconciler.outbound.databases.logins import DB_LOGINS, DbLogins
-from reconciler.supabase.connection import is_lost, open_source, translated
+from reconciler.supabase.connection import is_lost, open_source, translate_errors
 from reconciler.supabase.limits import limit
 from reconciler.supabase.reading.chunks import Chunk, profiles_of
 from reconciler.supabase.reading.pages import (
@@ -68,22 +68,22 @@ class TableProfiles:
         self._engine.dispose()
 
     def check(self) -> tuple[str, ...]:
-        def unnamed(connection: Connection, table: ProfileTable) -> int:
-            query = sa.select(sa.func.count()).select_from(table.source).where(~table.named)
+        def count_unnamed(connection: Connection, table: ProfileTable) -> int:
+            query = sa.select(sa.func.count()).select_from(table.source).where(~table.has_user)
             return int(connection.execute(query).scalar_one())
 
-        count = self._read(unnamed, fresh=True)
+        count = self._read(count_unnamed, fresh=True)
         if not count:
             return ()
         column = self._columns["clerk_user_id"]
         return (f"{count} rows of {self._table_name} have no user ({column} is null or blank): they are ignored",)
 
     def count(self, *, at_most: int | None = None) -> int:
-        def counted(connection: Connection, table: ProfileTable) -> int:
-            rows = sa.select(sa.literal(1)).select_from(table.source).where(table.named).limit(at_most).subquery()
+        def count_rows(connection: Connection, table: ProfileTable) -> int:
+            rows = sa.select(sa.literal(1)).select_from(table.source).where(table.has_user).limit(at_most).subquery()
             return int(connection.execute(sa.select(sa.func.count()).select_from(rows)).scalar_one())
 
-        return self._read(counted)
+        return self._read(count_rows)
 
     def scan(self, *, chunk: int = 1000, after: ClerkUserId | None = None) -> Iterator[list[Profile]]:
         chunks = self.scan_rows(chunk=chunk, after=after)
@@ -109,7 +109,7 @@ class TableProfiles:
         found = self._rows_of(users, ASK)
         return {profile.clerk_user_id: profile for profile in profiles_of(found.table, found.rows)}
 
-    def changed_since(self, at: datetime, *, overlap_s: float, chunk: int = 1000) -> Iterator[list[Profile]]:
+    def changes_since(self, at: datetime, *, overlap_s: float, chunk: int = 1000) -> Iterator[list[Profile]]:
         since = at - timedelta(seconds=overlap_s)
         if "updated_at" not in self._columns or since.year == MINYEAR:
             yield from self.scan(chunk=chunk)
@@ -123,7 +123,7 @@ class TableProfiles:
             if profiles := list(profiles_of(found.table, found.rows)):
                 yield profiles
 
-    def vanished(self, users: Collection[ClerkUserId]) -> frozenset[ClerkUserId]:
+    def users_without_row(self, users: Collection[ClerkUserId]) -> frozenset[ClerkUserId]:
         there: set[str] = set()
         for part in _parts(users):
             _, rows = self._ask(lambda table, part=part: _keys(table, table.among(part), None))  # type: ignore[misc]
@@ -219,7 +219,7 @@ class TableProfiles:
         Hidden rows are checked last: the reads hold a lock by then, so the policies can't change.
         """
         try:
-            with translated(self._url), self._engine.connect() as connection:
+            with translate_errors(self._url), self._engine.connect() as connection:
                 limit(connection)
                 table = self._found
                 if table is None or fresh:
@@ -241,11 +241,11 @@ def _rows(table: ProfileTable, condition: ColumnElement[bool], by: ColumnElement
 
 
 def _keys(table: ProfileTable, condition: ColumnElement[bool], by: ColumnElement[Any] | None) -> sa.Select[Any]:
-    return sa.select(table.key).where(table.named, condition).order_by(by)
+    return sa.select(table.key).where(table.has_user, condition).order_by(by)
 
 
 def _emails(table: ProfileTable, condition: ColumnElement[bool], by: ColumnElement[Any]) -> sa.Select[Any]:
-    return sa.select(table.key, table.read("email")).where(table.named, condition).order_by(by)
+    return sa.select(table.key, table.read("email")).where(table.has_user, condition).order_by(by)
 
 
 def _rows_with_rough_email(table: ProfileTable, *, part: Sequence[str]) -> sa.Select[Any]:
@@ -256,10 +256,10 @@ def _touched(
     table: ProfileTable, condition: ColumnElement[bool], by: ColumnElement[Any], *, since: datetime
 ) -> sa.Select[Any]:
     """Keys of the rows touched since; if the database can't compare the times, keys and times of all candidates."""
-    touched = table.touched_since(since) if table.postgres else None
+    touched = table.is_touched_since(since) if table.postgres else None
     if touched is not None:
         return _keys(table, sa.and_(condition, touched), by)
-    query = sa.select(table.key, table.raw("updated_at")).where(table.named, condition).order_by(by)
+    query = sa.select(table.key, table.raw("updated_at")).where(table.has_user, condition).order_by(by)
     return query if table.postgres else query.where(table.perhaps_since(since))
 
 
@@ -267,7 +267,7 @@ def _recently_touched(
     table: ProfileTable, condition: ColumnElement[bool], _by: ColumnElement[Any], *, since: datetime
 ) -> sa.CompoundSelect[Any]:
     """The same for SQLite with its index on the times, range by range."""
-    query = sa.select(table.key.label("key"), table.raw("updated_at")).where(table.named, condition)
+    query = sa.select(table.key.label("key"), table.raw("updated_at")).where(table.has_user, condition)
     return sa.union_all(*(query.where(recent) for recent in table.recent_ranges(since))).order_by("key")
 
 
@@ -276,7 +276,7 @@ def _recently_touched(
 
 def _keeper(table: ProfileTable, since: datetime) -> Callable[[Row], bool]:
     """A filter for the rows that were touched; accepts all if the database has compared the times."""
-    if table.postgres and table.touched_since(since) is not None:
+    if table.postgres and table.is_touched_since(since) is not None:
         return lambda _row: True
     return lambda row: _is_since(row[1], since)
 

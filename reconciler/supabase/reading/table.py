@@ -208,7 +208,7 @@ class ProfileTable:
         )
 
     @property
-    def named(self) -> ColumnElement[bool]:
+    def has_user(self) -> ColumnElement[bool]:
         """Whether a row has a user: its key is neither null nor blank."""
         blanks: ColumnElement[str] = sa.literal_column("E' \\t\\r\\n'" if self.postgres else "' ' || char(9, 10, 13)")
         trim = sa.func.btrim if self.postgres else sa.func.trim
@@ -227,7 +227,7 @@ class ProfileTable:
 
     def select(self) -> sa.Select[Any]:
         """Key and fields of the rows that have a user."""
-        return sa.select(self.key, *(self.read(field) for field in self.fields)).where(self.named)
+        return sa.select(self.key, *(self.read(field) for field in self.fields)).where(self.has_user)
 
     def values(self, row: Sequence[Any]) -> dict[str, Any]:
         """The fields of a row of `select`, by our names."""
@@ -298,7 +298,7 @@ class ProfileTable:
             text = text[:5] + chr(sys.maxunicode)
         return False
 
-    def touched_since(self, at: datetime) -> ColumnElement[bool] | None:
+    def is_touched_since(self, at: datetime) -> ColumnElement[bool] | None:
         """Whether `updated_at` is null, or at or after `at`; None if the database can't compare it."""
         type_name = self.columns["updated_at"].type_name
         if type_name not in TIMES:

@@ -124,7 +124,7 @@ class Duplicate(PermanentError):
     """Another row has the same value in a unique column."""
 
 
-class translated:  # noqa: N801  used as a statement
+class translate_write_errors:  # noqa: N801  used as a statement
     """Translates the database's errors into ours, without statements and values.
 
     PermanentError: this row is refused. ConfigError: every row is. TemporaryError: a retry may succeed.

@@ -15,7 +15,7 @@ from reconciler.core.decide.profile_rows.merge import TEXTS
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.errors import ConfigError
 from reconciler.supabase.limits import limit
-from reconciler.supabase.writing.columns import WriteColumn, cast_value, translated, write_column
+from reconciler.supabase.writing.columns import WriteColumn, cast_value, translate_write_errors, write_column
 
 _DEFERRABLE: Final = text(
     """
@@ -65,7 +65,7 @@ class UpsertTable:
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """One transaction in which each statement waits and runs for WAIT_S at most. Errors are translated."""
-        with translated(self.shown), self.engine.begin() as connection:
+        with translate_write_errors(self.shown), self.engine.begin() as connection:
             limit(connection, lock_s=WAIT_S, statement_s=WAIT_S)
             yield connection
 
@@ -79,7 +79,7 @@ class UpsertTable:
             with self.transaction() as connection:
                 yield connection
             return
-        with translated(self.shown), self.engine.connect() as connection:
+        with translate_write_errors(self.shown), self.engine.connect() as connection:
             yield connection.execution_options(isolation_level="AUTOCOMMIT")
 
     def shape(self) -> Shape:

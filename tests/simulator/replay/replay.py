@@ -132,7 +132,7 @@ class Replay:
     def price(self, trimmed: Trimmed, variables: Json, data: Any) -> int:
         """What the simulated shop would charge for the recorded reply."""
         costs = self.sim.costs
-        requested = costs.requested(trimmed.operation, trimmed.fragments, variables)
+        requested = costs.request_cost(trimmed.operation, trimmed.fragments, variables)
         return min(requested, costs.actual(trimmed.operation, trimmed.fragments, variables, data))
 
     def send(self, text: str, variables: Json) -> Json:

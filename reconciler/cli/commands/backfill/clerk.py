@@ -15,7 +15,7 @@ from reconciler.clerk.users import ClerkUsers
 from reconciler.cli.context import Context
 from reconciler.cli.render.flow import LinePrinter
 from reconciler.cli.render.json import dumps
-from reconciler.cli.render.plain import clean, counted, sentence
+from reconciler.cli.render.plain import clean, count_text, sentence
 from reconciler.controller.profile_rows.backfill import Kind, Page, Tally, survey, write_rows
 from reconciler.controller.profile_rows.writer import RowDone, RowWriter
 from reconciler.controller.runs import record_run
@@ -54,7 +54,7 @@ def backfill_clerk(
             if not tally.to_write:
                 _print_result(context, tally, output)
                 return 0
-            rows = counted(tally.to_write, "row")
+            rows = count_text(tally.to_write, "row")
             if not context.confirm(f"Write {rows}?", waiting=f"{rows} to write"):
                 return FAILED
         done = _write_all(context, components, users)
@@ -97,7 +97,7 @@ def _write_all(context: Context, components: Components, users: ClerkUsers) -> T
             run.outcome = "failed" if tally.failed_count else "done"
     except ReconcilerError:
         if tally.written:
-            context.say(f"{counted(tally.written, 'row')} written before the error: run again to continue")
+            context.say(f"{count_text(tally.written, 'row')} written before the error: run again to continue")
         raise
     return tally
 
@@ -125,7 +125,7 @@ def _print_result(context: Context, tally: Tally, output: str) -> None:
 
 def _show(tally: Tally, console: Console, table: str) -> None:
     lines = LinePrinter(console)
-    lines.put((f"Clerk has {counted(tally.users, 'user')}", "bold"), (f", compared with {clean(table)}", "dim"))
+    lines.put((f"Clerk has {count_text(tally.users, 'user')}", "bold"), (f", compared with {clean(table)}", "dim"))
     for kind, words, style in _WORDS:
         count = tally.counts[kind]
         if not count:
@@ -141,10 +141,10 @@ def _show(tally: Tally, console: Console, table: str) -> None:
 def _show_result(tally: Tally, console: Console) -> None:
     lines = LinePrinter(console)
     if tally.written or not tally.failed_count:
-        words = f"✓ wrote {counted(tally.written, 'row')}" if tally.written else "✓ nothing to write"
-        lines.put((words, "bold green"), (f"  of {counted(tally.users, 'user')}", "dim"))
+        words = f"✓ wrote {count_text(tally.written, 'row')}" if tally.written else "✓ nothing to write"
+        lines.put((words, "bold green"), (f"  of {count_text(tally.users, 'user')}", "dim"))
     if tally.failed_count:
-        lines.put((f"✗ {counted(tally.failed_count, 'row')} could not be written", "bold red"))
+        lines.put((f"✗ {count_text(tally.failed_count, 'row')} could not be written", "bold red"))
         for user, why in tally.failed[:SHOWN]:
             lines.prose(f"{clean(user)}: {sentence(why)}", "red", indent=4, hang=2)
         _show_more(tally.failed_count, lines)
@@ -152,7 +152,7 @@ def _show_result(tally: Tally, console: Console) -> None:
 
 def _show_problems(tally: Tally, lines: LinePrinter) -> None:
     if tally.problem_count:
-        what = counted(tally.problem_count, "part")
+        what = count_text(tally.problem_count, "part")
         lines.put(
             (f"! {what} of Clerk's response can't be read; these values are not changed here", "yellow"), indent=2
         )

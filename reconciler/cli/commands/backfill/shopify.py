@@ -33,7 +33,7 @@ def backfill_shopify(
     done: dict[str, Filled] = {}
     errors: dict[str, str] = {}
     with context.components() as components:
-        for store in components.identified_stores(stores):
+        for store in components.identify_stores(stores):
             try:
                 done[store.name] = _fill_mirror(context, components, store)
             except (AccessError, ConfigError, PermanentError, TemporaryError) as error:

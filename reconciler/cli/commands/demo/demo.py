@@ -29,7 +29,7 @@ from reconciler.cli.commands.demo.people import (
 from reconciler.cli.commands.demo.play import LOOPBACK, Playground, serve_playground
 from reconciler.cli.context import Context
 from reconciler.cli.render.flow import LinePrinter
-from reconciler.cli.render.plain import counted
+from reconciler.cli.render.plain import count_text
 from reconciler.errors import PermanentError, UsageError
 from reconciler.simulator.control import all_customers
 from reconciler.simulator.server import SimulatorServer
@@ -350,7 +350,7 @@ def _print_summary(demo: Demo, *, kept: bool) -> None:
     throttled = sum(sim.bucket.throttled for sim in (demo.us, demo.eu))
     demo.lines.put(("✓ The simulated shops confirm every claim above.", "bold green"))
     demo.lines.prose(
-        f"They answered {counted(calls, 'call')}, {counted(demo.mutations, 'mutation')} among them; "
+        f"They answered {count_text(calls, 'call')}, {count_text(demo.mutations, 'mutation')} among them; "
         f"{throttled} were throttled. `reconciler demo --all` shows the plans in full."
     )
     if kept:

@@ -18,9 +18,9 @@ import click
 from reconciler import settings
 from reconciler.cli.commands.demo.bulk_people import people
 from reconciler.cli.context import Context
-from reconciler.cli.render.plain import counted
+from reconciler.cli.render.plain import count_text
 from reconciler.errors import PermanentError, UsageError
-from reconciler.outbound.urls import parsed
+from reconciler.outbound.urls import parse_url
 from reconciler.settings import StoreSettings
 from reconciler.simulator.server import SimulatorServer
 from reconciler.simulator.webhooks.delivery import Deliverer
@@ -65,7 +65,7 @@ def simulate(
     webhooks_to: str | None,
     seed: int,
 ) -> int:
-    if webhooks_to is not None and ((url := parsed(webhooks_to)) is None or url.host not in LOOPBACK):
+    if webhooks_to is not None and ((url := parse_url(webhooks_to)) is None or url.host not in LOOPBACK):
         raise UsageError(f"--webhooks-to {webhooks_to} is not on loopback", hint="such as http://127.0.0.1:8080")
     to_serve = _shops_to_serve(context, shops, port)
     world = World()
@@ -101,7 +101,7 @@ def _stores(context: Context) -> Sequence[StoreSettings]:
 
 def _port_of(store: StoreSettings) -> int | None:
     """The port in the store's admin_url, if that is on loopback."""
-    url = parsed(store.admin_url or "")
+    url = parse_url(store.admin_url or "")
     return url.port if url is not None and url.host in LOOPBACK else None
 
 
@@ -155,7 +155,7 @@ def _print_stores_file(context: Context, world: World, to_serve: Sequence[Served
     lines = ["version: 1", "stores:"]
     for served in to_serve:
         url = world.url(served.shop)
-        people_there = counted(len(world.shops[served.shop].shop.people), "customer")
+        people_there = count_text(len(world.shops[served.shop].shop.people), "customer")
         given = served.store is not None and (served.store.auth.access_token or served.store.auth.client_id)
         token = "as in stores.yaml" if given else served.token
         context.say(f"{served.name}: {url}  token {token}  {people_there}")

@@ -13,7 +13,7 @@ from reconciler.cli.checks.shop_needs import Needs, needs_of, read_setup
 from reconciler.cli.context import Context
 from reconciler.cli.render.flow import LinePrinter
 from reconciler.cli.render.json import dumps
-from reconciler.cli.render.plain import clean, counted, sentence
+from reconciler.cli.render.plain import clean, count_text, sentence
 from reconciler.errors import ReconcilerError
 from reconciler.ports import ShopMaker, ShopReader
 from reconciler.settings import StoreSettings
@@ -45,13 +45,13 @@ def bootstrap(
     output: str,
 ) -> int:
     with context.components() as components:
-        reports = read_needs(components, components.identified_stores(stores))
+        reports = read_needs(components, components.identify_stores(stores))
         lacking = sum(r.needs.count for r in reports if r.needs)
         if output == "text":
             _show(reports, context.out)
         elif lacking and not yes:
             _show(reports, context.err)
-        what = counted(lacking, "thing")
+        what = count_text(lacking, "thing")
         if lacking:
             if not yes and not context.confirm(f"Create {what}?", waiting=f"{what} to create"):
                 return FAILED
@@ -138,7 +138,7 @@ def _show_made(reports: Sequence[Report], console: Console) -> None:
     lines = LinePrinter(console)
     made = sum(len(r.made) for r in reports)
     if made:
-        lines.put((f"✓ created {counted(made, 'thing')}", "bold green"))
+        lines.put((f"✓ created {count_text(made, 'thing')}", "bold green"))
     for report in reports:
         if report.error is not None and report.needs is not None and not report.needs.wrong:
             lines.put((clean(report.store.name), "bold"))

@@ -28,7 +28,7 @@ from reconciler.cli.checks.shop_needs import read_setup
 from reconciler.cli.context import Context
 from reconciler.cli.render.flow import LinePrinter, Piece
 from reconciler.cli.render.json import dumps
-from reconciler.cli.render.plain import clean, counted, sentence, time_z
+from reconciler.cli.render.plain import clean, count_text, sentence, time_z
 from reconciler.controller.scan.resync import unmoved
 from reconciler.core.report.status import updated_at_note
 from reconciler.errors import ReconcilerError
@@ -76,7 +76,7 @@ def all_checks(
     yield from checks
     has_state = found is not None and found.is_usable
     if has_state:
-        stores = components.identified_stores([str(store.name) for store in stores])
+        stores = components.identify_stores([str(store.name) for store in stores])
     yield from profile_checks(
         components, lambda: sum(components.state.count(s.shop) for s in stores) if has_state else 0
     )
@@ -147,11 +147,10 @@ def _profile_checks(components: Components, mapped: Callable[[], int]) -> Iterat
             area="profiles", what="keys", level="warning", message=oddity, hint="find out what writes such rows"
         )
     if count:
-        yield Check(area="profiles", what="rows", level="ok", message=counted(count, "row"))
+        yield Check(area="profiles", what="rows", level="ok", message=count_text(count, "row"))
     elif known := mapped():
-        message = (
-            f"the table is empty, but {counted(known, 'mapped user')} should be in it: nothing is planned or released"
-        )
+        users = count_text(known, "mapped user")
+        message = f"the table is empty, but {users} should be in it: nothing is planned or released"
         hint = "check profiles.table, the role's rights and row level security"
         yield Check(area="profiles", what="rows", level="failed", message=message, hint=hint)
     else:
@@ -237,7 +236,7 @@ def _print_area(area: str, found: Sequence[Check], lines: LinePrinter, *, everyt
 
 def _passed(found: Sequence[Check]) -> str:
     """`3 checks passed: token, scopes, clocks`."""
-    return f"{counted(len(found), 'check')} passed: {', '.join(clean(check.what) for check in found)}"
+    return f"{count_text(len(found), 'check')} passed: {', '.join(clean(check.what) for check in found)}"
 
 
 def _words(text: str) -> list[Piece]:
@@ -249,7 +248,9 @@ def _print_counts(checks: Sequence[Check], lines: LinePrinter) -> None:
     warnings = sum(c.level == "warning" for c in checks)
     lines.blank()
     if not failed and not warnings:
-        lines.put((f"✓ all {counted(len(checks), 'check')} passed", "bold green"))
+        lines.put((f"✓ all {count_text(len(checks), 'check')} passed", "bold green"))
     else:
         style = "bold red" if failed else "yellow"
-        lines.put((f"{failed:,} failed, {counted(warnings, 'warning')}, of {counted(len(checks), 'check')}", style))
+        lines.put(
+            (f"{failed:,} failed, {count_text(warnings, 'warning')}, of {count_text(len(checks), 'check')}", style)
+        )

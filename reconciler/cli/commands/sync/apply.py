@@ -22,7 +22,7 @@ from reconciler.cli.files import plan_file as planfile
 from reconciler.cli.files.pairs import Pairs
 from reconciler.cli.render import outputs as render
 from reconciler.cli.render.parts import totals_of
-from reconciler.cli.render.plain import counted, seconds_text, time_text
+from reconciler.cli.render.plain import count_text, seconds_text, time_text
 from reconciler.cli.render.text import Detail
 from reconciler.cli.times import PLAN_MAX_AGE, duration_of
 from reconciler.controller.apply.plan import apply_plan
@@ -68,7 +68,7 @@ def apply(
     oldest = duration_of(max_age or PLAN_MAX_AGE)
     with context.components() as components:
         if planfile_:
-            planned, seal = saved_plan(planfile_, components, max_age=oldest)
+            planned, seal = load_saved_plan(planfile_, components, max_age=oldest)
         else:
             planned, seal = make_plan(context, components, stores, users, live=live), ""
         if approve is not None:
@@ -114,7 +114,7 @@ def exit_code(context: Context, planned: Planned, results: Sequence[ApplyResult]
     for result in results:
         first = next(iter(result.failed), None)
         if first is not None:
-            what = f"{counted(len(result.failed), 'action')} not applied, the first for {first.clerk_user_id}"
+            what = f"{count_text(len(result.failed), 'action')} not applied, the first for {first.clerk_user_id}"
             hint = first.hint or f"reconciler explain {first.clerk_user_id}"
             context.report_failure(result.store, f"{what}: {first.message}", hint)
             failed.append(True)
@@ -150,7 +150,7 @@ def show_and_confirm(
     return not actions or yes or _confirm_actions(context, actions)
 
 
-def saved_plan(path: Path, components: Components, *, max_age: timedelta) -> tuple[Planned, str]:
+def load_saved_plan(path: Path, components: Components, *, max_age: timedelta) -> tuple[Planned, str]:
     """Load a saved plan and its seal. PlanRefused if it is too old, or the config of one of its stores has changed."""
     saved, seal = planfile.load(path, key=environment().get("RECONCILER_PLAN_KEY"), program=version("customer-parity"))
     age = components.clock.now() - saved.plan.created_at
@@ -159,7 +159,7 @@ def saved_plan(path: Path, components: Components, *, max_age: timedelta) -> tup
             f"{path} is {seconds_text(age.total_seconds())} old, more than {seconds_text(max_age.total_seconds())}",
             hint="plan again, or allow it with --max-age",
         )
-    known = {s.name: s for s in components.identified_stores()}
+    known = {s.name: s for s in components.identify_stores()}
     for part in saved.plan.stores:
         store = known.get(part.store)
         if store is None or store.domain != part.shop:
@@ -243,7 +243,7 @@ def _refuse_pending_bulk(components: Components, stores: Iterable[StoreSettings]
     for store in stores:
         if files := components.state.bulk_files(store.shop):
             raise PermanentError(
-                f"{store.name}: {counted(len(files), 'bulk operation')} of an earlier run may still be running, "
+                f"{store.name}: {count_text(len(files), 'bulk operation')} of an earlier run may still be running, "
                 "and would overwrite newer values",
                 hint=f"reconciler apply --store {store.name} --bulk auto finishes them first",
             )
@@ -315,6 +315,6 @@ def approve_withheld(planned: Planned, digest: str) -> Planned:
 
 
 def _confirm_actions(context: Context, actions: int) -> bool:
-    what = counted(actions, "action")
+    what = count_text(actions, "action")
     question = f"Apply this {what.removeprefix('1 ')}?" if actions == 1 else f"Apply these {what}?"
     return context.confirm(question, waiting=f"{what} {'needs' if actions == 1 else 'need'} a confirmation")

@@ -8,7 +8,7 @@ import click
 
 from reconciler.cli.context import Context
 from reconciler.cli.render import drift as render_drift
-from reconciler.cli.render.plain import counted
+from reconciler.cli.render.plain import count_text
 from reconciler.controller.observe import ObserveOptions
 from reconciler.controller.scan.plan import plan_stores
 from reconciler.core.report.drift import Drift, StoreDrift, drift_of, without_switches
@@ -35,14 +35,14 @@ def report_drift(
             context.report_failure(store.store, store.error, store.error_hint)
         if store.not_read:
             users = len({each.clerk_user_id for each in store.not_read})
-            message = f"fields of {counted(users, 'user')} could not be read, so their drift is unknown"
+            message = f"fields of {count_text(users, 'user')} could not be read, so their drift is unknown"
             context.report_failure(store.store, message, f"reconciler explain {store.not_read[0].clerk_user_id}")
     return exit_code(found)
 
 
 def drift_in(components: Components, names: Sequence[str]) -> Drift:
     """Scan these stores as if both switches were on, and without guards."""
-    chosen = components.identified_stores(names)
+    chosen = components.identify_stores(names)
     now = components.clock.now()
     readers = {s.name: (without_switches(s), components.readers(s)) for s in chosen}
     planned = plan_stores(readers, ObserveOptions(now=now, explicit=False, guards=False, keep_all=True))

@@ -13,7 +13,7 @@ from reconciler.cli.approval import APPROVE, approval_command
 from reconciler.cli.context import Context, print_parts
 from reconciler.cli.files import plan_file as planfile
 from reconciler.cli.render import outputs as render
-from reconciler.cli.render.plain import clean, counted, time_text
+from reconciler.cli.render.plain import clean, count_text, time_text
 from reconciler.cli.render.text import Detail
 from reconciler.cli.users import resolve_users
 from reconciler.controller.mirror.checks import check_mirrors
@@ -75,7 +75,7 @@ def make_plan(
 
     Every customer is read from the shop if `live`, if users are named, or if the shop's mirror can't be used.
     """
-    chosen = components.identified_stores(stores)
+    chosen = components.identify_stores(stores)
     names = resolve_users(components, users) if users else None
     found = (
         {} if live or names is not None else check_mirrors({s.name: components.mirror(s, wait=_never) for s in chosen})
@@ -119,7 +119,7 @@ def mirror_notes(planned: Planned) -> Iterator[str]:
     """One line for each store of which the plan did not read every customer."""
     for name, passed in planned.passed_over.items():
         counts = {"skipped as unchanged": passed.users, "decided without reading the shop": passed.decided}
-        who = ", ".join(f"{counted(users, 'user')} {words}" for words, users in counts.items() if users)
+        who = ", ".join(f"{count_text(users, 'user')} {words}" for words, users in counts.items() if users)
         if who:
             yield f"{name}: {who} by the mirror of {time_text(passed.as_of)}; --live reads every customer"
 

@@ -52,7 +52,7 @@ def plan_revert(
     components: Components, names: tuple[str, ...], *, since: datetime | None, digest: str | None
 ) -> Planned:
     """Plan the revert of these stores' writes."""
-    chosen = {s.name: s for s in components.identified_stores(names)}
+    chosen = {s.name: s for s in components.identify_stores(names)}
     events = {
         name: components.state.events(shop=s.shop, since=since, plan_digest=digest, limit=EVENTS_MAX)
         for name, s in chosen.items()

@@ -31,10 +31,10 @@ def explain(
 ) -> int:
     with context.components() as components:
         name = resolve_users(components, [user])[0]
-        refused = components.profile_writes.refused([name]).get(name)
+        refused = components.profile_writes.refusals([name]).get(name)
         parts = tuple(
             _of(context, components, store, name, refused)
-            for store in sorted(components.identified_stores(stores), key=lambda s: s.name)
+            for store in sorted(components.identify_stores(stores), key=lambda s: s.name)
         )
     found = Explained(clerk_user_id=name, stores=parts)
     if output == "json":

@@ -27,7 +27,7 @@ def list_mappings(
 ) -> None:
     with context.components() as components:
         chosen = sorted(components.stores(stores), key=lambda s: s.name)
-        refused = tuple(components.profile_writes.refused().values())
+        refused = tuple(components.profile_writes.refusals().values())
         kept = (
             row for store in chosen for row in with_refused_users(_known_mappings(components, store), store, refused)
         )

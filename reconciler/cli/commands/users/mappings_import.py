@@ -25,7 +25,7 @@ def import_mappings(
     output: str,
 ) -> int:
     with context.components() as components:
-        pairs = read_pairs(file, components.identified_stores())
+        pairs = read_pairs(file, components.identify_stores())
         stores = components.stores([str(name) for name in pairs])
         readers = {s.name: (s, components.readers(s, assigned=pairs[s.name])) for s in stores}
         planned = plan_assigned(readers, now=components.clock.now())

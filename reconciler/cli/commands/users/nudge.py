@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reconciler.cli.context import Context
-from reconciler.cli.render.plain import counted
+from reconciler.cli.render.plain import count_text
 from reconciler.cli.users import resolve_users
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.request import Priority, Request
@@ -27,4 +27,4 @@ def nudge(
         components.queue.add(
             requests, components.state_clock.now(), priority=Priority.NUDGE, reason="nudge", explicit=True
         )
-        context.say(f"enqueued {counted(len(requests), 'request')}: a running controller reconciles them")
+        context.say(f"enqueued {count_text(len(requests), 'request')}: a running controller reconciles them")

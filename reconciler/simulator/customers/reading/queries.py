@@ -13,7 +13,7 @@ from reconciler.simulator.customers.reading.views import CustomerView, address_v
 from reconciler.simulator.customers.records import SimCustomer
 from reconciler.simulator.customers.tags import Tagging
 from reconciler.simulator.graphql.documents import Json
-from reconciler.simulator.graphql.paging import Key, connection, page_size, paged, read_cursor
+from reconciler.simulator.graphql.paging import Key, connection, page_of, page_size, read_cursor
 from reconciler.simulator.ledger import top_level
 from reconciler.simulator.metafields.views import DefinitionView, MetafieldView
 
@@ -88,7 +88,7 @@ class Reading(Tagging):
         def key(customer: SimCustomer) -> Key:
             return (value(customer), customer.number)
 
-        page = paged(
+        page = page_of(
             self._search(asked, sort_key),
             key=key,
             view=lambda each: CustomerView(self, each),

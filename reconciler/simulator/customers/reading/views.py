@@ -10,10 +10,10 @@ from reconciler.simulator.customers.normalisation import email_is_valid, phone_a
 from reconciler.simulator.customers.reading.view import RecordView
 from reconciler.simulator.customers.records import Address, Consent, Metafield, SimCustomer, SimMerge, rare
 from reconciler.simulator.graphql.documents import Json
-from reconciler.simulator.graphql.paging import paged
+from reconciler.simulator.graphql.paging import page_of
 from reconciler.simulator.ledger import gid, iso
 from reconciler.simulator.metafields.views import MetafieldView
-from reconciler.simulator.strange import respelled, respelled_tags
+from reconciler.simulator.strange import spelling_of, spellings_of_tags
 
 
 class CustomerView(RecordView[SimCustomer]):
@@ -25,7 +25,7 @@ class CustomerView(RecordView[SimCustomer]):
 
     def spelt(self, kind: str, value: str | None) -> str | None:
         """A value as this shop returns it."""
-        return respelled(self.ledger.habits.strange, kind, value)
+        return spelling_of(self.ledger.habits.strange, kind, value)
 
     def metafield(self, key: str, namespace: str | None = None) -> MetafieldView | None:
         found = self.record.metafield((self.ledger.namespace(namespace), key))
@@ -48,7 +48,7 @@ class CustomerView(RecordView[SimCustomer]):
             rows = [each for each in rows if each.namespace == wanted]
         if keys is not None:
             rows = [each for each in rows if f"{each.namespace}.{each.key}" in keys]
-        return paged(
+        return page_of(
             sorted(rows, key=lambda each: each.number),
             key=lambda each: (None, each.number),
             view=lambda each: MetafieldView(self.ledger, each, self),
@@ -64,7 +64,7 @@ class CustomerView(RecordView[SimCustomer]):
         *,
         reverse: bool = False,
     ) -> Json:
-        return paged(
+        return page_of(
             rare(self.record).addresses,
             key=lambda each: (None, each.number),
             view=address_view,
@@ -123,7 +123,7 @@ class CustomerView(RecordView[SimCustomer]):
         "validEmailAddress": lambda view: view.record.email is not None and email_is_valid(view.record.email),
         "locale": lambda view: view.spelt("locale", view.record.locale),
         "note": lambda view: view.spelt("note", view.record.note),
-        "tags": lambda view: respelled_tags(view.ledger.habits.strange, view.record.tags),
+        "tags": lambda view: spellings_of_tags(view.ledger.habits.strange, view.record.tags),
         "state": lambda view: view.record.state,
         "numberOfOrders": lambda view: str(view.record.orders),
         "amountSpent": lambda view: {
