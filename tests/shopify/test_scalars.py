@@ -10,7 +10,7 @@ from reconciler.core.model.write import Update
 from reconciler.shopify.api.answers import shown_of
 from reconciler.shopify.api.refusals import refusal
 from reconciler.shopify.api.scalars import OURS_READ, OURS_WRITTEN, values_in
-from reconciler.shopify.api.shapes import CustomerNode, WrittenCustomer, shaped
+from reconciler.shopify.api.shapes import CustomerNode, WrittenCustomer, as_shape
 from reconciler.shopify.api.writes import mutation_of
 
 AT = CustomerId("gid://shopify/Customer/1")
@@ -26,11 +26,11 @@ def test_each_field_is_sent_read_and_named(field: str) -> None:
     sent = mutation_of(Update(AT, {field: "x"}), ("clerk", "user_id"))
     assert sent.variables["input"] == {declared.shopify: "x"}
     assert refusal({"field": ["input", declared.shopify], "message": "no"}).field == field
-    written = shaped({"id": AT, declared.shopify: "x"}, WrittenCustomer)
+    written = as_shape({"id": AT, declared.shopify: "x"}, WrittenCustomer)
     assert {name for name, value in shown_of(written, ()).items() if value == "x"} == {field}
     value: object = "x"
     for name in reversed(declared.place[1:]):
         value = {name: value}
     reply = {"id": AT, "updatedAt": None, "tags": [], "canDelete": None} | dict.fromkeys(OURS_READ)
-    read = values_in(shaped(reply | {declared.place[0]: value}, CustomerNode))
+    read = values_in(as_shape(reply | {declared.place[0]: value}, CustomerNode))
     assert dict(zip(SCALARS, read, strict=True)) == dict.fromkeys(SCALARS) | {field: "x"}

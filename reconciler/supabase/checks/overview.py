@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from reconciler.supabase.connection import open_source, translated
+from reconciler.supabase.connection import open_source, translate_errors
 from reconciler.supabase.limits import limit
 from reconciler.supabase.reading.table import names_of_tables
 
@@ -37,7 +37,7 @@ def list_tables(url: str) -> tuple[str, ...]:
     """The names of the app's tables and views, sorted. SourceError if the database can't be read."""
     engine = open_source(url)
     try:
-        with translated(url), engine.begin() as connection:
+        with translate_errors(url), engine.begin() as connection:
             limit(connection)
             return tuple(sorted(names_of_tables(connection))[:TABLES_MAX])
     finally:
@@ -51,7 +51,7 @@ def read_tables(url: str, names: Sequence[str]) -> tuple[TableSeen, ...]:
     """
     engine = open_source(url)
     try:
-        with translated(url):
+        with translate_errors(url):
             found = []
             for name in names:
                 with engine.begin() as connection:
