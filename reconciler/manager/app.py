@@ -23,7 +23,7 @@ from reconciler.core.report.status import Replica
 from reconciler.errors import AccessError, ConfigError, StateError
 from reconciler.manager.config_files import FollowedFiles, needs_restart, removals, without_restart
 from reconciler.manager.dispatcher import Dispatcher
-from reconciler.manager.http.senders import Shops, sources_of, webhooks_of
+from reconciler.manager.http.senders import Shops, sources_of, tokens_of, webhooks_of
 from reconciler.manager.http.service import ManagerService
 from reconciler.manager.http.state_probe import StateProbe
 from reconciler.manager.http.status_rows import status_rows_of
@@ -40,6 +40,7 @@ from reconciler.manager.shutdown import run_within
 from reconciler.manager.webhook_state import WebhookState
 from reconciler.server.app import Options, make_app
 from reconciler.server.starting import StartupServer
+from reconciler.server.tokens import Tokens
 from reconciler.settings import Loaded
 from reconciler.state.database.controller_lock import lock_controller
 from reconciler.state.requests.queue import new_owner
@@ -154,7 +155,7 @@ class Manager:
             config_problem=lambda: self._config_problem,
         )
         server = settings.server
-        token = server.console_token.get_secret_value() if server.console_token else ""
+        self._tokens = Tokens(tokens_of(components.loaded))
         self.http_server = startup_server or StartupServer(host or server.host, server.port if port is None else port)
         self._shops = Shops(components.stores())
         sources = sources_of(components.loaded, self._shops)
@@ -163,7 +164,7 @@ class Manager:
             sources=sources,
             clock=self._clock,
             host=self.http_server.host,
-            console_token=token,
+            tokens=self._tokens,
         )
         self._app = make_app(self.service, options)
 
@@ -290,6 +291,7 @@ class Manager:
             if self._clerk is not None and clerk is not None:
                 self._clerk.follow(clerk)
             self._shops.follow(webhooks_of(self.running.stores()))
+            self._tokens.follow(tokens_of(loaded))
             self._metrics.note_reload("taken")
             if loaded.settings == read.settings:
                 self._on_disk.mark_running()

@@ -20,6 +20,7 @@ from pathlib import Path
 from reconciler.errors import ConfigError
 from reconciler.settings import FILE_MAX, Loaded, Settings, StoreSettings, files_named
 
+TOKENS = ("console_token", "viewer_token", "nudge_token", "tokens")  # of `server`
 FRESH_S = 2.0  # a file written less than this ago may be incomplete
 
 
@@ -112,25 +113,27 @@ def youngest_s(paths: Iterable[Path]) -> float:
 
 
 def without_restart(running: Settings, read: Loaded) -> Loaded:
-    """Return the part of these files that needs no restart: the stores, and Clerk's secrets if there were some before.
+    """Return the part of these files that needs no restart: the stores, the server's tokens, and Clerk's secrets if there
+    were some before.
 
     ConfigError if the stores depend on settings that need a restart.
     """
     ours, theirs = running.profiles, read.settings.profiles
     if (ours.columns, ours.trust_email) != (theirs.columns, theirs.trust_email):
         raise needs_restart()
+    tokens = {name: getattr(read.settings.server, name) for name in TOKENS}
+    changes: dict[str, object] = {"server": running.server.model_copy(update=tokens)}
     secrets = read.settings.clerk.webhook_secrets
-    if not (running.clerk.webhook_secrets and secrets):
-        return Loaded(running, read.stores)
-    clerk = running.clerk.model_copy(update={"webhook_secrets": secrets})
-    return Loaded(running.model_copy(update={"clerk": clerk}), read.stores)
+    if running.clerk.webhook_secrets and secrets:
+        changes["clerk"] = running.clerk.model_copy(update={"webhook_secrets": secrets})
+    return Loaded(running.model_copy(update=changes), read.stores)
 
 
 def needs_restart() -> ConfigError:
     """Return the error for settings that need a restart."""
     return ConfigError(
         "reconciler.yaml, or a file that it names, has changed, which needs a restart",
-        hint="restart `reconciler run`; stores.yaml and clerk.webhook_secrets need no restart",
+        hint="restart `reconciler run`; stores.yaml, clerk.webhook_secrets and the server's tokens need no restart",
     )
 
 

@@ -19,6 +19,7 @@ from typing import Final, Literal
 from starlette.requests import Request
 
 from reconciler.outbound.databases.url import is_loopback
+from reconciler.server.tokens import AccessToken, Role, Tokens
 
 COOKIE: Final = "parity_console"
 COOKIE_S: Final = 12 * 3600
@@ -29,75 +30,113 @@ _FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A session of the console: its name, and when its cookie expires."""
+    """A session of the console: its name, the token that it was opened with, and when its cookie expires."""
 
     name: str
+    token: AccessToken
     until: datetime
 
 
-Verdict = Literal["reader", "operator", "needs token", "closed"]
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls: the name and the role of the token. Without tokens, the machine itself is a viewer."""
+
+    name: str
+    role: Role
+
+
+Verdict = Literal["reader", "viewer", "operator", "needs token", "closed"]
+LOOPBACK: Final = Caller("loopback", "viewer")
 
 
 class Access:
-    """Decides what requests may do. `host`: the server's address. `token` may be empty. `is_ended`: of a session's name."""
+    """Decides what requests may do. `host`: the server's address. `is_ended`: whether a logout ended a session."""
 
-    def __init__(self, host: str, token: str, *, is_ended: Callable[[str], bool]) -> None:
+    def __init__(self, host: str, tokens: Tokens, *, is_ended: Callable[[str], bool]) -> None:
         self._is_ended = is_ended
         self._loopback = host != "" and is_loopback(host)
-        self._token = token.encode()
+        self._tokens = tokens
 
     @property
     def has_token(self) -> bool:
-        return bool(self._token)
+        """Whether a token opens the console."""
+        return self._tokens.has_any("viewer", "operator")
+
+    @property
+    def has_nudge_token(self) -> bool:
+        """Whether a token may nudge."""
+        return self._tokens.has_any("nudge", "operator")
 
     def verdict(self, request: Request, now: datetime) -> Verdict:
-        """Return what this request may do at the console. "closed": no token is set, and it comes from elsewhere.
+        """Return what this request may do at the console. "closed": no token opens it, and it comes from elsewhere.
 
-        StateError if the request has a session, and the state can't be read to know whether it was ended.
+        "reader" is the machine itself without a token. StateError if the request has a session, and the state can't be read
+        to know whether it was ended.
         """
-        if not self._token:
-            return "reader" if self._loopback and _from_this_machine(request) else "closed"
-        if self.is_authorised(request):
-            return "operator"
-        session = self.session_of(request, now)
-        return "operator" if session is not None and not self._is_ended(session.name) else "needs token"
+        caller = self.caller(request, now)
+        if caller is LOOPBACK:
+            return "reader"
+        if caller is None or caller.role == "nudge":
+            return "needs token" if self.has_token else "closed"
+        return caller.role
 
-    def is_authorised(self, request: Request) -> bool:
-        """Return whether the request has the token in Authorization: Bearer, or in X-Reconciler-Token."""
+    def caller(self, request: Request, now: datetime) -> Caller | None:
+        """Return who sends this request: by a token, by a session, or the machine itself where no token opens the console.
+
+        StateError as in `verdict`.
+        """
+        token = self.bearer(request)
+        if token is None and (session := self.session_of(request, now)) is not None:
+            token = None if self._is_ended(session.name) else session.token
+        if token is not None:
+            return Caller(token.name, token.role)
+        if not self.has_token and self._loopback and _from_this_machine(request):
+            return LOOPBACK
+        return None
+
+    def bearer(self, request: Request) -> AccessToken | None:
+        """Return the token that the request has in Authorization: Bearer, or in X-Reconciler-Token."""
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             given = request.headers.get(TOKEN_HEADER, "")
-        return self.is_token(given.strip())
+        return self._tokens.find(given.strip())
 
-    def is_token(self, given: str) -> bool:
-        """Return whether this is the token; compared in constant time."""
-        return bool(self._token) and hmac.compare_digest(given.encode("utf-8", "surrogatepass"), self._token)
+    def console_token(self, given: str) -> AccessToken | None:
+        """Return the token with this text, if it opens the console."""
+        token = self._tokens.find(given)
+        return token if token is not None and token.role != "nudge" else None
 
-    def cookie(self, now: datetime) -> str:
-        """Return a new session's cookie, valid for COOKIE_S: its name, its end, and our signature of both."""
+    def cookie(self, token: AccessToken, now: datetime) -> str:
+        """Return a new session's cookie, valid for COOKIE_S: its name, its end, the token's name, and our signature of them.
+
+        The signature's key is the token: a session ends when its token is removed or replaced.
+        """
         until = int((now + timedelta(seconds=COOKIE_S)).timestamp())
         session = secrets.token_urlsafe(16)
-        return f"{session}.{until}.{self._signature(session, until)}"
+        return f"{session}.{until}.{token.name}.{_signature(token, session, until)}"
 
     def session_of(self, request: Request, now: datetime) -> Session | None:
-        """Return the session of this request's cookie; None if it is missing, expired, or not signed by us.
+        """Return the session of this request's cookie; None if it is missing, expired, or not signed by a present token.
 
         The caller checks whether a logout ended it.
         """
         parts = request.cookies.get(COOKIE, "").split(".")
-        if len(parts) != 3 or not (parts[1].isascii() and parts[1].isdigit()) or len(parts[1]) > 12:  # noqa: PLR2004
+        if len(parts) != 4 or not (parts[1].isascii() and parts[1].isdigit()) or len(parts[1]) > 12:  # noqa: PLR2004
             return None
-        session, until, signature = parts[0], int(parts[1]), parts[2]
+        session, until, token, signature = parts[0], int(parts[1]), self._tokens.named(parts[2]), parts[3]
+        if token is None or token.role == "nudge":
+            return None
         genuine = hmac.compare_digest(
-            signature.encode("utf-8", "surrogatepass"), self._signature(session, until).encode()
+            signature.encode("utf-8", "surrogatepass"), _signature(token, session, until).encode()
         )
         if not genuine or now.timestamp() >= until:
             return None
-        return Session(session, datetime.fromtimestamp(until, UTC))
+        return Session(session, token, datetime.fromtimestamp(until, UTC))
 
-    def _signature(self, session: str, until: int) -> str:
-        text = f"console {session} until {until}".encode("utf-8", "surrogatepass")
-        return hmac.new(self._token, text, hashlib.sha256).hexdigest()
+
+def _signature(token: AccessToken, session: str, until: int) -> str:
+    text = f"console {session} of {token.name} until {until}".encode("utf-8", "surrogatepass")
+    return hmac.new(token.secret, text, hashlib.sha256).hexdigest()
 
 
 def _from_this_machine(request: Request) -> bool:

@@ -7,7 +7,7 @@ Handlers are plain functions and run in threads; only request bodies are awaited
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
@@ -24,6 +24,7 @@ from reconciler.server.access import Access
 from reconciler.server.limits import BODY_MAX, BODY_S, InFlight, Limits, SecurityHeaders, set_security_headers
 from reconciler.server.refusals import FIRST_S, SlowRefusals
 from reconciler.server.service import Service
+from reconciler.server.tokens import Tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Options:
     sources: webhooks.Sources
     clock: Clock
     host: str = "127.0.0.1"
-    console_token: str = ""
+    tokens: Tokens = field(default_factory=Tokens)
     body_max: int = BODY_MAX
     body_s: float = BODY_S
     wrong_token_s: float = FIRST_S
@@ -42,7 +43,7 @@ class Options:
 def make_app(service: Service, options: Options) -> FastAPI:
     """Return the application on this service. It registers its counters in the service's metrics: once per registry."""
     app = FastAPI(title="customer-parity", version=version("customer-parity"), docs_url=None, redoc_url=None)
-    access = Access(options.host, options.console_token, is_ended=service.is_session_ended)
+    access = Access(options.host, options.tokens, is_ended=service.is_session_ended)
     metrics = health.WebhookMetrics(service.metrics())
     app.include_router(webhooks.routes(service, options.sources, metrics))
     app.include_router(nudges.routes(service, options.sources, access, metrics))

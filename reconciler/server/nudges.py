@@ -54,9 +54,14 @@ def routes(service: Intake, sources: Sources, access: Access, metrics: WebhookMe
     receiver = WebhookReceiver(service, metrics)
 
     def bearer(request: Request) -> None:
-        if not access.has_token:
-            raise HTTPException(403, {"error": "no token is configured", "hint": "set server.console_token"})
-        if not access.is_authorised(request):
+        if not access.has_nudge_token:
+            raise HTTPException(
+                403, {"error": "no token that may nudge is configured", "hint": "set server.nudge_token"}
+            )
+        token = access.bearer(request)
+        if token is not None and token.role == "viewer":
+            raise HTTPException(403, {"error": "this token may only read", "hint": "use server.nudge_token"})
+        if token is None:
             raise HTTPException(
                 401,
                 {"error": "the token is missing or wrong", "hint": "send Authorization: Bearer TOKEN"},

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, field_validator, model_validator
 
 from reconciler.core.model.profile import PROFILE_FIELDS
 from reconciler.core.model.scalars import LATER
 from reconciler.core.model.store import Store, TrustEmail
 from reconciler.settings.values import DatabaseUrl, Number, SigningKey, Token, Version, origin, weekdays
 
+TokenRole = Literal["viewer", "operator", "nudge"]
 COLUMNS = ("clerk_user_id", "full_name", *PROFILE_FIELDS)
 
 
@@ -124,6 +125,16 @@ class ControllerSettings(_Part):
         return expression
 
 
+class NamedToken(_Part):
+    """A token of one person or program."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,50}$")] = Field(
+        description="who has it; acts are recorded with it"
+    )
+    role: TokenRole = Field(description="viewer: read; operator: read, act and nudge; nudge: only nudge")
+    token: Token
+
+
 class ServerSettings(_Part):
     """Where `run` listens."""
 
@@ -131,8 +142,36 @@ class ServerSettings(_Part):
     port: Number = Field(default=8080, ge=0, le=65535, description="0: any free port")
     public_url: str = Field(default="", description="https://…, the address for webhooks; `bootstrap` subscribes it")
     console_token: Token | None = Field(
-        default=None, description="needed for changes in the console, and to open it beyond loopback"
+        default=None, description="an operator's token: reads, acts and nudges; its name is `console`"
     )
+    viewer_token: Token | None = Field(
+        default=None, description="a token that may only read the console and the API; its name is `viewer`"
+    )
+    nudge_token: Token | None = Field(
+        default=None, description="a token that may only nudge, for database webhooks; its name is `nudge`"
+    )
+    tokens: tuple[NamedToken, ...] = Field(default=(), description="more tokens, each with `name`, `role` and `token`")
+
+    @property
+    def access_tokens(self) -> tuple[NamedToken, ...]:
+        """All tokens that are set, the three of their own keys first."""
+        own: tuple[tuple[str, TokenRole, SecretStr | None], ...] = (
+            ("console", "operator", self.console_token),
+            ("viewer", "viewer", self.viewer_token),
+            ("nudge", "nudge", self.nudge_token),
+        )
+        named = [NamedToken(name=name, role=role, token=token) for name, role, token in own if token is not None]
+        return tuple(one for one in (*named, *self.tokens) if one.token.get_secret_value())
+
+    @model_validator(mode="after")
+    def _distinct_tokens(self) -> Self:
+        names = [one.name for one in self.access_tokens]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two tokens have the name '{name}'")
+        if len({one.token.get_secret_value() for one in self.access_tokens}) < len(names):
+            raise ValueError("two tokens have the same value: the value decides the role, so each needs its own")
+        return self
 
     @field_validator("public_url")
     @classmethod

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 
@@ -273,14 +274,35 @@ def test_a_webhook_secret_that_is_rotated_in_a_file_of_its_own_holds_soon(harnes
 
 
 def test_a_rotated_secret_of_the_controllers_own_file_is_said_to_need_a_restart(harness: RunHarness) -> None:
-    secret = harness.paths[1].with_name("console-token")
-    secret.write_text("a-token-for-the-console")
-    harness.settings["server"] = {"console_token": f"${{file:{secret}}}"}
+    secret = harness.paths[1].with_name("public-url")
+    secret.write_text("https://one.example.com")
+    harness.settings["server"] = {"public_url": f"${{file:{secret}}}"}
     harness.write()
     with harness.replica() as run:
-        secret.write_text("another-token-for-it")
+        secret.write_text("https://two.example.com")
         until(lambda: "that it names" in (problem(run) or ""), "it is said")
         assert run.metric("reconciler_config_current") == 0
+
+
+def test_a_token_that_is_rotated_or_removed_ends_its_sessions_without_a_restart(harness: RunHarness) -> None:
+    secret = harness.paths[1].with_name("console-token")
+    secret.write_text("a-token-for-the-console")
+    ada = {"name": "ada", "role": "viewer", "token": "a-token-of-ada"}
+    harness.settings["server"] = {"console_token": f"${{file:{secret}}}", "tokens": [ada]}
+    harness.write()
+    with harness.replica() as run, httpx.Client(base_url=run.manager.url) as of_ada:
+        run.client.post("/login", data={"token": "a-token-for-the-console"})
+        of_ada.post("/login", data={"token": "a-token-of-ada"})
+        assert (run.client.get("/").status_code, of_ada.get("/").status_code) == (200, 200)
+        secret.write_text("another-token-for-it")
+        until(lambda: run.client.get("/").status_code == 401, "the session of the old token has ended")
+        assert of_ada.get("/").status_code == 200
+        assert run.client.post("/login", data={"token": "another-token-for-it"}).status_code == 303
+        harness.settings["server"]["tokens"] = []
+        harness.write()
+        until(lambda: of_ada.get("/").status_code == 401, "the session of the removed token has ended")
+        assert run.client.get("/").status_code == 200
+        until(lambda: problem(run) is None, "and nothing is left to apply")
 
 
 def test_a_named_pipe_or_a_missing_file_never_stops_the_follower(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from reconciler.errors import ReconcilerError
 from reconciler.server.app import Options, make_app
 from reconciler.server.recent_webhooks import SeenWebhooks
 from reconciler.server.run import ServerThread
+from reconciler.server.tokens import AccessToken, Role, Tokens
 from reconciler.server.webhooks import Sources
 from reconciler.shopify.webhooks import ShopifyEvent, ShopifyWebhooks
 from tests.clerk.sender import INSTANCE, OLD_SECRET, SECRET
@@ -28,7 +29,7 @@ from tests.clerk.sender import INSTANCE, OLD_SECRET, SECRET
 US, EU, MUTE = StoreName("acme-us"), StoreName("acme-eu"), StoreName("mute")
 SHOP_US, SHOP_EU = ShopDomain("acme-us.myshopify.com"), ShopDomain("acme-eu.myshopify.com")
 APP_SECRET, OLD_APP_SECRET = "app-secret-of-acme", "app-secret-of-last-year"
-TOKEN = "a-token-for-the-console"
+TOKEN, VIEWER, NUDGE = "a-token-for-the-console", "a-token-that-reads", "a-token-that-nudges"
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
@@ -180,8 +181,19 @@ def sources() -> Sources:
     )
 
 
+def tokens(console: str = TOKEN) -> Tokens:
+    """The console's token, and one of each other role, unless it is empty."""
+    own: tuple[tuple[str, Role, str], ...] = (
+        ("console", "operator", console),
+        ("reads", "viewer", VIEWER),
+        ("nudges", "nudge", NUDGE),
+    )
+    return Tokens(AccessToken(name, role, text.encode()) for name, role, text in own if console)
+
+
 def options(**changes: Any) -> Options:
-    return replace(Options(sources=sources(), clock=Noon(), console_token=TOKEN, wrong_token_s=0), **changes)
+    chosen = tokens(changes.pop("console_token", TOKEN))
+    return replace(Options(sources=sources(), clock=Noon(), tokens=chosen, wrong_token_s=0), **changes)
 
 
 @contextmanager

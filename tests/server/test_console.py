@@ -18,7 +18,23 @@ from reconciler.core.report.status import StatusRow
 from reconciler.errors import StateError
 from reconciler.server.access import COOKIE
 from reconciler.server.console import words
-from tests.server.services import EU, NOON, SHOP_EU, SHOP_US, TOKEN, US, MemoryService, Noon, Nudged, options, serving
+from reconciler.server.tokens import AccessToken, Tokens
+from tests.server.services import (
+    EU,
+    NOON,
+    NUDGE,
+    SHOP_EU,
+    SHOP_US,
+    TOKEN,
+    US,
+    VIEWER,
+    MemoryService,
+    Noon,
+    Nudged,
+    options,
+    serving,
+    tokens,
+)  # fmt: skip
 
 BEARER = {"authorization": f"Bearer {TOKEN}"}
 TOVE = ClerkUserId("user_tove")
@@ -113,10 +129,69 @@ def test_a_made_up_cookie_opens_nothing(http: httpx.Client, value: str) -> None:
 
 def test_a_cookie_can_not_be_made_to_last_longer(http: httpx.Client) -> None:
     http.post("/login", data={"token": TOKEN})
-    session, until, signature = http.cookies[COOKIE].strip('"').split(".")
+    session, until, name, signature = http.cookies[COOKIE].strip('"').split(".")
     http.cookies.clear()
-    answer = http.get("/", headers={"cookie": f"{COOKIE}={session}.{int(until) + 1}.{signature}"})
-    assert answer.status_code == 401
+    for made_up in (f"{session}.{int(until) + 1}.{name}.{signature}", f"{session}.{until}.reads.{signature}"):
+        assert http.get("/", headers={"cookie": f"{COOKIE}={made_up}"}).status_code == 401
+    assert http.get("/", headers={"cookie": f"{COOKIE}={session}.{until}.{name}.{signature}"}).status_code == 200
+
+
+# --- roles --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("signed_in", [False, True])
+def test_a_viewers_token_reads_everything_and_does_nothing(
+    http: httpx.Client, service: MemoryService, *, signed_in: bool
+) -> None:
+    service.mappings = [row()]
+    headers = {} if signed_in else {"authorization": f"Bearer {VIEWER}"}
+    if signed_in:
+        assert http.post("/login", data={"token": VIEWER}).status_code == 303
+    for path in PAGES:
+        assert http.get(path, headers=headers).status_code == 200, path
+    shown = http.get(f"/people/{TOVE}", headers=headers).text
+    assert ("Reconcile now" in shown, "Sign out" in shown) == (False, True)
+    refused = http.post(f"/people/{TOVE}/look", headers=headers)
+    assert (refused.status_code, "Your token may only read" in refused.text) == (403, True)
+    assert http.post("/nudge", json={"user": TOVE}, headers={"authorization": f"Bearer {VIEWER}"}).status_code == 403
+    assert service.untouched
+
+
+def test_a_nudge_token_nudges_and_opens_no_page(http: httpx.Client, service: MemoryService) -> None:
+    bearer = {"authorization": f"Bearer {NUDGE}"}
+    assert http.post("/nudge", json={"user": TOVE}, headers=bearer).status_code == 202
+    changed = {"type": "DELETE", "table": "customers", "schema": "public", "old_record": {"clerk_user_id": "user_2"}}
+    assert http.post("/webhooks/supabase", json=changed, headers={"x-reconciler-token": NUDGE}).status_code == 202
+    assert [nudged.user for nudged in service.nudges] == [TOVE, "user_2"]
+    for path in PAGES:
+        assert http.get(path, headers=bearer).status_code == 401, path
+    assert http.post(f"/people/{TOVE}/look", headers=bearer).status_code == 401
+    assert http.post("/login", data={"token": NUDGE}).status_code == 401
+    assert http.get("/", params={"token": NUDGE}).status_code == 401
+
+
+def test_a_session_ends_with_its_token_and_with_another_value_of_it() -> None:
+    chosen = tokens()
+    with serving(MemoryService(), options(tokens=chosen)) as http:
+        http.post("/login", data={"token": VIEWER})
+        assert http.get("/").status_code == 200
+        kept = AccessToken("console", "operator", TOKEN.encode())
+        chosen.follow([kept, AccessToken("reads", "viewer", b"another value")])
+        assert http.get("/").status_code == 401
+        chosen.follow([kept, AccessToken("reads", "viewer", VIEWER.encode())])
+        assert http.get("/").status_code == 200
+        chosen.follow([kept, AccessToken("reads", "nudge", VIEWER.encode())])
+        assert http.get("/").status_code == 401
+        chosen.follow([kept])
+        assert http.get("/").status_code == 401
+        assert http.get("/", headers=BEARER).status_code == 200
+
+
+def test_with_a_nudge_token_alone_the_machine_itself_still_reads() -> None:
+    with serving(MemoryService(), options(tokens=Tokens([AccessToken("nudge", "nudge", NUDGE.encode())]))) as http:
+        assert http.get("/").status_code == 200
+        assert http.post("/nudge", json={"user": TOVE}, headers={"x-reconciler-token": NUDGE}).status_code == 202
+        assert http.get("/", headers={"x-forwarded-for": "203.0.113.9"}).status_code == 403
 
 
 @pytest.mark.parametrize("path", ["//elsewhere.example", "//elsewhere.example/%2e%2e"])

@@ -44,7 +44,7 @@ def test_where_no_token_is_set_no_one_can_nudge(path: str) -> None:
     with serving(service, options(console_token="")) as http:
         for headers in ({}, {"x-reconciler-token": ""}, BEARER):
             answer = http.post(path, json={"user": "user_1"}, headers=headers)
-            assert (answer.status_code, answer.json()["hint"]) == (403, "set server.console_token")
+            assert (answer.status_code, answer.json()["hint"]) == (403, "set server.nudge_token")
     assert service.untouched
 
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from reconciler.clerk.webhook import ClerkWebhooks
 from reconciler.core.model.ids import ShopDomain, StoreName
+from reconciler.server.tokens import AccessToken
 from reconciler.server.webhooks import Sources
 from reconciler.settings import Loaded, StoreSettings
 from reconciler.shopify.webhooks import ShopifyWebhooks
@@ -41,6 +42,12 @@ def sources_of(loaded: Loaded, shops: Mapping[StoreName, ShopifyWebhooks | None]
         table=profiles.table,
         key_column=profiles.columns["clerk_user_id"],
     )
+
+
+def tokens_of(loaded: Loaded) -> list[AccessToken]:
+    """Return the tokens that the settings name."""
+    tokens = loaded.settings.server.access_tokens
+    return [AccessToken(one.name, one.role, one.token.get_secret_value().encode()) for one in tokens]
 
 
 def webhooks_of(stores: Sequence[StoreSettings]) -> Mapping[StoreName, ShopifyWebhooks | None]:

@@ -1,7 +1,7 @@
 """The console: HTML pages rendered on the server, without scripts and without external resources.
 
 They show the parity of each store, held users with reasons, one user in all stores, and recent events. The console only
-reads the state; with the token a person may also nudge a user.
+reads the state; with an operator's token a person may also nudge a user.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from reconciler.ports import Clock
 from reconciler.server.access import COOKIE, COOKIE_S, Access, Verdict
 from reconciler.server.console import words
 from reconciler.server.service import Service
+from reconciler.server.tokens import AccessToken
 
 HERE: Final = Path(__file__).parent
 PEOPLE_MAX: Final = 100
@@ -105,19 +106,20 @@ class _Pages:
 
     def _token_for_cookie(self, request: Request, given: str) -> Response:
         """Redirect without the token in the address, so that the browser's history does not keep it."""
-        if not self._access.is_token(given):
+        token = self._access.console_token(given)
+        if token is None:
             return self._page("gate.html", request, status=401, mode="wrong")
         rest = [(key, value) for key, value in request.query_params.multi_items() if key != "token"]
-        return self._with_cookie(request, quote(request.url.path) + ("?" + urlencode(rest) if rest else ""))
+        return self._with_cookie(request, token, quote(request.url.path) + ("?" + urlencode(rest) if rest else ""))
 
     def login(self, request: Request, form: Annotated[bytes, Body(media_type=FORM, max_length=4096)] = b"") -> Response:
         """Read the form without FastAPI's `Form`, which needs python-multipart, a dependency of the simulator only."""
         if not self._access.has_token:
             return self._page("gate.html", request, status=403, mode="closed")
-        token = parse_qs(form.decode(errors="replace")).get("token", [""])[0]
-        if not self._access.is_token(token.strip()):
+        token = self._access.console_token(parse_qs(form.decode(errors="replace")).get("token", [""])[0].strip())
+        if token is None:
             return self._page("gate.html", request, status=401, mode="wrong")
-        return self._with_cookie(request, "/")
+        return self._with_cookie(request, token, "/")
 
     def logout(self, request: Request) -> Response:
         """End the session in all replicas immediately: deleting the cookie is not enough, since it may have been copied."""
@@ -131,12 +133,12 @@ class _Pages:
         response.delete_cookie(COOKIE, httponly=True, samesite="lax")
         return response
 
-    def _with_cookie(self, request: Request, to: str) -> Response:
+    def _with_cookie(self, request: Request, token: AccessToken, to: str) -> Response:
         response = RedirectResponse("/" + to.lstrip("/"), 303)  # never to another host
         secure = request.url.scheme == "https" or request.headers.get("x-forwarded-proto", "") == "https"
         response.set_cookie(
             COOKIE,
-            self._access.cookie(self._clock.now()),
+            self._access.cookie(token, self._clock.now()),
             max_age=COOKIE_S,
             httponly=True,
             samesite="lax",
@@ -212,7 +214,8 @@ class _Pages:
         origin = request.headers.get("origin")
         foreign = origin is not None and origin.partition("://")[2].lower() != request.headers.get("host", "").lower()
         if verdict != "operator" or foreign:
-            return self._page("gate.html", request, status=403, mode="closed" if verdict != "operator" else "foreign")
+            mode = "foreign" if foreign else "role" if verdict == "viewer" else "closed"
+            return self._page("gate.html", request, status=403, mode=mode)
         user = ClerkUserId(request.path_params["user"])
         if not user.isprintable() or not self._service.person(user):
             return RedirectResponse(f"/people/{quote(user, safe='')}", 303)
