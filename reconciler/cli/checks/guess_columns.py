@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from reconciler.core.model.scalars import FIELDS
 from reconciler.supabase.checks.overview import ColumnSeen, TableSeen
 
 USER_ID: Final = re.compile(r"user_[A-Za-z0-9]{5,}")
@@ -20,15 +21,10 @@ MOST: Final = 0.8  # the share of sampled values that must look right
 TABLES: Final = ("customers", "profiles", "users", "user_profiles", "user", "accounts", "members", "people")
 NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "clerk_user_id": ("clerk_user_id", "clerk_id", "clerk_uid", "clerk", "external_id", "user_id", "auth_id", "id"),
-    "email": ("email", "email_address", "primary_email", "primary_email_address", "mail"),
+    **{name: (name, *field.columns) for name, field in FIELDS.items()},
     "email_verified": ("email_verified", "is_email_verified", "email_is_verified", "email_confirmed", "verified"),
-    "first_name": ("first_name", "firstname", "given_name", "forename"),
-    "last_name": ("last_name", "lastname", "family_name", "surname"),
     "full_name": ("full_name", "fullname", "display_name", "name"),
-    "phone": ("phone", "phone_number", "primary_phone", "primary_phone_number", "mobile", "telephone"),
     "image_url": ("image_url", "avatar_url", "avatar", "profile_image_url", "picture", "photo_url", "image"),
-    "locale": ("locale", "preferred_locale", "language", "preferred_language", "lang"),
-    "note": ("note",),
     "updated_at": ("updated_at", "modified_at", "last_modified_at", "updated", "changed_at"),
     "deleted_at": ("deleted_at", "removed_at"),
     "metadata": ("metadata", "public_metadata", "user_metadata", "raw_user_meta_data", "attributes"),

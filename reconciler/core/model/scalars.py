@@ -25,13 +25,15 @@ Form = Literal["name", "note", "locale", "email", "phone"]
 class Scalar:
     """One field. `shopify`: its name in CustomerSetInput, in refusals, and in the response to a write.
 
-    `path`: where a read returns it, if not under that name: a member, or `MEMBER.MEMBER`. `length_max`: in characters.
+    `path`: where a read returns it, if not under that name: a member, or `MEMBER.MEMBER`. `columns`: usual names of a
+    column for it, beside our own. `length_max`: in characters.
     `in_clerk`: Clerk has it. `is_identity`: Shopify requires that a customer has at least one of these.
     `has_default`: Shopify sets a value by itself when a customer is created.
     """
 
     shopify: str
     path: str = ""
+    columns: tuple[str, ...] = ()
     form: Form = "name"
     length_max: int = 255
     in_clerk: bool = False
@@ -51,15 +53,44 @@ class Scalars(BaseModel):
 
     email: Annotated[
         str | None,
-        Scalar("email", path="defaultEmailAddress.emailAddress", form="email", in_clerk=True, is_identity=True),
+        Scalar(
+            "email",
+            path="defaultEmailAddress.emailAddress",
+            columns=("email_address", "primary_email", "primary_email_address", "mail"),
+            form="email",
+            in_clerk=True,
+            is_identity=True,
+        ),
     ] = None
-    first_name: Annotated[str | None, Scalar("firstName", in_clerk=True, is_identity=True)] = None
-    last_name: Annotated[str | None, Scalar("lastName", in_clerk=True, is_identity=True)] = None
+    first_name: Annotated[
+        str | None,
+        Scalar("firstName", columns=("firstname", "given_name", "forename"), in_clerk=True, is_identity=True),
+    ] = None
+    last_name: Annotated[
+        str | None,
+        Scalar("lastName", columns=("lastname", "family_name", "surname"), in_clerk=True, is_identity=True),
+    ] = None
     phone: Annotated[
         str | None,
-        Scalar("phone", path="defaultPhoneNumber.phoneNumber", form="phone", in_clerk=True, is_identity=True),
+        Scalar(
+            "phone",
+            path="defaultPhoneNumber.phoneNumber",
+            columns=("phone_number", "primary_phone", "primary_phone_number", "mobile", "telephone"),
+            form="phone",
+            in_clerk=True,
+            is_identity=True,
+        ),
     ] = None
-    locale: Annotated[str | None, Scalar("locale", form="locale", in_clerk=True, has_default=True)] = None
+    locale: Annotated[
+        str | None,
+        Scalar(
+            "locale",
+            columns=("preferred_locale", "language", "preferred_language", "lang"),
+            form="locale",
+            in_clerk=True,
+            has_default=True,
+        ),
+    ] = None
     note: Annotated[str | None, Scalar("note", form="note", length_max=5000)] = None
 
     def scalar(self, name: str) -> str | None:
