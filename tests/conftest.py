@@ -15,6 +15,7 @@ from reconciler.state.database.engine import open_engine
 from reconciler.state.schema import upgrade
 from tests import activity, servers
 from tests.hypothesis_profiles import pytest_configure, pytest_terminal_summary  # noqa: F401  hooks
+from tests.matrices import pytest_collection_modifyitems  # noqa: F401  a hook
 
 BACKENDS = ("sqlite", "postgres", "pooler")
 MIGRATED = "migrated"

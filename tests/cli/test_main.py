@@ -136,6 +136,7 @@ def test_the_options_of_the_settings_files_are_accepted_before_and_after_the_com
     assert "none.yaml" in said.err
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("command", ["simulate", "demo"])
 @pytest.mark.parametrize("absent", ["graphql", "faker"])
 def test_without_the_simulators_extra_the_two_commands_name_it(command: str, absent: str) -> None:

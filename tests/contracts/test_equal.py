@@ -77,6 +77,7 @@ def step(odd: random.Random, state: StateStore, at: datetime) -> None:
             state.end_mirror(shop, complete=odd.random() < 0.8, now=at)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("seed", SEEDS)
 def test_after_each_write_it_is_what_a_join_says(engine: Engine, seed: int) -> None:
     print(f"seed {seed}")  # noqa: T201  shown where it fails

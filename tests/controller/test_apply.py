@@ -172,6 +172,7 @@ def test_addresses_go_round_in_one_cycle_and_everybody_keeps_their_customer(comp
     check_at_rest(components)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("at", range(1, 7))
 @pytest.mark.parametrize("after", [False, True])
 def test_a_process_that_dies_in_a_circle_leaves_it_to_the_next(components: Rig, at: int, *, after: bool) -> None:
@@ -191,6 +192,7 @@ def test_a_process_that_dies_in_a_circle_leaves_it_to_the_next(components: Rig, 
     check_at_rest(components)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("at", [1, 2, 3, 4, 6])
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("policy", ["relink", "merge"])

@@ -59,6 +59,7 @@ def operations(rig: BulkRig) -> int:
 # --- operations that end badly ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("after_rows", [0, 3])
 @pytest.mark.parametrize(
     ("status", "code"), [("FAILED", "INTERNAL_SERVER_ERROR"), ("FAILED", "TIMEOUT"), ("CANCELED", None)]
@@ -101,6 +102,7 @@ def test_users_of_an_operation_that_the_shop_forgets_are_observed_again(rig: Bul
 # --- answers that don't come -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("kind", ["lost_before", "lost_after", "truncated"])
 @pytest.mark.parametrize("on", ["stagedUploadsCreate", "bulkOperationRunMutation", "bulkOperation", "bulkOperations"])
 def test_an_answer_that_is_lost_costs_no_more_than_time(rig: BulkRig, wanted: Wanted, kind: FaultKind, on: str) -> None:
@@ -117,6 +119,7 @@ def test_an_operation_with_an_unanswered_start_is_not_started_twice(rig: BulkRig
     assert len(rig.acme.shop.operations) == operations(rig) == 6  # three files of customers, and of their metafields
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("on", ["stagedUpload", "bulkResult"])
 @pytest.mark.parametrize(("kind", "status"), [("status", 503), ("status", 403), ("lost_after", None), ("html", 302)])
 def test_a_storage_that_fails_for_a_while_is_asked_again(

@@ -89,6 +89,7 @@ def changed(rig: BulkRig) -> None:
     check_at_rest(rig)
 
 
+@pytest.mark.matrix
 @WORKERS
 def test_who_is_made_by_an_older_row_ends_as_the_newer_one_says(rig: BulkRig, worker: Worker) -> None:
     under_way(rig, lambda: change(rig, worker))
@@ -98,6 +99,7 @@ def test_who_is_made_by_an_older_row_ends_as_the_newer_one_says(rig: BulkRig, wo
     changed(rig)
 
 
+@pytest.mark.matrix
 @WORKERS
 def test_who_is_changed_by_an_older_row_ends_as_the_newer_one_says(rig: BulkRig, worker: Worker) -> None:
     """The line writes over what a worker has written: that is our own older value, and no drift."""
@@ -111,6 +113,7 @@ def test_who_is_changed_by_an_older_row_ends_as_the_newer_one_says(rig: BulkRig,
     assert says(rig, user_of(5))["first_name"] == "Middle 5"
 
 
+@pytest.mark.matrix
 @WORKERS
 @pytest.mark.parametrize("on_leave", ["keep", "tag", "delete"])
 def test_a_user_with_a_row_that_goes_during_the_create_is_released(rig: BulkRig, worker: Worker, on_leave: str) -> None:
@@ -170,6 +173,7 @@ class Settling:
         return self._book.settle_lines(shop, rows, events, **more)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("first", [True, False], ids=["newcomers", "known"])
 def test_what_a_worker_writes_while_an_answer_is_read_stays_as_he_wrote_it(rig: BulkRig, *, first: bool) -> None:
     if not first:
@@ -185,6 +189,7 @@ def test_what_a_worker_writes_while_an_answer_is_read_stays_as_he_wrote_it(rig: 
     changed(rig)
 
 
+@pytest.mark.matrix
 @WORKERS
 @pytest.mark.parametrize("moment", [20, 40, 60])
 def test_rows_that_moved_before_a_killed_run_is_continued_are_executed(

@@ -246,6 +246,7 @@ def test_a_successor_in_one_store_alone_keeps_the_customer_there_and_no_other(wo
     assert world.ended == ["customerDelete"]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("arrival", ["before", "never"])
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("world", [by_policy(how) for how in ("tag", *DESTRUCTIVE)], indirect=True)
@@ -289,6 +290,7 @@ def test_a_successor_who_arrives_while_a_plan_deletes_others_gets_the_customer(w
     assert world.plan().plan.summary.actions == 0
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("late", [False, True])
 @each_policy
 def test_a_customer_that_several_successors_claim_is_kept_until_one_is_left_to_adopt_it(

@@ -135,6 +135,7 @@ def test_a_store_that_closes_in_between_is_reported_for_every_user(components: R
     all_there(components)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("mutation", [1, 2, 14, 30, 31, 32, 33])
 def test_a_run_that_dies_in_between_is_healed_by_the_next_cycle(tmp_path: Path, mutation: int, when: str) -> None:

@@ -340,6 +340,7 @@ def test_a_shop_without_a_mirror_is_asked_nothing_for_it(tmp_path: Path) -> None
         assert empty.calls() == calls
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("kind", ["internal_error", "lost_before", "null_payload", "html"])
 @pytest.mark.parametrize("root", ["customers", "customersCount"])
 def test_a_list_or_a_count_that_fails_is_a_doubt_and_no_error(rig: MirrorRig, kind: FaultKind, root: str) -> None:

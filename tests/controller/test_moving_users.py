@@ -41,6 +41,7 @@ class Moved(TableProfiles):
         return found
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("fast", [False, True])
 @pytest.mark.parametrize("users", [None, [NEW]])
 def test_a_user_who_is_mapped_between_two_reads_is_released_by_no_plan(

@@ -94,6 +94,7 @@ def test_of_two_newcomers_with_one_address_the_one_who_keeps_it_is_reconciled_wh
     assert components.plan().plan.summary.actions == 0
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("lost", [False, True])
 @pytest.mark.parametrize("size", [2, 3])
 @pytest.mark.parametrize("first", [0, 1])

@@ -16,6 +16,7 @@ from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.mapping import Mapping
 from tests.controller.bulk_rig import NAME, populate, user_of
 from tests.controller.mirror_rig import MirrorRig, customer, digest, learned
+from tests.matrices import seeds
 
 PEOPLE = 30
 
@@ -122,7 +123,7 @@ def test_names_beyond_memory_come_back_from_a_file() -> None:
     assert [name for part in found.chunks(7) for name in part] == names
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", seeds(6, quick=2))
 def test_random_edits_on_all_sides_give_the_same_plan_fast_and_live(rig: MirrorRig, seed: int) -> None:
     print(f"seed {seed}")  # noqa: T201  shown where it fails
     chance = random.Random(seed)
@@ -183,6 +184,7 @@ def _said(row: Mapping | None) -> Any:
     return None if row is None else row.model_dump(exclude=aside)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("live", [False, True])
 @pytest.mark.parametrize("seed", range(4))
 def test_a_scan_that_continues_behind_a_user_finds_what_a_whole_one_finds_there(

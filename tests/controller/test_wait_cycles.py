@@ -10,6 +10,7 @@ import pytest
 
 from tests.controller.test_reconcile import acme
 from tests.inprocess import Rig
+from tests.matrices import seeds
 
 USERS = tuple(f"user_{n:02}" for n in range(7))
 
@@ -52,6 +53,7 @@ def ring(components: Rig, users: tuple[str, ...], *, emails: bool = False) -> di
     return wanted
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("emails", [False, True])
 @pytest.mark.parametrize(("size", "first"), [(2, 0), (2, 1), (3, 2), (7, 3)])
 def test_a_circle_turns_by_nudges_alone_wherever_it_begins(
@@ -79,7 +81,7 @@ def test_a_circle_of_forty_turns_as_well(tmp_path: Path) -> None:
         assert components.plan().plan.summary.actions == 0
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", seeds(8, quick=3))
 def test_any_order_of_emails_and_phones_is_reached_by_nudges_alone(components: Rig, seed: int) -> None:
     chance = random.Random(seed)
     before = ids(components)
@@ -93,6 +95,7 @@ def test_any_order_of_emails_and_phones_is_reached_by_nudges_alone(components: R
     assert components.plan().plan.summary.actions == 0
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("at", range(1, 6))
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("first", [0, 1, 2])

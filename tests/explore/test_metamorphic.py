@@ -77,6 +77,7 @@ def in_a_file(rig: Rig) -> None:
     rig.cycle()
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("way", [stores_backwards, rows_backwards_one_a_page, store_by_store, saved, in_a_file])
 def test_another_way_leads_to_the_same_end_with_as_many_writes(tmp_path: Path, way: Any, seed: int) -> None:

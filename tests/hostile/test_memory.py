@@ -33,6 +33,7 @@ def asked(what: str, url: str) -> tuple[int, float, str]:
     return int(peak), float(seconds), said
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("what", ["shop", "token", "clerk"])
 @pytest.mark.parametrize("name", list(BOMBS))
 def test_a_large_reply_takes_little_memory(name: str, what: str) -> None:

@@ -39,6 +39,7 @@ def test_the_page_tells_of_all_that_is_for_programs_and_of_no_page_for_people(ht
     assert sorted(http.get("/openapi.json").json()["paths"]) == sorted(PATHS)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("token", ["", TOKEN], ids=["without the token", "with the token"])
 @pytest.mark.parametrize("path", PATHS)
 def test_answers_are_what_the_page_promises_whatever_is_sent(

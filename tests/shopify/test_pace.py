@@ -77,6 +77,7 @@ def mixed(rng: random.Random) -> tuple[float, float]:
     return requested, rng.randint(1, requested)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("make", [mutations, mixed])
 @pytest.mark.parametrize(("rate", "size", "empty"), [(100, 2000, False), (100, 1000, True), (50, 1000, False)])

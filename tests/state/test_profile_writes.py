@@ -50,6 +50,7 @@ def settle(book: ProfileWriteTable, claim: WriteClaim) -> None:
     book.settle([(claim, clerk_values(claim.profile) if claim.profile is not None else None)], now=NOON)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 def test_the_newest_is_written_whatever_order_they_come_in(book: ProfileWriteTable, order: tuple[int, ...]) -> None:
     for n in order:

@@ -115,6 +115,7 @@ def test_a_user_who_returns_to_their_first_address_gets_their_first_customer_and
     story.settles()
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("kind", ["lost_before", "lost_after"])
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 7])
 def test_re_linking_that_ends_between_any_two_calls_is_finished_by_the_next_apply(
@@ -189,6 +190,7 @@ def test_what_shopify_says_against_a_merge_is_reported_and_nothing_is_touched(me
     merges.settles()
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("kind", ["lost_before", "lost_after"])
 @pytest.mark.parametrize("n", [1, 2])
 def test_a_merge_that_ends_in_the_middle_is_finished_by_the_next_apply(

@@ -72,6 +72,7 @@ def test_a_circle_of_three_turns_in_one_apply(three: StoryHarness) -> None:
     check_round_and_done(three, before)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("kind", ["lost_before", "lost_after"])
 @pytest.mark.parametrize("n", [1, 2, 3, 4])
 def test_a_circle_that_ends_in_the_middle_is_finished_by_the_next_apply(

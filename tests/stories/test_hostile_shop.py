@@ -54,6 +54,7 @@ def test_a_shop_without_valid_replies_is_reported_and_the_other_is_served(two: S
     two.settles()
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("kind", ["shape", "text", "numbers", "twice"])
 def test_a_shop_with_odd_replies_never_hurts_another(two: StoryHarness, kind: HostileKind, seed: int) -> None:
@@ -72,6 +73,7 @@ def test_a_shop_with_odd_replies_never_hurts_another(two: StoryHarness, kind: Ho
     assert two.theirs("dora", EU).email == mail("dora")
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("kind", ["urls", "shape", "bomb"])
 def test_files_that_are_spoilt_never_hurt_another(two: StoryHarness, kind: HostileKind, seed: int) -> None:

@@ -234,6 +234,7 @@ def test_a_row_that_is_older_than_the_leaving_brings_no_one_back_and_a_newer_one
     four.settles()
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("policy", ["keep", "tag", "delete"])
 @pytest.mark.parametrize("how", ["row", "deleted_at", "deleted_at, then row", "where"])
 def test_a_row_that_comes_back_as_it_was_undoes_the_release_whatever_its_time(
@@ -402,6 +403,7 @@ def announce(story: StoryHarness, user: str, **values: Any) -> None:
         engine.dispose()
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("where", [{}, {"note": ["here", None]}], ids=["all", "by a column of the app"])
 @pytest.mark.parametrize("on_leave", ["delete", "erase"])
 def test_a_successor_with_a_row_still_to_be_written_keeps_the_customer(
