@@ -33,6 +33,7 @@ from reconciler.manager.profile_writer import row_writer
 from reconciler.manager.running_config import RunningConfig
 from reconciler.manager.schedule.failing import FailingStores
 from reconciler.manager.schedule.outbox import OutboxNudges
+from reconciler.manager.schedule.parity import ParitySampler
 from reconciler.manager.schedule.probes import Probes
 from reconciler.manager.schedule.scans import LEASE, ScheduledScans
 from reconciler.manager.schedule.scheduler import Scheduler
@@ -137,6 +138,7 @@ class Manager:
             read_files=self._follow_files,
             read_pauses=self._follow_pauses,
             take_outbox=self._outbox.take,
+            sample_parity=ParitySampler(self.running, self._clock).sample,
             intervals=intervals,
         )
         self._metrics.read_at_scrape(self._gauges)

@@ -28,6 +28,7 @@ from reconciler.ports.customers import (
     Shown,
 )
 from reconciler.ports.mirror import Known, KnownReader, Mirror, MirrorMark, Pair, PairReader, Seen, Source, Touched
+from reconciler.ports.parity import ParityReader, ParityRepository
 from reconciler.ports.profiles import ProfileReader, RowChunk, RowReader
 from reconciler.ports.queue import RequestQueue
 from reconciler.ports.runs import RunReader, RunRepository
@@ -76,6 +77,8 @@ __all__ = [
     "MirrorMark",
     "Pair",
     "PairReader",
+    "ParityReader",
+    "ParityRepository",
     "PauseReader",
     "ProfileReader",
     "RequestQueue",

@@ -9,6 +9,7 @@ from sqlalchemy import Table, and_, delete, or_
 from reconciler.state.database.engine import writing
 from reconciler.state.database.queries import Database
 from reconciler.state.operations.acts import ActRow
+from reconciler.state.operations.parity import thin_out
 from reconciler.state.operations.runs import RunRow
 from reconciler.state.tables.mappings import EventRow
 
@@ -33,4 +34,9 @@ class Tidy(Database):
                 and_(_run.c.began_at < now - RESYNCS_KEPT, _run.c.kind == "resync"),
             )
             runs = connection.execute(delete(_run).where(old))
-            return {"events": gone.rowcount, "acts": acts.rowcount, "runs": runs.rowcount}
+            return {
+                "events": gone.rowcount,
+                "acts": acts.rowcount,
+                "runs": runs.rowcount,
+                "parity": thin_out(connection, now),
+            }

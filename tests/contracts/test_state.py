@@ -19,6 +19,7 @@ from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.model.mapping import Applied, Mapping, RefusedValue
 from reconciler.core.model.run import NewRun, Run, RunCounts, RunKind
+from reconciler.core.report.parity import ParitySample
 from reconciler.core.report.status import Replica
 from reconciler.errors import ConfigError, StateError
 from reconciler.ports import StoreFacts
@@ -552,3 +553,43 @@ def test_events_point_to_their_run(state: StateStore, engine: Engine) -> None:
     reader = ConsoleTable(engine)
     assert [found.clerk_user_id for found in reader.run_events(number, limit=10)] == [user("1")]
     assert list(reader.run_events(number + 1, limit=10)) == []
+
+
+# --- parity ----------------------------------------------------------------------------------------------------------
+
+
+def sample(at: datetime, shop: ShopDomain = SHOP, *, in_sync: int = 3, parity: float | None = 0.75) -> ParitySample:
+    return ParitySample(shop, at, profiles=4, in_sync=in_sync, pending=1, held=0, parity=parity)
+
+
+def test_one_sample_of_parity_is_kept_for_five_minutes(state: StateStore) -> None:
+    began = AT.replace(minute=0, second=0, microsecond=0)
+    assert not state.is_sampled([SHOP, OTHER], at=began)
+    state.note_parity([sample(began), sample(began, OTHER, in_sync=0, parity=None)])
+    state.note_parity([sample(began + timedelta(seconds=299), in_sync=4)])
+    state.note_parity([sample(began + timedelta(seconds=300), in_sync=4)])
+    state.note_parity([])
+    assert state.is_sampled([OTHER], at=began + timedelta(seconds=299))
+    assert not state.is_sampled([OTHER], at=began + timedelta(seconds=300))
+    line = state.parity_line(SHOP, since=began)
+    assert line == [sample(began), sample(began + timedelta(seconds=300), in_sync=4)]
+    assert state.parity_line(OTHER, since=began) == [sample(began, OTHER, in_sync=0, parity=None)]
+    assert state.parity_line(SHOP, since=began + timedelta(seconds=300)) == line[1:]
+
+
+def test_samples_of_parity_are_thinned_out_and_their_number_is_bounded(state: StateStore) -> None:
+    now = AT.replace(hour=0, minute=0, second=0, microsecond=0)
+    count = 31 * 288
+    state.note_parity([sample(now - timedelta(minutes=5 * n)) for n in range(1, count + 1)])
+    state.note_parity([sample(now - timedelta(minutes=5), OTHER)])
+    assert state.tidy(now=now)["parity"] > 8000
+    kept = [found.at for found in state.parity_line(SHOP, since=now - timedelta(days=40))]
+    assert len(kept) == 288 + 6 * 24 + 23 * 4
+    assert [at for at in kept if at >= now - timedelta(days=1)] == [
+        now - timedelta(minutes=5 * n) for n in range(288, 0, -1)
+    ]
+    assert {at.minute for at in kept if at < now - timedelta(days=1)} == {0}
+    assert {at.hour for at in kept if at < now - timedelta(days=7)} == {0, 6, 12, 18}
+    assert min(kept) == now - timedelta(days=30)
+    assert state.tidy(now=now)["parity"] == 0
+    assert len(state.parity_line(OTHER, since=now - timedelta(days=1))) == 1

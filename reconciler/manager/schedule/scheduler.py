@@ -65,11 +65,13 @@ class Scheduler:
         read_files: Callable[[], None],
         read_pauses: Callable[[], None],
         take_outbox: Callable[[], None],
+        sample_parity: Callable[[], None],
         intervals: Intervals,
     ) -> None:
         self._running, self._settings, self._clock, self._local = running, settings, clock, local
         self._scans, self._probes, self._read_files, self._intervals = scans, probes, read_files, intervals
         self._read_pauses, self._take_outbox = read_pauses, take_outbox
+        self._sample_parity = sample_parity
         self._stores: set[StoreName] = set()
         self._owed: dict[StoreName, _OwedScan] = {}
         self._full: Counter[StoreName] = Counter()
@@ -96,6 +98,7 @@ class Scheduler:
         self._every(r.beat_s, self._beat, "beat", executor="beat")
         self._every(r.files_s, self._safely(self._read_files), "files", executor="small")
         self._every(r.files_s, self._safely(self._read_pauses), "pauses", executor="small")
+        self._every(r.parity_s, self._safely(self._sample_parity), "parity", executor="small")
         self._every(r.outbox_s, self._safely(self._take_outbox), "outbox", executor="outbox")
         self._every(r.scan_lease_s / 4, self._safely(self._scans.renew), "leases", executor="leases")
         self._every(r.probe_every_s, self._safely(self.tick), "tick", executor="small")
