@@ -104,6 +104,14 @@ def test_it_is_an_action() -> None:
     check_with("check-jsonschema", "--builtin-schema", "vendor.github-actions", "action.yml")
 
 
+def test_the_workflow_in_the_docs_is_a_workflow_and_gives_inputs_that_there_are(tmp_path: Path) -> None:
+    (text,) = re.findall(r"```yaml\n# .github/workflows/parity.yml\n(.*?)```", text_of("docs/deploy.md"), re.DOTALL)
+    (workflow := tmp_path / "parity.yml").write_text(text)
+    check_with("check-jsonschema", "--builtin-schema", "vendor.github-workflows", str(workflow))
+    (step,) = [step for step in yaml.safe_load(text)["jobs"]["plan"]["steps"] if "with" in step]
+    assert set(step["with"]) <= set(ACTION["inputs"])
+
+
 def test_no_input_becomes_a_part_of_a_script() -> None:
     assert [step["name"] for step in STEPS if "${{" in step.get("run", "")] == []
 

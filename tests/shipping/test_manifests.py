@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -140,6 +141,26 @@ def test_what_kustomize_makes_is_valid_for_kubernetes(tmp_path: Path) -> None:
     made.write_text(made.read_text().replace("readinessProbe", "readyProbe"))
     with pytest.raises(AssertionError, match="readyProbe"):
         check_with("kubernetes-validate", "--strict", str(made))
+
+
+def test_the_overlay_in_the_docs_replaces_settings_image_and_host(tmp_path: Path) -> None:
+    (overlay,) = re.findall(
+        r"```yaml\n# YOUR-OVERLAY/kustomization.yaml\n(.*?)```", text_of("docs/deploy.md"), re.DOTALL
+    )
+    if "Kustomize" not in check_with("kubectl", "version", "--client"):
+        pytest.skip("this kubectl is older than 1.21, and its kustomize is too old for this overlay")
+    shutil.copytree(KUBERNETES, tmp_path / "config/kubernetes")
+    mine = tmp_path / "overlay"
+    mine.mkdir()
+    (mine / "kustomization.yaml").write_text(overlay)
+    (mine / "reconciler.yaml").write_text("version: 1\n")
+    (mine / "stores.yaml").write_text("version: 1\nstores: []\n")
+    found = {d["kind"]: d for d in yaml.safe_load_all(check_with("kubectl", "kustomize", str(mine)))}
+    assert found["ConfigMap"]["data"]["stores.yaml"] == "version: 1\nstores: []\n"
+    (inside,) = found["Deployment"]["spec"]["template"]["spec"]["containers"]
+    assert inside["image"] == "YOUR-REGISTRY/customer-parity:1"
+    host = found["Ingress"]["spec"]["rules"][0]["host"]
+    assert host == found["Ingress"]["spec"]["tls"][0]["hosts"][0] == "parity.your-host.example"
 
 
 def test_the_service_monitor_scrapes_the_service_of_the_console() -> None:

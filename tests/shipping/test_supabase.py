@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ class Project:
 
 
 @pytest.fixture
-def project(postgres: servers.Server, postgres_database: Callable[..., str]) -> Project:
+def project(postgres: servers.Server, postgres_database: Callable[..., str]) -> Iterator[Project]:
     found = Project(postgres, postgres_database())
     found.run_file(SUPABASE / "local/stand_ins.sql")
     with postgres.connect(found.name) as connection:
@@ -64,7 +64,10 @@ def project(postgres: servers.Server, postgres_database: Callable[..., str]) -> 
         "values ('user_ada', 'ada@example.com', true), ('user_bob', 'bob@example.com', true)",
         role="service_role",
     )
-    return found
+    yield found
+    for role in ("reconciler_reader", "reconciler_state"):  # roles belong to the whole server
+        with postgres.connect(found.name) as connection:
+            connection.execute(f"drop owned by {role} cascade; drop role {role}".encode())
 
 
 def test_a_user_sees_their_own_row_only_and_writes_none(project: Project) -> None:
@@ -132,7 +135,6 @@ def test_the_trial_can_be_repeated_on_a_database_of_its_own(project: Project) ->
     project.run("truncate public.customers")
     project.run_file(SUPABASE / "local/trial.sql")
     assert len(project.run(USERS, role="reconciler_reader")) == 3
-    project.run("alter role reconciler_reader nologin; alter role reconciler_state nologin")
 
 
 def test_the_columns_are_those_that_the_settings_map_by_default(project: Project) -> None:

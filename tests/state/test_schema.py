@@ -186,7 +186,7 @@ def test_an_older_schema_is_upgraded_on_sqlite_and_refused_on_postgres(
     database: Database, opened: Callable[[str], Engine]
 ) -> None:
     engine = opened(database.url)
-    _at(engine, "0001")
+    migrate_to(engine, "0001")
     if database.backend == "sqlite":
         ensure_schema(engine)
     else:
@@ -202,7 +202,7 @@ def test_phones_that_the_mirror_knew_before_are_known_by_their_key(
     database: Database, opened: Callable[[str], Engine]
 ) -> None:
     engine = opened(database.url)
-    _at(engine, "0006")
+    migrate_to(engine, "0006")
     prefix = "" if database.backend == "sqlite" else f"{SCHEMA}."
     seen = (
         ("c1", '{"email":"a@x.example.com","phone":"+15551234567"}'),
@@ -227,7 +227,7 @@ def test_shops_that_the_state_knew_before_keep_their_name_as_their_key(
     database: Database, opened: Callable[[str], Engine]
 ) -> None:
     engine = opened(database.url)
-    _at(engine, "0012")
+    migrate_to(engine, "0012")
     prefix = "" if database.backend == "sqlite" else f"{SCHEMA}."
     columns = "clerk_user_id, store, status, generation, applied, refused, profile_digest, config_digest"
     with engine.begin() as connection:
@@ -255,7 +255,7 @@ def test_shops_that_the_state_knew_before_keep_their_name_as_their_key(
     assert check(engine) == []
 
 
-def _at(engine: Engine, revision: str) -> None:
+def migrate_to(engine: Engine, revision: str) -> None:
     """The schema as an older program made it."""
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":
