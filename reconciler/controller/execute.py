@@ -6,9 +6,7 @@ Decides nothing: after a refusal or a lost answer the user is observed again, an
 from __future__ import annotations
 
 from collections.abc import Collection
-from collections.abc import Mapping as MappingOf
 from dataclasses import replace
-from typing import Any
 
 from reconciler.controller.context import StoreContext
 from reconciler.controller.leaving.departures import Departures
@@ -30,7 +28,7 @@ from reconciler.core.fields.desired import profile_digest
 from reconciler.core.model.action import Action, Change, Hold
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import CustomerId
-from reconciler.core.model.mapping import Mapping, RefusedValue
+from reconciler.core.model.mapping import Intent, Mapping, RefusedValue
 from reconciler.core.model.store import DESTRUCTIVE
 from reconciler.core.model.view import Subject
 from reconciler.core.model.write import CREATED, DeleteMetafields, SetMetafields, Write
@@ -249,14 +247,12 @@ def claim_written(lost: Step, step: Step, context: StoreContext) -> Step:
         return step
     moved = has_moved(lost.action, step.subject)
     spec = step.decision.spec
-    update = {
-        "customer": as_before(customer, there),
-        "spec": as_written(spec, there) if moved and spec is not None else spec,
-    }
-    told = Step(lost.action, step.subject, step.decision.model_copy(update=update), written=list(there), at=customer.id)
+    spec = as_written(spec, there) if moved and spec is not None else spec
+    decision = replace(step.decision, customer=as_before(customer, there), spec=spec)
+    told = Step(lost.action, step.subject, decision, written=list(there), at=customer.id)
     row, events = row_after(told, context, there, finished=step.decision.action is None and not moved)
     if moved:
-        row = row.model_copy(update={"profile_digest": lost.action.profile_digest})
+        row = replace(row, profile_digest=lost.action.profile_digest)
     context.state.put(row, *events)
     lost.written.extend(there)
     return Step(step.action, replace(step.subject, mapping=row, stored=None), step.decision, step.blocked)
@@ -267,7 +263,7 @@ def has_moved(action: Action, subject: Subject) -> bool:
     return profile_digest(subject.profile) != action.profile_digest
 
 
-def declare(step: Step, context: StoreContext, intent: MappingOf[str, Any]) -> None:
+def declare(step: Step, context: StoreContext, intent: Intent) -> None:
     """Record what is about to be done in several writes."""
     step.intent = intent
     context.state.put(intent_row(step, context))
@@ -286,10 +282,10 @@ def _declare_release(step: Step, context: StoreContext) -> None:
 def intent_row(step: Step, context: StoreContext) -> Mapping:
     """The row with what is about to be done, on which customer, and which values the user waits for."""
     decision = step.decision
-    row = with_intent(step.subject.mapping, decision, context.store, step.intent or {}, now=context.clock.now())
+    row = with_intent(step.subject.mapping, decision, context.store, step.intent, now=context.clock.now())
     known = decision.customer is not None and step.action.kind not in {"create", "adopt"}
     customer = row.customer_id or (decision.customer.id if decision.customer is not None and known else None)
-    return row.model_copy(update={"customer_id": customer, **waits_of(decision)})
+    return replace(row, customer_id=customer, **waits_of(decision))
 
 
 def row_after(
@@ -305,7 +301,7 @@ def row_after(
     `healed`: as in `row_after_write`, where the subject's row was written since the action began.
     """
     assert step.at is not None
-    unfinished = {"kind": "create"} if step.action.kind == "create" else None
+    unfinished = Intent(kind="create") if step.action.kind == "create" else None
     row = row_after_write(
         step.subject.mapping,
         step.decision,
@@ -335,7 +331,7 @@ def event_of(step: Step, context: StoreContext, customer: CustomerId, kind: str,
         clerk_user_id=step.subject.user,
         customer_id=customer,
         kind=kind,
-        changes=tuple(c.model_dump(mode="json") for c in told),
+        changes=told,
         plan_digest=context.plan_digest,
         run_id=context.run_id,
     )

@@ -449,4 +449,4 @@ def _with_merge_preview(view: View, current: Customer | None, user: ClerkUserId,
         blockers = customers.merge_preview(current.id, other.id).blockers
     except PermanentError as error:  # of these two customers, or of merges: everything else of this store is observed
         blockers = (f"the shop does not say whether they can be merged: {error.message}",)
-    return view.model_copy(update={"merge_blockers": blockers})
+    return replace(view, merge_blockers=blockers)

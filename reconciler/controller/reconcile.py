@@ -100,7 +100,7 @@ def _missing(step: Step, context: StoreContext) -> ReconcileResult | None:
         return None
     held = missing_hold(subject.user, mapping, absence, now)
     if not found.looks_whole:
-        held = held.model_copy(update={"message": found.message})
+        held = replace(held, message=found.message)
     since = (absence.first_seen(mapping, now) or now) if found.looks_whole else None
     row = missing_row(mapping, held, context.store, now=now, since=since)
     if is_news(mapping, row, now=now):
@@ -225,7 +225,7 @@ def _park(
     step = wait_cycle.steps[action.clerk_user_id]
     turning = [d for d in wait_cycle.decisions.values() if d.action is not None and d.action.waits_for]
     hour = context.clock.now()
-    decided = Step(action, step.subject, step.decision.model_copy(update={"action": action}))
+    decided = Step(action, step.subject, replace(step.decision, action=action))
     if (held := _spend(decided, context, budgets, len(turning))) is not None:
         return held
     budgets.spend(context.store.shop, action.kind, hour, -len(turning), 0)  # each spends its own when it is executed

@@ -6,6 +6,7 @@ After a write, `execute` records the row itself, with the events.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from reconciler.controller.context import StoreContext
@@ -70,14 +71,21 @@ def record_withheld(
     rows = []
     for user in users:
         row = known.get(user) or new_row(user, store, now=now)
-        told = {"status": "held", "reason": "GuardExceeded", "message": message, "last_seen_at": now}
-        seen = {"config_digest": config_digest(store), **_as_seen(profiles.get(user), now)}
-        rows.append((known.get(user), row.model_copy(update={**told, **seen, **NO_FINGERPRINTS})))
+        held = replace(
+            _as_seen(row, profiles.get(user), now),
+            status="held",
+            reason="GuardExceeded",
+            message=message,
+            last_seen_at=now,
+            config_digest=config_digest(store),
+            **NO_FINGERPRINTS,
+        )
+        rows.append((known.get(user), held))
     state.put_unchanged(rows)
 
 
-def _as_seen(profile: Profile | None, now: datetime) -> dict[str, object]:
-    """What a mapping keeps of a profile that was observed, or was missing with too many others to count as a sighting."""
+def _as_seen(row: Mapping, profile: Profile | None, now: datetime) -> Mapping:
+    """The row with a profile that was observed, or was missing with too many others to count as a sighting."""
     if profile is not None:
-        return {"profile_digest": profile_digest(profile)}
-    return {"absent_since": uncounted(now)}
+        return replace(row, profile_digest=profile_digest(profile))
+    return replace(row, absent_since=uncounted(now))

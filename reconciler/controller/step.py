@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from reconciler.core.model.action import Action, Change, Hold, Kind
 from reconciler.core.model.ids import ClerkUserId, CustomerId
+from reconciler.core.model.mapping import Intent
+from reconciler.core.model.values import Value
 from reconciler.core.model.view import Decision, Subject
 from reconciler.core.model.write import Write
 from reconciler.core.plan.chains import Blocked
@@ -47,9 +48,9 @@ class Step:
     decision: Decision
     blocked: Blocked | None = None
     written: list[Change] = field(default_factory=list)
-    shown: dict[str, Any] = field(default_factory=dict)
+    shown: dict[str, Value] = field(default_factory=dict)
     at: CustomerId | None = None
-    intent: MappingOf[str, Any] | None = None
+    intent: Intent | None = None
     puts_off: bool = False
     rest: PlannedWrite | None = None
     live: bool = True

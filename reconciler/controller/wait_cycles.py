@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from reconciler.controller.context import StoreContext
 from reconciler.controller.execute import declare, event_of, intent_row, send
@@ -20,7 +20,7 @@ from reconciler.core.decide.refused import park_digest, park_key
 from reconciler.core.fields.desired import profile_digest
 from reconciler.core.model.action import Change
 from reconciler.core.model.ids import ClerkUserId, Unique
-from reconciler.core.model.mapping import PARK, RefusedValue
+from reconciler.core.model.mapping import PARK, Intent, RefusedValue
 from reconciler.core.model.view import Decision
 from reconciler.core.model.write import Update
 from reconciler.core.plan import chains
@@ -74,7 +74,7 @@ def park(step: Step, context: StoreContext, fields: Collection[Unique], *, kind:
     assert customer is not None
     taken: dict[str, str] = {field: value for field in fields if (value := step.decision.value(field)) is not None}
     if taken:
-        declare(step, context, {"kind": PARK, "parked": {**step.subject.parked, **taken}})
+        declare(step, context, Intent(kind=PARK, parked={**step.subject.parked, **taken}))
         try:
             send(Update(customer.id, dict.fromkeys(taken)), context)
         except Refused as refused:
@@ -100,7 +100,7 @@ def _remember_park(step: Step, context: StoreContext, fields: Collection[Unique]
         )
         for field in fields
     }
-    row = intent_row(step, context).model_copy(update={"intent": mapping.intent if mapping is not None else None})
+    row = replace(intent_row(step, context), intent=mapping.intent if mapping is not None else None)
     context.state.put(with_refused(row, said))
 
 
@@ -110,5 +110,5 @@ def unpark(step: Step, context: StoreContext, values: MappingOf[str, str]) -> No
     assert customer is not None
     send(Update(customer.id, values), context)
     changes = tuple(Change(field=f, before=None, after=v, why="profile changed") for f, v in values.items())
-    row = intent_row(step, context).model_copy(update={"intent": None})
+    row = replace(intent_row(step, context), intent=None)
     context.state.put(row, event_of(step, context, customer.id, PARK, changes))

@@ -13,6 +13,7 @@ from reconciler.core.model.ids import CustomerId
 from reconciler.core.model.mapping import Mapping
 from reconciler.core.model.scalars import SCALARS
 from reconciler.core.model.store import Store
+from reconciler.core.model.values import tags_of, text_of
 from reconciler.core.model.write import (
     CREATED,
     AddTags,
@@ -146,9 +147,9 @@ def _tags(action: Action, customer: CustomerId) -> Iterator[PlannedWrite]:
     change = next((c for c in action.changes if c.field == "tags"), None)
     if change is None:
         return
-    before, after = normalise.tag_keys(change.before), normalise.tag_keys(change.after)
-    added = [t for t in change.after if t.casefold() not in before]
-    removed = [t for t in change.before if t.casefold() not in after]
+    before, after = normalise.tag_keys(tags_of(change.before)), normalise.tag_keys(tags_of(change.after))
+    added = [t for t in tags_of(change.after) if t.casefold() not in before]
+    removed = [t for t in tags_of(change.before) if t.casefold() not in after]
     if removed:
         yield PlannedWrite(RemoveTags(customer, removed), () if added else (change,))
     if added:
@@ -160,7 +161,7 @@ def _metafields(action: Action, store: Store, customer: CustomerId) -> Iterator[
     sets = tuple(c for c in found if c.after is not None)
     drops = tuple(c for c in found if c.after is None)
     if sets:
-        values = {_name(c): (c.after, _type_of(_name(c), store)) for c in sets}
+        values = {_name(c): (text_of(c.after) or "", _type_of(_name(c), store)) for c in sets}
         yield PlannedWrite(SetMetafields({customer: values}), sets, may_join=not drops)
     if drops:
         yield PlannedWrite(DeleteMetafields(customer, [_name(c) for c in drops]), drops)

@@ -6,10 +6,11 @@ from collections.abc import Collection, Iterable, Iterator
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 from reconciler.core.model.customer import Customer
 from reconciler.core.model.ids import ClerkUserId, CustomerId
+from reconciler.core.model.values import Value
 from reconciler.core.model.write import Write
 from reconciler.ports.mirror import Seen, Touched
 
@@ -24,7 +25,7 @@ class MergePreview:
     blockers: tuple[str, ...] = ()
 
 
-Shown = MappingOf[str, Any]
+Shown = MappingOf[str, Value]
 """The fields of the customer in a shop's answer to a write, by our names (tags: all of them); others are missing."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from reconciler.core.model.action import Change
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.model.mapping import Applied, Mapping, RefusedValue, Status
@@ -63,7 +64,7 @@ def busy(service: MemoryService) -> MemoryService:
             customer_id=None,
             kind=kind,
             message="" if n % 3 else f"a message about {EMAIL}",
-            changes=({"field": "first_name", "before": LONG, "after": LONG[::-1], "why": "profile changed"},),
+            changes=(Change(field="first_name", before=LONG, after=LONG[::-1], why="profile changed"),),
         )
         for n, kind in enumerate(("create", "adopt", "update", "relink", "merge", "release"))
     ]

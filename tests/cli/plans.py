@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from reconciler.core.model.action import Action, Change, Hold, WhoActs, Why
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
+from reconciler.core.model.values import Value
 from reconciler.core.plan.guard import guard_hold
 from reconciler.core.plan.plan import Forecast, Plan, StorePlan, build_plan, summary_of
 
@@ -11,7 +12,7 @@ AT = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 LINK = "backlink"
 
 
-def change(field: str, before: object, after: object, why: Why = "profile changed") -> Change:
+def change(field: str, before: Value, after: Value, why: Why = "profile changed") -> Change:
     return Change(field=field, before=before, after=after, why=why)
 
 

@@ -7,6 +7,7 @@ import hmac
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from reconciler.cli.files import plan_file as planfile
 from reconciler.cli.render import outputs as render
 from reconciler.controller.scan.spool import IN_MEMORY, Spool
 from reconciler.core.model.action import Action, Hold, action_order, hold_order
+from reconciler.core.model.ids import ClerkUserId, StoreName
+from reconciler.core.model.json import json_of
 from reconciler.core.plan.plan import Plan, build_plan
 from reconciler.core.report.status import ApplyResult, Failure
 from reconciler.errors import PlanRefused
@@ -50,7 +53,7 @@ def in_a_file(plan: Plan) -> Plan:
             actions.add(action)
         for each in store.holds:
             holds.add(each)
-        stores.append(store.model_copy(update={"actions": actions.whole(), "holds": holds.whole()}))
+        stores.append(replace(store, actions=actions.whole(), holds=holds.whole()))
     assert isinstance(stores[-1].actions, Spool)
     assert isinstance(stores[-1].holds, Spool)
     return build_plan(stores, created_at=plan.created_at)
@@ -78,23 +81,19 @@ def test_every_face_of_a_plan_is_the_same_wherever_it_lies() -> None:
 def test_json_in_parts_is_what_it_would_be_as_a_whole(plan: Plan) -> None:
     from reconciler.cli.render.json import dumps  # noqa: PLC0415  how everything else is written
 
-    body = {**plan.model_dump(mode="json"), "created_at": "2026-11-23T09:00:00Z"}
+    body = {**json_of(plan), "created_at": "2026-11-23T09:00:00Z"}
     assert "".join(render.plan_json(plan)) == dumps(body)
 
 
 def test_failures_without_number_are_reported_in_order() -> None:
-    failed = Spool(Failure, lambda f: f.clerk_user_id, in_memory_bytes=SMALL)
+    failed = Spool(Failure, lambda f: (f.clerk_user_id,), in_memory_bytes=SMALL)
     for n in (5, 3, 9, 1, 7):
         message = "the profile has changed since the plan was made"
-        failed.add(
-            Failure.model_validate(
-                {"clerk_user_id": f"u{n}", "kind": "create", "result": "refused", "message": message}
-            )
-        )
-    result = ApplyResult.model_validate({"store": "acme", "failed": failed.whole()})
+        failed.add(Failure(clerk_user_id=ClerkUserId(f"u{n}"), kind="create", result="refused", message=message))
+    result = ApplyResult(store=StoreName("acme"), failed=failed.whole())
     body = json.loads("".join(render.results_json([result], "sha256:x")))
     assert [f["clerk_user_id"] for f in body["stores"][0]["failed"]] == ["u1", "u3", "u5", "u7", "u9"]
-    assert body["stores"][0] == result.model_dump(mode="json")
+    assert body["stores"][0] == json_of(result)
     console = Console(file=io.StringIO(), width=80)
     render.print_results([result], console)
     assert "5 not applied" in console.file.getvalue()  # type: ignore[attr-defined]
@@ -151,7 +150,7 @@ def test_a_saved_plan_is_the_same_file_wherever_the_plan_lay(tmp_path: Path, key
     assert len(lines) == 2 + sum(values)
     loaded, seal = load_in_small_parts(one, key)
     assert isinstance(loaded.plan.stores[-1].actions, Spool)
-    assert loaded.model_dump(mode="json") == memory.model_dump(mode="json")
+    assert json_of(loaded) == json_of(memory)
     assert seal == json.loads(lines[-1])["seal"]
 
 

@@ -1,6 +1,7 @@
 """Results, status and mappings, in a terminal and as JSON."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -110,14 +111,15 @@ acme-us  acme-us.myshopify.com
 def test_status_shows_how_far_long_work_is_and_when_it_ends() -> None:
     began, later = AT - timedelta(minutes=10), AT - timedelta(days=2)
     mark = {"complete_at": later, "listed_at": began, "now": AT}
-    row = ROWS[1].model_copy(
-        update={
-            "held": {}, "suspended": None, "oldest_request_s": None,
-            "sweep": scan_progress(began, 5_000, 20_000, now=AT),
-            "mirror": mirror_progress("gid://shopify/BulkOperation/1", began, 2_500, 10_000, fresh=False, **mark),
-            "bulk": bulk_progress(began, 400, 300, 100, files=2, operations=1, now=AT),
-        }
-    )  # fmt: skip
+    row = replace(
+        ROWS[1],
+        held={},
+        suspended=None,
+        oldest_request_s=None,
+        sweep=scan_progress(began, 5_000, 20_000, now=AT),
+        mirror=mirror_progress("gid://shopify/BulkOperation/1", began, 2_500, 10_000, fresh=False, **mark),
+        bulk=bulk_progress(began, 400, 300, 100, files=2, operations=1, now=AT),
+    )
     assert shown(lambda console: render.print_status([row], console)).partition("myshopify.com\n")[2] == snapshot("""\
   full scan in progress: 5,000 of 20,000 rows, until about 2026-11-23 09:30 UTC
   a bulk query fills the mirror since 2026-11-23 08:50 UTC: 2,500 of 10,000

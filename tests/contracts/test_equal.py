@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -102,7 +103,7 @@ def test_writers_that_race_never_leave_a_pair_equal_that_is_not(engine: Engine) 
                 at = AT + timedelta(seconds=number)
                 if kinds == "mappings":
                     state.put_many(
-                        [mapping(odd, SHOP, n).model_copy(update={"customer_id": f"c{n}"}) for n in several(odd)]
+                        [replace(mapping(odd, SHOP, n), customer_id=CustomerId(f"c{n}")) for n in several(odd)]
                     )
                 else:
                     state.put_seen(SHOP, [seen(odd, n, at) for n in several(odd)], as_of=at, now=at, source="list")

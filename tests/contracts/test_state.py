@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from threading import Barrier
 from typing import Any, TypeVar
@@ -15,9 +16,10 @@ from sqlalchemy import Engine
 
 from reconciler.core.decide.shop_identity import KnownShop
 from reconciler.core.model.act import Act, Actor, Pause
+from reconciler.core.model.action import Change
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
-from reconciler.core.model.mapping import Applied, Mapping, RefusedValue
+from reconciler.core.model.mapping import AgreedTags, Applied, Intent, Mapping, RefusedValue
 from reconciler.core.model.run import NewRun, Run, RunCounts, RunKind
 from reconciler.core.report.parity import ParitySample
 from reconciler.core.report.status import Replica
@@ -87,10 +89,19 @@ def test_a_mapping_comes_back_as_it_was_put(state: StateStore) -> None:
         generation=3,
         applied={
             "email": Applied(value="ada@example.com", ours=True, config="c"),
-            "tags": Applied(value={"owned": ["a"], "agreed": []}),
+            "tags": Applied(value=AgreedTags(owned=("a",))),
         },
         refused={"phone": RefusedValue(digest="d", code="TAKEN", message="m", asked=True)},
-        intent={"step": "unlinked", "from": customer(6), "deep": [1, None, {"a": True}]},
+        intent=Intent(
+            kind="relink",
+            from_customer_id=customer(6),
+            to=customer(7),
+            changes=(
+                Change(field="email", before="ada@example.com", after=None, why="profile changed"),
+                Change(field="tags", before=[], after=["a"], why="profile changed"),
+            ),
+            parked={"phone": "+4712345678"},
+        ),
         waits_for_email="grace@example.com",
         profile_digest="p",
         config_digest="q",
@@ -100,7 +111,7 @@ def test_a_mapping_comes_back_as_it_was_put(state: StateStore) -> None:
     bare = Mapping(clerk_user_id=user("2"), store=STORE, shop=SHOP)
     state.put(bare)
     assert one(state, "2") == bare
-    later = whole.model_copy(update={"intent": None, "waits_for_email": None, "email": None, "left_at": None})
+    later = replace(whole, intent=None, waits_for_email=None, email=None, left_at=None)
     state.put(later)
     assert one(state, "1") == later
 
@@ -134,7 +145,7 @@ def test_shops_are_kept_apart(state: StateStore) -> None:
 
 
 def test_a_customer_that_changes_owner_is_taken_from_the_old_owner(state: StateStore) -> None:
-    tags = {"tags": Applied(value={"owned": ["a"]}, ours=True)}
+    tags = {"tags": Applied(value=AgreedTags(owned=("a",)), ours=True)}
     state.put(mapping("1", 7, email="a@example.com", applied=tags, generation=4, message="kept"))
     assert state.put(mapping("2", 7, email="a@example.com"), event("2")) == (user("1"),)
     assert state.owners(SHOP, [customer(7)]) == {customer(7): user("2")}
@@ -260,7 +271,7 @@ def test_events_come_in_order_and_the_newest_are_kept(state: StateStore) -> None
 
 
 def test_events_are_found_by_user_shop_and_plan(state: StateStore) -> None:
-    change = {"field": "first_name", "before": None, "after": "Ada", "why": "profile changed"}
+    change = Change(field="first_name", before=None, after="Ada", why="profile changed")
     whole = event("1", customer_id=customer(7), changes=(change,), plan_digest="sha256:a", message="m")
     state.put(mapping("1"), whole)
     state.put(mapping("2", shop=OTHER), event("2", shop=OTHER, plan_digest="sha256:b"))

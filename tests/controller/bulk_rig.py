@@ -18,6 +18,7 @@ from reconciler.controller.context import StoreContext
 from reconciler.controller.step import Outcome
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import StoreName
+from reconciler.core.model.json import json_of
 from reconciler.core.model.store import Store
 from reconciler.shopify.bulk.writer import FILE_BYTES_MAX, ShopBulkWriter
 from reconciler.simulator.app import make_app
@@ -182,7 +183,7 @@ def customers(rig: Rig) -> dict[str, Any]:
 def rows(rig: Rig) -> dict[str, Any]:
     """Every mapping whole, but for ids, times (those of what was healed among them), and how many writes it took."""
     aside = {"customer_id", "generation", "first_seen_at", "last_seen_at", "left_at"}
-    found: dict[str, Any] = {m.clerk_user_id: m.model_dump(exclude=aside) for m in rig.mappings(NAME)}
+    found: dict[str, Any] = {m.clerk_user_id: json_of(m, exclude=aside) for m in rig.mappings(NAME)}
     for row in found.values():
         for applied in row["applied"].values():
             del applied["heals"]
@@ -192,7 +193,7 @@ def rows(rig: Rig) -> dict[str, Any]:
 def told(rig: Rig) -> list[Any]:
     """What was written, in no order. Not as what: a user that a joint call can't serve gets them as an update."""
     events: list[Event] = rig.state.events(limit=100_000)
-    return sorted((e.clerk_user_id, json.dumps(c, sort_keys=True)) for e in events for c in e.changes)
+    return sorted((e.clerk_user_id, json.dumps(json_of(c), sort_keys=True)) for e in events for c in e.changes)
 
 
 def outcomes(found: list[Outcome]) -> dict[str, tuple[str, str]]:

@@ -440,7 +440,7 @@ def test_what_was_done_is_recorded_with_before_and_after(components: Rig) -> Non
     events = components.state.events(user=ClerkUserId(ADA))
     assert [e.kind for e in events] == ["create", "update"]
     change = events[-1].changes[0]
-    assert (change["field"], change["before"], change["after"], change["why"]) == (
+    assert (change.field, change.before, change.after, change.why) == (
         "first_name",
         ADA,
         "Ada",

@@ -6,6 +6,7 @@ The order is forced: while one request is worked on, something else happens at a
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from reconciler.controller.reconcile import reconcile
 from reconciler.controller.step import ReconcileResult
 from reconciler.core.model.ids import ClerkUserId, CustomerId, StoreName
+from reconciler.core.model.mapping import Intent
 from reconciler.core.model.profile import Profile
 from reconciler.core.model.store import Store
 from reconciler.core.model.write import Link, Unlink
@@ -327,8 +329,8 @@ def test_a_customer_with_an_unrecorded_create_is_released_with_its_user(world: W
     customer = world.at(ADA)
     row = world.mapping("acme", ADA)
     assert row is not None
-    intent: dict[str, Any] = {"kind": "create", "from": None, "to": None, "changes": []}
-    world.state.put(row.model_copy(update={"customer_id": known, "status": "pending", "intent": intent}))
+    intent = Intent(kind="create", changes=())
+    world.state.put(replace(row, customer_id=CustomerId(known) if known else None, status="pending", intent=intent))
     world.leave(ADA)
     assert world.work(ADA).result == "applied"
     after = world.mapping("acme", ADA)

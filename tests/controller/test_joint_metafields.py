@@ -79,7 +79,7 @@ def test_new_customers_with_metafields_cost_little_more_than_ten_points_each(com
 
 def test_what_each_customer_got_is_reported_once(components: Rig) -> None:
     components.cycle()
-    told = [(e.clerk_user_id, c["field"]) for e in events(components) for c in e.changes]
+    told = [(e.clerk_user_id, c.field) for e in events(components) for c in e.changes]
     assert len(told) == len(set(told)) == PEOPLE * 6  # address, name, back-link, tags and two metafields
 
 

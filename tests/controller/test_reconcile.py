@@ -15,7 +15,7 @@ from reconciler.controller.leaving.completeness import sample
 from reconciler.controller.reconcile import reconcile
 from reconciler.controller.step import ReconcileResult
 from reconciler.core.decide.leaving.absence import Absence
-from reconciler.core.model.ids import ClerkUserId, StoreName
+from reconciler.core.model.ids import ClerkUserId, CustomerId, StoreName
 from reconciler.core.model.store import Store
 from reconciler.errors import TemporaryError
 from tests.core.people import store
@@ -344,10 +344,7 @@ def test_a_large_table_that_is_loaded_in_the_order_of_its_keys_is_complete_for_n
         row, profile = components.mapping("acme", users[0]), components.profiles.rows[users[0]]
         assert row is not None
         components.state.put_many(
-            [
-                row.model_copy(update={"clerk_user_id": u, "customer_id": f"gid://{u}", "email": f"{u}@x"})
-                for u in users[1:]
-            ]
+            [replace(row, clerk_user_id=u, customer_id=CustomerId(f"gid://{u}"), email=f"{u}@x") for u in users[1:]]
         )
         components.profiles.rows.clear()
         for n in loaded:

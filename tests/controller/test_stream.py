@@ -13,6 +13,7 @@ from reconciler.controller.apply.plan import apply_plan
 from reconciler.controller.mirror.refresh import fill
 from reconciler.controller.scan.stream import Moved, Part, Watch, find_moved, parts_of
 from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.json import json_of
 from reconciler.core.model.mapping import Mapping
 from tests.controller.bulk_rig import NAME, populate, user_of
 from tests.controller.mirror_rig import MirrorRig, customer, digest, learned
@@ -181,7 +182,7 @@ def users_of(found: Moved) -> list[Any]:
 
 def _said(row: Mapping | None) -> Any:
     aside = {"last_seen_at", "profile_fp", "observed_fp"}
-    return None if row is None else row.model_dump(exclude=aside)
+    return None if row is None else json_of(row, exclude=aside)
 
 
 @pytest.mark.matrix

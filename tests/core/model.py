@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import count, product
 from typing import Any
@@ -318,8 +318,7 @@ class ModelState:
         for user in losers:
             row = self.rows[user]
             status = row.status if row.status in {"released", "erased"} else "pending"
-            lost: dict[str, Any] = {"customer_id": None, "email": None, "applied": {}, "status": status}
-            self.rows[user] = row.model_copy(update=lost)
+            self.rows[user] = replace(row, customer_id=None, email=None, applied={}, status=status)
         return tuple(losers)
 
     def put_unchanged(self, looked: Sequence[tuple[Mapping | None, Mapping]]) -> tuple[ClerkUserId, ...]:

@@ -13,6 +13,7 @@ from reconciler.core.fields.desired import spec_of
 from reconciler.core.model.action import Action, Change, Kind, Why
 from reconciler.core.model.customer import Customer, MetafieldValue
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
+from reconciler.core.model.json import adapter_of
 from reconciler.core.model.mapping import Mapping
 from reconciler.core.model.profile import Profile
 from reconciler.core.model.store import Store
@@ -56,7 +57,7 @@ def same(who: Profile, number: int = 7, where: Store | None = None, **values: An
 def mapping(user: str = ADA, number: int | None = 7, **values: Any) -> Mapping:
     at = None if number is None else gid(number)
     given = {"store": "acme", "shop": "acme.myshopify.com", "status": "in_sync", "customer_id": at, **values}
-    return Mapping.model_validate({"clerk_user_id": user, **given})
+    return adapter_of(Mapping).validate_python({"clerk_user_id": user, **given})
 
 
 def settled(who: Profile, at: Customer, where: Store | None = None, **values: Any) -> Mapping:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
 from reconciler.core.decide.decide import customer_digest, decide
 from reconciler.core.decide.refused import refused_value_digest
-from reconciler.core.model.mapping import RefusedValue
+from reconciler.core.model.mapping import Intent, RefusedValue
 from reconciler.core.model.store import Accepted
 from reconciler.core.model.view import Rival, Taken, View
 from tests.core.people import (
@@ -171,7 +172,7 @@ def test_a_backlink_taken_off_in_shopify_is_held_where_drift_is() -> None:
 
 def test_a_backlink_we_had_not_written_yet_is_no_drift() -> None:
     there = same(ada, backlink=None)
-    row = settled(ada, there, intent={"kind": "relink"})
+    row = settled(ada, there, intent=Intent(kind="relink"))
     found = decided(ada, row, store(heal_drift="hold"), mapped=there)
     assert (after(found), why(found)) == ({"backlink": ADA}, {"backlink": "profile changed"})
 
@@ -297,14 +298,14 @@ def test_an_address_that_staff_changed_moves_no_one_while_drift_is_held() -> Non
 
 def test_a_parked_user_gets_their_address_back_where_the_circle_does_not_turn() -> None:
     parked = same(ada, email=None)
-    row = settled(ada, same(ada), intent={"kind": "park", "email": ada.email})
+    row = settled(ada, same(ada), intent=Intent(kind="park", parked={"email": ada.email or ""}))
     found = decided(moved, row, mapped=parked, by_email=customer(9, email="new@x.example.com", backlink=BOB))
     assert after(found) == {"email": ada.email}
     assert held(found) == {("EmailTaken", "email")}
 
 
 def test_a_parked_user_takes_their_new_address_when_it_is_free() -> None:
-    row = settled(ada, same(ada), intent={"kind": "park", "email": ada.email})
+    row = settled(ada, same(ada), intent=Intent(kind="park", parked={"email": ada.email or ""}))
     found = decided(moved, row, mapped=same(ada, email=None))
     assert (after(found), why(found)) == ({"email": "new@x.example.com"}, {"email": "profile changed"})
 
@@ -407,7 +408,7 @@ def test_a_new_customer_is_made_without_what_was_refused() -> None:
 def test_deciding_changes_nothing_of_what_it_was_given() -> None:
     there, row = same(ada), settled(ada, same(ada))
     view = View(mapped=there, by_email=theirs)
-    copies = (moved.model_copy(deep=True), row.model_copy(deep=True), view.model_copy(deep=True))
+    copies = deepcopy((moved, row, view))
     first = decide(ADA, moved, row, view, store(), now=NOW)
     assert (moved, row, view) == copies
     assert decide(ADA, moved, row, view, store(), now=NOW) == first

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -176,8 +177,8 @@ def test_a_missing_row_is_proof_only_after_the_grace_or_by_another_witness() -> 
     waits = (None, {("RowMissing", None)})
 
     def missed(since_s: float, read_s: float) -> Mapping:
-        times = {"absent_since": NOW - timedelta(seconds=since_s), "last_seen_at": NOW - timedelta(seconds=read_s)}
-        return row.model_copy(update=times)
+        absent_since, read_at = NOW - timedelta(seconds=since_s), NOW - timedelta(seconds=read_s)
+        return replace(row, absent_since=absent_since, last_seen_at=read_at)
 
     assert found(row) == waits
     assert found(missed(299, 140)) == waits

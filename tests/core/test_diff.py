@@ -9,7 +9,7 @@ import pytest
 from reconciler.core.fields.desired import spec_of
 from reconciler.core.fields.diff import changes_between, comparable, difference_lines, observed_value, owned_tags
 from reconciler.core.model.action import Change
-from reconciler.core.model.mapping import Applied, Mapping, RefusedValue
+from reconciler.core.model.mapping import AgreedTags, Applied, Intent, Mapping, RefusedValue
 from reconciler.core.model.store import Store
 from tests.core.people import ADA, customer, mapping, profile, same, settled, store
 
@@ -120,7 +120,7 @@ def test_who_was_never_agreed_on_anything_is_new() -> None:
 
 
 def test_a_half_done_step_of_ours_is_never_called_drift() -> None:
-    row = settled(ada, same(ada), intent={"kind": "relink"})
+    row = settled(ada, same(ada), intent=Intent(kind="relink"))
     assert diff(ada, same(ada, last_name="Staff"), row)["last_name"].why == "profile changed"
 
 
@@ -139,7 +139,7 @@ def tags(who: Any, there: tuple[str, ...], row: Mapping | None, *wanted: str) ->
 
 
 def owning(*owned: str, agreed: tuple[str, ...] = (), **values: Any) -> Mapping:
-    value = {"owned": list(owned), "agreed": list(agreed)}
+    value = AgreedTags(owned=owned, agreed=agreed)
     return mapping(ADA, applied={"tags": Applied(value=value, ours=bool(owned))}, **values)
 
 
@@ -165,7 +165,7 @@ def test_a_tag_of_ours_that_staff_took_off_is_drift() -> None:
 
 
 def test_a_missing_tag_in_the_middle_of_our_own_step_is_no_drift() -> None:
-    row = owning("app-user", agreed=("app-user",), intent={"kind": "relink"})
+    row = owning("app-user", agreed=("app-user",), intent=Intent(kind="relink"))
     assert tags(ada, (), row, "app-user") == ([], ["app-user"], "profile changed")
 
 

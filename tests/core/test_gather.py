@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from reconciler.core.decide.cost import points_of
 from reconciler.core.model.action import Kind, sorted_actions, sorted_holds
-from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
 from reconciler.core.model.reasons import WHO_ACTS, hold
 from reconciler.core.model.store import Ceiling, Store
 from reconciler.core.model.view import Subject
@@ -197,19 +198,19 @@ def test_actions_are_sorted_by_kind_and_user_and_holds_by_user_and_reason() -> N
 
 def test_the_digest_covers_what_was_decided_and_not_when_or_at_what_cost() -> None:
     plan = scanned(store(**AMPLE), ADA, BOB).plan
-    cheap = plan.model_copy(update={"forecast": forecast((), 1), "error_hint": "x"})
-    held = plan.model_copy(update={"holds": (hold(ADA, None, "NoEmail", ""),)})
+    cheap = replace(plan, forecast=forecast((), 1), error_hint="x")
+    held = replace(plan, holds=(hold(ADA, None, "NoEmail", ""),))
     base = digest_of_stores([plan])
     assert base.startswith("sha256:")
     assert digest_of_stores([cheap]) == base
     assert digest_of_stores([held]) != base
-    assert digest_of_stores([plan.model_copy(update={"config_digest": "x"})]) != base
+    assert digest_of_stores([replace(plan, config_digest="x")]) != base
 
 
 def test_a_plan_of_many_stores_is_sorted_and_totalled() -> None:
     one = scanned(store(**AMPLE), ADA, BOB).plan
-    other = one.model_copy(update={"store": "aaa"})
-    broken = StorePlan.model_validate({"store": "zzz", "shop": "z.myshopify.com", "error": "no"})
+    other = replace(one, store=StoreName("aaa"))
+    broken = StorePlan(store=StoreName("zzz"), shop=ShopDomain("z.myshopify.com"), error="no")
     plan = build_plan([broken, one, other], created_at=NOW)
     assert [s.store for s in plan.stores] == ["aaa", "acme", "zzz"]
     assert (plan.summary.create, plan.summary.update) == (2, 2)

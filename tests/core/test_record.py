@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -20,7 +21,7 @@ from reconciler.core.decide.record import (
 from reconciler.core.fields.desired import config_digest, profile_digest, spec_of
 from reconciler.core.fields.spellings import spellings_of
 from reconciler.core.model.action import Change
-from reconciler.core.model.mapping import BACKLINK, NO_FINGERPRINTS, Mapping, RefusedValue
+from reconciler.core.model.mapping import BACKLINK, NO_FINGERPRINTS, AgreedTags, Intent, Mapping, RefusedValue
 from reconciler.core.model.view import Decision, Subject
 from tests.core.people import (
     ADA,
@@ -119,9 +120,9 @@ def test_a_followed_backlink_moves_the_row_to_the_other_customer_and_forgets_wha
 def test_a_user_who_waits_for_an_address_says_so_and_keeps_the_intent() -> None:
     later = profile(ADA, email="new@x.example.com")
     there = same(ada, email=None)
-    row = settled(ada, same(ada), intent={"kind": "park", "email": ada.email})
+    row = settled(ada, same(ada), intent=Intent(kind="park", parked={"email": ada.email or ""}))
     blocked = decided(later, row, mapped=there, by_email=customer(9, email="new@x.example.com", backlink=BOB))
-    held = blocked.model_copy(update={"action": None, "status": "held"})
+    held = replace(blocked, action=None, status="held")
     found = row_after_reconcile(later, row, held)
     assert found is not None
     assert found.waits_for_email == "new@x.example.com"
@@ -129,7 +130,7 @@ def test_a_user_who_waits_for_an_address_says_so_and_keeps_the_intent() -> None:
 
 
 def test_a_reconcile_that_finds_all_well_ends_the_intent() -> None:
-    row = settled(ada, same(ada), intent={"kind": "relink"}, waits_for_email="x")
+    row = settled(ada, same(ada), intent=Intent(kind="relink"), waits_for_email="x")
     found = row_after_reconcile(ada, row, decided(ada, row, mapped=same(ada)))
     assert found is not None
     assert (found.intent, found.waits_for_email) == (None, None)
@@ -158,14 +159,22 @@ def test_a_mapping_keeps_the_digest_of_the_row_that_was_last_wanted() -> None:
 
 def test_a_row_that_is_missing_changes_nothing_but_since_when() -> None:
     since = NOW - timedelta(minutes=2)
-    row = settled(ada, same(ada), intent={"kind": "park", "email": "a@x"}, waits_for_email="x", wanted_digest="w")
+    row = settled(
+        ada, same(ada), intent=Intent(kind="park", parked={"email": "a@x"}), waits_for_email="x", wanted_digest="w"
+    )
     held = missing_hold(ADA, row, RUN, NOW)
     decision = Decision(clerk_user_id=row.clerk_user_id, holds=(held,), status="pending", missing_since=NOW)
     first = row_after_reconcile(None, row, decision)
     assert first is not None
-    said = {"status": "pending", "reason": "RowMissing", "message": first.message, "absent_since": NOW}
-    unsaid = {"last_seen_at": NOW, **NO_FINGERPRINTS}
-    assert first == row.model_copy(update={**said, **unsaid})
+    assert first == replace(
+        row,
+        status="pending",
+        reason="RowMissing",
+        message=first.message,
+        absent_since=NOW,
+        last_seen_at=NOW,
+        **NO_FINGERPRINTS,
+    )
     again = missing_row(first, decision.holds[0], store(), now=NOW, since=since)
     assert again.absent_since == since
     back = row_after_reconcile(ada, again, decided(ada, again, mapped=same(ada)))
@@ -204,11 +213,11 @@ def test_the_leave_tag_is_ours_once_we_wrote_it() -> None:
     decision = decided(None, row, store(on_leave="tag"), mapped=there)
     assert decision.action is not None
     found = written(decision, row, None, *decision.action.changes)
-    assert found.applied["tags"].value == {"owned": ["clerk-left"], "agreed": []}
+    assert found.applied["tags"].tags == AgreedTags(owned=("clerk-left",))
     untouched = written(decision, row, None)
     assert untouched.applied == row.applied
     first = mapping(ADA, 7)
-    assert written(decision, first, None, *decision.action.changes).applied["tags"].value["owned"] == ["clerk-left"]
+    assert written(decision, first, None, *decision.action.changes).applied["tags"].tags.owned == ("clerk-left",)
 
 
 def test_who_comes_back_loses_the_leave_tag_and_keeps_the_rest() -> None:
@@ -237,9 +246,9 @@ def test_what_was_written_is_ours_and_the_generation_grows() -> None:
 
 def test_a_half_done_action_is_pending_and_carries_its_intent() -> None:
     decision = decided(ada)
-    row = written(decision, None, ada, finished=False, intent={"kind": "relink"})
-    assert (row.status, row.intent) == ("pending", {"kind": "relink"})
-    assert written(decision, row, ada, intent={"kind": "relink"}).intent is None
+    row = written(decision, None, ada, finished=False, intent=Intent(kind="relink"))
+    assert (row.status, row.intent) == ("pending", Intent(kind="relink"))
+    assert written(decision, row, ada, intent=Intent(kind="relink")).intent is None
 
 
 def test_what_was_ours_stays_ours_while_it_is_the_same_and_ends_with_another_value() -> None:
@@ -280,7 +289,7 @@ def test_tags_we_added_are_ours_and_those_that_were_there_are_only_agreed_on() -
     spec = spec_of(ada, store(tags=["app-user", "VIP"]))
     there = same(ada, tags=("vip",))
     found = agreed(None, spec, there, written=(changed("tags", ["vip"], ["app-user", "vip"]),))["tags"]
-    assert found.value == {"owned": ["app-user"], "agreed": ["VIP", "app-user"]}
+    assert found.tags == AgreedTags(owned=("app-user",), agreed=("VIP", "app-user"))
     assert found.ours
 
 
@@ -288,7 +297,7 @@ def test_a_tag_of_ours_that_is_gone_is_ours_no_more() -> None:
     policy = store(tags=["app-user"])
     row = settled(ada, same(ada, 7, policy), policy)
     found = agreed(row, spec_of(ada, policy), same(ada, tags=()), written=())["tags"]
-    assert found.value == {"owned": [], "agreed": ["app-user"]}  # that it is wanted was agreed on: its loss is drift
+    assert found.tags == AgreedTags(agreed=("app-user",))  # that it is wanted was agreed on: its loss is drift
 
 
 def test_a_relinked_row_points_to_the_new_customer() -> None:
@@ -301,11 +310,11 @@ def test_a_relinked_row_points_to_the_new_customer() -> None:
 
 
 def test_an_intent_is_declared_before_the_first_call() -> None:
-    declared = with_intent(None, decided(ada), store(), {"kind": "relink"}, now=NOW)
-    assert (declared.intent, declared.status, declared.customer_id) == ({"kind": "relink"}, "pending", None)
+    declared = with_intent(None, decided(ada), store(), Intent(kind="relink"), now=NOW)
+    assert (declared.intent, declared.status, declared.customer_id) == (Intent(kind="relink"), "pending", None)
     row = settled(ada, same(ada))
-    again = with_intent(row, decided(ada), store(), {"kind": "park"}, now=NOW)
-    assert (again.customer_id, again.applied, again.intent) == (gid(7), row.applied, {"kind": "park"})
+    again = with_intent(row, decided(ada), store(), Intent(kind="park"), now=NOW)
+    assert (again.customer_id, again.applied, again.intent) == (gid(7), row.applied, Intent(kind="park"))
 
 
 def test_that_a_person_tried_a_refused_value_is_known_until_there_is_another() -> None:

@@ -21,6 +21,7 @@ from reconciler.controller.observe import ObserveOptions
 from reconciler.controller.readers import Readers
 from reconciler.controller.scan.store import scan_store
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
+from reconciler.core.model.json import json_of
 from reconciler.core.model.store import Ceiling, Guards, MetafieldRule, Store
 from reconciler.core.plan.plan import build_plan
 from reconciler.errors import ReconcilerError
@@ -329,7 +330,7 @@ class Parity(RuleBasedStateMachine):
             self.rig.clock.sleep(60)  # a merge that was begun ends in its own time
             self._cycle(STORES)
         last = self._cycle(STORES)
-        assert last.mutations == 0, f"it does not come to rest: {last.planned.plan.model_dump_json(indent=1)}"
+        assert last.mutations == 0, f"it does not come to rest: {json_of(last.planned.plan)}"
         assert not last.planned.plan.summary.actions
         is_equal_but_for_holds(self.rig, last)
         for name in STORES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -246,9 +247,9 @@ def test_a_row_written_meanwhile_is_not_undone_by_a_resync_that_began_before(har
         run.scanned_all()
         row = run.mapping("user_a")
         assert row is not None
-        newer = row.model_copy(update={"message": "written by a worker", "generation": row.generation + 1})
+        newer = replace(row, message="written by a worker", generation=row.generation + 1)
         run.components.state.put(newer)
-        assert run.components.state.put_unchanged([(row, row.model_copy(update={"status": "held"}))]) == ()
+        assert run.components.state.put_unchanged([(row, replace(row, status="held"))]) == ()
         assert run.mapping("user_a") == newer
         assert run.components.state.put_unchanged([(newer, row)]) == ()
         assert run.mapping("user_a") == row

@@ -11,9 +11,10 @@ from typing import Any
 import httpx
 import pytest
 
+from reconciler.core.model.action import Change
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain
-from reconciler.core.model.mapping import Applied, Mapping, RefusedValue
+from reconciler.core.model.mapping import AgreedTags, Applied, Mapping, RefusedValue
 from reconciler.core.report.status import StatusRow
 from reconciler.errors import StateError
 from reconciler.server.access import COOKIE
@@ -347,7 +348,7 @@ def test_a_persons_page_says_why_they_are_held_what_is_agreed_and_what_was_done(
             message="the address is user_2's",
             applied={
                 "first_name": Applied(value="Tove", ours=True),
-                "tags": Applied(value={"owned": [], "agreed": ["vip"]}),
+                "tags": Applied(value=AgreedTags(agreed=("vip",))),
             },
             refused={"phone": RefusedValue(digest="d", code="TAKEN", message="Phone has already been taken")},
         ),
@@ -443,7 +444,7 @@ def test_values_of_people_and_shops_are_text_wherever_they_stand(http: httpx.Cli
             clerk_user_id=ClerkUserId(EVIL),
             message=EVIL,
             kind=EVIL,
-            changes=({"field": EVIL, "before": EVIL, "after": [EVIL], "why": EVIL},),
+            changes=(Change(field=EVIL, before=EVIL, after=[EVIL], why="drift"),),
         )
     ]
     for path in ("/", "/events", f"/people?q={EVIL}&reason={EVIL}", "/people/%3Cscript%3Ealert(1)%3C%2Fscript%3E"):

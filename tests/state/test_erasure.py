@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from sqlalchemy import Engine, select
 
 from reconciler.core.decide.profile_rows.merge import clerk_values
 from reconciler.core.decide.profile_rows.write import ClerkChange
+from reconciler.core.model.action import Change
 from reconciler.core.model.ids import CustomerId, StoreName
-from reconciler.core.model.mapping import Applied, RefusedValue
+from reconciler.core.model.mapping import Applied, Intent, RefusedValue
 from reconciler.core.model.profile import Profile
 from reconciler.core.model.request import Request
 from reconciler.ports import BulkFile, BulkLine, Seen, StoreFacts
@@ -30,7 +32,7 @@ EMAIL, PHONE, NAME = "ada.lovelace@example.com", "+441815550123", "Augusta-Ada"
 TRACES = (EMAIL, PHONE, NAME)
 LATER = AT + timedelta(hours=1)
 VALUES = {"email": EMAIL, "phone": PHONE, "first_name": NAME}
-CHANGES = tuple({"field": f, "before": None, "after": v, "why": "profile changed"} for f, v in VALUES.items())
+CHANGES = tuple(Change(field=f, before=None, after=v, why="profile changed") for f, v in VALUES.items())
 
 
 @pytest.fixture
@@ -59,7 +61,7 @@ def theirs(number: int | None = 1, **more: Any) -> Any:
         "email": EMAIL,
         "applied": {field: Applied(value=value, ours=True) for field, value in VALUES.items()},
         "refused": {"phone": RefusedValue(digest="d", message=f"{PHONE} is taken")},
-        "intent": {"kind": "park", "email": EMAIL},
+        "intent": Intent(kind="park", parked={"email": EMAIL}),
         "waits_for_email": EMAIL,
         "waits_for_phone": PHONE,
         "waits_at_email": customer(1),
@@ -174,7 +176,7 @@ def test_what_was_under_way_at_an_erasure_writes_nothing_of_the_user(state: Stat
     told = event("ada", changes=CHANGES)
     state.put(before, told)
     state.put_many([before])
-    state.put(before.model_copy(update={"status": "erased"}), told)
+    state.put(replace(before, status="erased"), told)
     state.put_unchanged([(before, before)])
     state.enqueue_lines(SHOP, [line("ada")])
     state.settle_lines(SHOP, [before, mapping("bob", 2)], [told, event("bob")], more=[line("ada")])
@@ -230,7 +232,7 @@ def test_a_user_who_only_left_a_customer_behind_keeps_their_own(state: StateStor
 def test_an_erasure_that_was_asked_for_keeps_a_tombstone_and_what_was_done(state: StateStore, engine: Engine) -> None:
     """`on_leave: erase`: with the request, ours goes; the customer's name stays until Shopify has done its part."""
     everywhere(state, engine)
-    gone = {"field": "customer", "before": customer(1), "after": None, "why": "profile changed"}
+    gone = Change(field="customer", before=customer(1), after=None, why="profile changed")
     asked = event("ada", customer_id=customer(1), kind="release", changes=(gone,))
     state.put(theirs(1, status="erased", message=None), asked)
     assert traces(engine) == {"reconciler_event": list(TRACES), "reconciler_mirror": list(TRACES)} | {
@@ -239,7 +241,7 @@ def test_an_erasure_that_was_asked_for_keeps_a_tombstone_and_what_was_done(state
     }  # of bob's, and of the one that only the redaction tells of
     assert [e.kind for e in state.events(user=user("ada"))] == ["release"]
     assert one(state, "ada").customer_id == customer(1)
-    state.put(one(state, "ada").model_copy(update={"last_seen_at": LATER}))
+    state.put(replace(one(state, "ada"), last_seen_at=LATER))
     assert [e.kind for e in state.events(user=user("ada"))] == ["release"]
     assert redact(engine, [customer(1)], EMAIL) == [Erased(user("ada"))]
     assert traces(engine) == {}

@@ -10,39 +10,40 @@ import hashlib
 import hmac
 import tempfile
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
+from pydantic import NonNegativeInt, ValidationError
 
 from reconciler.controller.scan.spool import IN_MEMORY, Spool
 from reconciler.core.model.action import Action, Hold
+from reconciler.core.model.ids import StoreName
+from reconciler.core.model.json import adapter_of
 from reconciler.core.plan.plan import Plan
 from reconciler.core.plan.series import Series, canonical, lines_of
 from reconciler.errors import PermanentError, PlanRefused
 
-M = TypeVar("M", bound=BaseModel)
+M = TypeVar("M")
 
 OLD = b'{"seal":'  # the first bytes of a saved plan before JSON Lines
 MAKE_ONE = "make one with `reconciler plan --out FILE`"
 
 
-class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class SavedPlan(_Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedPlan:
     """The content of the file: the plan, the withheld actions of each store, and whether it was limited to some users."""
 
     program: str
     narrowed: bool
     plan: Plan
-    withheld: dict[str, Series[Action]] = {}
+    withheld: Mapping[str, Series[Action]] = field(default_factory=dict)
 
 
-class _Lengths(_Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Lengths:
     """How many lines the lists of one store have."""
 
     actions: NonNegativeInt = 0
@@ -50,14 +51,15 @@ class _Lengths(_Value):
     withheld: NonNegativeInt = 0
 
 
-class _Head(_Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Head:
     """The first line. The stores of its plan have no actions and holds."""
 
     format: Literal["customer-parity plan 2"] = "customer-parity plan 2"
     program: str
     narrowed: bool
     plan: Plan
-    lengths: dict[str, _Lengths]
+    lengths: Mapping[StoreName, _Lengths]
 
 
 class _Seal:
@@ -148,8 +150,8 @@ def _lines(saved: SavedPlan) -> Iterator[str]:
         name: _Lengths(actions=len(actions), holds=len(holds), withheld=len(withheld))
         for name, (actions, holds, withheld) in lists.items()
     }
-    stores = tuple(store.model_copy(update={"actions": (), "holds": ()}) for store in saved.plan.stores)
-    plan = saved.plan.model_copy(update={"stores": stores})
+    stores = tuple(replace(store, actions=(), holds=()) for store in saved.plan.stores)
+    plan = replace(saved.plan, stores=stores)
     yield canonical(_Head(program=saved.program, narrowed=saved.narrowed, plan=plan, lengths=lengths))
     for values in chain.from_iterable(lists.values()):
         yield from lines_of(values)
@@ -164,7 +166,7 @@ def _head(path: Path, line: bytes) -> _Head:
             f"{path} was saved by an older version, in another format", hint="plan again: reconciler plan --out FILE"
         )
     try:
-        return _Head.model_validate_json(line)
+        return adapter_of(_Head).validate_json(line)
     except ValidationError as error:
         raise PlanRefused(f"{path} is not a saved plan of this version", hint=MAKE_ONE) from error
 
@@ -181,9 +183,9 @@ def _saved(head: _Head, lines: Iterator[bytes], new_spool: Callable[[type[Any]],
     stores, withheld = [], dict[str, Collection[Action]]()
     for store in head.plan.stores:
         lengths = head.lengths.get(store.store, _Lengths())
-        series = {"actions": take(Action, lengths.actions), "holds": take(Hold, lengths.holds)}
-        stores.append(store.model_copy(update=series))
+        actions, holds = take(Action, lengths.actions), take(Hold, lengths.holds)
+        stores.append(replace(store, actions=actions, holds=holds))
         if lengths.withheld:
             withheld[store.store] = take(Action, lengths.withheld)
-    plan = head.plan.model_copy(update={"stores": tuple(stores)})
+    plan = replace(head.plan, stores=tuple(stores))
     return SavedPlan(program=head.program, narrowed=head.narrowed, plan=plan, withheld=withheld)

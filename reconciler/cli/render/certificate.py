@@ -7,12 +7,13 @@ from rich.console import Console
 from reconciler.cli.render.flow import LinePrinter
 from reconciler.cli.render.json import dumps
 from reconciler.cli.render.plain import clean, time_z
+from reconciler.core.model.json import json_of
 from reconciler.core.report.certificate import Certificate
 
 
 def certificate_json(found: Certificate) -> str:
     """The certificate with its summary sentence, as JSON."""
-    return dumps({**found.model_dump(mode="json"), "at": time_z(found.at), "sentence": found.sentence})
+    return dumps({**json_of(found), "at": time_z(found.at), "sentence": found.sentence})
 
 
 def print_certificate(found: Certificate, console: Console) -> None:

@@ -10,6 +10,7 @@ from reconciler.cli.render.flow import LinePrinter
 from reconciler.cli.render.json import dumps
 from reconciler.cli.render.parts import KIND_WORDS, change_parts, field_text
 from reconciler.cli.render.plain import clean, count_text, customer_text, sentence, time_z
+from reconciler.core.model.json import json_of
 from reconciler.core.report.drift import Drift, Finding, StoreDrift
 
 SHOWN = 10
@@ -25,7 +26,7 @@ def drift_json(found: Drift) -> str:
     """All findings with counts for each store, as JSON."""
     stores = [
         {
-            **s.model_dump(mode="json"),
+            **json_of(s),
             "summary": {"drift": _users(s.drift), "intent": _users(s.intent), "not_read": len(s.not_read)},
         }
         for s in found.stores

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
@@ -12,6 +13,7 @@ from reconciler.cli.render.json import dumps
 from reconciler.cli.render.parts import WHO_WORDS, docs_command
 from reconciler.cli.render.plain import clean, customer_text, time_text, time_z, value_text
 from reconciler.cli.render.tables import STATUS_STYLES, table_box
+from reconciler.core.model.json import json_of
 from reconciler.core.report.explain import Explained, ExplainedStore
 
 EVENTS_SHOWN = 8
@@ -21,8 +23,8 @@ def explain_json(found: Explained) -> str:
     """The explanation as JSON."""
     stores: list[dict[str, Any]] = []
     for store in found.stores:
-        body = store.model_dump(mode="json", exclude={"events", "last_write_at"})
-        events = [{**event, "at": time_z(event["at"]), "changes": list(event["changes"])} for event in store.events]
+        body = json_of(store, exclude={"events", "last_write_at"})
+        events = [{**asdict(event), "at": time_z(event.at)} for event in store.events]
         stores.append({**body, "events": events, "last_write_at": time_z(store.last_write_at)})
     return dumps({"clerk_user_id": found.clerk_user_id, "stores": stores})
 
@@ -94,6 +96,6 @@ def _print_events(store: ExplainedStore, lines: LinePrinter) -> None:
     if not store.events:
         lines.put(("no writes yet", "dim"), indent=2)
     for event in store.events[-EVENTS_SHOWN:]:
-        fields = ", ".join(clean(c["field"]) for c in event["changes"])
-        words = f"{time_text(event['at'])}  {event['kind']}  {fields}".rstrip()
+        fields = ", ".join(clean(c.field) for c in event.changes)
+        words = f"{time_text(event.at)}  {event.kind}  {fields}".rstrip()
         lines.put((words, "dim"), indent=2)

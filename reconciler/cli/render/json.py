@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel
-
 from reconciler.cli.render.plain import clean, time_z
+from reconciler.core.model.json import json_of
 from reconciler.core.model.mapping import Mapping
 from reconciler.core.plan.plan import Plan, json_parts
 from reconciler.core.plan.series import dumped_around
@@ -54,15 +54,15 @@ def _parts(value: Any, margin: str = "") -> Iterator[str]:
             opening = ",\n"
         yield f"\n{margin}]"
     else:
-        body = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+        body = json_of(value) if is_dataclass(value) else value
         yield dumps([] if body == () else body).replace("\n", "\n" + margin)
 
 
 def status_json(rows: Sequence[StatusRow], at: datetime, replicas: Sequence[Replica] = ()) -> str:
     """The status of each store and of the live replicas of `run`, as JSON."""
-    stores = [_with_text_times(row.model_dump()) for row in rows]
+    stores = [_with_text_times(asdict(row)) for row in rows]
     return dumps(
-        {"at": time_z(at), "stores": stores, "replicas": [_with_text_times(each.model_dump()) for each in replicas]}
+        {"at": time_z(at), "stores": stores, "replicas": [_with_text_times(asdict(each)) for each in replicas]}
     )
 
 

@@ -166,14 +166,18 @@ def _is_same(planned: Action, now: Action | None, *, parked: bool) -> bool:
     """
     if now is None:
         return False
-    aside: dict[str, object] = {"waits_for": (), "park": (), "cost_points": 0, "email": None, "name": None}
     vacated = is_vacated(planned)
     if parked or vacated:
-        aside |= {"customer_digest": "", "changes": ()}
         but = {"tags"} if vacated else set()  # the release may have added one, which goes again
         if _ends(planned, but) != _ends(now, but):
             return False
-    return planned.model_copy(update=aside) == now.model_copy(update=aside)
+    return _essence(planned, alone=parked or vacated) == _essence(now, alone=parked or vacated)
+
+
+def _essence(action: Action, *, alone: bool) -> Action:
+    """The action without what may differ in the same one; `alone`: also without its changes and its customer."""
+    same = replace(action, waits_for=(), park=(), cost_points=0, email=None, name=None)
+    return replace(same, customer_digest="", changes=()) if alone else same
 
 
 def _is_part(planned: Action, decision: Decision) -> bool:
@@ -182,9 +186,7 @@ def _is_part(planned: Action, decision: Decision) -> bool:
     if now is None or not planned.waits_for or planned.park or not taken:
         return False
     changes = tuple(c for c in planned.changes if c.field not in taken)
-    return len(changes) < len(planned.changes) and _is_same(
-        planned.model_copy(update={"changes": changes}), now, parked=False
-    )
+    return len(changes) < len(planned.changes) and _is_same(replace(planned, changes=changes), now, parked=False)
 
 
 def _ends(action: Action, but: Container[str]) -> dict[str, object]:

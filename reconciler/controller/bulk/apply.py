@@ -256,7 +256,7 @@ class BulkRun:
             row, told = row_after(
                 step, self._of_plan(bulk_step.line), told_of, finished=finished, healed=planned.covers
             )
-            rows.append(row.model_copy(update={"profile_digest": step.action.profile_digest}) if moved else row)
+            rows.append(replace(row, profile_digest=step.action.profile_digest) if moved else row)
             events += told
             if moved:
                 continue

@@ -18,11 +18,14 @@ from reconciler.core.decide.written import as_written
 from reconciler.core.fields.desired import is_wanted, profile_digest, spec_of
 from reconciler.core.model.action import Action
 from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.json import adapter_of
 from reconciler.core.model.spec import Spec
 from reconciler.core.model.view import Decision, Subject
 from reconciler.core.model.write import SetMetafields, Write
 from reconciler.core.plan.forecast import BULK_KINDS, forecast
 from reconciler.ports import FILE_KINDS, METAFIELDS_MAX, BulkLine
+
+_DECISIONS = adapter_of(Decision)
 
 
 def select_for_bulk(
@@ -88,11 +91,11 @@ class BulkLines:
 
     def first(self, step: Step, *, tries: int = 0, plan_digest: str | None = None) -> BulkLine:
         """The line of a step that begins."""
-        decision = step.decision.model_copy(update={"action": step.action})
+        decision = replace(step.decision, action=step.action)
         line = BulkLine(
             user=step.subject.user,
             rides_in="",
-            decision=decision.model_dump_json(exclude={"spec"}, exclude_defaults=True),
+            decision=_DECISIONS.dump_json(decision, exclude={"spec"}, exclude_defaults=True).decode(),
             plan_digest=self._context.plan_digest if plan_digest is None else plan_digest,
             tries=tries,
         )
@@ -126,7 +129,7 @@ class BulkLines:
         bulk_step = self._bare(line)
         moved_to = profile_digest(subject.profile) if has_moved(bulk_step.step.action, subject) else None
         spec = self._spec(bulk_step.step.action, subject, moved=moved_to is not None)
-        step = Step(bulk_step.step.action, subject, bulk_step.step.decision.model_copy(update={"spec": spec}))
+        step = Step(bulk_step.step.action, subject, replace(bulk_step.step.decision, spec=spec))
         step.at = bulk_step.step.at
         step.written = [change for planned in bulk_step.writes[: line.position] for change in planned.covers]
         return BulkStep(line, step, writes_left(step, self._context), moved_to)
@@ -141,7 +144,7 @@ class BulkLines:
 
     def _bare(self, line: BulkLine) -> BulkStep:
         """Enough to know the write: neither row nor mapping is asked for."""
-        decision = Decision.model_validate_json(line.decision)
+        decision = _DECISIONS.validate_json(line.decision)
         assert decision.action is not None
         step = Step(decision.action, Subject(line.user, None, None), decision)
         step.at = line.customer or decision.action.customer_id

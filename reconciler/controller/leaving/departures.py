@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from reconciler.controller.readers import Readers
@@ -38,7 +38,7 @@ class Departures:
         rows = self.readers.mappings.get(self.store.shop, sorted(owners)) if owners else {}
         if self.readers.assigned:
             unknown = {owner: new_row(owner, self.store, now=self.now) for owner in owners if owner not in rows}
-            rows |= {user: row.model_copy(update={"status": "released"}) for user, row in unknown.items()}
+            rows |= {user: replace(row, status="released") for user, row in unknown.items()}
         if not rows:
             return {}
         profiles = self.readers.profiles.get(list(rows))

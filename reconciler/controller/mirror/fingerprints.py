@@ -5,8 +5,10 @@ Like the mirror it belongs to (docs/tasks/large-shops.md), this is a cache: it c
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from reconciler.core.model.batches import batches
-from reconciler.core.model.mapping import NO_FINGERPRINTS, Mapping
+from reconciler.core.model.mapping import Mapping
 from reconciler.core.model.store import Store
 from reconciler.core.plan.gather import ScanResult
 from reconciler.ports import State
@@ -26,6 +28,6 @@ def record_fingerprints(scan_result: ScanResult, store: Store, mappings: State) 
 
 def _with_fingerprints(was: Mapping, found: Mapping) -> Mapping | None:
     """The row with the fingerprints of the scan; None where the scan says anything else of the user, or nothing new."""
-    row = was.model_copy(update={name: getattr(found, name) for name in NO_FINGERPRINTS})
-    said = row.model_copy(update={"last_seen_at": found.last_seen_at})
+    row = replace(was, profile_fp=found.profile_fp, observed_fp=found.observed_fp)
+    said = replace(row, last_seen_at=found.last_seen_at)
     return row if said == found and row != was else None

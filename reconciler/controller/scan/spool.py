@@ -8,7 +8,7 @@ order of the profiles' keys, are simply read from front to back.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from heapq import merge
 from itertools import chain
 from operator import itemgetter
@@ -16,6 +16,7 @@ from tempfile import TemporaryFile
 from typing import Any
 from weakref import finalize
 
+from reconciler.core.model.json import adapter_of
 from reconciler.core.plan.series import Key, M, canonical
 from reconciler.errors import PermanentError
 
@@ -35,7 +36,8 @@ class Spool(Collection[M]):
         in_memory_bytes: int = IN_MEMORY,
         block_bytes: int = BLOCK,
     ) -> None:
-        self._model, self._key = model, key
+        self._parse: Callable[[bytes], M] = adapter_of(model).validate_json
+        self._key = key
         self._in_memory_bytes, self._block_bytes = in_memory_bytes, block_bytes
         self._count = self._bytes = self._end = 0
         self._held: list[tuple[Any, bytes]] = []
@@ -98,7 +100,7 @@ class Spool(Collection[M]):
         return self._count
 
     def __iter__(self) -> Iterator[M]:
-        runs = [map(self._model.model_validate_json, run) for run in self._read()]
+        runs = [map(self._parse, run) for run in self._read()]
         if self._key is not None and len(self._runs) > 1:
             return merge(*runs, key=self._key)
         return chain.from_iterable(runs)

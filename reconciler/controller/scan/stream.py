@@ -12,8 +12,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from pydantic import BaseModel
-
 from reconciler.controller.scan.spool import IN_MEMORY, Spool
 from reconciler.core.fields.desired import config_digest, is_wanted
 from reconciler.core.model.batches import batches
@@ -144,7 +142,8 @@ def parts_of(
             yield watch, part
 
 
-class _Line(BaseModel):
+@dataclass(frozen=True, slots=True)
+class _Line:
     """Users of one part, as they are kept in a file."""
 
     users: tuple[ClerkUserId, ...]

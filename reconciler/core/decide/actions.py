@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from reconciler.core.decide.case import Case
 from reconciler.core.decide.cost import points_of
 from reconciler.core.fields.desired import digest, profile_digest
@@ -76,4 +78,4 @@ def withhold(decision: Decision, reason: str, message: str) -> Decision:
 
 def without_action(decision: Decision, *holds: Hold) -> Decision:
     """Replace the decision's action by these holds."""
-    return decision.model_copy(update={"action": None, "holds": (*decision.holds, *holds), "status": "held"})
+    return replace(decision, action=None, holds=(*decision.holds, *holds), status="held")

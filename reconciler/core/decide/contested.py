@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from collections.abc import Mapping as MappingOf
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from reconciler.core.model.action import Change
@@ -41,7 +42,7 @@ def with_heals(
             continue
         known = before.applied.get(change.field) if before is not None else None
         heals = () if known is None or len(known.heals) >= TIMES else _recent(known.heals, now)
-        found[change.field] = base.model_copy(update={"heals": (*heals, _heal(change, now))})
+        found[change.field] = replace(base, heals=(*heals, _heal(change, now)))
     return found
 
 
@@ -50,7 +51,7 @@ def with_contest(applied: MappingOf[str, Applied], contests: Iterable[Contest]) 
     found = dict(applied)
     for field, heals in contests:
         if (base := found.get(field)) is not None:
-            found[field] = base.model_copy(update={"heals": heals})
+            found[field] = replace(base, heals=heals)
     return found
 
 
@@ -58,7 +59,7 @@ def kept_heals(found: Applied, before: Applied | None) -> Applied:
     """The new last-applied value with the earlier heals, if value and rule are the same."""
     if before is None or not before.heals or before.config != found.config or before.value != found.value:
         return found
-    return found.model_copy(update={"heals": before.heals})
+    return replace(found, heals=before.heals)
 
 
 def message_of(change: Change, heals: tuple[Heal, ...]) -> str:
@@ -76,5 +77,4 @@ def _recent(heals: tuple[Heal, ...], now: datetime) -> tuple[Heal, ...]:
 
 def _heal(change: Change, now: datetime) -> Heal:
     value = change.before
-    text = ", ".join(value) if isinstance(value, list | tuple) else value
-    return Heal(at=now, value=str(text) if text is not None else "")
+    return Heal(at=now, value=", ".join(value) if isinstance(value, list) else value or "")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from reconciler.core.fields import normalise
 from reconciler.core.model.action import Change, Kind
 from reconciler.core.model.store import DESTRUCTIVE
+from reconciler.core.model.values import tags_of
 
 MUTATION_POINTS = 10
 
@@ -23,7 +24,7 @@ def points_of(kind: Kind, changes: tuple[Change, ...], how: str = "") -> int:
         return MUTATION_POINTS * (1 + calls)
     tags = next((c for c in changes if c.field == "tags"), None)
     if tags is not None:
-        before, after = normalise.tag_keys(tags.before), normalise.tag_keys(tags.after)
+        before, after = normalise.tag_keys(tags_of(tags.before)), normalise.tag_keys(tags_of(tags.after))
         calls += bool(after - before) + bool(before - after)
     scalars = {f for f in fields if f not in {"tags", "backlink"} and not f.startswith("metafields.")}
     taken_over = any(c.field == "backlink" and c.before is not None and c.after is not None for c in changes)

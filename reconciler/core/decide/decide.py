@@ -111,7 +111,7 @@ def _with_sent_values(decision: Decision, mapping: Mapping | None, view: View) -
         return decision
     sent = respelt_of(mapping, customer) or respelt_of(view.former(customer), customer)
     stays = view.mapped is not None and view.mapped.id != customer.id
-    return decision.model_copy(update={"sent": sent, "mapped_stays": stays}) if sent or stays else decision
+    return replace(decision, sent=sent, mapped_stays=stays) if sent or stays else decision
 
 
 def _decide_patch(case: Case, customer: Customer, *, explicit: bool) -> Decision:
@@ -122,7 +122,7 @@ def _decide_patch(case: Case, customer: Customer, *, explicit: bool) -> Decision
     refused = whole_refusal(decision, case.mapping, case.store, explicit=explicit)
     if refused is None:
         return decision
-    view = case.view.model_copy(update={"merge_blockers": (refused.message,)})
+    view = replace(case.view, merge_blockers=(refused.message,))
     return decide_patch(replace(case, view=view), customer)
 
 

@@ -31,6 +31,7 @@ from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.mapping import Heal, Mapping, Status
 from reconciler.core.model.reasons import hold
 from reconciler.core.model.scalars import IDENTITIES
+from reconciler.core.model.values import text_of
 from reconciler.core.model.view import Decision, Taken
 
 
@@ -52,11 +53,11 @@ def decide_patch(case: Case, customer: Customer) -> Decision:
     rivals = rival_holds(case, customer)
     if not known and rivals:
         held = Decision(clerk_user_id=case.user, holds=rivals, spec=case.spec, status="held")
-        return held.model_copy(update={"taken": (case.claimed_too,)})
+        return replace(held, taken=(case.claimed_too,))
     former = None if known else case.view.former(customer)
     changes = list(changes_between(case.spec, customer, mapping if known else former))
     if not known:
-        changes = [c.model_copy(update={"why": "profile changed"}) for c in changes]
+        changes = [replace(c, why="profile changed") for c in changes]
     accepted: tuple[str, ...] = ()
     if known:
         changes, accepted = _without_accepted(case, changes)
@@ -76,13 +77,13 @@ def decide_patch(case: Case, customer: Customer) -> Decision:
         holds += rivals
     if conflict is not None:
         holds.append(conflict.hold)
-    phone = next((c.after for c in changes if c.field == "phone"), None)
+    phone = next((text_of(c.after) for c in changes if c.field == "phone"), None)
     in_the_way = taken_phone(case, customer, phone)
     holds += phone_holds(case, customer, in_the_way)
     decision = _decide_changes(case, customer, changes, holds, known=known, back=back)
     taken = [conflict.taken] if conflict is not None else [case.claimed_too] if email is not None and rivals else []
     taken += [in_the_way] if in_the_way is not None else []
-    return decision.model_copy(update={"accepted": accepted, "contests": contests, "taken": tuple(taken)})
+    return replace(decision, accepted=accepted, contests=contests, taken=tuple(taken))
 
 
 def _no_email_holds(case: Case, customer: Customer) -> tuple[Hold, ...]:
@@ -110,7 +111,7 @@ def _is_cleared(case: Case, field: str, parked: str) -> bool:
     base = case.mapping.applied.get(field) if case.mapping is not None else None
     if field == "email" or wanted is None or wanted.policy != "enforce" or wanted.value is not None:
         return False
-    return base is not None and base.ours and comparable(field, base.value) == comparable(field, parked)
+    return base is not None and base.ours and comparable(field, base.text) == comparable(field, parked)
 
 
 def _decide_changes(
@@ -142,9 +143,7 @@ def _decide_changes(
     decision = Decision(clerk_user_id=user, action=action, holds=tuple(holds), customer=customer, spec=case.spec)
     if known:
         return decision
-    return withhold_roll_out(
-        decision.model_copy(update={"inherited": inherited(case.view.former(customer), customer)}), store
-    )
+    return withhold_roll_out(replace(decision, inherited=inherited(case.view.former(customer), customer)), store)
 
 
 def _backlink_changes(case: Case, customer: Customer, *, known: bool) -> tuple[list[Change], list[Hold]]:
@@ -302,19 +301,19 @@ def _relink_or_merge(case: Case, customer: Customer, conflict: _Conflict) -> Dec
         if case.view.merge_blockers is None or case.view.merge_blockers:
             blockers = "; ".join(case.view.merge_blockers or ("the preview of the merge failed",))
             message = f"{conflict.hold.message}, and Shopify refuses to merge them: {blockers}"
-            held = conflict.hold.model_copy(update={"message": message})
+            held = replace(conflict.hold, message=message)
             return _patch_without_merge(case, customer, held, conflict)
     other = conflict.other
     changes = changes_between(case.spec, other, case.view.former(other)) if kind == "relink" else ()
     holds = [*doubt_holds(case, other)]
-    phone = next((c.after for c in changes if c.field == "phone"), None)
+    phone = next((text_of(c.after) for c in changes if c.field == "phone"), None)
     had = as_sent(case.mapping, customer, "phone")
     left_behind = phone is not None and comparable("phone", had) == comparable("phone", phone)
-    seen = case.view.model_copy(update={"by_phone": customer}) if left_behind else case.view
+    seen = replace(case.view, by_phone=customer) if left_behind else case.view
     in_the_way = taken_phone(replace(case, view=seen), other, phone)
     holds += phone_holds(case, other, in_the_way)
     blocked = {h.field for h in holds}
-    kept = [c.model_copy(update={"why": "profile changed"}) for c in changes if c.field not in blocked]
+    kept = [replace(c, why="profile changed") for c in changes if c.field not in blocked]
     kept.append(Change(field="backlink", before=other.backlink, after=case.user, why="profile changed"))
     action = action_of(case, kind, other, tuple(kept), moved_from=customer)
     decision = Decision(
@@ -327,11 +326,11 @@ def _relink_or_merge(case: Case, customer: Customer, conflict: _Conflict) -> Dec
 def _patch_without_merge(case: Case, customer: Customer, held: Hold, conflict: _Conflict) -> Decision:
     """The patch without a merge that Shopify refuses: all changes but the email."""
     changes = _changes_except_email(case, customer)
-    in_the_way = taken_phone(case, customer, next((c.after for c in changes if c.field == "phone"), None))
+    in_the_way = taken_phone(case, customer, next((text_of(c.after) for c in changes if c.field == "phone"), None))
     holds = [*doubt_holds(case, customer), held, *phone_holds(case, customer, in_the_way)]
     decision = _decide_changes(case, customer, changes, holds, known=True)
     taken = (conflict.taken, *([in_the_way] if in_the_way is not None else []))
-    return decision.model_copy(update={"taken": taken})
+    return replace(decision, taken=taken)
 
 
 def _changes_except_email(case: Case, customer: Customer) -> list[Change]:
@@ -404,7 +403,7 @@ def _withhold_by_switches(case: Case, customer: Customer, changes: list[Change])
 def _last_identity_holds(user: ClerkUserId, customer: Customer, changes: list[Change]) -> list[Hold]:
     """The holds of changes that would clear the last of name, phone and email, one of which Shopify requires."""
     after = {field: customer.scalar(field) for field in IDENTITIES}
-    after.update({c.field: c.after for c in changes if c.field in after})
+    after.update({c.field: text_of(c.after) for c in changes if c.field in after})
     cleared = [c for c in changes if c.field in after and c.after is None]
     if not cleared or any(after.values()):
         return []

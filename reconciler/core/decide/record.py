@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as MappingOf
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TypedDict
 
 from reconciler.core.decide.contested import kept_heals, with_contest, with_heals
 from reconciler.core.decide.leaving.absence import missing_row
@@ -22,17 +23,23 @@ from reconciler.core.model.mapping import (
     NO_FINGERPRINTS,
     NO_WAITS,
     SUCCESSION,
+    AgreedTags,
     Applied,
+    Fingerprints,
+    Intent,
     Mapping,
     RefusedValue,
     Status,
+    Waits,
+    tags_in,
 )
 from reconciler.core.model.profile import Profile
 from reconciler.core.model.spec import Spec, WantedField
 from reconciler.core.model.store import Store
+from reconciler.core.model.values import Value, tags_of, text_of
 from reconciler.core.model.view import Decision, Subject
 
-NOTHING_SHOWN: MappingOf[str, Any] = {}
+NOTHING_SHOWN: MappingOf[str, Value] = {}
 SEEN_EVERY = timedelta(hours=1)  # the interval at which an unchanged row is written to update last_seen_at
 
 
@@ -61,8 +68,9 @@ def observed_row(subject: Subject, decision: Decision, store: Store, *, now: dat
         applied = agreed(mapping, decision.spec, decision.customer, written=())
         applied = _with_link(applied, decision.customer.backlink, row, store)
         applied = with_contest(applied, decision.contests)
-    row = row.model_copy(update={"applied": applied})
-    return row.model_copy(update=_fingerprints(mapping, row, decision, subject.row_fp))
+    row = replace(row, applied=applied)
+    fingerprints = _fingerprints(mapping, row, decision, subject.row_fp)
+    return row if fingerprints is None else replace(row, **fingerprints)
 
 
 def row_after_write(
@@ -75,8 +83,8 @@ def row_after_write(
     written: tuple[Change, ...],
     finished: bool,
     now: datetime,
-    intent: MappingOf[str, Any] | None = None,
-    shown: MappingOf[str, Any] = NOTHING_SHOWN,
+    intent: Intent | None = None,
+    shown: MappingOf[str, Value] = NOTHING_SHOWN,
     healed: tuple[Change, ...] | None = None,
 ) -> Mapping:
     """The row after these changes were written on this customer. `shown`: the fields in the shop's answer.
@@ -92,28 +100,28 @@ def row_after_write(
     )
     applied: MappingOf[str, Applied] = row.applied
     if decision.spec is not None:
-        placed = row.model_copy(update={"customer_id": customer_id})
-        agreed_by = placed.model_copy(update={"applied": decision.inherited}) if decision.inherited else mapping
+        placed = replace(row, customer_id=customer_id)
+        agreed_by = replace(placed, applied=decision.inherited) if decision.inherited else mapping
         applied = agreed(agreed_by, decision.spec, seen, written=written, shown=shown)
         applied = with_contest(
             with_heals(applied, agreed_by, written if healed is None else healed, now), decision.contests
         )
         if finished:
-            link = next((c.after for c in written if c.field == "backlink"), None)
+            link = next((text_of(c.after) for c in written if c.field == "backlink"), None)
             applied = _with_link(applied, link or seen.backlink, placed, store)
     elif decision.action is not None and decision.action.kind == "release":
         applied = _with_leave_tag(row, written)
     status: Status = row.status if finished else "pending"
-    email = next((c.after for c in written if c.field == "email"), _email(seen, row))
-    update: dict[str, Any] = {
-        "customer_id": customer_id,
-        "email": email,
-        "applied": applied,
-        "status": status,
-        "generation": row.generation + 1,
-        "intent": None if finished else intent,
-    }
-    return row.model_copy(update=update)
+    email = next((text_of(c.after) for c in written if c.field == "email"), _email(seen, row))
+    return replace(
+        row,
+        customer_id=customer_id,
+        email=email,
+        applied=applied,
+        status=status,
+        generation=row.generation + 1,
+        intent=None if finished else intent,
+    )
 
 
 def with_refused(mapping: Mapping, refused: MappingOf[str, RefusedValue]) -> Mapping:
@@ -122,8 +130,8 @@ def with_refused(mapping: Mapping, refused: MappingOf[str, RefusedValue]) -> Map
     for field, value in refused.items():
         before = merged.get(field)
         asked = before is not None and before.asked and before.digest == value.digest
-        merged[field] = value.model_copy(update={"asked": value.asked or asked})
-    return mapping.model_copy(update={"refused": merged, **NO_FINGERPRINTS})
+        merged[field] = replace(value, asked=value.asked or asked)
+    return replace(mapping, refused=merged, **NO_FINGERPRINTS)
 
 
 def with_failure(
@@ -133,36 +141,37 @@ def with_failure(
     if mapping is not None and mapping.status not in {"in_sync", "pending"}:
         return None
     row = mapping or new_row(user, store, now=now)
-    update = {"status": "pending", "reason": reason, "message": message, **NO_FINGERPRINTS}
-    return row.model_copy(update=update)
+    return replace(row, status="pending", reason=reason, message=message, **NO_FINGERPRINTS)
 
 
 def with_intent(
     mapping: Mapping | None,
     decision: Decision,
     store: Store,
-    intent: MappingOf[str, Any],
+    intent: Intent | None,
     *,
     now: datetime,
 ) -> Mapping:
     """The row before the first write of an action, so that an interrupted action is not mistaken for an edit."""
     row = mapping or new_row(decision.clerk_user_id, store, now=now)
-    update = {"intent": intent, "status": "pending", "last_seen_at": now, **NO_FINGERPRINTS}
-    return row.model_copy(update=update)
+    return replace(row, intent=intent, status="pending", last_seen_at=now, **NO_FINGERPRINTS)
 
 
 def succeeded(row: Mapping, *, now: datetime) -> Mapping:
     """The tombstone of a user after another user adopts the customer. It keeps the customer id until that user has it."""
-    gone = {
-        "status": "released",
-        "reason": None,
-        "message": None,
-        "left_at": now,
-        "left_row_at": None,
-        "absent_since": None,
-        "intent": None,
-    }
-    return row.model_copy(update={**gone, **NO_WAITS, "last_seen_at": now, **NO_FINGERPRINTS})
+    return replace(
+        row,
+        status="released",
+        reason=None,
+        message=None,
+        last_seen_at=now,
+        left_at=now,
+        left_row_at=None,
+        absent_since=None,
+        intent=None,
+        **NO_WAITS,
+        **NO_FINGERPRINTS,
+    )
 
 
 def new_row(user: ClerkUserId, store: Store, *, now: datetime) -> Mapping:
@@ -176,7 +185,7 @@ def agreed(
     customer: Customer,
     *,
     written: tuple[Change, ...],
-    shown: MappingOf[str, Any] = NOTHING_SHOWN,
+    shown: MappingOf[str, Value] = NOTHING_SHOWN,
 ) -> dict[str, Applied]:
     """The last-applied fields. A field on which spec and customer differ keeps its earlier value.
 
@@ -188,11 +197,11 @@ def agreed(
     for field, wanted in spec.fields.items():
         before = base.get(field)
         if field in now_written:
-            if not _same(field, now_written[field], wanted.value, wanted.type):
+            if not _same(field, text_of(now_written[field]), wanted.value, wanted.type):
                 continue
         elif field in customer.unknown or not is_in_place(field, wanted, observed_value(customer, field), before):
             continue
-        same_as_before = before is not None and _same(field, before.value, wanted.value, wanted.type)
+        same_as_before = before is not None and _same(field, before.text, wanted.value, wanted.type)
         kept = before is not None and before.ours and same_as_before
         found = Applied(
             value=wanted.value, ours=wanted.value is not None and (field in now_written or kept), config=wanted.config
@@ -205,8 +214,8 @@ def agreed(
             base.get("tags"),
             spec,
             customer,
-            now_written.get("tags"),
-            shown.get("tags") if "tags" in now_written else None,
+            tags_of(now_written["tags"]) if "tags" in now_written else None,
+            tags_of(shown["tags"]) if "tags" in now_written and "tags" in shown else None,
         )
     return base
 
@@ -227,7 +236,7 @@ def _same(field: str, one: str | None, other: str | None, type_: str) -> bool:
 
 
 def _with_spelling(
-    found: Applied, field: str, wanted: WantedField, now: MappingOf[str, Any], before: Applied | None
+    found: Applied, field: str, wanted: WantedField, now: MappingOf[str, Value], before: Applied | None
 ) -> Applied:
     """Add the shop's spelling of this value, if it is an unknown one; without an answer, keep the known spelling."""
     if found.value is None:
@@ -235,17 +244,19 @@ def _with_spelling(
     if field not in now:
         if before is None or not before.respelt:
             return found
-        return found.model_copy(update={"respelt": True, "shown": before.shown})
-    if _same(field, now[field], wanted.value, wanted.type):
+        return replace(found, respelt=True, shown=before.shown)
+    seen = text_of(now[field])
+    if _same(field, seen, wanted.value, wanted.type):
         return found
-    return found.model_copy(update={"respelt": True, "shown": now[field]})
+    return replace(found, respelt=True, shown=seen)
 
 
 def _agreed_tags(
     before: Applied | None, spec: Spec, customer: Customer, after: list[str] | None, shown: Sequence[str] | None
 ) -> Applied:
     """Our tags after an observation or a write. `after`: the tags that were written, `shown`: those in the answer."""
-    owned = {t.casefold(): t for t in (before.value["owned"] if before else ())}
+    base = tags_in(before)
+    owned = {t.casefold(): t for t in base.owned}
     had = normalise.tag_keys(customer.tags)
     respelt = dict(respelt_tags(before))
     now: Iterable[str] = customer.tags
@@ -257,15 +268,13 @@ def _agreed_tags(
         owned.update({t.casefold(): t for t in ours})
         now = shown if shown is not None else [name for t in after if (name := as_shown(t, respelt)) is not None]
     present = normalise.tag_keys(now)
-    known = {t.casefold() for t in (before.value["agreed"] if before else ())}  # also tags that were removed since
-    value: dict[str, Any] = {
-        "owned": sorted(tag for key, tag in owned.items() if key in present),
-        "agreed": sorted(t for t in spec.tags if t.casefold() in known or is_shown(t, present, respelt)),
-    }
-    strange = {key: respelt[key] for t in spec.tags if (key := t.casefold()) in respelt and key not in present}
-    if strange:
-        value["respelt"] = strange
-    return Applied(value=value, ours=bool(value["owned"]), config=spec.tags_config)
+    known = {t.casefold() for t in base.agreed}  # also tags that were removed since
+    value = AgreedTags(
+        owned=tuple(sorted(tag for key, tag in owned.items() if key in present)),
+        agreed=tuple(sorted(t for t in spec.tags if t.casefold() in known or is_shown(t, present, respelt))),
+        respelt={key: respelt[key] for t in spec.tags if (key := t.casefold()) in respelt and key not in present},
+    )
+    return Applied(value=value, ours=bool(value.owned), config=spec.tags_config)
 
 
 def _with_leave_tag(row: Mapping, written: tuple[Change, ...]) -> dict[str, Applied]:
@@ -273,8 +282,8 @@ def _with_leave_tag(row: Mapping, written: tuple[Change, ...]) -> dict[str, Appl
     if tags is None:
         return dict(row.applied)
     before = row.applied.get("tags")
-    added = [t for t in tags.after if t.casefold() not in normalise.tag_keys(tags.before)]
-    value = {"owned": sorted({*owned_tags(row), *added}), "agreed": before.value["agreed"] if before else []}
+    added = [t for t in tags_of(tags.after) if t.casefold() not in normalise.tag_keys(tags_of(tags.before))]
+    value = AgreedTags(owned=tuple(sorted({*owned_tags(row), *added})), agreed=tags_in(before).agreed)
     return {**row.applied, "tags": Applied(value=value, ours=True, config=before.config if before else "")}
 
 
@@ -290,45 +299,53 @@ def _base_row(
     still_gone = leaving and mapping is not None and mapping.status == status
     reason, message = _reason(decision.holds, row if still_gone else None)
     customer = decision.customer
-    update: dict[str, Any] = {
-        "store": store.name,
-        "status": status,
-        "reason": reason,
-        "message": message,
-        "last_seen_at": now,
-        "left_at": (row.left_at or now) if leaving else None,
-        "intent": _intent_of(row, decision),
-        **waits_of(decision),
-        **_digests(row, profile, store, still_gone=still_gone),
-        "absent_since": row.absent_since if profile is None and not leaving else None,
-        "left_row_at": _left_row_at(row, profile, still_gone=still_gone) if leaving else None,
-        "config_digest": config_digest(store),
-        **NO_FINGERPRINTS,
-    }
-    if decision.lost:
-        update |= {"customer_id": None, "email": None, "applied": {}}
+    customer_id, email, applied = (None, None, {}) if decision.lost else (row.customer_id, row.email, row.applied)
     if (
         customer is not None
         and not still_gone
         and (customer.backlink == row.clerk_user_id or customer.id == row.customer_id)
     ):
         # Not a customer that is yet to be adopted: what holds the adoption must also hold it next time.
-        update |= {"customer_id": customer.id, "email": _email(customer, row)}
-    return row.model_copy(update=update)
+        customer_id, email = customer.id, _email(customer, row)
+    return replace(
+        row,
+        store=store.name,
+        customer_id=customer_id,
+        email=email,
+        applied=applied,
+        status=status,
+        reason=reason,
+        message=message,
+        last_seen_at=now,
+        left_at=(row.left_at or now) if leaving else None,
+        intent=_intent_of(row, decision),
+        **waits_of(decision),
+        **_digests(row, profile, store, still_gone=still_gone),
+        absent_since=row.absent_since if profile is None and not leaving else None,
+        left_row_at=_left_row_at(row, profile, still_gone=still_gone) if leaving else None,
+        config_digest=config_digest(store),
+        **NO_FINGERPRINTS,
+    )
 
 
-def waits_of(decision: Decision) -> dict[str, str | None]:
-    """The columns for the values that this decision waits for, and for the customers that have them."""
-    found: dict[str, str | None] = dict(NO_WAITS)
-    for taken in decision.taken:
-        found |= {f"waits_for_{taken.field}": taken.key or None, f"waits_at_{taken.field}": taken.customer_id}
-    return found
+def waits_of(decision: Decision) -> Waits:
+    """The values that this decision waits for, and the customers that have them."""
+    if not decision.taken:
+        return NO_WAITS
+    taken = {each.field: each for each in decision.taken}
+    email, phone = taken.get("email"), taken.get("phone")
+    return Waits(
+        waits_for_email=email.key or None if email is not None else None,
+        waits_for_phone=phone.key or None if phone is not None else None,
+        waits_at_email=email.customer_id if email is not None else None,
+        waits_at_phone=phone.customer_id if phone is not None else None,
+    )
 
 
-def _intent_of(row: Mapping, decision: Decision) -> MappingOf[str, Any] | None:
+def _intent_of(row: Mapping, decision: Decision) -> Intent | None:
     """The intent after an observation: a deletion that waits for a successor, or the unfinished earlier one."""
     if decision.successor is not None and decision.status == "pending" and not decision.missing:
-        return {"kind": SUCCESSION, "to": decision.successor}
+        return Intent(kind=SUCCESSION, to=decision.successor)
     return row.intent if _is_under_way(row, decision) else None
 
 
@@ -347,12 +364,17 @@ def _left_row_at(row: Mapping, profile: Profile | None, *, still_gone: bool) -> 
     return row.left_row_at if still_gone else profile.updated_at
 
 
-def _digests(row: Mapping, profile: Profile | None, store: Store, *, still_gone: bool) -> dict[str, str | None]:
+class _Digests(TypedDict):
+    profile_digest: str
+    wanted_digest: str | None
+
+
+def _digests(row: Mapping, profile: Profile | None, store: Store, *, still_gone: bool) -> _Digests:
     """The digests of the row now, and when the store last wanted it; a missing row changes neither."""
     if profile is None or still_gone:
-        return {"profile_digest": row.profile_digest, "wanted_digest": row.wanted_digest}
+        return _Digests(profile_digest=row.profile_digest, wanted_digest=row.wanted_digest)
     now = profile_digest(profile)
-    return {"profile_digest": now, "wanted_digest": now if is_wanted(profile, store) else row.wanted_digest}
+    return _Digests(profile_digest=now, wanted_digest=now if is_wanted(profile, store) else row.wanted_digest)
 
 
 def _email(customer: Customer, row: Mapping) -> str | None:
@@ -361,30 +383,24 @@ def _email(customer: Customer, row: Mapping) -> str | None:
     return row.email if hidden else as_sent(row, customer, "email")
 
 
-def _fingerprints(
-    mapping: Mapping | None, row: Mapping, decision: Decision, row_fp: int | None
-) -> dict[str, int | None]:
-    """The fingerprints of an equal pair. Without a new row fingerprint, the old ones stay while the row is unchanged.
+def _fingerprints(mapping: Mapping | None, row: Mapping, decision: Decision, row_fp: int | None) -> Fingerprints | None:
+    """The fingerprints of an equal pair; None without such a pair.
+
+    Without a new row fingerprint, the old ones stay while the row is unchanged.
 
     A pair with accepted drift, or with fields that Shopify did not return, does not count as equal.
     """
     customer = decision.customer
     equal = decision.status == "in_sync" and decision.action is None and not decision.holds and not decision.accepted
     if not equal or customer is None or customer.backlink != row.clerk_user_id or row.intent is not None:
-        return {}
+        return None
     if row_fp is not None:
         seen = observed_fp(customer)
-        if seen is not None:
-            return {"profile_fp": row_fp, "observed_fp": seen}
-        return {}
-    if mapping is None or _content(mapping) != _content(row):
-        return {}
-    return {"profile_fp": mapping.profile_fp, "observed_fp": mapping.observed_fp}
-
-
-def _content(row: Mapping) -> Mapping:
-    """The row without `last_seen_at` and fingerprints."""
-    return row.model_copy(update={"last_seen_at": None, **NO_FINGERPRINTS})
+        return Fingerprints(profile_fp=row_fp, observed_fp=seen) if seen is not None else None
+    if mapping is None:
+        return None
+    known = Fingerprints(profile_fp=mapping.profile_fp, observed_fp=mapping.observed_fp)
+    return known if replace(row, last_seen_at=mapping.last_seen_at, **known) == mapping else None
 
 
 def _reason(holds: tuple[Hold, ...], kept: Mapping | None) -> tuple[str | None, str | None]:
@@ -403,4 +419,4 @@ def is_news(before: Mapping | None, after: Mapping, *, now: datetime) -> bool:
         return True
     if after.absent_since is not None:
         return True
-    return before.model_copy(update={"last_seen_at": None}) != after.model_copy(update={"last_seen_at": None})
+    return replace(before, last_seen_at=after.last_seen_at) != after

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping as MappingOf
+from dataclasses import replace
 
 from reconciler.core.decide.actions import customer_digest
 from reconciler.core.decide.cost import points_of
@@ -15,6 +16,7 @@ from reconciler.core.model.mapping import Mapping, RefusedValue
 from reconciler.core.model.reasons import hold
 from reconciler.core.model.scalars import IDENTITIES
 from reconciler.core.model.store import Store
+from reconciler.core.model.values import tags_of
 from reconciler.core.model.view import Decision
 
 UNDONE = "UNDONE"
@@ -30,7 +32,7 @@ NEEDED: MappingOf[Kind, frozenset[str]] = {  # fields without which the action i
 def refusal_digest(change: Change) -> str:
     """The digest of an undone change: the values before and after. Tags that others add do not change it."""
     if change.field == "tags":
-        before, after = normalise.tag_keys(change.before), normalise.tag_keys(change.after)
+        before, after = normalise.tag_keys(tags_of(change.before)), normalise.tag_keys(tags_of(change.after))
         return digest("tags", sorted(before - after), sorted(after - before))
     return digest(change.field, change.before, change.after)
 
@@ -41,7 +43,7 @@ def refused_value_digest(change: Change) -> str:
     It changes if another app removes a tag (ours may fit then), and not if we remove one.
     """
     if change.field == "tags":
-        return digest("tags", "list", sorted(normalise.tag_keys(change.after)))
+        return digest("tags", "list", sorted(normalise.tag_keys(tags_of(change.after))))
     return digest(change.field, change.before, change.after)
 
 
@@ -94,7 +96,7 @@ def refused_undo(action: Action, mapping: Mapping | None, store: Store) -> Hold 
         return None
     message = f"Shopify refused to undo this: {refused.message}; it is tried again after the customer has changed"
     found = hold(action.clerk_user_id, mapping, "CannotUndo", message)
-    return found.model_copy(update={"customer_id": action.customer_id})
+    return replace(found, customer_id=action.customer_id)
 
 
 def _unparkable(
@@ -120,12 +122,12 @@ def without_refused(decision: Decision, mapping: Mapping | None, store: Store, *
     if action is None or mapping is None or not mapping.refused:
         return decision
     unparkable = _unparkable(decision, action, mapping, store, explicit=explicit)
-    decision = decision.model_copy(update={"unparkable": unparkable}) if unparkable else decision
+    decision = replace(decision, unparkable=unparkable) if unparkable else decision
     whole = whole_refusal(decision, mapping, store, explicit=explicit)
     if whole is not None:
         message = f"Shopify refused the {action.kind}: {whole.message}"
         held = hold(action.clerk_user_id, decision.customer or mapping, "Rejected", message)
-        return decision.model_copy(update={"action": None, "holds": (*decision.holds, held), "status": "held"})
+        return replace(decision, action=None, holds=(*decision.holds, held), status="held")
     holds = list(decision.holds)
     kept: list[Change] = []
     for change in action.changes:
@@ -148,9 +150,9 @@ def with_changes(decision: Decision, action: Action, kept: tuple[Change, ...], h
     nothing_left = not [c for c in kept if c.field != "backlink" or action.kind in {"adopt", "update"}]
     nameless = action.kind == "create" and not any(c.field in IDENTITIES for c in kept)
     if lost_key or nothing_left or nameless:
-        return decision.model_copy(update={"action": None, "holds": holds, "status": "held"})
-    patched = action.model_copy(update={"changes": kept, "cost_points": points_of(action.kind, kept)})
-    return decision.model_copy(update={"action": patched, "holds": holds})
+        return replace(decision, action=None, holds=holds, status="held")
+    patched = replace(action, changes=kept, cost_points=points_of(action.kind, kept))
+    return replace(decision, action=patched, holds=holds)
 
 
 def _still_applies(refused: RefusedValue, change: Change, profile: str, *, explicit: bool) -> bool:

@@ -5,27 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterable
 from collections.abc import Mapping as MappingOf
 from dataclasses import replace
-from typing import Any
 
 from reconciler.core.fields import normalise
 from reconciler.core.fields.diff import comparable, observed_value, owned_tags
 from reconciler.core.model.action import Action, Change
 from reconciler.core.model.customer import Customer, MetafieldValue
-from reconciler.core.model.mapping import PARK, RELEASE, Applied, Mapping
+from reconciler.core.model.mapping import PARK, RELEASE, Applied, Intent, Mapping, tags_in
 from reconciler.core.model.scalars import SCALARS
 from reconciler.core.model.spec import Spec
+from reconciler.core.model.values import tags_of, text_of
 from reconciler.core.model.view import Subject, View
 
 
-def intent_of(action: Action, parked: MappingOf[str, str]) -> dict[str, Any]:
+def intent_of(action: Action, parked: MappingOf[str, str]) -> Intent:
     """The intent that is recorded before the first write of an action, so that a crash does not lose which values are ours.
 
     `kind` is "write" where an observation without any of the changes may drop the intent. `parked` values stay recorded.
     """
-    changes = [{"field": c.field, "before": c.before, "after": c.after} for c in action.changes]
-    kind = action.kind if action.kind in {"create", "relink", "merge", RELEASE} else "write"
-    found = {"kind": kind, "from": action.from_customer_id, "to": action.customer_id, "changes": changes}
-    return {**found, "parked": dict(parked)} if parked else found
+    return Intent(
+        kind=action.kind if action.kind in {"create", "relink", "merge", RELEASE} else "write",
+        from_customer_id=action.from_customer_id,
+        to=action.customer_id,
+        changes=tuple(replace(change, why="profile changed") for change in action.changes),
+        parked=parked,
+    )
 
 
 def claim_unrecorded_write(subject: Subject, view: View, spec: Spec | None) -> Subject:
@@ -35,24 +38,20 @@ def claim_unrecorded_write(subject: Subject, view: View, spec: Spec | None) -> S
     our own values are.
     """
     mapping = subject.mapping
-    if mapping is None or mapping.intent is None or "changes" not in mapping.intent:
+    intent = mapping.intent if mapping is not None else None
+    if mapping is None or intent is None or intent.changes is None:
         return subject
-    intent = mapping.intent
     customer = next(
-        (
-            c
-            for c in (view.by_backlink, view.mapped)
-            if c and c.backlink == subject.user and intent["to"] in {None, c.id}
-        ),
+        (c for c in (view.by_backlink, view.mapped) if c and c.backlink == subject.user and intent.to in {None, c.id}),
         None,
     )
-    left = {"kind": PARK, "parked": mapping.parked} if mapping.parked else None
-    update: dict[str, Any] = {"intent": left} if intent["kind"] == "write" else {}
+    claimed = mapping
     if customer is not None:
-        changes = [Change(**change, why="profile changed") for change in intent["changes"]]
-        update["applied"] = _as_ours(mapping, changes, customer, spec)
-        update["customer_id"] = customer.id
-    return replace(subject, mapping=mapping.model_copy(update=update), stored=subject.read)
+        applied = _as_ours(mapping, intent.changes, customer, spec)
+        claimed = replace(claimed, applied=applied, customer_id=customer.id)
+    if intent.kind == "write":
+        claimed = replace(claimed, intent=Intent(kind=PARK, parked=intent.parked) if intent.parked else None)
+    return replace(subject, mapping=claimed, stored=subject.read)
 
 
 def _as_ours(
@@ -65,14 +64,17 @@ def _as_ours(
     for change in changes:
         field, before = change.field, applied.get(change.field)
         if field == "tags" and field not in customer.unknown:
-            had, has = normalise.tag_keys(change.before), normalise.tag_keys(customer.tags)
-            added = {t.casefold(): t for t in change.after if t.casefold() not in had}
-            kept = sorted(tag for key, tag in (owned | added).items() if key in has)
-            value = {"agreed": [], **(before.value if before else {}), "owned": kept}
-            applied[field] = Applied(value=value, ours=bool(kept), config=spec.tags_config if spec is not None else "")
+            had, has = normalise.tag_keys(tags_of(change.before)), normalise.tag_keys(customer.tags)
+            added = {t.casefold(): t for t in tags_of(change.after) if t.casefold() not in had}
+            kept = tuple(sorted(tag for key, tag in (owned | added).items() if key in has))
+            applied[field] = Applied(
+                value=replace(tags_in(before), owned=kept),
+                ours=bool(kept),
+                config=spec.tags_config if spec is not None else "",
+            )
         elif field not in {"tags", "backlink"} and in_place([change], customer, spec):
             config = wanted[field].config if field in wanted else ""
-            applied[field] = Applied(value=change.after, ours=change.after is not None, config=config)
+            applied[field] = Applied(value=text_of(change.after), ours=change.after is not None, config=config)
     return applied
 
 
@@ -83,13 +85,13 @@ def in_place(changes: Iterable[Change], customer: Customer, spec: Spec | None) -
 
 def as_before(customer: Customer, changes: Iterable[Change]) -> Customer:
     """The customer before these changes were written; tags of others stay."""
-    update: dict[str, Any] = {}
+    update: dict[str, object] = {}
     metafields = dict(customer.metafields)
     for change in changes:
         if change.field == "tags":
-            before, after = normalise.tag_keys(change.before), normalise.tag_keys(change.after)
+            before, after = normalise.tag_keys(tags_of(change.before)), normalise.tag_keys(tags_of(change.after))
             kept = [t for t in customer.tags if t.casefold() not in after - before]
-            update["tags"] = (*kept, *(t for t in change.before if t.casefold() not in after))
+            update["tags"] = (*kept, *(t for t in tags_of(change.before) if t.casefold() not in after))
         elif change.field == "backlink" or change.field in SCALARS:
             update[change.field] = change.before
         elif change.before is None:
@@ -105,21 +107,21 @@ def as_written(spec: Spec, changes: Iterable[Change]) -> Spec:
     fields = dict(spec.fields)
     for change in changes:
         if change.field in fields:
-            fields[change.field] = fields[change.field].model_copy(update={"value": change.after})
+            fields[change.field] = fields[change.field].model_copy(update={"value": text_of(change.after)})
     return spec.model_copy(update={"fields": fields})
 
 
 def _is_there(change: Change, customer: Customer, spec: Spec | None) -> bool:
     if change.field == "tags":
-        before, after = normalise.tag_keys(change.before), normalise.tag_keys(change.after)
+        before, after = normalise.tag_keys(tags_of(change.before)), normalise.tag_keys(tags_of(change.after))
         now = normalise.tag_keys(customer.tags)
         return after - before <= now and not (before - after) & now
     if change.field == "backlink":
-        return bool(customer.backlink == change.after)
+        return customer.backlink == change.after
     wanted = spec.fields.get(change.field) if spec is not None else None
     type_ = wanted.type if wanted is not None else ""
     is_now = comparable(change.field, observed_value(customer, change.field), type_)
-    return is_now == comparable(change.field, change.after, type_)
+    return is_now == comparable(change.field, text_of(change.after), type_)
 
 
 def _name(change: Change) -> str:

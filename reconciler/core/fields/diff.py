@@ -12,7 +12,7 @@ from reconciler.core.fields.spellings import as_shown, is_shown, respelt_tags
 from reconciler.core.model.action import Change, Why
 from reconciler.core.model.customer import Customer
 from reconciler.core.model.ids import UNIQUE
-from reconciler.core.model.mapping import Applied, Mapping
+from reconciler.core.model.mapping import Applied, Mapping, tags_in, text_in
 from reconciler.core.model.scalars import FIELDS
 from reconciler.core.model.spec import Spec, WantedField
 
@@ -40,7 +40,7 @@ def is_in_place(field: str, wanted: WantedField, observed: str | None, base: App
     should_be = comparable(field, wanted.value, wanted.type)
     if comparable(field, observed, wanted.type) == should_be:
         return True
-    return is_respelt(base, observed) and base is not None and comparable(field, base.value, wanted.type) == should_be
+    return is_respelt(base, observed) and comparable(field, text_in(base), wanted.type) == should_be
 
 
 def is_respelt(base: Applied | None, observed: str | None) -> bool:
@@ -60,7 +60,7 @@ def agreed_on(mapping: Mapping | None, customer: Customer, field: str) -> Applie
     if mapping.customer_id == customer.id or base is None:
         return base
     moved = field in UNIQUE and customer.backlink == mapping.clerk_user_id and base.value is not None
-    same = moved and comparable(field, observed_value(customer, field)) == comparable(field, base.value)
+    same = moved and comparable(field, observed_value(customer, field)) == comparable(field, base.text)
     return base if same else None
 
 
@@ -68,7 +68,7 @@ def as_sent(mapping: Mapping | None, customer: Customer, field: str) -> str | No
     """The observed value of a field; as we sent it, where Shopify returns another spelling."""
     observed = observed_value(customer, field)
     base = agreed_on(mapping, customer, field)
-    return base.value if base is not None and is_respelt(base, observed) else observed
+    return text_in(base) if is_respelt(base, observed) else observed
 
 
 def respelt_of(mapping: Mapping | None, customer: Customer) -> dict[str, str]:
@@ -76,8 +76,8 @@ def respelt_of(mapping: Mapping | None, customer: Customer) -> dict[str, str]:
     found: dict[str, str] = {}
     for field in UNIQUE:
         base = agreed_on(mapping, customer, field)
-        if base is not None and base.value is not None and is_respelt(base, observed_value(customer, field)):
-            found[field] = base.value
+        if (sent := text_in(base)) is not None and is_respelt(base, observed_value(customer, field)):
+            found[field] = sent
     return found
 
 
@@ -142,7 +142,7 @@ def _may_clear(field: str, observed: str | None, base: Applied | None, type_: st
     """Whether a field may be cleared: only a value that we set, while it is unchanged; the email never."""
     if field == "email" or base is None or not base.ours:
         return False
-    return is_respelt(base, observed) or comparable(field, base.value, type_) == comparable(field, observed, type_)
+    return is_respelt(base, observed) or comparable(field, base.text, type_) == comparable(field, observed, type_)
 
 
 def _why(field: str, should_be: str | None, base: Applied | None, wanted: WantedField, mapping: Mapping | None) -> Why:
@@ -152,7 +152,7 @@ def _why(field: str, should_be: str | None, base: Applied | None, wanted: Wanted
         known = mapping is not None and bool(mapping.applied)
         refused = mapping is not None and field in mapping.refused
         return "config changed" if known and not refused else "profile changed"
-    if comparable(field, base.value, wanted.type) == should_be:
+    if comparable(field, base.text, wanted.type) == should_be:
         return "drift"
     return "config changed" if base.config != wanted.config else "profile changed"
 
@@ -160,7 +160,7 @@ def _why(field: str, should_be: str | None, base: Applied | None, wanted: Wanted
 def owned_tags(mapping: Mapping | None) -> tuple[str, ...]:
     """The tags that we added, as Shopify returns them."""
     base = mapping.applied.get("tags") if mapping else None
-    return tuple(base.value["owned"]) if base else ()
+    return tags_in(base).owned
 
 
 def _tags_change(spec: Spec, customer: Customer, mapping: Mapping | None) -> Change | None:
@@ -175,7 +175,7 @@ def _tags_change(spec: Spec, customer: Customer, mapping: Mapping | None) -> Cha
     if not missing and not stale:
         return None
     base = mapping.applied.get("tags") if mapping else None
-    agreed = {t.casefold() for t in base.value["agreed"]} if base else set()
+    agreed = {t.casefold() for t in tags_in(base).agreed}
     why: Why = "profile changed"
     if base is not None and (mapping is None or mapping.intent is None):
         drifted = not stale and all(tag.casefold() in agreed for tag in missing)

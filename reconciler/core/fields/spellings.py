@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from difflib import SequenceMatcher
 
 from reconciler.core.fields import normalise
-from reconciler.core.model.mapping import Applied
+from reconciler.core.model.mapping import Applied, tags_in
 
 Respelt = Mapping[str, str | None]
 """By the key of a tag that we sent: the tag that Shopify returns for it; None: no tag."""
@@ -18,8 +18,7 @@ Respelt = Mapping[str, str | None]
 
 def respelt_tags(base: Applied | None) -> Respelt:
     """The tags that Shopify returns in another spelling than we sent."""
-    found: Respelt = base.value.get("respelt", {}) if base is not None else {}
-    return found
+    return tags_in(base).respelt
 
 
 def is_shown(tag: str, present: Collection[str], respelt: Respelt) -> bool:

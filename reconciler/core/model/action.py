@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal
-
-from pydantic import BaseModel, ConfigDict
+from dataclasses import dataclass
+from typing import Literal
 
 from reconciler.core.model.ids import ClerkUserId, CustomerId, Unique
+from reconciler.core.model.values import Value
 
 Kind = Literal["create", "adopt", "update", "relink", "merge", "release"]
 Why = Literal["profile changed", "drift", "config changed", "undo"]
@@ -16,20 +16,18 @@ KINDS: tuple[Kind, ...] = ("create", "adopt", "update", "relink", "merge", "rele
 _RANKS = {kind: rank for rank, kind in enumerate(KINDS)}
 
 
-class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class Change(_Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
     """The change of one field. `before` and `after` are sorted lists for tags, else text or None."""
 
     field: str
-    before: Any
-    after: Any
+    before: Value
+    after: Value
     why: Why
 
 
-class Action(_Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
     """One step of a plan: everything that `apply` needs besides the store. `how` is the on_leave of a release, else
     empty.
 
@@ -56,7 +54,8 @@ class Action(_Value):
     name: str | None = None
 
 
-class Hold(_Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
     """A decision not to act: a reason from docs/errors.md, a message for this case, and who must act.
 
     `action` is what would be done without this hold, where a guard, a pause or a switch withholds all or part of it.

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
+from reconciler.core.model.action import Change
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One executed write, or a notable decision. `changes` are {field, before, after, why}.
+    """One executed write, or a notable decision.
 
     `run_id`: the run that wrote it; None where a request of the queue did.
     """
@@ -23,7 +22,7 @@ class Event:
     clerk_user_id: ClerkUserId
     customer_id: CustomerId | None
     kind: str
-    changes: tuple[MappingOf[str, Any], ...] = ()
+    changes: tuple[Change, ...] = ()
     plan_digest: str = ""
     message: str = ""
     run_id: int | None = None

@@ -5,11 +5,10 @@ Nudges go before retries, and retries before resyncs. Each request ages, so that
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Literal, NamedTuple
-
-from pydantic import BaseModel, ConfigDict
 
 from reconciler.core.model.backoff import fraction_of
 from reconciler.core.model.ids import ClerkUserId, StoreName
@@ -52,15 +51,14 @@ def resync_rank_at(request: Request, due_at: datetime, interval_s: float) -> dat
     return due_at + timedelta(seconds=interval_s * turn)
 
 
-class Claim(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
     """A request that one owner may work on until its lease ends. `fencing` grows with every claim of a request.
 
     `attempts`: failures in a row, those of crashed owners included. `generation`: the enqueues that this claim covers.
     `wants_updated_at`: the profile must be at least this new, else the request is retried shortly. `explicit`: an
     operator asked, so that a value that the shop refused may be tried once more. `due_at`: since when it has been due.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     request: Request
     owner: str
@@ -82,10 +80,9 @@ class Claim(BaseModel):
         return self.request.clerk_user_id
 
 
-class Waiting(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
     """Counts of one store's requests: ready to claim, not due yet, claimed; and, of all these, failed before."""
-
-    model_config = ConfigDict(frozen=True)
 
     ready: int = 0
     delayed: int = 0

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-
-from pydantic import BaseModel, ConfigDict, Field
 
 from reconciler.core.model.action import Action, Hold
 from reconciler.core.model.customer import Customer
@@ -41,16 +39,16 @@ class Subject:
         return self.mapping.parked if self.mapping is not None else {}
 
 
-class Rival(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rival:
     """Another user who claims the same email in this store, and whether they have a customer here."""
-
-    model_config = ConfigDict(frozen=True)
 
     clerk_user_id: ClerkUserId
     mapped: bool
 
 
-class View(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
     """The customers that were found for one user. None: not found, or not searched.
 
     `owners` are users by our mappings. `formers` are owners who have left, with their mappings: their customers are
@@ -62,17 +60,15 @@ class View(BaseModel):
     customer.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     by_backlink: Customer | None = None
     mapped: Customer | None = None
     by_email: Customer | None = None
     by_phone: Customer | None = None
-    owners: MappingOf[CustomerId, ClerkUserId] = Field(default_factory=dict)
+    owners: MappingOf[CustomerId, ClerkUserId] = field(default_factory=dict)
     rivals: tuple[Rival, ...] = ()
     merge_blockers: tuple[str, ...] | None = None
     former_link: str | None = None
-    formers: MappingOf[ClerkUserId, Mapping] = Field(default_factory=dict)
+    formers: MappingOf[ClerkUserId, Mapping] = field(default_factory=dict)
     heirs: tuple[ClerkUserId, ...] = ()
     assigned_to: CustomerId | None = None
     assigned: Customer | None = None
@@ -92,14 +88,13 @@ class View(BaseModel):
         return self.formers.get(ClerkUserId(owner)) if owner is not None else None
 
 
-class Taken(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
     """A value that the user should have and another customer still has.
 
     `key` is as in core/plan/chains.py. `owner` is the user of that customer, who may give the value up; None where it
     has no user, or where users without a customer claim one email.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     field: Unique
     key: str
@@ -117,7 +112,8 @@ def place_of(field: str, customer_id: CustomerId | None) -> str:
     return f"{field} of {customer_id}"
 
 
-class Decision(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
     """The action and the holds for one user in one store, and what the mapping records if no action is executed.
 
     `customer` is the user's customer, None where there is none. `status` None: no mapping row is needed. `taken`:
@@ -132,8 +128,6 @@ class Decision(BaseModel):
     temporarily on `customer`, with its messages.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     clerk_user_id: ClerkUserId
     action: Action | None = None
     holds: tuple[Hold, ...] = ()
@@ -146,11 +140,11 @@ class Decision(BaseModel):
     contests: tuple[tuple[str, tuple[Heal, ...]], ...] = ()
     missing_since: datetime | None = None
     lost: bool = False
-    inherited: MappingOf[str, Applied] = Field(default_factory=dict)
+    inherited: MappingOf[str, Applied] = field(default_factory=dict)
     successor: ClerkUserId | None = None
-    sent: MappingOf[str, str] = Field(default_factory=dict)
+    sent: MappingOf[str, str] = field(default_factory=dict)
     mapped_stays: bool = False
-    unparkable: MappingOf[Unique, str] = Field(default_factory=dict)
+    unparkable: MappingOf[Unique, str] = field(default_factory=dict)
 
     @property
     def missing(self) -> bool:

@@ -11,15 +11,15 @@ from __future__ import annotations
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Iterable
 from collections.abc import Mapping as MappingOf
-
-from pydantic import BaseModel, ConfigDict
+from dataclasses import dataclass, replace
 
 from reconciler.core.decide.cost import MUTATION_POINTS
 from reconciler.core.fields import normalise
-from reconciler.core.model.action import Action, Hold
+from reconciler.core.model.action import Action, Change, Hold
 from reconciler.core.model.ids import UNIQUE, ClerkUserId, CustomerId, Unique
 from reconciler.core.model.reasons import hold
 from reconciler.core.model.scalars import IDENTITIES
+from reconciler.core.model.values import text_of
 from reconciler.core.model.view import Decision, Taken, place_of
 from reconciler.core.plan.circles import NOTHING, break_circles
 
@@ -27,13 +27,12 @@ NOTHING_SENT: MappingOf[str, str] = {}
 NAMES: MappingOf[str, str] = {"email": "email", "phone": "phone"}
 
 
-class Frees(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frees:
     """What an action frees: places (fields of a customer) with replaced values; and the keys of the values it writes.
 
     Places instead of keys, because the shop may return the value in an unknown spelling.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     places: frozenset[str] = NOTHING
     writes: frozenset[str] = NOTHING
@@ -43,16 +42,16 @@ class Frees(BaseModel):
         return taken.place in self.places and taken.key not in self.writes
 
 
+NOTHING_FREED = Frees()
 Freed = MappingOf[ClerkUserId, Frees]
 
 
-class Blocked(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blocked:
     """A user with new values that customers of other users still have.
 
     `decisions`: the decision for each set of fields with free values; the empty set is the present situation.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     decisions: MappingOf[frozenset[Unique], Decision]
 
@@ -120,7 +119,7 @@ def frees(decision: Decision) -> Frees:
     """The places that this decision's action frees, and the keys of the values that it writes."""
     action, customer = decision.action, decision.customer
     if action is None or action.customer_id is None:
-        return Frees()
+        return NOTHING_FREED
     fields: set[str] = set()
     at: CustomerId | None = action.customer_id
     if action.kind in {"update", "adopt", "relink"}:
@@ -138,7 +137,7 @@ def frees(decision: Decision) -> Frees:
 def written_keys(action: Action | None) -> frozenset[str]:
     """The keys of the values that this action writes."""
     changes = action.changes if action is not None else ()
-    found = (key_of(c.field, c.after) for c in changes if c.field in UNIQUE)
+    found = (key_of(c.field, text_of(c.after)) for c in changes if c.field in UNIQUE)
     return frozenset(key for key in found if key is not None)
 
 
@@ -247,8 +246,10 @@ def in_executable_order(actions: Collection[Action]) -> list[Action]:
         parks, circle = break_circles(edges, lambda user, keys: _is_named_without(moving[user], keys))
     for user, owners in edges.items():
         parked = parks.get(user, NOTHING)
-        park = tuple(c.field for c in moving[user].changes if c.field in UNIQUE and key_of(c.field, c.before) in parked)
-        moving[user] = moving[user].model_copy(update={"waits_for": tuple(sorted(owners)), "park": park})
+        park = tuple(
+            c.field for c in moving[user].changes if c.field in UNIQUE and key_of(c.field, text_of(c.before)) in parked
+        )
+        moving[user] = replace(moving[user], waits_for=tuple(sorted(owners)), park=park)
     found = [moving.get(a.clerk_user_id, a) for a in actions]
     rounds = waves({user: a for user, a in moving.items() if user in edges or user in givers.values()})
     return sorted(found, key=lambda a: rounds.get(a.clerk_user_id, 0))
@@ -256,8 +257,12 @@ def in_executable_order(actions: Collection[Action]) -> list[Action]:
 
 def _is_named_without(action: Action, keys: frozenset[str]) -> bool:
     """Whether the customer has another name, phone or email without these values, according to the action."""
-    left = {key_of(c.field, c.before) for c in action.changes if c.field in UNIQUE} | {key_of("email", action.email)}
+    left = {_key_before(c) for c in action.changes if c.field in UNIQUE} | {key_of("email", action.email)}
     return bool(action.name or left - {None} - keys)
+
+
+def _key_before(change: Change) -> str | None:
+    return key_of(change.field, text_of(change.before))
 
 
 def _goes_first(owner: ClerkUserId, action: Action, actions: MappingOf[ClerkUserId, Action]) -> bool:
@@ -279,7 +284,7 @@ def _moved_from(
 ) -> set[tuple[str, str]]:
     """The fields that the action changes, each with the key of its value before."""
     found = {
-        (c.field, key_of(c.field, sent.get(c.field, c.before)), key_of(c.field, c.after))
+        (c.field, key_of(c.field, sent.get(c.field, text_of(c.before))), key_of(c.field, text_of(c.after)))
         for c in action.changes
         if c.field in fields
     }
@@ -401,7 +406,7 @@ class _Grants:
         return self._givers.get(taken.place, taken.owner)
 
     def _freed_by(self, owner: ClerkUserId) -> Frees:
-        return self._frees[owner] if owner in self._frees else self._freed.get(owner, Frees())
+        return self._frees[owner] if owner in self._frees else self._freed.get(owner, NOTHING_FREED)
 
     def _reached(self, start: ClerkUserId) -> set[ClerkUserId]:
         """All users that this user waits for, directly or indirectly."""
@@ -425,14 +430,14 @@ def _with_order(
 ) -> Decision:
     """The decision with `waits_for` and `park`, and with holds that name their circle."""
     holds = tuple(_circle_hold(decision, h, circles) for h in decision.holds)
-    decision = decision.model_copy(update={"holds": holds})
+    decision = replace(decision, holds=holds)
     if not givers or decision.action is None:
         return decision
     customer = decision.customer
     park = tuple(f for f in UNIQUE if customer is not None and place_of(f, customer.id) in parked)
     cost = decision.action.cost_points + (MUTATION_POINTS if park else 0)
-    update = {"waits_for": tuple(sorted(givers)), "park": park, "cost_points": cost}
-    return decision.model_copy(update={"action": decision.action.model_copy(update=update)})
+    action = replace(decision.action, waits_for=tuple(sorted(givers)), park=park, cost_points=cost)
+    return replace(decision, action=action)
 
 
 def _circle_hold(decision: Decision, held: Hold, circles: MappingOf[str, str]) -> Hold:

@@ -11,16 +11,16 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass, replace
 from heapq import merge
 from itertools import groupby
-
-from pydantic import BaseModel, ConfigDict
 
 from reconciler.core.decide.refused import with_changes
 from reconciler.core.fields import normalise
 from reconciler.core.model.action import Action, Hold
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.reasons import hold
+from reconciler.core.model.values import text_of
 from reconciler.core.model.view import Decision, Taken
 from reconciler.core.plan.chains import Blocked, Freed, resolve
 from reconciler.core.plan.series import NewSeries, SeriesBuilder
@@ -29,10 +29,9 @@ FILTER_BYTES = 1 << 20
 PROBES = 3  # bits of a phone in the filter
 
 
-class PhoneClaim(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhoneClaim:
     """A user's claim to a phone, by key. `came_late`: another user may have claimed it before."""
-
-    model_config = ConfigDict(frozen=True)
 
     key: str
     came_late: bool
@@ -42,7 +41,7 @@ class PhoneClaim(BaseModel):
 def phone_of(action: Action | None) -> str | None:
     """The key of the phone that this action writes; None where it writes none."""
     changes = action.changes if action is not None else ()
-    return next((normalise.phone_key(c.after) for c in changes if c.field == "phone"), None)
+    return next((normalise.phone_key(text_of(c.after)) for c in changes if c.field == "phone"), None)
 
 
 def phone_hold(decision: Decision, first: ClerkUserId) -> Hold:
@@ -62,7 +61,7 @@ def without_phone(decision: Decision, held: Hold) -> Decision:
         return decision
     kept = tuple(c for c in action.changes if c.field != "phone")
     found = with_changes(decision, action, kept, (*decision.holds, held))
-    return found.model_copy(update={"taken": (*decision.taken, Taken(field="phone", key=key))})
+    return replace(found, taken=(*decision.taken, Taken(field="phone", key=key)))
 
 
 class FreePhones:

@@ -11,8 +11,6 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict
-
 from reconciler.core.decide.record import is_news, observed_row
 from reconciler.core.fields.desired import config_digest, is_wanted
 from reconciler.core.model.action import KINDS, Action, Hold, Kind, action_order, hold_order
@@ -54,61 +52,56 @@ class ScanResult:
     by_mirror: int = 0
 
 
-class _Freed(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Freed:
     """The values that the action of a user frees."""
-
-    model_config = ConfigDict(frozen=True)
 
     clerk_user_id: ClerkUserId
     frees: chains.Frees
     kind: Kind
 
 
-class _Row(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
     """The new row of a user, and the known row to compare it with.
 
     In `if_withheld`, the message lacks the guard's part.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     row: Mapping
     known: Mapping | None
 
     def saying(self, message: str) -> _Row:
-        return self.model_copy(update={"row": self.row.model_copy(update={"message": message})})
+        return replace(self, row=replace(self.row, message=message))
 
 
-class _Outcome(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Outcome:
     """One user's part of a plan: the action, with the row if a guard withholds it; or the row without an action."""
-
-    model_config = ConfigDict(frozen=True)
 
     action: Action | None
     holds: tuple[Hold, ...]
     in_sync: bool
     row: _Row | None = None
     if_withheld: _Row | None = None
-    frees: chains.Frees = chains.Frees()
+    frees: chains.Frees = chains.NOTHING_FREED
 
     def held_for(self, first: ClerkUserId) -> _Outcome:
         """The outcome with the user who gets the phone in its last hold, that of the phone."""
-        named = self.holds[-1].model_copy(update={"message": message_of(first)})
+        named = replace(self.holds[-1], message=message_of(first))
         holds = (*self.holds[:-1], named)
         message = "; ".join(h.message for h in holds)
-        return self.model_copy(
-            update={
-                "holds": holds,
-                "row": self.row.saying(message) if self.row is not None else None,
-                "if_withheld": self.if_withheld.saying(f"; {message}") if self.if_withheld is not None else None,
-            }
+        return replace(
+            self,
+            holds=holds,
+            row=self.row.saying(message) if self.row is not None else None,
+            if_withheld=self.if_withheld.saying(f"; {message}") if self.if_withheld is not None else None,
         )
 
 
-class _Late(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Late:
     """The outcomes of a user with a phone that another user of the plan may claim: alone, and held."""
-
-    model_config = ConfigDict(frozen=True)
 
     user: ClerkUserId
     key: str
@@ -206,7 +199,7 @@ class PlanBuilder:
             self._settle(outcome)
             self._note_freed(user, outcome)
             if self._all is not None and first != user:
-                decision = self._all_late[user].model_copy(update={"holds": outcome.holds})
+                decision = replace(self._all_late[user], holds=outcome.holds)
                 self._all[user] = (self._all[user][0], decision)
 
     # --- chains -----------------------------------------------------------------------------------------------------
@@ -241,17 +234,27 @@ class PlanBuilder:
 
     def _outcome(self, subject: Subject, decision: Decision) -> _Outcome:
         action, known = decision.action, subject.mapping
-        found = {"action": action, "holds": decision.holds, "in_sync": decision.status == "in_sync" and action is None}
         if action is None:
             row = observed_row(subject, decision, self._store, now=self._now)
-            return _Outcome(**found, row=_Row(row=row, known=known) if row is not None else None)
+            return _Outcome(
+                action=None,
+                holds=decision.holds,
+                in_sync=decision.status == "in_sync",
+                row=_Row(row=row, known=known) if row is not None else None,
+            )
         withheld = None
         if self._guards:
             unsaid = _held(decision, hold(subject.user, known, "GuardExceeded", ""))
             row = observed_row(subject, unsaid, self._store, now=self._now)
             assert row is not None
             withheld = _Row(row=row, known=known if known is not None and known.status == "held" else None)
-        return _Outcome(**found, if_withheld=withheld, frees=chains.frees(decision))
+        return _Outcome(
+            action=action,
+            holds=decision.holds,
+            in_sync=False,
+            if_withheld=withheld,
+            frees=chains.frees(decision),
+        )
 
     def _settle(self, outcome: _Outcome) -> None:
         for each in outcome.holds:
@@ -280,13 +283,13 @@ class PlanBuilder:
                 subject, decision = self._all[action.clerk_user_id]
                 self._all[action.clerk_user_id] = (subject, _held(decision, held))
         for each in self._if_withheld[kind].whole():
-            row = each.row.model_copy(update={"message": message + (each.row.message or "")})
+            row = replace(each.row, message=message + (each.row.message or ""))
             if is_news(each.known, row, now=self._now):
                 self._rows.add(row)
 
 
 def _held(decision: Decision, by: Hold) -> Decision:
-    return decision.model_copy(update={"action": None, "holds": (by, *decision.holds), "status": "held"})
+    return replace(decision, action=None, holds=(by, *decision.holds), status="held")
 
 
 def with_withheld(scan_result: ScanResult) -> ScanResult:
@@ -297,7 +300,5 @@ def with_withheld(scan_result: ScanResult) -> ScanResult:
     holds = kept(scan_result.plan.holds, lambda h: h.reason != "GuardExceeded")
     summary = summary_of(actions, holds, scan_result.plan.summary.in_sync)
     cost = forecast_of(costs_of(actions), scan_result.plan.forecast.restore_rate)
-    plan = scan_result.plan.model_copy(
-        update={"actions": actions, "holds": holds, "summary": summary, "forecast": cost}
-    )
+    plan = replace(scan_result.plan, actions=actions, holds=holds, summary=summary, forecast=cost)
     return replace(scan_result, plan=plan, withheld=())

@@ -6,8 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from collections.abc import Mapping as MappingOf
-
-from pydantic import BaseModel, ConfigDict
+from dataclasses import dataclass
 
 from reconciler.core.model.action import KINDS, Action, Hold, Kind
 from reconciler.core.model.store import Ceiling, Store
@@ -15,10 +14,9 @@ from reconciler.core.model.store import Ceiling, Store
 COUNTABLE = 1e12  # above the rows of any table
 
 
-class Guarded(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guarded:
     """The allowed actions, the withheld ones, and their holds."""
-
-    model_config = ConfigDict(frozen=True)
 
     actions: tuple[Action, ...]
     withheld: tuple[Action, ...] = ()

@@ -5,21 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, Literal
-
-from pydantic import BaseModel, ConfigDict
+from typing import Literal
 
 from reconciler.core.model.action import KINDS, Action, Hold
 from reconciler.core.model.ids import ShopDomain, StoreName
 from reconciler.core.plan.series import Series, canonical_parts, dumped_around
 
 
-class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class Summary(_Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
     """Counts of one store or of a whole plan."""
 
     create: int = 0
@@ -36,7 +32,8 @@ class Summary(_Value):
         return sum(getattr(self, kind) for kind in KINDS)
 
 
-class Forecast(_Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
     """The cost of the writes: points, and seconds at the shop's restore rate; and the points as bulk operations.
 
     Bulk operations cost no points while they run, but take minutes: `bulk_worth_it` if single writes take longer.
@@ -49,7 +46,8 @@ class Forecast(_Value):
     bulk_worth_it: bool = False
 
 
-class StorePlan(_Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorePlan:
     """One store's part of a plan. With `error` set nothing was decided, and the rest is empty.
 
     Actions are sorted by kind and user, holds by user and reason; both may be larger than memory.
@@ -66,7 +64,8 @@ class StorePlan(_Value):
     config_digest: str = ""
 
 
-class Plan(_Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
     """The plan that `plan` shows and `apply` executes. The same profiles, shops and state give the same digest."""
 
     version: Literal[1] = 1
@@ -85,8 +84,14 @@ def summary_of(actions: Iterable[Action], holds: Collection[Hold], in_sync: int)
 def build_plan(stores: Iterable[StorePlan], *, created_at: datetime) -> Plan:
     """The plan of these stores, sorted by name, with totals and digest."""
     ordered = tuple(sorted(stores, key=lambda s: s.store))
-    totals = {name: sum(getattr(s.summary, name) for s in ordered) for name in Summary.model_fields}
-    return Plan(digest=digest_of_stores(ordered), created_at=created_at, summary=Summary(**totals), stores=ordered)
+    totals = total(store.summary for store in ordered)
+    return Plan(digest=digest_of_stores(ordered), created_at=created_at, summary=totals, stores=ordered)
+
+
+def total(summaries: Iterable[Summary]) -> Summary:
+    """The sums of these counts."""
+    rows = [*summaries]
+    return Summary(**{each.name: sum(getattr(row, each.name) for row in rows) for each in fields(Summary)})
 
 
 def digest_of_stores(stores: Iterable[StorePlan]) -> str:
@@ -100,6 +105,6 @@ def digest_of_stores(stores: Iterable[StorePlan]) -> str:
     return "sha256:" + found.hexdigest()
 
 
-def json_parts(store: StorePlan) -> dict[str, Any]:
+def json_parts(store: StorePlan) -> dict[str, object]:
     """One store's part as JSON values, with its actions and holds as series."""
     return dumped_around(store, {"actions": store.actions, "holds": store.holds})

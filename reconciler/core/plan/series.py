@@ -8,15 +8,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator
 from collections.abc import Mapping as MappingOf
+from dataclasses import fields, is_dataclass
 from heapq import merge
 from itertools import chain
-from typing import Annotated, Any, Generic, Protocol, TypeVar, get_args, runtime_checkable
+from typing import Annotated, Generic, Protocol, TypeVar, get_args, runtime_checkable
 
-from pydantic import BaseModel, GetCoreSchemaHandler
+from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-M = TypeVar("M", bound=BaseModel)
-Key = Callable[[M], Any]
+from reconciler.core.model.json import json_of
+
+M = TypeVar("M")
+SortKey = tuple[str | int, ...]
+Key = Callable[[M], SortKey]
 
 _compact = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 
@@ -135,17 +139,17 @@ def kept(values: Collection[M], keep: Callable[[M], bool]) -> Collection[M]:
 # --- as JSON ---------------------------------------------------------------------------------------------------------
 
 
-def canonical(value: BaseModel) -> str:
+def canonical(value: object) -> str:
     """The value as JSON on one line: sorted keys, no blanks, no escaped letters."""
-    return _compact(value.model_dump(mode="json"))
+    return _compact(json_of(value))
 
 
-def lines_of(values: Collection[Any]) -> Iterator[str]:
+def lines_of(values: Collection[object]) -> Iterator[str]:
     """Each value as canonical JSON."""
     return values.lines() if isinstance(values, HasLines) else map(canonical, values)
 
 
-def canonical_parts(value: Any) -> Iterator[str]:
+def canonical_parts(value: object) -> Iterator[str]:
     """Dicts and lists with series as parts of one canonical JSON text."""
     if isinstance(value, dict):
         opening = "{"
@@ -177,7 +181,7 @@ def canonical_parts(value: Any) -> Iterator[str]:
 class _SeriesSchema:
     """The pydantic schema of a series: views and stored series unchanged, others as a tuple; dumped as a list."""
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         (model,) = get_args(source)
         whole = handler.generate_schema(tuple.__class_getitem__((model, ...)))
         return core_schema.no_info_wrap_validator_function(
@@ -192,7 +196,9 @@ class _SeriesSchema:
 Series = Annotated[Collection[M], _SeriesSchema()]
 
 
-def dumped_around(value: BaseModel, new_series: MappingOf[str, Collection[Any]]) -> dict[str, Any]:
-    """The model as JSON values in the order of its fields, with these series unchanged."""
-    body = value.model_dump(mode="json", exclude=set(new_series))
-    return {name: new_series[name] if name in new_series else body[name] for name in type(value).model_fields}
+def dumped_around(value: object, new_series: MappingOf[str, Collection[object]]) -> dict[str, object]:
+    """The value as JSON values in the order of its fields, with these series unchanged."""
+    assert is_dataclass(value)
+    body = json_of(value, exclude=new_series.keys())
+    names = (each.name for each in fields(value))
+    return {name: new_series[name] if name in new_series else body[name] for name in names}

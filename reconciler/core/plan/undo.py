@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from collections.abc import Mapping as MappingOf
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 from reconciler.core.decide.actions import customer_digest, full_name
 from reconciler.core.decide.cost import points_of
@@ -23,12 +23,13 @@ from reconciler.core.model.action import Action, Change, Hold
 from reconciler.core.model.customer import Customer
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId
-from reconciler.core.model.mapping import NO_FINGERPRINTS, Applied, Mapping, RefusedValue
+from reconciler.core.model.mapping import NO_FINGERPRINTS, NO_TAGS, AgreedTags, Applied, Mapping, RefusedValue
 from reconciler.core.model.reasons import hold
 from reconciler.core.model.scalars import FIELDS
+from reconciler.core.model.values import tags_of, text_of
 
 Net = dict[tuple[ClerkUserId, CustomerId], dict[str, Change]]
-NO_TAGS = Applied(value={"owned": [], "agreed": []})
+WITHOUT_TAGS = Applied(value=NO_TAGS)
 
 
 def plan_undo(
@@ -44,7 +45,7 @@ def plan_undo(
     the customer to which a user was re-linked. A re-linked user may have two actions, one for each customer.
     """
     writes = [e for e in events if e.customer_id is not None and e.kind != "undo"]
-    created = {e.customer_id for e in writes if e.kind == "create" and any(c["field"] == "backlink" for c in e.changes)}
+    created = {e.customer_id for e in writes if e.kind == "create" and any(c.field == "backlink" for c in e.changes)}
     actions: list[Action] = []
     holds: list[Hold] = []
     for (user, customer_id), changes in sorted(_net(writes).items()):
@@ -81,36 +82,36 @@ def plan_undo(
 def after_undo(mapping: Mapping, action: Action, *, now: datetime) -> Mapping:
     """The row after one undo action: held as `Undone`, with the undone values recorded as refused."""
     refused = dict(mapping.refused) | _refusals(mapping, action)
-    update: dict[str, Any] = {
-        "status": "held", "reason": "Undone", "message": "reverted by `undo`", "refused": refused,
-        "last_seen_at": now, "generation": mapping.generation + 1, "intent": None,
+    row = replace(
+        mapping, status="held", reason="Undone", message="reverted by `undo`", refused=refused,
+        last_seen_at=now, generation=mapping.generation + 1, intent=None,
         **NO_FINGERPRINTS,
-    }  # fmt: skip
+    )  # fmt: skip
     backlink = next((c for c in action.changes if c.field == "backlink"), None)
     lost = action.kind == "release" or (backlink is not None and backlink.after is None)
     if lost and mapping.customer_id in {None, action.customer_id}:
-        update |= {"customer_id": None, "email": None, "applied": {}}
-    elif not lost:
+        return replace(row, customer_id=None, email=None, applied={})
+    if not lost:
         applied = dict(mapping.applied) if mapping.customer_id == action.customer_id else {}
         for change in action.changes:
-            known = applied.get(change.field) or (NO_TAGS if change.field == "tags" else None)
+            known = applied.get(change.field) or (WITHOUT_TAGS if change.field == "tags" else None)
             if known is not None:
                 applied[change.field] = _applied_before(known, change)
-        update |= {"customer_id": action.customer_id, "applied": applied}
-    return mapping.model_copy(update=update)
+        return replace(row, customer_id=action.customer_id, applied=applied)
+    return row
 
 
 def _applied_before(agreed: Applied, change: Change) -> Applied:
     """The last-applied value before the undone change. Tags that we had removed are ours again."""
     if change.field != "tags":
-        return agreed.model_copy(update={"value": change.after, "respelt": False, "shown": None})
-    before, after = normalise.tag_keys(change.before), normalise.tag_keys(change.after)
-    again = [t for t in change.after if t.casefold() not in before]
-    value = {
-        name: sorted({*(t for t in agreed.value[name] if t.casefold() in after), *again})
-        for name in ("owned", "agreed")
-    }
-    return agreed.model_copy(update={"value": value, "ours": bool(value["owned"])})
+        return replace(agreed, value=text_of(change.after), respelt=False, shown=None)
+    before, after = normalise.tag_keys(tags_of(change.before)), normalise.tag_keys(tags_of(change.after))
+    again = [t for t in tags_of(change.after) if t.casefold() not in before]
+    owned, known = (
+        tuple(sorted({*(t for t in tags if t.casefold() in after), *again}))
+        for tags in (agreed.tags.owned, agreed.tags.agreed)
+    )
+    return replace(agreed, value=AgreedTags(owned=owned, agreed=known), ours=bool(owned))
 
 
 def _refusals(mapping: Mapping, action: Action) -> dict[str, RefusedValue]:
@@ -136,11 +137,11 @@ def _net(events: Iterable[Event]) -> Net:
         assert event.customer_id is not None
         fields = found[event.clerk_user_id, event.customer_id]
         for change in event.changes:
-            name = change["field"]
-            first = fields[name].before if name in fields else change["before"]
+            name = change.field
+            first = fields[name].before if name in fields else change.before
             if name == "backlink" and first != event.clerk_user_id:
                 first = None  # the back-link of a former user is not restored
-            fields[name] = Change(field=name, before=first, after=change["after"], why="undo")
+            fields[name] = Change(field=name, before=first, after=change.after, why="undo")
     return {key: {f: c for f, c in fields.items() if c.before != c.after} for key, fields in found.items() if fields}
 
 
@@ -151,13 +152,17 @@ def _changed_since(customer: Customer, changes: MappingOf[str, Change], agreed: 
     """
     found = []
     for name, declared in FIELDS.items():
-        ours = changes[name].after if name in changes else None
+        ours = text_of(changes[name].after) if name in changes else None
         if name in customer.unknown or declared.has_default:
             continue
         if not _shows(name, customer, observed_value(customer, name), ours, agreed):
             found.append(name)
     respelt = respelt_tags(agreed.get("tags"))
-    tags = [shown for tag in (changes["tags"].after if "tags" in changes else ()) if (shown := as_shown(tag, respelt))]
+    tags = [
+        shown
+        for tag in (tags_of(changes["tags"].after) if "tags" in changes else ())
+        if (shown := as_shown(tag, respelt))
+    ]
     if normalise.tag_keys(customer.tags) != normalise.tag_keys(tags):
         found.append("tags")
     return ", ".join(found)
@@ -230,17 +235,17 @@ def _value(customer: Customer, change: Change, agreed: MappingOf[str, Applied]) 
     name = change.field
     if name in customer.unknown:
         return None
-    now: Any = customer.backlink if name == "backlink" else observed_value(customer, name)
-    if _shows(name, customer, now, change.before, {}):  # already restored
+    now = customer.backlink if name == "backlink" else observed_value(customer, name)
+    if _shows(name, customer, now, text_of(change.before), {}):  # already restored
         return Change(field=name, before=now, after=now, why="undo")
-    ours = _shows(name, customer, now, change.after, agreed)
+    ours = _shows(name, customer, now, text_of(change.after), agreed)
     return Change(field=name, before=now, after=change.before, why="undo") if ours else None
 
 
-def _shows(name: str, customer: Customer, now: Any, value: Any, agreed: MappingOf[str, Applied]) -> bool:
+def _shows(name: str, customer: Customer, now: str | None, value: str | None, agreed: MappingOf[str, Applied]) -> bool:
     """Whether the value now equals this one, in comparable form or in the shop's spelling of it."""
     if name not in FIELDS and not name.startswith("metafields."):
-        return bool(now == value)
+        return now == value
     found = customer.metafields.get(name.removeprefix("metafields."))
     type_ = found.type if found is not None else ""
     if comparable(name, now, type_) == comparable(name, value, type_):
@@ -249,15 +254,15 @@ def _shows(name: str, customer: Customer, now: Any, value: Any, agreed: MappingO
     return (
         base is not None
         and is_respelt(base, now)
-        and comparable(name, base.value, type_) == comparable(name, value, type_)
+        and comparable(name, base.text, type_) == comparable(name, value, type_)
     )
 
 
 def _tags(customer: Customer, change: Change, respelt: Respelt) -> Change:
     """The change that removes the tags that we added and restores those that we removed; tags of others stay."""
-    before, after = normalise.tag_keys(change.before), normalise.tag_keys(change.after)
+    before, after = normalise.tag_keys(tags_of(change.before)), normalise.tag_keys(tags_of(change.after))
     added = normalise.tag_keys(shown for key in after - before if (shown := as_shown(key, respelt)))
-    removed = [t for t in change.before if t.casefold() not in after]
+    removed = [t for t in tags_of(change.before) if t.casefold() not in after]
     left = [t for t in customer.tags if t.casefold() not in added]
     restored = normalise.tags([*left, *removed])
     return Change(field="tags", before=list(normalise.tags(customer.tags)), after=list(restored), why="undo")
@@ -265,4 +270,4 @@ def _tags(customer: Customer, change: Change, respelt: Respelt) -> Change:
 
 def _cannot_undo(user: ClerkUserId, customer: CustomerId, message: str) -> Hold:
     found = hold(user, None, "CannotUndo", message)
-    return found.model_copy(update={"customer_id": customer})
+    return replace(found, customer_id=customer)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from reconciler.core.model.action import Action
 from reconciler.core.model.customer import Customer
 from reconciler.core.model.ids import Unique
@@ -15,14 +17,18 @@ def when_freed(view: View, store: Store, fields: frozenset[Unique]) -> View:
     A value that is removed from its customer is free. A customer that a release keeps in the shop keeps its email: the
     view has it as the customer of a released user, so that the user with the same email adopts it.
     """
-    found = view.model_copy(update={f"by_{field}": None for field in fields})
+    found = replace(
+        view,
+        by_email=None if "email" in fields else view.by_email,
+        by_phone=None if "phone" in fields else view.by_phone,
+    )
     customer = view.by_email
     former = view.former(customer) if customer is not None else None
     if "email" not in fields or customer is None or former is None or not _stays(customer, store):
         return found
-    released = former.model_copy(update={"status": "released", "intent": None})
+    released = replace(former, status="released", intent=None)
     formers = {**view.formers, former.clerk_user_id: released}
-    return found.model_copy(update={"by_email": customer, "formers": formers})
+    return replace(found, by_email=customer, formers=formers)
 
 
 def is_vacated(action: Action) -> bool:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
-
-from pydantic import BaseModel, ConfigDict
 
 from reconciler.core.fields.desired import digest
 from reconciler.core.model.ids import StoreName
+from reconciler.core.model.json import json_of
 from reconciler.core.plan.gather import ScanResult
 
 
-class StoreCertificate(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreCertificate:
     """One store: the count of wanted users, of those in sync, and of the rest by reason."""
-
-    model_config = ConfigDict(frozen=True)
 
     store: StoreName
     users: int
@@ -25,10 +24,9 @@ class StoreCertificate(BaseModel):
     error: str | None = None
 
 
-class Certificate(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
     """The counts of all stores. `users` and `equal` count a user once for each store that wants them."""
-
-    model_config = ConfigDict(frozen=True)
 
     at: datetime
     users: int
@@ -52,17 +50,18 @@ def certificate(scan_results: Iterable[ScanResult], *, at: datetime) -> Certific
     exceptions: Counter[str] = Counter()
     for part in details:
         exceptions.update(part.exceptions)
-    values = {
-        "at": at,
-        "users": sum(d.users for d in details),
-        "equal": sum(d.equal for d in details),
-        "stores": len(details),
-        "stores_equal": sum(d.users == d.equal and d.error is None for d in details),
-        "exceptions": dict(sorted(exceptions.items())),
-        "details": details,
-    }
-    body = digest({**values, "at": at.isoformat(), "details": [d.model_dump(mode="json") for d in details]})
-    return Certificate(**values, digest=f"blake2b:{body}")
+    found = Certificate(
+        at=at,
+        users=sum(d.users for d in details),
+        equal=sum(d.equal for d in details),
+        stores=len(details),
+        stores_equal=sum(d.users == d.equal and d.error is None for d in details),
+        exceptions=dict(sorted(exceptions.items())),
+        details=details,
+        digest="",
+    )
+    body = digest({**json_of(found, exclude={"digest"}), "at": at.isoformat()})
+    return replace(found, digest=f"blake2b:{body}")
 
 
 def _store(scan_result: ScanResult) -> StoreCertificate:

@@ -6,10 +6,9 @@ It ignores the switches and the pause, which hold a change but do not alter its 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
-
-from pydantic import BaseModel, ConfigDict
 
 from reconciler.core.model.action import Change, Kind
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
@@ -19,14 +18,13 @@ from reconciler.core.model.view import Decision, Subject
 How = Literal["edited", "deleted", "merged", "moved"]
 
 
-class Finding(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
     """One user that differs in one store.
 
     `how` is set for drift only: the customer was edited, deleted or merged in Shopify, or the back-link was moved to
     another customer.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     clerk_user_id: ClerkUserId
     customer_id: CustomerId | None
@@ -35,10 +33,9 @@ class Finding(BaseModel):
     changes: tuple[Change, ...] = ()
 
 
-class NotRead(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotRead:
     """A field of one user that could not be read, in Shopify or in the profile, so that its drift is unknown."""
-
-    model_config = ConfigDict(frozen=True)
 
     clerk_user_id: ClerkUserId
     customer_id: CustomerId | None
@@ -47,13 +44,12 @@ class NotRead(BaseModel):
     message: str
 
 
-class StoreDrift(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreDrift:
     """One store's part; with `error` set the rest is empty. `accepted` is drift that the config accepts.
 
     `not_read`: fields that could not be compared, for which "no drift" would be wrong.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     store: StoreName
     shop: ShopDomain
@@ -65,10 +61,9 @@ class StoreDrift(BaseModel):
     not_read: tuple[NotRead, ...] = ()
 
 
-class Drift(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drift:
     """The drift of all stores."""
-
-    model_config = ConfigDict(frozen=True)
 
     version: Literal[1] = 1
     at: datetime

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
-
-from pydantic import BaseModel, ConfigDict
+from typing import Literal
 
 from reconciler.core.decide.actions import withhold
 from reconciler.core.fields.diff import agreed_on, is_in_place, observed_value, owned_tags
 from reconciler.core.model.action import Action, Hold, WhoActs
 from reconciler.core.model.customer import Customer
+from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
+from reconciler.core.model.mapping import text_in
 from reconciler.core.model.scalars import SCALARS
 from reconciler.core.model.spec import Spec
 from reconciler.core.model.store import Store
+from reconciler.core.model.values import Value
 from reconciler.core.model.view import Decision, Subject
 
 Owner = Literal["reconciler", "shopify", "first value"]
@@ -27,27 +29,25 @@ OWNERS: Mapping[str, Owner] = {
 }
 
 
-class ExplainedField(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainedField:
     """One field: its wanted, observed (if `shown` by Shopify) and last-applied values, and its owner."""
-
-    model_config = ConfigDict(frozen=True)
 
     field: str
     policy: str
     owner: Owner
-    wanted: Any = None
-    observed: Any = None
+    wanted: Value = None
+    observed: Value = None
     shown: bool = True
-    last_applied: Any = None
+    last_applied: Value = None
     equal: bool = True
     why: str | None = None
     last_written_at: datetime | None = None
 
 
-class Next(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Next:
     """What the next reconcile would do, as text and as action; `who_acts` on holds."""
-
-    model_config = ConfigDict(frozen=True)
 
     does: str
     action: Action | None = None
@@ -55,10 +55,9 @@ class Next(BaseModel):
     who_acts: WhoActs | None = None
 
 
-class ExplainedStore(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainedStore:
     """One store's part; with `error` set the shop could not be observed."""
-
-    model_config = ConfigDict(frozen=True)
 
     store: StoreName
     shop: ShopDomain
@@ -66,19 +65,18 @@ class ExplainedStore(BaseModel):
     status: str
     reason: str | None = None
     customer_id: str | None = None
-    wanted: Mapping[str, Any] | None = None
-    observed: Mapping[str, Any] | None = None
+    wanted: Mapping[str, Value] | None = None
+    observed: Mapping[str, Value] | None = None
     fields: tuple[ExplainedField, ...] = ()
     next: Next | None = None
-    events: tuple[Mapping[str, Any], ...] = ()
+    events: tuple[Event, ...] = ()
     last_write_at: datetime | None = None
     accepted: tuple[str, ...] = ()
 
 
-class Explained(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explained:
     """The explanation of one user in all stores."""
-
-    model_config = ConfigDict(frozen=True)
 
     clerk_user_id: ClerkUserId
     stores: tuple[ExplainedStore, ...]
@@ -88,7 +86,7 @@ def explain_store(
     store: Store,
     subject: Subject,
     decision: Decision,
-    events: Iterable[Mapping[str, Any]],
+    events: Iterable[Event],
     *,
     refused: Hold | None = None,
 ) -> ExplainedStore:
@@ -109,7 +107,7 @@ def explain_store(
         fields=_fields(store, subject, decision, written),
         next=_next(decision, refused),
         events=written,
-        last_write_at=written[-1]["at"] if written else None,
+        last_write_at=written[-1].at if written else None,
         accepted=decision.accepted,
     )
 
@@ -138,27 +136,27 @@ def _status(subject: Subject, decision: Decision) -> tuple[str, str | None]:
     return (subject.mapping.status, subject.mapping.reason) if subject.mapping else ("unwanted", None)
 
 
-def _wanted(spec: Spec | None) -> dict[str, Any] | None:
+def _wanted(spec: Spec | None) -> dict[str, Value] | None:
     if spec is None:
         return None
-    values: dict[str, Any] = {name: field.value for name, field in spec.fields.items()}
+    values: dict[str, Value] = {name: field.value for name, field in spec.fields.items()}
     return {**values, "tags": list(spec.tags)}
 
 
-def _observed(customer: Customer | None) -> dict[str, Any] | None:
+def _observed(customer: Customer | None) -> dict[str, Value] | None:
     if customer is None:
         return None
-    values: dict[str, Any] = dict(zip(SCALARS, customer.scalars(), strict=True))
+    values: dict[str, Value] = dict(zip(SCALARS, customer.scalars(), strict=True))
     values |= {f"metafields.{name}": value.value for name, value in customer.metafields.items()}
     return {**values, "tags": list(customer.tags), "backlink": customer.backlink}
 
 
 def _fields(
-    store: Store, subject: Subject, decision: Decision, events: tuple[Mapping[str, Any], ...]
+    store: Store, subject: Subject, decision: Decision, events: tuple[Event, ...]
 ) -> tuple[ExplainedField, ...]:
     policies = {name: store.fields.of(name) for name in SCALARS}
     policies |= {f"metafields.{name}": rule.policy for name, rule in store.metafields.items()}
-    written = {change["field"]: event["at"] for event in events for change in event["changes"]}
+    written = {change.field: event.at for event in events for change in event.changes}
     actions = [*(h.action for h in decision.holds), decision.action]
     why = {c.field: c.why for action in actions if action is not None for c in action.changes}
     found = [_field(name, policy, subject, decision, written, why) for name, policy in policies.items()]
@@ -201,7 +199,7 @@ def _field(
         owner=OWNERS[policy],
         wanted=value,
         observed=observed,
-        last_applied=base.value if base else None,
+        last_applied=text_in(base),
         shown=shown,
         equal=shown and not differs,
         why=why.get(name),

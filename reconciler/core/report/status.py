@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping as MappingOf
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-
-from pydantic import BaseModel, ConfigDict, Field
 
 from reconciler.core.model.act import Pause
 from reconciler.core.model.action import Hold
@@ -22,10 +20,9 @@ NEVER_SCANNED = "no full scan yet: the number of wanted users is unknown"
 FARTHEST_S = 365 * 86_400.0  # no estimate beyond this
 
 
-class ScanProgress(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanProgress:
     """A running scan: rows read, total rows, and the estimated end."""
-
-    model_config = ConfigDict(frozen=True)
 
     started_at: datetime
     looked_at: int
@@ -39,14 +36,13 @@ def scan_progress(started_at: datetime, looked_at: int, total: int | None, *, no
     return ScanProgress(started_at=started_at, looked_at=looked_at, total=total, ends_at=ends_at)
 
 
-class MirrorProgress(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MirrorProgress:
     """The progress of a shop's mirror. `operation` is the bulk query that fills it: `lines` of `expected` are stored.
 
     `complete_at` is the start of the last bulk query that was read completely, `listed_at` the last update from lists;
     `fresh`: a plan may use the mirror after an update.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     operation: str | None
     began_at: datetime | None
@@ -82,14 +78,13 @@ def mirror_progress(
     )
 
 
-class BulkProgress(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BulkProgress:
     """The progress of bulk writes: `done` of the `lines` in files are answered; `waiting` lines are in no file yet.
 
     `files` are those with unread answers; the shop has started `operations` of them. `abandoned`: the `apply` that began
     them has ended; run `apply` again to continue.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     began_at: datetime | None
     files: int
@@ -148,7 +143,8 @@ class Doubts:
     left: int = 0
 
 
-class StatusRow(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusRow:
     """The status of one store, from the state. `parity` is `in_sync` divided by `profiles`, the wanted users.
 
     A user who waits for a reconcile counts as pending, and so do all users while the shop refuses access. `parity_note`
@@ -158,15 +154,13 @@ class StatusRow(BaseModel):
     with a row that changed without its `updated_at`: resyncs read all rows until the column is updated again.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     store: StoreName
     shop: ShopDomain
     profiles: int
     mapped: int
     in_sync: int
     pending: int
-    held: MappingOf[str, int] = Field(default_factory=dict)
+    held: MappingOf[str, int] = field(default_factory=dict)
     parity: float
     parity_note: str | None = None
     last_sweep_at: datetime | None = None
@@ -207,14 +201,13 @@ def known_row(row: Mapping, *, suspended: str | None, waits: bool) -> Mapping:
     if row.status != "in_sync":
         return row
     if suspended is not None:
-        return row.model_copy(update={"status": "pending", "reason": "StoreSuspended", "message": suspended})
-    return row.model_copy(update={"status": "pending", "reason": "Queued"}) if waits else row
+        return replace(row, status="pending", reason="StoreSuspended", message=suspended)
+    return replace(row, status="pending", reason="Queued") if waits else row
 
 
-class Replica(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replica:
     """One replica of `run`: the digest of its config, and why the files on disk differ from it (None: they do not)."""
-
-    model_config = ConfigDict(frozen=True)
 
     owner: str
     config_digest: str
@@ -223,10 +216,9 @@ class Replica(BaseModel):
     seen_at: datetime
 
 
-class Failure(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
     """One action that was not applied: refused (the situation changed), failed, or not tried, and why."""
-
-    model_config = ConfigDict(frozen=True)
 
     clerk_user_id: ClerkUserId
     kind: str
@@ -235,13 +227,12 @@ class Failure(BaseModel):
     hint: str = ""
 
 
-class ApplyResult(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplyResult:
     """The result of executing one store's plan. `held` counts all holds; `holds` are those that arose meanwhile."""
 
-    model_config = ConfigDict(frozen=True)
-
     store: StoreName
-    applied: MappingOf[str, int] = Field(default_factory=dict)
+    applied: MappingOf[str, int] = field(default_factory=dict)
     failed: Series[Failure] = ()
     held: int = 0
     holds: Series[Hold] = ()

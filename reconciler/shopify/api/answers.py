@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from typing import Any, Final
+from typing import Final
 
 from reconciler.core.model.ids import CustomerId
+from reconciler.core.model.values import Value
 from reconciler.ports import Shown
 from reconciler.shopify.api.failures import Path
 from reconciler.shopify.api.scalars import OURS_WRITTEN
@@ -21,22 +22,22 @@ def shown_of(customer: WrittenCustomer | None, hidden: Collection[Path]) -> Show
     if customer is None:
         return {}
     unseen = {str(path[-1]) for path in hidden}
-    found: dict[str, Any] = {
+    found: dict[str, Value] = {
         ours: getattr(customer, theirs) for theirs, ours in OURS_WRITTEN.items() if theirs not in unseen
     }
     if customer.tags is not None:
-        found["tags"] = tuple(customer.tags)
+        found["tags"] = list(customer.tags)
     return found
 
 
 def tags_of(node: WrittenCustomer | None) -> Shown:
     """All tags in tagsAdd's response."""
-    return {"tags": tuple(node.tags)} if node is not None and node.tags is not None else {}
+    return {"tags": list(node.tags)} if node is not None and node.tags is not None else {}
 
 
-def metafields_of(names: Sequence[tuple[CustomerId, str]], payload: Payload) -> dict[CustomerId, dict[str, Any]]:
+def metafields_of(names: Sequence[tuple[CustomerId, str]], payload: Payload) -> dict[CustomerId, dict[str, Value]]:
     """The values in metafieldsSet's response, matched by the order in which they were sent; empty if it does not match."""
-    found: dict[CustomerId, dict[str, Any]] = {}
+    found: dict[CustomerId, dict[str, Value]] = {}
     shown = payload.metafields or ()
     if len(shown) != len(names) or not all(_is(name, each) for (_, name), each in zip(names, shown, strict=True)):
         return found
@@ -47,7 +48,7 @@ def metafields_of(names: Sequence[tuple[CustomerId, str]], payload: Payload) -> 
 
 def metafields_by_owner(payload: Payload) -> dict[CustomerId, Shown]:
     """The same for a response with owners. The app's own namespaces come expanded; the result has both names."""
-    found: dict[CustomerId, dict[str, Any]] = {}
+    found: dict[CustomerId, dict[str, Value]] = {}
     for each in payload.metafields or ():
         if each.owner is None:
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime, timedelta
 
 from sqlalchemy import Column, Table, delete, select
@@ -37,7 +38,7 @@ class ReplicaTable(Database):
         """Record that the replica runs, with its files, and delete replicas that have not reported for `GONE_AFTER`."""
         with writing(self._engine) as connection:
             connection.execute(delete(_replica).where(_replica.c.seen_at < replica.seen_at - GONE_AFTER))
-            self._upsert(connection, _replica, [replica.model_dump()])
+            self._upsert(connection, _replica, [asdict(replica)])
 
     def forget_replica(self, owner: str) -> None:
         """Delete the row of a replica that stops."""
@@ -47,4 +48,4 @@ class ReplicaTable(Database):
     def replicas(self, *, now: datetime) -> tuple[Replica, ...]:
         """Return the replicas that reported within `GONE_AFTER`, ordered by owner."""
         query = select(_replica).where(_replica.c.seen_at >= now - GONE_AFTER).order_by(_replica.c.owner)
-        return tuple(Replica.model_validate(dict(row._mapping)) for row in self._rows(query))  # noqa: SLF001  SQLAlchemy's name
+        return tuple(Replica(**row._mapping) for row in self._rows(query))  # noqa: SLF001  SQLAlchemy's name

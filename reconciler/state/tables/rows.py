@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping as MappingOf
+from dataclasses import asdict
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from reconciler.core.fields import normalise
+from reconciler.core.model.action import Change
 from reconciler.core.model.event import Event
-from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
-from reconciler.core.model.mapping import Mapping
+from reconciler.core.model.ids import UNIQUE, ClerkUserId, CustomerId, ShopDomain, StoreName
+from reconciler.core.model.mapping import PARK, Applied, Intent, Mapping, RefusedValue
 from reconciler.ports import StoreFacts
 from reconciler.state.tables.mappings import index_key
 
-_SAME_NAME = (
+_PLAIN = (
     "store",
     "email",
     "status",
@@ -22,9 +26,6 @@ _SAME_NAME = (
     "last_seen_at",
     "left_at",
     "generation",
-    "applied",
-    "refused",
-    "intent",
     "waits_for_email",
     "waits_for_phone",
     "waits_at_email",
@@ -38,6 +39,9 @@ _SAME_NAME = (
     "observed_fp",
 )
 
+_APPLIED = TypeAdapter(MappingOf[str, Applied])
+_REFUSED = TypeAdapter(MappingOf[str, RefusedValue])
+
 
 def number_of(digest: str) -> int:
     """Return a digest as a 64-bit number for an index: eight bytes instead of sixteen."""
@@ -46,17 +50,42 @@ def number_of(digest: str) -> int:
 
 def mapping_row(mapping: Mapping) -> dict[str, Any]:
     """Return the row of a mapping."""
-    row = {name: getattr(mapping, name) for name in _SAME_NAME}
+    row = {name: getattr(mapping, name) for name in _PLAIN}
     return row | {
         "shopify_shop": mapping.shop,
         "clerk_user_id": mapping.clerk_user_id,
         "shopify_customer_id": mapping.customer_id,
         "email_key": index_key(normalise.email_key(mapping.email)),
-        "applied": {field: value.model_dump(mode="json") for field, value in mapping.applied.items()},
-        "refused": {field: value.model_dump(mode="json") for field, value in mapping.refused.items()},
+        "applied": _APPLIED.dump_python(mapping.applied, mode="json"),
+        "refused": _REFUSED.dump_python(mapping.refused, mode="json"),
         "config_fp": None if mapping.profile_fp is None else number_of(mapping.config_digest),
-        "intent": None if mapping.intent is None else dict(mapping.intent),
+        "intent": None if mapping.intent is None else _intent_row(mapping.intent),
     }
+
+
+def _intent_row(intent: Intent) -> dict[str, Any]:
+    row: dict[str, Any] = {"kind": intent.kind}
+    if intent.changes is not None:
+        changes = [{"field": c.field, "before": c.before, "after": c.after} for c in intent.changes]
+        row |= {"from": intent.from_customer_id, "to": intent.to, "changes": changes}
+    elif intent.to is not None:
+        row |= {"to": intent.to}
+    return row | ({"parked": dict(intent.parked)} if intent.parked else {})
+
+
+def _intent_of(row: Any) -> Intent | None:
+    if row is None:
+        return None
+    changes = row.get("changes")
+    beside = row if row["kind"] == PARK else {}  # where an earlier version wrote them
+    parked = row.get("parked", beside)
+    return Intent(
+        kind=row["kind"],
+        from_customer_id=row.get("from"),
+        to=row.get("to"),
+        changes=None if changes is None else tuple(Change(**each, why="profile changed") for each in changes),
+        parked={field: parked[field] for field in UNIQUE if parked.get(field) is not None},
+    )
 
 
 def mapping_of(row: Any) -> Mapping:
@@ -66,7 +95,10 @@ def mapping_of(row: Any) -> Mapping:
         clerk_user_id=ClerkUserId(values["clerk_user_id"]),
         shop=ShopDomain(values["shopify_shop"]),
         customer_id=values["shopify_customer_id"],
-        **{name: values[name] for name in _SAME_NAME},
+        applied=_APPLIED.validate_python(values["applied"]),
+        refused=_REFUSED.validate_python(values["refused"]),
+        intent=_intent_of(values["intent"]),
+        **{name: values[name] for name in _PLAIN},
     )
 
 
@@ -79,7 +111,7 @@ def event_row(event: Event) -> dict[str, Any]:
         "clerk_user_id": event.clerk_user_id,
         "shopify_customer_id": event.customer_id,
         "kind": event.kind,
-        "changes": [dict(change) for change in event.changes],
+        "changes": [asdict(change) for change in event.changes],
         "plan_digest": event.plan_digest,
         "message": event.message,
         "run_id": event.run_id,
@@ -95,7 +127,7 @@ def event_of(row: Any) -> Event:
         clerk_user_id=ClerkUserId(row.clerk_user_id),
         customer_id=CustomerId(row.shopify_customer_id) if row.shopify_customer_id else None,
         kind=row.kind,
-        changes=tuple(row.changes),
+        changes=tuple(Change(**change) for change in row.changes),
         plan_digest=row.plan_digest,
         message=row.message,
         run_id=row.run_id,

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
@@ -38,7 +38,7 @@ from reconciler.core.model.action import Hold, hold_order
 from reconciler.core.model.ids import StoreName
 from reconciler.core.model.run import NewRun, RunKind
 from reconciler.core.plan.gather import ScanResult, with_withheld
-from reconciler.core.plan.plan import Plan
+from reconciler.core.plan.plan import total
 from reconciler.core.report.status import ApplyResult, Failure, counts_of_results
 from reconciler.errors import PermanentError, PlanRefused, UsageError
 from reconciler.settings import StoreSettings, environment
@@ -307,10 +307,7 @@ def approve_withheld(planned: Planned, digest: str) -> Planned:
         )
     scan_result = {name: with_withheld(found) for name, found in planned.scans.items()}
     stores = tuple(sorted((s.plan for s in scan_result.values()), key=lambda p: p.store))
-    totals = planned.plan.summary.model_copy(
-        update={name: sum(getattr(s.summary, name) for s in stores) for name in type(planned.plan.summary).model_fields}
-    )
-    plan: Plan = planned.plan.model_copy(update={"stores": stores, "summary": totals})
+    plan = replace(planned.plan, stores=stores, summary=total(store.summary for store in stores))
     return Planned(plan, scan_result, planned.passed_over, narrowed=planned.narrowed)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import replace
 
 import click
 
@@ -47,9 +47,8 @@ def explain(
 def _of(
     context: Context, components: Components, store: StoreSettings, user: ClerkUserId, refused: RefusedWrite | None
 ) -> ExplainedStore:
-    events = [
-        asdict(e) | {"shop": store.domain} for e in components.state.events(user=user, shop=store.shop, limit=EVENTS)
-    ]
+    written = components.state.events(user=user, shop=store.shop, limit=EVENTS)
+    events = tuple(replace(event, shop=store.domain) for event in written)
     ask = ObserveOptions(now=components.clock.now(), users=[user], explicit=False, keep_all=True)
     scan_result: ScanResult = scan_store(store, components.readers(store), ask)
     if scan_result.plan.error is not None:
@@ -64,7 +63,7 @@ def _of(
             status=row.status if row is not None and row.status != "in_sync" else "unknown",
             reason=row.reason if row else None,
             customer_id=row.customer_id if row else None,
-            events=tuple(events),
+            events=events,
         )
     subject, decision = scan_result.decisions[user]
     facts = components.state.facts(store.shop)

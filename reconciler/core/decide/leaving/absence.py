@@ -5,7 +5,7 @@ A missing row alone is no proof: a table may be reloaded, renamed or empty for a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from reconciler.core.model.action import Hold
@@ -97,16 +97,16 @@ def missing_row(mapping: Mapping, held: Hold, store: Store, *, now: datetime, si
 
     `since`: when the row was first found missing; None where no read counts yet, because the table seemed incomplete.
     """
-    update = {
-        "store": store.name,
-        "status": "pending",
-        "reason": held.reason,
-        "message": held.message,
-        "last_seen_at": now,
-        "absent_since": since,
+    return replace(
+        mapping,
+        store=store.name,
+        status="pending",
+        reason=held.reason,
+        message=held.message,
+        last_seen_at=now,
+        absent_since=since,
         **NO_FINGERPRINTS,
-    }
-    return mapping.model_copy(update=update)
+    )
 
 
 def is_missing(profile: Profile | None, mapping: Mapping | None) -> bool:
@@ -119,4 +119,4 @@ def without_absence(subject: Subject) -> Mapping | None:
     mapping = subject.mapping
     if subject.profile is None or mapping is None or mapping.absent_since is None:
         return None
-    return mapping.model_copy(update={"absent_since": None})
+    return replace(mapping, absent_since=None)

@@ -46,12 +46,16 @@ def has_customer(mapping: Mapping | None) -> bool:
 
 def is_leaving(mapping: Mapping | None) -> bool:
     """Whether a release of this user has begun and is not recorded as finished."""
-    return is_living(mapping) and mapping is not None and (mapping.intent or {}).get("kind") == RELEASE
+    return is_living(mapping) and mapping is not None and _has_intent(mapping, RELEASE)
 
 
 def is_succeeded(mapping: Mapping) -> bool:
     """Whether the user has left, and a destructive `on_leave` waits for the adoption of the customer."""
-    return (mapping.intent or {}).get("kind") == SUCCESSION
+    return _has_intent(mapping, SUCCESSION)
+
+
+def _has_intent(mapping: Mapping, kind: str) -> bool:
+    return mapping.intent is not None and mapping.intent.kind == kind
 
 
 def is_free_for(heir: Mapping | None, former: Mapping | None) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reconciler.core.fields.desired import profile_digest, spec_of
 from reconciler.core.fields.diff import comparable
-from reconciler.core.model.mapping import Mapping
+from reconciler.core.model.mapping import Mapping, text_in
 from reconciler.core.model.profile import Profile
 from reconciler.core.model.spec import Spec
 from reconciler.core.model.store import Store
@@ -30,7 +30,6 @@ def _is_as_agreed(mapping: Mapping, spec: Spec) -> bool:
     enforced = {field: wanted for field, wanted in spec.fields.items() if wanted.policy == "enforce"}
     known = {field: mapping.applied.get(field) for field in enforced}
     return bool(mapping.applied) and all(
-        comparable(field, base.value if (base := known[field]) else None, wanted.type)
-        == comparable(field, wanted.value, wanted.type)
+        comparable(field, text_in(known[field]), wanted.type) == comparable(field, wanted.value, wanted.type)
         for field, wanted in enforced.items()
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, Literal
 
@@ -131,5 +131,4 @@ def shown_mapping(store: Store, refused: RefusedWrite, mapping: MappingRow | Non
         )
     if mapping.status not in {"in_sync", "pending"}:
         return mapping
-    values = {name: getattr(mapping, name) for name in MappingRow.model_fields}
-    return MappingRow(**{**values, "status": "held", "reason": REFUSED, "message": refused.message})
+    return replace(mapping, status="held", reason=REFUSED, message=refused.message)
