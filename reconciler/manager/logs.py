@@ -1,7 +1,8 @@
-"""Logs: one JSON object a line on stderr, with store, user and request, and no personal data but the Clerk user id.
+"""Logs on stderr: JSON, one object a line, or readable lines for a terminal.
 
-What Python prints there takes the same form: warnings, exceptions that end a thread, and exceptions that no code can
-handle, such as one in a generator that is discarded after its database was closed.
+They name store, user and request, and contain no personal data but the Clerk user id. What Python prints there takes the
+same form: warnings, exceptions that end a thread, and exceptions that no code can handle, such as one in a generator that is
+discarded after its database was closed.
 """
 
 from __future__ import annotations
@@ -14,21 +15,30 @@ from contextlib import suppress
 from typing import TextIO
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
 
 _log = structlog.get_logger(__name__)
 
 
-def configure(*, debug: bool = False) -> None:
-    """Set up logging once at start. Libraries log in the same form, from WARNING on."""
+def configure(*, debug: bool = False, readable: bool = False) -> None:
+    """Set up logging once at start: as JSON, or `readable` for people. Libraries log in the same form, from WARNING on."""
     level = logging.DEBUG if debug else logging.INFO
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
         structlog.processors.StackInfoRenderer(),
-        structlog.processors.format_exc_info,
     ]
+    renderer: list[Processor] = (
+        [
+            _escape_event,
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), timestamp_key="at", exception_formatter=structlog.dev.plain_traceback
+            ),
+        ]
+        if readable
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
+    )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -41,7 +51,7 @@ def configure(*, debug: bool = False) -> None:
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.JSONRenderer(ensure_ascii=False),
+                *renderer,
             ],
         )
     )
@@ -53,6 +63,12 @@ def configure(*, debug: bool = False) -> None:
     logging.captureWarnings(capture=True)
     sys.unraisablehook = _log_unraisable
     threading.excepthook = _log_end_of_thread
+
+
+def _escape_event(_logger: object, _method: str, entry: EventDict) -> EventDict:
+    """Escape what a terminal would interpret in the event, which may be a library's message. Values are escaped later."""
+    event = str(entry["event"])
+    return {**entry, "event": event if event.isprintable() else repr(event)[1:-1]}
 
 
 class _Lines(logging.StreamHandler[TextIO]):

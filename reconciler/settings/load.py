@@ -20,6 +20,24 @@ from reconciler.settings.source import KeyPath, Source, read
 CONFIG = Path("config/reconciler.yaml")
 STORES = Path("stores.yaml")
 HINT = "`reconciler schema` prints what may be set"
+VARIABLE = "the environment variable "  # how messages on a variable that is not set begin
+VARIABLE_HINT = "set it where this command runs: in the shell, or in the service's environment"
+EXPECTED = {
+    "string_type": "text",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "tuple_type": "a list, such as [one, two]",
+    "dict_type": "a mapping of keys to values",
+    "mapping_type": "a mapping of keys to values",
+    "model_type": "a mapping of keys to values",
+    "model_attributes_type": "a mapping of keys to values",
+}
+"""What should be there, by pydantic's type of the error."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -45,6 +63,16 @@ def paths(config: Path | None, stores: Path | None, env: Mapping[str, str]) -> t
     )
 
 
+def store_names(stores: Path) -> tuple[str, ...]:
+    """The names of the stores in this file, read without checking anything else; none if it can't be read."""
+    try:
+        found = read(stores, {})
+    except ConfigError:
+        return ()
+    names = (store.get("name") for _, store in _each_store(found))
+    return tuple(name for name in names if isinstance(name, str))
+
+
 def load(config: Path | None, stores: Path | None, env: Mapping[str, str]) -> Loaded:
     """Load both files. ConfigError with file, line and key path of all errors."""
     wrong: list[str] = []
@@ -62,7 +90,7 @@ def load(config: Path | None, stores: Path | None, env: Mapping[str, str]) -> Lo
         wrong.append(error.message)
         hints.append(error.hint)
     if settings is None or file is None:
-        raise ConfigError("\n".join(wrong), hint=next((h for h in hints if h), HINT))
+        raise ConfigError("\n".join(wrong), hint=HINT if HINT in hints else next(filter(None, hints), HINT))
     return Loaded(settings, file.stores)
 
 
@@ -160,8 +188,13 @@ def _checked(model: type[M], source: Source) -> M:
                 source.fail(where, _words(model, detail, source))
             seen.append(at)
     if found is None or source.wrong:
-        raise ConfigError("\n".join(source.errors()), hint=HINT)
+        raise ConfigError("\n".join(source.errors()), hint=_hint(source))
     return found
+
+
+def _hint(source: Source) -> str:
+    only_variables = bool(source.wrong) and all(message.startswith(VARIABLE) for _, message in source.wrong)
+    return VARIABLE_HINT if only_variables else HINT
 
 
 def _placed(where: KeyPath, source: Source) -> KeyPath:
@@ -187,11 +220,28 @@ def _words(model: type[BaseModel], detail: ErrorDetails, source: Source) -> str:
         return "add at least one store"
     if value is None:
         return "it is empty: set a value, or remove the key"
-    message = detail["msg"].removeprefix("Value error, ")
     if kind == "string_type" and isinstance(value, bool | int | float):
         spelled = str(value).lower() if isinstance(value, bool) else str(value)
-        return f'{message}; YAML does not read {spelled} as text: quote it, "{spelled}"'
-    return message
+        return f'it must be text; YAML does not read {spelled} as text: quote it, "{spelled}"'
+    if kind in EXPECTED:
+        return f"it must be {EXPECTED[kind]}, not {_kind_of(value)}"
+    message = detail["msg"].removeprefix("Value error, ")
+    return message.replace("Input should be", "it must be", 1)
+
+
+def _kind_of(value: object) -> str:
+    """What a value of a YAML file is, in words; never the value, which may be a secret."""
+    match value:
+        case bool():
+            return "true or false"
+        case int() | float():
+            return "a number"
+        case str():
+            return "text"
+        case list():
+            return "a list"
+        case _:
+            return "a mapping"
 
 
 def _unknown(key: str, known: Iterable[str]) -> str:

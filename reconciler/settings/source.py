@@ -115,7 +115,7 @@ def _text(path: Path) -> str:
     except OSError as error:
         raise ConfigError(
             f"{path} can't be read: {error.strerror}",
-            hint="start in the project's folder, or name the file by --config or --stores",
+            hint="start in the project's folder, name the file by --config or --stores, or write both by reconciler init",
         ) from error
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1

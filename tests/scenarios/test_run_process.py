@@ -109,6 +109,27 @@ logging.getLogger("other").warning("%d", "no number")
     assert events[-1] == "log_record_lost"
 
 
+def test_readable_logs_are_lines_in_which_nothing_foreign_commands_the_terminal(tmp_path: Path) -> None:
+    program = """
+import structlog
+from reconciler.manager.logs import configure
+configure(readable=True)
+structlog.get_logger("library").warning("a \\x1b[2J message")
+structlog.get_logger("reconciler.x").info("reconciled", store="acme", error="a shop said \\x1b[2J\\u202e", seconds=0.2)
+try:
+    raise ZeroDivisionError
+except ZeroDivisionError:
+    structlog.get_logger("reconciler.x").exception("request_failed")
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path)
+    foreign, first, *rest = ended.stderr.splitlines()
+    assert "a \\x1b[2J message" in foreign
+    assert "reconciled" in first
+    assert "store=acme" in first
+    assert "a shop said \\x1b[2J\\u202e" in first
+    assert any(line.startswith("ZeroDivisionError") for line in rest)
+
+
 def test_a_terminal_shows_in_plain_words_where_it_runs(harness: RunHarness) -> None:
     harness.write()
     here, there = os.openpty()
@@ -117,7 +138,7 @@ def test_a_terminal_shows_in_plain_words_where_it_runs(harness: RunHarness) -> N
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=there) as process:
         os.close(there)
         with open(here, encoding="utf-8", errors="replace") as terminal:  # noqa: PTH123  a descriptor
-            told = next(line for line in terminal if not line.startswith("{"))
+            told = next(line for line in terminal if line.startswith("running"))
             process.send_signal(signal.SIGTERM)
             assert process.wait(30) == 0
     assert re.fullmatch(r"running: http://127\.0\.0\.1:[0-9]+\s*", told)

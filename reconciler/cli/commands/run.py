@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -33,8 +34,9 @@ def run(
     *,
     host: str | None,
     port: int | None,
+    log_format: str,
 ) -> int:
-    configure(debug=context.debug)
+    configure(debug=context.debug, readable=log_format == "text" or (log_format == "auto" and sys.stderr.isatty()))
     files = SettingsFiles(context.paths, context.read_settings, _settled_digest(context.paths))
     loaded = context.loaded
     refused: set[str] = set()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reconciler.cli.times import PLAN_MAX_AGE
-from reconciler.cli.usage.parameters import detail_option, user_id
+from reconciler.cli.usage.parameters import detail_option, store_option, user_option
 
 if TYPE_CHECKING:
     from reconciler.cli.context import Context
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 @click.command("apply")
 @click.argument("planfile_", metavar="[PLANFILE]", required=False, type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; repeatable.")
-@click.option("--user", "users", type=user_id, multiple=True, metavar="ID", help="Only this Clerk user; repeatable.")
+@store_option
+@user_option
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @click.option("--live", is_flag=True, help="Read every customer for the plan; ignore the shop's mirror.")
 @click.option("--approve", metavar="DIGEST", help="Apply also what the guards withhold in the plan with this digest.")

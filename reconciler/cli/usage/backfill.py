@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from reconciler.cli.usage.parameters import store_option
+
 if TYPE_CHECKING:
     from reconciler.cli.context import Context
 
@@ -30,7 +32,7 @@ def clerk(context: Context, /, **options: Any) -> int:
 
 
 @command.command("shopify")
-@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; repeatable.")
+@store_option
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_obj
 def shopify(context: Context, /, **options: Any) -> int:

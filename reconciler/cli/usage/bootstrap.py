@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from reconciler.cli.usage.parameters import store_option
+
 if TYPE_CHECKING:
     from reconciler.cli.context import Context
 
 
 @click.command("bootstrap")
-@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; repeatable.")
+@store_option
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_obj

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from reconciler.cli.complete import complete_reason
+
 if TYPE_CHECKING:
     from reconciler.cli.context import Context
 
 
 @click.command("docs")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete_reason)
 @click.option("--output", type=click.Choice(["text", "markdown"]), default="text", show_default=True)
 @click.option(
     "--samples",

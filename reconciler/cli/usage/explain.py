@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reconciler.cli.usage.parameters import user_id
+from reconciler.cli.complete import complete_user
+from reconciler.cli.usage.parameters import store_option, user_id
 
 if TYPE_CHECKING:
     from reconciler.cli.context import Context
 
 
 @click.command("explain")
-@click.argument("user", type=user_id)
-@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; repeatable.")
+@click.argument("user", type=user_id, shell_complete=complete_user)
+@store_option
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_obj
 def command(context: Context, /, **options: Any) -> int:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reconciler.cli.usage.parameters import user_id
+from reconciler.cli.complete import complete_user
+from reconciler.cli.usage.parameters import store_option, user_id
 
 if TYPE_CHECKING:
     from reconciler.cli.context import Context
@@ -36,7 +37,7 @@ def import_(context: Context, /, **options: Any) -> int:
 
 
 @command.command("list")
-@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; repeatable.")
+@store_option
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_obj
 def list_(context: Context, /, **options: Any) -> None:
@@ -47,8 +48,8 @@ def list_(context: Context, /, **options: Any) -> None:
 
 
 @command.command("forget")
-@click.argument("user", type=user_id)
-@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; repeatable.")
+@click.argument("user", type=user_id, shell_complete=complete_user)
+@store_option
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @click.pass_obj
 def forget(context: Context, /, **options: Any) -> int:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from reconciler.cli.complete import complete_store, complete_user
 from reconciler.cli.usage.parameters import user_id
 
 if TYPE_CHECKING:
@@ -13,8 +14,15 @@ if TYPE_CHECKING:
 
 
 @click.command("nudge")
-@click.argument("users", type=user_id, nargs=-1, required=True)
-@click.option("--store", "stores", multiple=True, metavar="N", help="Only in this store; repeatable.")
+@click.argument("users", type=user_id, nargs=-1, required=True, shell_complete=complete_user)
+@click.option(
+    "--store",
+    "stores",
+    multiple=True,
+    metavar="N",
+    help="Only in this store; repeatable.",
+    shell_complete=complete_store,
+)
 @click.pass_obj
 def command(context: Context, /, **options: Any) -> None:
     """Enqueue a request for each USER ahead of schedule; a running controller reconciles them.

@@ -6,12 +6,23 @@ from collections.abc import Callable
 
 import click
 
+from reconciler.cli.complete import complete_store, complete_user
+
 
 def user_id(value: str) -> str:
     """The user argument, if it is not empty. An empty one is usually an unset shell variable: BadParameter."""
     if not value.strip():
         raise click.BadParameter("the user id is empty")
     return value
+
+
+store_option = click.option(
+    "--store", "stores", multiple=True, metavar="N", help="Only this store; repeatable.", shell_complete=complete_store
+)
+user_option = click.option(
+    "--user", "users", type=user_id, multiple=True, metavar="ID", help="Only this Clerk user; repeatable.",
+    shell_complete=complete_user,
+)  # fmt: skip
 
 
 def detail_option(command: Callable[..., int]) -> Callable[..., int]:

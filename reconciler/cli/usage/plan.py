@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reconciler.cli.usage.parameters import detail_option, user_id
+from reconciler.cli.usage.parameters import detail_option, store_option, user_option
 
 if TYPE_CHECKING:
     from reconciler.cli.context import Context
 
 
 @click.command("plan")
-@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; repeatable.")
-@click.option("--user", "users", type=user_id, multiple=True, metavar="ID", help="Only this Clerk user; repeatable.")
+@store_option
+@user_option
 @click.option("--output", type=click.Choice(["text", "json", "markdown", "html"]), default="text", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Save a sealed plan.")
 @click.option("--live", is_flag=True, help="Read every customer; ignore the shop's mirror.")

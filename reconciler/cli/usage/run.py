@@ -15,13 +15,20 @@ if TYPE_CHECKING:
 @click.option(
     "--port", type=click.IntRange(0, 65535), metavar="P", help="Port to listen on; 0: any free port [server.port]."
 )
+@click.option(
+    "--log-format",
+    type=click.Choice(["auto", "json", "text"]),
+    default="auto",
+    show_default=True,
+    help="auto: readable lines on a terminal, JSON otherwise.",
+)
 @click.pass_obj
 def command(context: Context, /, **options: Any) -> int:
     """Keep the shops in sync until SIGTERM or SIGINT; then finish the requests in progress and exit 0.
 
     Webhooks enqueue users, and scheduled resyncs find what no webhook reported. A changed stores.yaml takes effect once the
-    file has settled, or immediately on SIGHUP. The start waits for a database that does not answer. Logs are JSON on stderr,
-    one object a line; on a terminal, a line also shows the address.
+    file has settled, or immediately on SIGHUP. The start waits for a database that does not answer. Logs go to
+    stderr: readable lines on a terminal, otherwise JSON, one object a line.
     """
     from reconciler.cli.commands.run import run
 

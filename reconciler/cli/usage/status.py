@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from reconciler.cli.usage.parameters import store_option
+
 if TYPE_CHECKING:
     from reconciler.cli.context import Context
 
 
 @click.command("status")
-@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; repeatable.")
+@store_option
 @click.option("--certificate", is_flag=True, help="Scan every shop now, and certify how many users are equal.")
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_obj

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from reconciler.cli.usage.parameters import store_option
+
 if TYPE_CHECKING:
     from reconciler.cli.context import Context
 
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 @click.command("undo")
 @click.option("--since", metavar="T", help="Revert everything written since T: 2026-11-23T09:00Z, or 90m, 2h, 1d ago.")
 @click.option("--plan", "digest", metavar="DIGEST", help="Revert everything written for the plan with this digest.")
-@click.option("--store", "stores", multiple=True, metavar="N", help="Only this store; repeatable.")
+@store_option
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @click.option(
     "--approve", metavar="DIGEST", help="Apply also what the guards withhold in the undo plan with this digest."

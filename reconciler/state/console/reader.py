@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Table, or_, select
+from sqlalchemy import Column, ColumnElement, Table, func, or_, select
 
 from reconciler.core.fields import normalise
 from reconciler.core.model.event import Event
@@ -44,6 +44,13 @@ class ConsoleTable(Database):
             query = query.where(_mapping.c.reason == reason)
         ordered = query.order_by(_mapping.c.clerk_user_id, _mapping.c.shopify_shop).limit(limit)
         return [mapping_of(row) for row in self._rows(ordered)]
+
+    def users_seen(self, text: str, *, limit: int) -> list[ClerkUserId]:
+        """Return the users whose id begins with `text`, the last seen first."""
+        seen = func.max(_mapping.c.last_seen_at)
+        query = select(_mapping.c.clerk_user_id).where(_begins(_mapping.c.clerk_user_id, text))
+        query = query.group_by(_mapping.c.clerk_user_id).order_by(seen.desc(), _mapping.c.clerk_user_id)
+        return [ClerkUserId(row[0]) for row in self._rows(query.limit(limit))]
 
     def person(self, user: ClerkUserId, *, shops: Sequence[str]) -> list[Mapping]:
         """Return the mappings of this user in these shops, ordered by store."""

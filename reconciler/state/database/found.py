@@ -93,7 +93,8 @@ def open_read_only(url: str) -> Iterator[Engine]:
         def connect() -> sqlite3.Connection:
             return sqlite3.connect(f"file:{quote(path)}?{mode}", uri=True, timeout=1.0, check_same_thread=False)
 
-        engine = create_engine("sqlite+pysqlite:///", creator=connect, poolclass=NullPool)
+        plain = create_engine("sqlite+pysqlite:///", creator=connect, poolclass=NullPool)
+        engine = plain.execution_options(schema_translate_map={SCHEMA: None})  # as in `open_engine`
     try:
         yield engine
     finally:
