@@ -27,8 +27,8 @@ from reconciler.controller.context import StoreContext
 from reconciler.controller.observe import ObserveOptions
 from reconciler.controller.readers import Readers
 from reconciler.controller.reconcile import reconcile
+from reconciler.controller.scan.plan import scan_store
 from reconciler.controller.scan.spool import IN_MEMORY, Spool
-from reconciler.controller.scan.store import scan_store
 from reconciler.controller.step import Outcome, ReconcileResult
 from reconciler.core.fields import normalise
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName

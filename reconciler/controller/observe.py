@@ -94,7 +94,7 @@ def observe_users(
     subjects = _with_sightings(subjects_of(users, store, readers), context.state)
     claims = claims_on(subjects, readers.profiles, store)
     options = ObserveOptions(now=context.clock.now(), users=users, explicit=explicit, insists=context.insists)
-    steps = [*decide_users(subjects, store, readers, claims, options, by_mirror=by_mirror)]
+    steps = decide_users(subjects, store, readers, claims, options, by_mirror=by_mirror)
     for step in steps:
         if step.action is NO_ACTION:
             step.action = _no_action(step.subject.user)
@@ -122,14 +122,8 @@ def subjects_of(users: Collection[ClerkUserId], store: Store, readers: Readers) 
         profiles = {profile.clerk_user_id: (profile, fp) for profile, fp in rows.rows_of(users).profiles()}
     else:
         profiles = {user: (profile, None) for user, profile in readers.profiles.get(users).items()}
-    return [Subject(u, *subject_parts(profiles.get(u), mappings.get(u))) for u in sorted(set(users))]
-
-
-def subject_parts(
-    row: tuple[Profile, int | None] | None, mapping: Mapping | None
-) -> tuple[Profile | None, Mapping | None, int | None]:
-    profile, fp = row if row is not None else (None, None)
-    return profile, mapping, fp
+    found = ((user, *profiles.get(user, (None, None))) for user in sorted(set(users)))
+    return [Subject(user, profile, mappings.get(user), fp) for user, profile, fp in found]
 
 
 def decide_users(
@@ -140,7 +134,7 @@ def decide_users(
     options: ObserveOptions,
     *,
     by_mirror: CustomerReader | None = None,
-) -> Iterator[Step]:
+) -> list[Step]:
     """Each user's step, in their order: decided by the mirror where that is enough, else by what the shop shows now."""
     specs = specs_of(subjects, store)
     found: dict[ClerkUserId, Step] = {}
@@ -151,7 +145,7 @@ def decide_users(
     if left:
         theirs = {s.user: specs[s.user] for s in left if s.user in specs}
         found |= {one.subject.user: one for one in _decide_users(left, theirs, store, readers, claims, options)}
-    return (found[subject.user] for subject in subjects)
+    return [found[subject.user] for subject in subjects]
 
 
 def _decide_users(

@@ -47,7 +47,7 @@ def record_decisions(
 def record_failures(failed: Sequence[Outcome], context: StoreContext) -> None:
     """Mark these users as pending, with what stopped each: their rows may say in sync, as they were before the plan."""
     users = [outcome.action.clerk_user_id for outcome in failed]
-    known = context.readers.mappings.get(context.store.shop, users) if users else {}
+    known = context.readers.mappings.get(context.store.shop, users)
     rows: list[tuple[Mapping | None, Mapping]] = []
     for outcome in failed:
         user = outcome.action.clerk_user_id

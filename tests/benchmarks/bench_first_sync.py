@@ -18,7 +18,7 @@ from reconciler.controller.apply.plan import apply_plan
 from reconciler.controller.mirror.reader import MirrorReader
 from reconciler.controller.mirror.refresh import check_mirror, fill
 from reconciler.controller.observe import ObserveOptions
-from reconciler.controller.scan.store import scan_store
+from reconciler.controller.scan.plan import scan_store
 from tests.benchmarks.served import Served, backlinks, served
 from tests.clock import WallClock
 

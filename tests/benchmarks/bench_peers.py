@@ -22,7 +22,7 @@ import httpx
 
 from reconciler.controller.apply.plan import apply_plan
 from reconciler.controller.observe import ObserveOptions
-from reconciler.controller.scan.store import scan_store
+from reconciler.controller.scan.plan import scan_store
 from tests.benchmarks import scratch
 from tests.benchmarks.served import TOKEN, Served, served
 from tests.clock import WallClock

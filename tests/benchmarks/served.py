@@ -20,7 +20,7 @@ from reconciler.controller.mirror.reader import MirrorReader
 from reconciler.controller.mirror.refresh import MirrorContext
 from reconciler.controller.observe import ObserveOptions
 from reconciler.controller.readers import Readers
-from reconciler.controller.scan.store import scan_store
+from reconciler.controller.scan.plan import scan_store
 from reconciler.core.model.ids import ClerkUserId, ShopDomain
 from reconciler.core.model.profile import Profile
 from reconciler.core.model.store import Store

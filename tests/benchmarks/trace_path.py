@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from inspect import CO_OPTIMIZED
 from itertools import groupby
 from pathlib import Path
 from types import FrameType
@@ -40,7 +41,10 @@ class Trace:
     def note(self, frame: FrameType, event: str, _argument: Any) -> None:
         """What `sys.setprofile` calls."""
         name = frame.f_code.co_filename
-        if self.is_on and event == "call" and name.startswith(PACKAGE) and frame.f_code.co_name != "<module>":
+        is_function = bool(
+            frame.f_code.co_flags & CO_OPTIMIZED
+        )  # bodies of modules and classes run when they are imported
+        if self.is_on and event == "call" and name.startswith(PACKAGE) and is_function:
             file = name.removeprefix(PACKAGE)
             if not file.startswith("simulator/"):
                 self.threads.setdefault(threading.current_thread().name, []).append(file)

@@ -14,7 +14,7 @@ from reconciler.controller.mirror.reader import MirrorReader
 from reconciler.controller.mirror.refresh import MirrorContext
 from reconciler.controller.observe import ObserveOptions
 from reconciler.controller.readers import Readers
-from reconciler.controller.scan.store import scan_store
+from reconciler.controller.scan.plan import scan_store
 from reconciler.controller.scan.stream import Moved
 from reconciler.core.model.ids import CustomerId
 from reconciler.core.plan.gather import ScanResult

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.controller.observe import ObserveOptions
-from reconciler.controller.scan.store import scan_store
+from reconciler.controller.scan.plan import scan_store
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.supabase.reading.chunks import Chunk
 from reconciler.supabase.reading.profiles import TableProfiles

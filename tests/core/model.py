@@ -19,7 +19,7 @@ from reconciler.controller.apply.plan import apply_plan
 from reconciler.controller.context import StoreContext
 from reconciler.controller.observe import ObserveOptions
 from reconciler.controller.readers import Readers
-from reconciler.controller.scan.store import scan_store
+from reconciler.controller.scan.plan import scan_store
 from reconciler.controller.step import Outcome
 from reconciler.core.fields import normalise
 from reconciler.core.model.customer import Customer, MetafieldValue

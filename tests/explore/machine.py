@@ -19,7 +19,7 @@ from reconciler.controller.mirror.reader import MirrorReader
 from reconciler.controller.mirror.refresh import seen_of, shape_of
 from reconciler.controller.observe import ObserveOptions
 from reconciler.controller.readers import Readers
-from reconciler.controller.scan.store import scan_store
+from reconciler.controller.scan.plan import scan_store
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.model.json import json_of
 from reconciler.core.model.store import Ceiling, Guards, MetafieldRule, Store

@@ -50,7 +50,8 @@ def apply_plan(scan_result: ScanResult, context: StoreContext, *, fresh: bool) -
             yield outcome
     finally:
         outcomes.close()
-        record_failures(failed, context)
+        if failed:
+            record_failures(failed, context)
 
 
 def _apply(scan_result: ScanResult, context: StoreContext, *, fresh: bool) -> Generator[Outcome]:
@@ -175,7 +176,10 @@ class _SinglePart:
         for step in steps:
             step.puts_off = step.action.kind == "create"
         leaving = [(s.subject, s.decision.customer) for s in steps if s.action.kind == "release"]
-        self._context.successors.expect([(subject, customer) for subject, customer in leaving if customer is not None])
+        if leaving:
+            self._context.successors.expect(
+                [(subject, customer) for subject, customer in leaving if customer is not None]
+            )
         put_off: list[Step] = []
         for step, outcome in zip(steps, pool.map(self._execute, steps), strict=True):
             if outcome is None:
@@ -186,7 +190,7 @@ class _SinglePart:
             if outcome.result == "applied":
                 self._parked.pop(outcome.action.clerk_user_id, None)
             yield outcome
-        for outcome in joint_metafields.send_joint(put_off, self._context, pool):
+        for outcome in joint_metafields.send_joint(put_off, self._context, pool) if put_off else ():
             if isinstance(outcome.error, AccessError):
                 self._access.refused = self._access.refused or outcome.error
             yield outcome

@@ -67,8 +67,8 @@ class BulkRun:
         self._context, self._access = context, access
         self._bulk = bulk
         self._shop = context.store.shop
-        self._files = BulkFiles(context, bulk)
         self._bulk_lines = BulkLines(context)
+        self._files = BulkFiles(context, bulk, self._bulk_lines)
         self._plan: Collection[Action] = ()
         self._known = _Names()
         self._otherwise: dict[ClerkUserId, Action] = {}

@@ -41,10 +41,10 @@ def _lease(shop: ShopDomain) -> str:
 class BulkFiles:
     """What lies ready or runs in one store, under a lease: two processes never fill files from the same lines."""
 
-    def __init__(self, context: StoreContext, bulk: BulkContext) -> None:
+    def __init__(self, context: StoreContext, bulk: BulkContext, lines: BulkLines) -> None:
         self._context, self._bulk = context, bulk
         self._shop = context.store.shop
-        self._bulk_lines = BulkLines(context)
+        self._bulk_lines = lines
         self._lease = _lease(self._shop)
         self._owner = bulk.leases.new_holder()
         self._fence: int | None = None

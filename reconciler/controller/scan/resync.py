@@ -15,14 +15,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import chain
 from typing import Protocol
 
 from reconciler.controller.leaving.completeness import without_successor
-from reconciler.controller.observe import Claims, ObserveOptions, claims_of, decide_users, subjects_of
+from reconciler.controller.observe import Claims, ObserveOptions, decide_users
 from reconciler.controller.readers import Readers
 from reconciler.controller.record import record_decisions, record_withheld
-from reconciler.controller.scan.store import CHUNK, check_source, odd_ones
+from reconciler.controller.scan.plan import CHUNK, all_claims, check_source, named_subjects
 from reconciler.controller.scan.stream import Part, Watch, parts_of
 from reconciler.controller.scan.timestamps import Evidence, compare
 from reconciler.controller.step import Step
@@ -125,13 +124,11 @@ def full_resync(context: ResyncContext) -> ResyncResult:
     by_mirror = None if live else context.mirror.by_mirror(context.readers.customers)
     changes = book.mark(store.shop, CHANGES)
     untold = _evidence(context, changes.watermark if changes is not None else None)
-    claims: Claims | None = None  # a pass over all rows of its own: not made where there is no user to observe
+    claims = all_claims(store, context.readers)
     for part in _parts(context, mark.cursor, live=live):
         if not context.go_on():
             return ResyncResult(whole=False)
-        if claims is None and (part.users or part.odd):
-            claims = claims_of(context.readers.profiles.sharing_email(), store)
-        if not _observe_part(part, claims or {}, context, untold, by_mirror):
+        if not _observe_part(part, claims, context, untold, by_mirror):
             return ResyncResult(whole=False)
     return _finish(context, mapped, mark.started_at, untold.untold) if context.go_on() else ResyncResult(whole=False)
 
@@ -294,20 +291,17 @@ def _queue_moved_in_shop(context: ResyncContext, watermark: datetime | None) -> 
 
 
 def _observe_part(
-    part: Part, claims: Claims, context: ResyncContext, untold: Evidence, by_mirror: CustomerReader | None
+    part: Part, claims: Callable[[], Claims], context: ResyncContext, untold: Evidence, by_mirror: CustomerReader | None
 ) -> bool:
     """Observe the users that the part names, and record the whole of it; False where it was stopped on the way."""
     store = context.store
     findings: dict[ClerkUserId, str] = {}
     wanted = part.equal
-    observed = (subjects_of(users, store, context.readers) for users in batches(part.users, CHUNK))
-    for chunk in chain(observed, [odd_ones(part.odd, store, context.readers)]):
+    for chunk in named_subjects(batches(part.users, CHUNK), part.odd, store, context.readers):
         if not context.go_on():
             return False
-        if not chunk:
-            continue
         asked_at = context.clock.now()
-        found, customers, more = _decide(chunk, claims, context, by_mirror)
+        found, customers, more = _decide(chunk, claims(), context, by_mirror)
         if part.users and customers:  # what was observed is not read again
             context.mirror.note_read(customers, as_of=asked_at)
         untold.note((s.profile, s.mapping.profile_digest) for s in chunk if s.profile and s.mapping)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,12 +17,12 @@ from reconciler.cli.render import outputs as render
 from reconciler.cli.render.plain import clean, count_text, time_text
 from reconciler.cli.render.text import Detail
 from reconciler.cli.users import resolve_users
-from reconciler.controller.mirror.checks import check_mirrors
 from reconciler.controller.mirror.fingerprints import record_fingerprints
+from reconciler.controller.mirror.refresh import check_mirror
 from reconciler.controller.observe import ObserveOptions
-from reconciler.controller.scan.plan import Planned, plan_stores
+from reconciler.controller.parallel import side_by_side
+from reconciler.controller.scan.plan import Planned, Progress, plan_stores
 from reconciler.controller.scan.resync import BULK_FROM
-from reconciler.controller.scan.store import Progress
 from reconciler.core.model.ids import StoreName
 from reconciler.core.plan.plan import StorePlan
 from reconciler.errors import UsageError
@@ -77,9 +78,8 @@ def make_plan(
     """
     chosen = components.identify_stores(stores)
     names = resolve_users(components, users) if users else None
-    found = (
-        {} if live or names is not None else check_mirrors({s.name: components.mirror(s, wait=_never) for s in chosen})
-    )
+    mirrors = [] if live or names is not None else chosen
+    found = side_by_side({s.name: partial(check_mirror, components.mirror(s, wait=_never)) for s in mirrors})
     as_of = {name: standing.as_of for name, standing in found.items() if standing.as_of is not None}
     for name, standing in found.items():
         if standing.doubt:

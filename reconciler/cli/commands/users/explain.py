@@ -10,7 +10,7 @@ from reconciler.cli.context import Context
 from reconciler.cli.render import explain as render_explain
 from reconciler.cli.users import resolve_users
 from reconciler.controller.observe import ObserveOptions
-from reconciler.controller.scan.store import scan_store
+from reconciler.controller.scan.plan import scan_store
 from reconciler.core.decide.profile_rows.write import RefusedWrite, shown_mapping
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.plan.gather import ScanResult
