@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.controller.apply.undo import apply_undo, undo_plan
 from reconciler.controller.observe import ObserveOptions
 from reconciler.controller.scan.plan import scan_store
-from reconciler.controller.undo import apply_undo, undo_plan
 from reconciler.core.report.drift import drift_of, without_switches
 from tests.controller.test_apply import ADA, BOB, acme, check_at_rest, theirs
 from tests.inprocess import Rig

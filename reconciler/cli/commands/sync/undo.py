@@ -9,9 +9,9 @@ from reconciler.cli.approval import approval_command
 from reconciler.cli.commands.sync.apply import apply_each, approve_withheld, exit_code, report_results, show_and_confirm
 from reconciler.cli.context import Context
 from reconciler.cli.times import moment_of
+from reconciler.controller.apply.undo import apply_undo, undo_plan
 from reconciler.controller.parallel import side_by_side
 from reconciler.controller.scan.plan import Planned
-from reconciler.controller.undo import apply_undo, undo_plan
 from reconciler.core.plan.plan import build_plan
 from reconciler.errors import PermanentError, UsageError
 from reconciler.wiring import Components
