@@ -46,7 +46,7 @@ class ConsoleTable(Database):
         return [mapping_of(row) for row in self._rows(ordered)]
 
     def users_seen(self, text: str, *, limit: int) -> list[ClerkUserId]:
-        """Return the users whose id begins with `text`, the last seen first."""
+        """Return the users with an id that begins with `text`, the last seen first."""
         seen = func.max(_mapping.c.last_seen_at)
         query = select(_mapping.c.clerk_user_id).where(_begins(_mapping.c.clerk_user_id, text))
         query = query.group_by(_mapping.c.clerk_user_id).order_by(seen.desc(), _mapping.c.clerk_user_id)
