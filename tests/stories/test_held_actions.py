@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
+from reconciler.cli.render.redaction import Redaction
 from tests.stories.harness import StoryHarness, mail
 
 NAMES = ("ada", "bob", "cyd", "dee")
@@ -80,3 +82,35 @@ def test_a_release_and_a_create_that_are_withheld_are_shown_whole(four: StoryHar
     said = four("plan", "--all")
     assert "Poole" in said.out
     assert mail("ada") in said.out
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_a_redacted_plan_shows_what_changes_for_whom_and_nothing_personal(four: StoryHarness, output: str) -> None:
+    four.user("ada", first_name="Adalberta", last_name="Quinceworth", phone="+16134520000")
+    four.user("eve", first_name="Adalberta", last_name="Poole")
+    four.user("fay", first_name="Fayette", email=mail("bob"))
+    four.staff("edit", id=four.theirs("cyd").id, first_name="Mistyped")
+    four.store["heal_drift"] = "hold"
+    four.store["tags"] = ["app-user", "club"]
+    four.store["metafields"] = {"app.city": {"from": "first_name"}}
+    said = four("plan", "--output", output, "--redact", "--all" if output == "text" else "--brief")
+    assert said.code == 0, said.err
+    shown = (said.out + said.err).replace("<wbr>", "")
+    for personal in ("Adalberta", "Quinceworth", "Poole", "Fayette", "Mistyped", "King", "example.com", "+16134520000"):
+        assert personal not in shown, personal
+    for needed in ("club", "user_ada", "user_eve", "EmailTaken", "DriftHeld", "first_name", "metafields.app.city"):
+        assert needed in shown, needed
+    names = re.findall(r"first_name-[0-9a-f]{6}", shown)
+    assert len(names) > len(set(names))  # the two Adalbertas are one stand-in
+    assert four("plan", "--output", "json", "--redact").code == 64
+
+
+def test_a_message_that_quotes_a_value_is_redacted_as_well() -> None:
+    redaction = Redaction(b"key")
+    assert redaction.text("taken by ada@x.example (+1 613 452 0000)") == redaction.text(
+        "taken by ADA@x.example (+1 613 452 0000)"
+    )
+    assert "x.example" not in redaction.text("the email <ada@x.example>, or 'bob@x.example'.")
+    assert redaction.text("since 2026-11-30 09:00, gid://shopify/Customer/7001") == (
+        "since 2026-11-30 09:00, gid://shopify/Customer/7001"
+    )

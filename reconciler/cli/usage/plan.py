@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Save a sealed plan.")
 @click.option("--live", is_flag=True, help="Read every customer; ignore the shop's mirror.")
 @detail_option
+@click.option(
+    "--redact", is_flag=True, help="Replace emails, names and other personal values by stand-ins; not in JSON."
+)
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 if there is an action.")
 @click.pass_obj
 def command(context: Context, /, **options: Any) -> int:

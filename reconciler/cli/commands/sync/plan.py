@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 import shlex
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +17,7 @@ from reconciler.cli.context import Context, print_parts
 from reconciler.cli.files import plan_file as planfile
 from reconciler.cli.render import outputs as render
 from reconciler.cli.render.plain import clean, count_text, time_text
+from reconciler.cli.render.redaction import Redaction
 from reconciler.cli.render.text import Detail
 from reconciler.cli.users import resolve_users
 from reconciler.controller.mirror.fingerprints import record_fingerprints
@@ -41,8 +44,11 @@ def plan(
     out: Path | None,
     live: bool,
     detail: Detail,
+    redact: bool,
     detailed_exitcode: bool,
 ) -> int:
+    if redact and output == "json":
+        raise UsageError("--redact is for text, Markdown and HTML", hint="omit --redact, or choose another --output")
     if out == Path():
         raise UsageError("--out needs the name of a file", hint="reconciler plan --out FILE")
     with context.components() as components:
@@ -50,15 +56,24 @@ def plan(
         for store in (s for s in components.stores() if s.name in planned.passed_over):
             record_fingerprints(planned.scans[store.name], store, components.state)
     approve = approval_command("apply", files=context.file_options, stores=stores, users=users, live=live)
-    show(context, planned, output, detail=detail, approve=approve)
+    shown = planned
+    if redact:
+        shown = replace(planned, plan=Redaction(_redaction_key()).plan(planned.plan))
+    show(context, shown, output, detail=detail, approve=approve)
     if out is not None:
         save(planned, out, narrowed=bool(users))
         command_line = shlex.join(["reconciler", *context.file_options, "apply", str(out)])
         context.say(f"saved as {out}; apply it with: {command_line}")
-    failed = [report_error(context, store) for store in planned.plan.stores]
+    failed = [report_error(context, store) for store in shown.plan.stores]
     if any(failed):
         return FAILED
     return ACTIONS if detailed_exitcode and planned.plan.summary.actions else 0
+
+
+def _redaction_key() -> bytes:
+    """The key of the stand-ins: that of saved plans, so that they stay the same from plan to plan; else a new one."""
+    given = environment().get("RECONCILER_PLAN_KEY")
+    return given.encode() if given else secrets.token_bytes(16)
 
 
 def report_error(context: Context, store: StorePlan) -> bool:
