@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
+from typing import Any
 
 import pytest
-from pydantic import BaseModel
 
 from reconciler.core.model.action import Action, Change, Hold
 from reconciler.core.plan.plan import Forecast, Plan, StorePlan, Summary
@@ -32,6 +33,6 @@ def test_each_endpoint_is_on_the_page() -> None:
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
-def test_each_key_of_the_json_is_on_the_page(model: type[BaseModel]) -> None:
+def test_each_key_of_the_json_is_on_the_page(model: type[Any]) -> None:
     words = set(re.findall(r"\w+", text_of("docs/http.md")))
-    assert set(model.model_fields) - words == set()
+    assert {field.name for field in fields(model)} - words == set()
