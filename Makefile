@@ -1,4 +1,4 @@
-# `make` prints what it can do; `make check` is all that CI runs, in the same order.
+# `make` prints what it can do; CI runs `make check`, the demo and the Dockerfile's steps.
 .DEFAULT_GOAL := help
 .PHONY: help setup install validators dockerfile demo play test check fix lint types layers docs coverage explore bench soak stats requirements schemas clean
 
@@ -53,7 +53,7 @@ play: $(STAMP) ## the simulated shops, a table and the controller with its conso
 test: $(STAMP) ## the whole test suite (`make test ARGS="-k guard"` runs a part of it)
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(ARGS)
 
-check: lint types layers docs test ## all that can be checked here; CI runs the same, and the demo
+check: lint types layers docs test ## all that can be checked here; CI runs the same, the demo and the Dockerfile's steps
 
 lint: $(STAMP) ## ruff: rules and format
 	$(BIN)/ruff check .

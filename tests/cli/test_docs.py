@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.cli.commands.docs import PAGES
+from reconciler.cli.commands.docs import pages
 from reconciler.cli.main import COMMANDS, run
 from reconciler.core.model.reasons import WHO_ACTS
 from tests.docs.generated import ROOT, error_classes
 
 SAMPLES = ROOT / "config/samples"
+TASKS = {path.stem for path in (ROOT / "docs/tasks").glob("*.md")}
 SECTIONS_ALSO = ("guards", "emailtaken", "Command line")
 
 
@@ -33,11 +34,16 @@ class Docs:
 
 
 def test_each_reason_error_command_and_page_has_a_section(docs: Docs) -> None:
-    for name in (*WHO_ACTS, *error_classes(), *COMMANDS, *PAGES, *SECTIONS_ALSO):
+    for name in (*WHO_ACTS, *error_classes(), *COMMANDS, *pages(), *SECTIONS_ALSO):
         code, out, err = docs(name, "--output", "markdown")
         assert (code, err) == (0, ""), name
         assert out.startswith("#"), name
         assert "[[[" not in out, name
+
+
+def test_every_page_of_tasks_is_there() -> None:
+    assert TASKS
+    assert set(pages()) > TASKS
 
 
 def test_a_reason_says_who_acts_and_what_next(docs: Docs) -> None:
@@ -60,7 +66,7 @@ def test_without_a_name_each_reason_and_error_has_one_line(docs: Docs) -> None:
     code, out, err = docs()
     assert (code, err) == (0, "")
     lines = {words[0]: words[1] for line in out.splitlines() if len(words := line.strip().split(maxsplit=1)) > 1}
-    assert {*WHO_ACTS, *error_classes(), *PAGES} <= set(lines)
+    assert {*WHO_ACTS, *error_classes(), *pages()} <= set(lines)
     assert lines["EmailUnverified"].startswith("profiles.trust_email is verified")
     assert all(line.endswith(".") for name, line in lines.items() if name in {*WHO_ACTS, *error_classes()})
 

@@ -14,9 +14,9 @@ from email import message_from_string
 from email.message import Message
 from pathlib import Path
 
+from reconciler.cli.commands.docs import PAGES, pages
 from tests.standards.tree import ROOT, project, tracked
 
-PAGES = ("errors", "configuration", "cli", "http", "metrics", "log-events", "rules", "concepts", "deploy", "operations")
 EVERYTHING = """
 import importlib, pathlib, pkgutil, reconciler
 from reconciler.cli.main import run
@@ -91,7 +91,10 @@ def installed(folder: Path) -> Package:
 def check_program_files(package: Package) -> None:
     ours = {str(path.relative_to(ROOT)) for path in tracked() if path.is_relative_to(ROOT / "reconciler")}
     expected = {name for name in ours if not name.endswith((".toml", ".md"))}
-    expected |= {f"reconciler/reference/{page}.md" for page in PAGES}
+    expected |= {
+        f"reconciler/reference/{page}.md" if page in PAGES else f"reconciler/reference/tasks/{page}.md"
+        for page in pages()
+    }
     expected |= {
         f"reconciler/samples/{path.relative_to(ROOT / 'config/samples')}"
         for path in tracked()

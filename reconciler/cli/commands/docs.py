@@ -17,8 +17,9 @@ from reconciler.cli.context import Context
 from reconciler.errors import UsageError
 
 PACKAGE = files("reconciler")
+REFERENCE, TASKS = PACKAGE / "reference", PACKAGE / "reference" / "tasks"
 REASONS = "errors"
-# Where a heading is on several pages, the page named first here is meant.
+# Where a heading is on several pages, the page named first here is meant. The task pages follow.
 PAGES = (REASONS, "configuration", "cli", "http", "metrics", "log-events", "rules", "concepts", "deploy", "operations")
 COMMENT = re.compile(r"^<!--.*?-->\n?", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"(#+) (.+)")
@@ -56,7 +57,7 @@ def print_docs(context: Context, *, name: str | None, output: str, samples: Path
 def find(name: str) -> str:
     """The Markdown of a page, or of the section with this heading. UsageError, with close matches, if there is none."""
     titles: dict[str, str] = {}
-    for page in PAGES:
+    for page in pages():
         text = _page(page)
         if _plain(name) == page:
             return text
@@ -91,8 +92,14 @@ def sections(text: str) -> list[Section]:
     ]
 
 
+def pages() -> tuple[str, ...]:
+    """The names of all pages: the reference, then the tasks."""
+    return (*PAGES, *sorted(path.name.removesuffix(".md") for path in TASKS.iterdir()))
+
+
 def _page(name: str) -> str:
-    text = PACKAGE.joinpath("reference", f"{name}.md").read_text(encoding="utf-8")
+    folder = REFERENCE if name in PAGES else TASKS
+    text = folder.joinpath(f"{name}.md").read_text(encoding="utf-8")
     return re.sub(r"\n{3,}", "\n\n", COMMENT.sub("", text)).strip()
 
 
@@ -108,7 +115,7 @@ def _print_list(context: Context) -> None:
         entries = [section for section in listed[first + 1 : last] if section.level == 3]  # noqa: PLR2004
         if entries:
             _print_group(context, listed[first].title, {entry.title: entry.gist for entry in entries})
-    _print_group(context, "Pages", {page: sections(_page(page))[0].title for page in PAGES})
+    _print_group(context, "Pages", {page: sections(_page(page))[0].title for page in pages()})
 
 
 def _print_group(context: Context, title: str, entries: dict[str, str]) -> None:
