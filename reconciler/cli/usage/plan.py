@@ -29,7 +29,7 @@ def command(context: Context, /, **options: Any) -> int:
     """Show what `apply` would do. Changes nothing in a shop, and no user's mapping in the state.
 
     If `backfill shopify` has filled a shop's mirror, it is brought up to date, and customers that it proves in sync are
-    not read again (docs/tasks/large-shops.md). With --live every customer is read, and nothing is written.
+    not read again (`reconciler docs large-shops`). With --live every customer is read, and nothing is written.
     """
     from reconciler.cli.commands.sync.plan import plan
 
