@@ -85,7 +85,7 @@ def test_a_release_and_a_create_that_are_withheld_are_shown_whole(four: StoryHar
 
 
 @pytest.mark.parametrize("output", OUTPUTS)
-def test_a_redacted_plan_shows_what_changes_for_whom_and_nothing_personal(four: StoryHarness, output: str) -> None:
+def test_a_redacted_plan_shows_each_change_and_nothing_personal(four: StoryHarness, output: str) -> None:
     four.user("ada", first_name="Adalberta", last_name="Quinceworth", phone="+16134520000")
     four.user("eve", first_name="Adalberta", last_name="Poole")
     four.user("fay", first_name="Fayette", email=mail("bob"))
