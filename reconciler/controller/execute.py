@@ -192,13 +192,13 @@ def _send_all(step: Step, context: StoreContext) -> None:
     if action.kind == "release":
         _declare_release(step, context)
     elif action.changes or action.kind in {"relink", "merge"}:
-        declare(step, context, intent_of(action, step.subject.parked))
+        declare(step, context, intent_of(action, step.subject.parked_values))
     writes = writes_left(step, context)
     for position, planned in enumerate(writes):
         if step.puts_off and planned.may_join:
             step.rest = planned
             return
-        answer = send(placed(planned.write, step.at), context)
+        answer = send(with_customer(planned.write, step.at), context)
         note_answer(step, planned, answer.customer, next(iter(answer.shown.values()), {}))
         step.written.extend(planned.covers)
         last = position == len(writes) - 1
@@ -207,7 +207,7 @@ def _send_all(step: Step, context: StoreContext) -> None:
         _record(step, context, (), finished=True)
 
 
-def placed(write: Write, customer: CustomerId | None) -> Write:
+def with_customer(write: Write, customer: CustomerId | None) -> Write:
     """The write on this customer, where it follows the create that made it."""
     match write:
         case SetMetafields(values) if customer is not None and CREATED in values:
@@ -272,7 +272,7 @@ def declare(step: Step, context: StoreContext, intent: Intent) -> None:
 def _declare_release(step: Step, context: StoreContext) -> None:
     """Record that the user is about to be released; what can't be undone is not begun where there is a successor."""
     customer = step.decision.customer
-    step.intent = intent_of(step.action, step.subject.parked)
+    step.intent = intent_of(step.action, step.subject.parked_values)
     begin_release(intent_row(step, context), step.subject.read, context.readers.mappings, context.state)
     if step.action.how in DESTRUCTIVE and customer is not None:
         departures = Departures(context.store, context.readers, context.clock.now())

@@ -23,7 +23,7 @@ from reconciler.core.decide.mirrored import is_final
 from reconciler.core.decide.written import claim_unrecorded_write
 from reconciler.core.fields import normalise
 from reconciler.core.fields.desired import is_wanted, spec_of
-from reconciler.core.fields.diff import agreed_on, is_in_place, observed_value
+from reconciler.core.fields.diff import agreement_on, is_in_place, observed_value
 from reconciler.core.model.action import Action
 from reconciler.core.model.customer import Customer
 from reconciler.core.model.ids import ClerkUserId, CustomerId, Unique
@@ -32,7 +32,7 @@ from reconciler.core.model.profile import Profile
 from reconciler.core.model.spec import Spec, WantedField
 from reconciler.core.model.store import Store
 from reconciler.core.model.view import Decision, Rival, Subject, View
-from reconciler.core.plan.chains import Blocked, blocked_of
+from reconciler.core.plan.chains import Blocked, alternatives_of
 from reconciler.core.plan.vacated import when_freed
 from reconciler.errors import PartUnreadable, PermanentError, SetupError
 from reconciler.ports import Clock, CustomerReader, MappingReader, ProfileReader, RowReader
@@ -183,7 +183,7 @@ def _decide_users(
             absence=readers.absence,
         )
         decision = judged(view)
-        yield _step_of(s, decision, blocked_of(decision, partial(_if_free, judged, view, store)), live=live)
+        yield _step_of(s, decision, alternatives_of(decision, partial(_if_free, judged, view, store)), live=live)
 
 
 def _no_action(user: ClerkUserId) -> Action:
@@ -394,7 +394,7 @@ def _by_phone(
 def _is_other(customer: Customer, spec: Spec, field: str, value: str, mapping: Mapping | None) -> bool:
     """Whether the value would be written: not where it is there, nor where it is not known what is there."""
     wanted = spec.fields.get(field) or WantedField(value=value, policy="enforce", config="")
-    base = agreed_on(mapping, customer, field)
+    base = agreement_on(mapping, customer, field)
     return field not in customer.unknown and not is_in_place(field, wanted, observed_value(customer, field), base)
 
 

@@ -63,7 +63,7 @@ def reconcile(
 def _rivals_left(step: Step, context: StoreContext) -> tuple[ClerkUserId, ...]:
     """Who waits for a value that this user waited for as well, and does not claim any more."""
     row = step.subject.mapping
-    left = {*row.awaited} - {taken.key for taken in step.decision.taken} if row is not None else set()
+    left = {*row.awaited_keys} - {taken.key for taken in step.decision.taken} if row is not None else set()
     return _others(step, *waiting_for(left, context.readers.mappings, context.store.shop))
 
 
@@ -195,7 +195,7 @@ def _take_turn(step: Step, context: StoreContext, budgets: Budgets) -> Reconcile
     user who frees a value later finds this user among those who wait for it.
     """
     user, awaited = step.subject.user, {taken.key for taken in step.decision.taken}
-    is_news = not awaited <= {*(step.subject.mapping.awaited if step.subject.mapping is not None else ())}
+    is_news = not awaited <= {*(step.subject.mapping.awaited_keys if step.subject.mapping is not None else ())}
     wait_cycle = wait_cycles.wait_cycle(step, context)
     now = wait_cycle.steps.get(user) or (observe_users([user], context, explicit=False)[0] if is_news else step)
     if now.blocked is None:
@@ -237,7 +237,7 @@ def _park(
 
 def _gives_back(step: Step) -> bool:
     """Whether the action gives back what was parked, which is not to be done while the circle still turns."""
-    parked = step.subject.parked
+    parked = step.subject.parked_values
     changes = step.decision.action.changes if step.decision.action is not None else ()
     return any(c.field in parked and c.before is None and c.after == parked[c.field] for c in changes)
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from reconciler.controller.context import StoreContext
 from reconciler.controller.readers import Readers
 from reconciler.controller.step import Outcome, Step
-from reconciler.core.decide.leaving.absence import uncounted
+from reconciler.core.decide.leaving.absence import uncounted_absence
 from reconciler.core.decide.record import new_row, row_after_observation, with_failure
 from reconciler.core.fields.desired import config_digest, profile_digest
 from reconciler.core.model.ids import ClerkUserId
@@ -88,4 +88,4 @@ def _as_seen(row: Mapping, profile: Profile | None, now: datetime) -> Mapping:
     """The row with a profile that was observed, or was missing with too many others to count as a sighting."""
     if profile is not None:
         return replace(row, profile_digest=profile_digest(profile))
-    return replace(row, absent_since=uncounted(now))
+    return replace(row, absent_since=uncounted_absence(now))

@@ -39,7 +39,7 @@ def wait_cycle(step: Step, context: StoreContext) -> WaitCycle:
     """The cycle that this user is part of, by the state, and by what the shop shows now."""
     user = step.subject.user
     waits_on = _all_reached(step, context)
-    is_parked = step.subject.mapping is not None and bool(step.subject.mapping.parked)
+    is_parked = step.subject.mapping is not None and bool(step.subject.mapping.parked_values)
     if not is_parked and not any(user in owners for owners in waits_on.values()):
         return WaitCycle()
     users = sorted({user, *waits_on, *(owner for owners in waits_on.values() for owner in owners)})
@@ -56,11 +56,11 @@ def _all_reached(step: Step, context: StoreContext) -> dict[ClerkUserId, set[Cle
     left = set(found[step.subject.user]) - found.keys()
     while left:
         rows = mappings.get(shop, sorted(left))
-        customers = sorted({customer for row in rows.values() for customer in row.awaited_at})
+        customers = sorted({customer for row in rows.values() for customer in row.awaited_customers})
         owners = mappings.owners(shop, customers) if customers else {}
         for user in left:
             row = rows.get(user)
-            found[user] = {owners[c] for c in row.awaited_at if c in owners} if row is not None else set()
+            found[user] = {owners[c] for c in row.awaited_customers if c in owners} if row is not None else set()
         left = {owner for user in left for owner in found[user]} - found.keys()
     return found
 
@@ -74,7 +74,7 @@ def park(step: Step, context: StoreContext, fields: Collection[Unique], *, kind:
     assert customer is not None
     taken: dict[str, str] = {field: value for field in fields if (value := step.decision.value(field)) is not None}
     if taken:
-        declare(step, context, Intent(kind=PARK, parked={**step.subject.parked, **taken}))
+        declare(step, context, Intent(kind=PARK, parked={**step.subject.parked_values, **taken}))
         try:
             send(Update(customer.id, dict.fromkeys(taken)), context)
         except Refused as refused:

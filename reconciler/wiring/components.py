@@ -291,7 +291,7 @@ class Components:
 
 def with_pauses(stores: Iterable[StoreSettings], pauses: MappingOf[ShopDomain, Pause]) -> tuple[StoreSettings, ...]:
     """The stores with the pauses that are set in the state."""
-    return tuple(store.paused_by(pauses.get(store.shop)) for store in stores)
+    return tuple(store.with_pause(pauses.get(store.shop)) for store in stores)
 
 
 def _way_to(store: StoreSettings, *, by_state: bool = True) -> tuple[Place, object]:

@@ -27,7 +27,7 @@ from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
 from reconciler.core.model.json import json_of
 from reconciler.core.plan.gather import ScanResult, with_withheld
 from reconciler.core.plan.plan import StorePlan, digest_of_stores, summary_of
-from reconciler.core.plan.series import canonical, chained, kept, merged
+from reconciler.core.plan.series import canonical, chain_of, kept, merge_of
 from reconciler.errors import PermanentError
 
 SMALL = 300  # bytes: every few values are written out
@@ -125,7 +125,7 @@ def test_several_series_can_be_read_one_after_the_other_merged_and_in_part(some:
     ordered = sorted_actions(some)
     parts = [spooled([a for a in some if a.kind == kind], Action, action_order) for kind in KINDS]
     both = [spooled(some[::2], Action, action_order), spooled(some[1::2], Action, action_order)]
-    for series in (chained(parts), merged(both, action_order)):
+    for series in (chain_of(parts), merge_of(both, action_order)):
         assert (len(series), tuple(series)) == (len(ordered), ordered)
         dear = kept(series, lambda a: a.cost_points > 10)
         assert tuple(dear) == tuple(a for a in ordered if a.cost_points > 10)

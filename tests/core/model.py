@@ -259,10 +259,10 @@ class ModelState:
         return {e: tuple(u for u, m in self.rows.items() if normalise.email_key(m.email) == e) for e in emails}
 
     def waiting_for(self, shop: ShopDomain, keys: Collection[str]) -> tuple[ClerkUserId, ...]:
-        return tuple(sorted(u for u, m in self.rows.items() if {*m.awaited} & {*keys}))
+        return tuple(sorted(u for u, m in self.rows.items() if {*m.awaited_keys} & {*keys}))
 
     def waiting_at(self, shop: ShopDomain, customers: Collection[CustomerId]) -> tuple[ClerkUserId, ...]:
-        return tuple(sorted(u for u, m in self.rows.items() if {*m.awaited_at} & {*customers}))
+        return tuple(sorted(u for u, m in self.rows.items() if {*m.awaited_customers} & {*customers}))
 
     def scan(self, shop: ShopDomain, *, chunk: int = 1000, after: ClerkUserId | None = None) -> Iterator[list[Mapping]]:
         yield [m for u, m in sorted(self.rows.items()) if after is None or u > after]

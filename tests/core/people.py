@@ -8,7 +8,7 @@ from typing import Any
 
 from reconciler.core.decide.decide import decide
 from reconciler.core.decide.leaving.absence import PLANNED, Absence
-from reconciler.core.decide.record import agreed
+from reconciler.core.decide.record import last_applied
 from reconciler.core.fields.desired import spec_of
 from reconciler.core.model.action import Action, Change, Kind, Why
 from reconciler.core.model.customer import Customer, MetafieldValue
@@ -68,7 +68,7 @@ def settled(who: Profile, at: Customer, where: Store | None = None, **values: An
     if spec.tags:
         written.append(changed("tags", [], list(spec.tags)))
     blank = Customer(id=at.id)
-    applied = agreed(None, spec, blank, written=tuple(written))
+    applied = last_applied(None, spec, blank, written=tuple(written))
     return mapping(who.clerk_user_id, int(at.id.rsplit("/")[-1]), applied=applied, email=at.email, **values)
 
 

@@ -280,7 +280,7 @@ def both(
         def judge(free: frozenset[Unique], who: Profile = later, row: Mapping = row, seen: Any = view) -> Decision:
             return decided(who, row, PHONES, **{k: v for k, v in seen.items() if k.removeprefix("by_") not in free})
 
-        case = chains.blocked_of(judge(frozenset()), judge)
+        case = chains.alternatives_of(judge(frozenset()), judge)
         if case is not None:
             found[user] = (Subject(user, later, row), case)
     return found

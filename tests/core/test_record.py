@@ -11,7 +11,7 @@ import pytest
 from reconciler.core.decide.leaving.absence import Absence, missing_hold, missing_row
 from reconciler.core.decide.record import (
     SEEN_EVERY,
-    agreed,
+    last_applied,
     new_row,
     row_after_observation,
     row_after_write,
@@ -254,16 +254,16 @@ def test_a_half_done_action_is_pending_and_carries_its_intent() -> None:
 def test_what_was_ours_stays_ours_while_it_is_the_same_and_ends_with_another_value() -> None:
     row = settled(ada, same(ada))
     spec = spec_of(ada, store())
-    assert agreed(row, spec, same(ada), written=())["first_name"].ours
+    assert last_applied(row, spec, same(ada), written=())["first_name"].ours
     by_staff = spec_of(profile(ADA, first_name="Adah"), store())
-    found = agreed(row, by_staff, same(ada, first_name="Adah"), written=())
+    found = last_applied(row, by_staff, same(ada, first_name="Adah"), written=())
     assert (found["first_name"].value, found["first_name"].ours) == ("Adah", False)
 
 
 def test_a_field_on_which_both_differ_or_that_was_not_shown_keeps_what_was_agreed() -> None:
     row = settled(ada, same(ada))
     for there in (same(ada, first_name="Staff"), same(ada, first_name=None, unknown={"first_name": "more"})):
-        assert agreed(row, spec_of(ada, store()), there, written=())["first_name"] == row.applied["first_name"]
+        assert last_applied(row, spec_of(ada, store()), there, written=())["first_name"] == row.applied["first_name"]
 
 
 def test_what_is_hidden_for_a_time_is_not_forgotten() -> None:
@@ -279,7 +279,7 @@ def test_what_is_hidden_for_a_time_is_not_forgotten() -> None:
 
 def test_a_cleared_value_is_agreed_on_and_not_ours() -> None:
     gone = profile(ADA, first_name=None)
-    found = agreed(
+    found = last_applied(
         settled(ada, same(ada)), spec_of(gone, store()), same(ada), written=(changed("first_name", "x", None),)
     )
     assert (found["first_name"].value, found["first_name"].ours) == (None, False)
@@ -288,7 +288,7 @@ def test_a_cleared_value_is_agreed_on_and_not_ours() -> None:
 def test_tags_we_added_are_ours_and_those_that_were_there_are_only_agreed_on() -> None:
     spec = spec_of(ada, store(tags=["app-user", "VIP"]))
     there = same(ada, tags=("vip",))
-    found = agreed(None, spec, there, written=(changed("tags", ["vip"], ["app-user", "vip"]),))["tags"]
+    found = last_applied(None, spec, there, written=(changed("tags", ["vip"], ["app-user", "vip"]),))["tags"]
     assert found.tags == AgreedTags(owned=("app-user",), agreed=("VIP", "app-user"))
     assert found.ours
 
@@ -296,7 +296,7 @@ def test_tags_we_added_are_ours_and_those_that_were_there_are_only_agreed_on() -
 def test_a_tag_of_ours_that_is_gone_is_ours_no_more() -> None:
     policy = store(tags=["app-user"])
     row = settled(ada, same(ada, 7, policy), policy)
-    found = agreed(row, spec_of(ada, policy), same(ada, tags=()), written=())["tags"]
+    found = last_applied(row, spec_of(ada, policy), same(ada, tags=()), written=())["tags"]
     assert found.tags == AgreedTags(agreed=("app-user",))  # that it is wanted was agreed on: its loss is drift
 
 

@@ -82,7 +82,7 @@ class Witness:
         if was.email is None:
             return True
         rows = [m for m in rig.mappings(store.name) if m.customer_id == was.id]
-        return now.email is None and any(m.parked.get("email") == was.email for m in rows)
+        return now.email is None and any(m.parked_values.get("email") == was.email for m in rows)
 
     def _tags(self, store: Store, was: Shown, now: Shown) -> None:
         lost = {t.casefold() for t in was.tags} - {t.casefold() for t in now.tags}

@@ -36,4 +36,4 @@ def test_an_intent_is_read_as_it_was_written(engine: Engine, row: dict[str, obje
     found = one(state, "1")
     assert found.intent == intent
     state.put(found)
-    assert stored(engine) == ({"kind": "park", "parked": found.parked} if "email" in row else row)
+    assert stored(engine) == ({"kind": "park", "parked": found.parked_values} if "email" in row else row)

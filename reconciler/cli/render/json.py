@@ -13,7 +13,7 @@ from reconciler.cli.render.plain import clean, time_z
 from reconciler.core.model.json import json_of
 from reconciler.core.model.mapping import Mapping
 from reconciler.core.plan.plan import Plan, json_parts
-from reconciler.core.plan.series import dumped_around
+from reconciler.core.plan.series import dump_around
 from reconciler.core.report.status import ApplyResult, Replica, StatusRow
 
 _NOT_ASCII = re.compile(r"[^\x20-\x7e\n]")
@@ -26,13 +26,13 @@ def dumps(value: Any, *, indent: int | None = 2) -> str:
 
 def plan_json(plan: Plan) -> Iterator[str]:
     """The plan as JSON, in parts."""
-    body = dumped_around(plan, {"stores": [json_parts(store) for store in plan.stores]})
+    body = dump_around(plan, {"stores": [json_parts(store) for store in plan.stores]})
     return _parts({**body, "created_at": time_z(plan.created_at)})
 
 
 def results_json(results: Sequence[ApplyResult], digest: str) -> Iterator[str]:
     """The results of each store as JSON, in parts."""
-    stores = [dumped_around(result, {"failed": result.failed, "holds": result.holds}) for result in results]
+    stores = [dump_around(result, {"failed": result.failed, "holds": result.holds}) for result in results]
     return _parts({"version": 1, "digest": digest, "stores": stores})
 
 

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TypeVar
 
 from reconciler.controller.context import StoreContext
-from reconciler.controller.execute import execute, placed, record_joint, send
+from reconciler.controller.execute import execute, record_joint, send, with_customer
 from reconciler.controller.step import Outcome, Step, failure
 from reconciler.core.model.ids import CustomerId
 from reconciler.core.model.write import Metafields, SetMetafields
@@ -25,12 +25,12 @@ T = TypeVar("T")
 
 def send_joint(steps: Sequence[Step], context: StoreContext, pool: Executor) -> Iterator[Outcome]:
     """Send together the writes that these steps put off; a user with a failed write is executed alone."""
-    groups = packed(steps, lambda step: sum(map(len, _metafields_of(step).values())))
+    groups = groups_of(steps, lambda step: sum(map(len, _metafields_of(step).values())))
     for outcomes in pool.map(partial(_send_group, context=context), groups):
         yield from outcomes
 
 
-def packed(items: Iterable[T], values: Callable[[T], int], most: int = METAFIELDS_MAX) -> Iterator[list[T]]:
+def groups_of(items: Iterable[T], values: Callable[[T], int], most: int = METAFIELDS_MAX) -> Iterator[list[T]]:
     """The items in groups with at most so many values together; an item is never split."""
     group: list[T] = []
     count = 0
@@ -46,7 +46,7 @@ def packed(items: Iterable[T], values: Callable[[T], int], most: int = METAFIELD
 
 
 def _metafields_of(step: Step) -> MappingOf[CustomerId, Metafields]:
-    write = placed(step.rest.write, step.at) if step.rest is not None else None
+    write = with_customer(step.rest.write, step.at) if step.rest is not None else None
     return write.values if isinstance(write, SetMetafields) else {}
 
 

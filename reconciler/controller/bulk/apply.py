@@ -157,7 +157,7 @@ class BulkRun:
             ended: list[tuple[BulkFile, BulkState | None]] = []
             try:
                 self._files.fill()
-                ended = self._files.ended()
+                ended = self._files.poll()
                 failures = 0
             except AccessError as error:
                 self._access.refused = error
@@ -242,7 +242,7 @@ class BulkRun:
             if answer.error is not None:
                 refused.append((bulk_step, _as_single(answer.error, file)))
                 continue
-            step, planned = bulk_step.step, bulk_step.planned
+            step, planned = bulk_step.step, bulk_step.planned_write
             step.at = answer.customer or step.at
             note_answer(step, planned, None, answer.shown.get(step.at, {}) if step.at is not None else {})
             moved = bulk_step.moved_to is not None
@@ -272,7 +272,7 @@ class BulkRun:
         yield from (self._told(outcome) for outcome in done if outcome.action.clerk_user_id not in settled.overtaken)
         for bulk_step in (bulk_step for bulk_step in bulk_steps if bulk_step.line.user in settled.overtaken):
             bulk_step.step.written = [
-                change for change in bulk_step.step.written if change not in bulk_step.planned.covers
+                change for change in bulk_step.step.written if change not in bulk_step.planned_write.covers
             ]
             refused += [(bulk_step, AnswerLost(ROW_MOVED))] if bulk_step.moved_to is None else []
         yield from self._execute_singly(refused)

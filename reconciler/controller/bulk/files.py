@@ -153,8 +153,8 @@ class BulkFiles:
                 left -= self._upload_lines(rides_in, most)
                 free -= 1
 
-    def ended(self) -> list[tuple[BulkFile, BulkState | None]]:
-        """Files with an operation that has ended, or is unknown; files that are not run yet are run now."""
+    def poll(self) -> list[tuple[BulkFile, BulkState | None]]:
+        """Run files that are not run yet, and return those with an operation that has ended, or is unknown."""
         found = []
         run = lines = 0
         for file in self._bulk.book.bulk_files(self._shop):

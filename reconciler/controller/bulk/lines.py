@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from reconciler.controller.apply.joint_metafields import packed
+from reconciler.controller.apply.joint_metafields import groups_of
 from reconciler.controller.context import StoreContext
-from reconciler.controller.execute import has_moved, placed, writes_left
+from reconciler.controller.execute import has_moved, with_customer, writes_left
 from reconciler.controller.observe import subjects_of
 from reconciler.controller.step import PlannedWrite, Step
 from reconciler.core.decide.written import as_written
@@ -66,13 +66,13 @@ class BulkStep:
     moved_to: str | None = None
 
     @property
-    def planned(self) -> PlannedWrite:
+    def planned_write(self) -> PlannedWrite:
         return self.writes[self.line.position]
 
     @property
     def write(self) -> Write:
         """The write on the line."""
-        return placed(self.planned.write, self.step.at)
+        return with_customer(self.planned_write.write, self.step.at)
 
     @property
     def is_last(self) -> bool:
@@ -116,7 +116,7 @@ class BulkLines:
     def writes(self, lines: Iterable[BulkLine]) -> Iterator[tuple[list[BulkLine], Write]]:
         """The lines of a file that takes these, made one by one; customers share metafield lines."""
         pairs = ((line, self._bare(line).write) for line in lines)
-        for group in packed(pairs, lambda pair: _metafields_in(pair[1])):
+        for group in groups_of(pairs, lambda pair: _metafields_in(pair[1])):
             yield [line for line, _ in group], _joined([write for _, write in group])
 
     def of(self, lines: Sequence[BulkLine]) -> list[BulkStep]:

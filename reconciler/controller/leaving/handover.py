@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from reconciler.controller.leaving.departures import Departures
 from reconciler.core.decide.leaving.absence import is_living
 from reconciler.core.decide.leaving.succession import is_leaving
-from reconciler.core.decide.record import succeeded
+from reconciler.core.decide.record import tombstone_of
 from reconciler.core.model.customer import Customer
 from reconciler.core.model.ids import ClerkUserId, ShopDomain
 from reconciler.core.model.mapping import Mapping
@@ -62,7 +62,7 @@ def end_former(
         return
     if is_leaving(row):
         raise Overtaken(f"{user} is being released, and {row.customer_id} with that user", hint="reconciler plan")
-    state.put_unchanged([(row, succeeded(row, now=clock.now()))])
+    state.put_unchanged([(row, tombstone_of(row, now=clock.now()))])
     after = _row_of(user, shop, mappings)
     if after is not None and is_living(after):
         raise Overtaken(f"the mapping of {user} was written by another process meanwhile", hint="reconciler plan")

@@ -218,7 +218,7 @@ def _suspects(changes: ScanMark, full: ScanMark | None) -> Sequence[ClerkUserId]
     return tuple(dict.fromkeys([*changes.counted, *(full.counted if is_news else ())]))
 
 
-def unmoved(book: ScanRepository, shop: ShopDomain) -> Sequence[ClerkUserId]:
+def suspects(book: ScanRepository, shop: ShopDomain) -> Sequence[ClerkUserId]:
     """Users with a row that changed without its `updated_at`, as far as it is known now."""
     changes, full = book.mark(shop, CHANGES), book.mark(shop, FULL)
     if changes is None:

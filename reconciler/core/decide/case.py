@@ -29,7 +29,7 @@ class Case:
     insists: bool = False
 
     @property
-    def claimed_too(self) -> Taken:
+    def joint_claim(self) -> Taken:
         """The email of the user, which other users also claim."""
         return Taken(field="email", key=self._wanted_key("email"))
 

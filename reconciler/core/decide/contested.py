@@ -20,7 +20,7 @@ WITHIN = timedelta(hours=24)
 Contest = tuple[str, tuple[Heal, ...]]  # a contested field, and the changes that others made
 
 
-def contested_by(mapping: Mapping | None, change: Change, now: datetime) -> tuple[Heal, ...]:
+def contesting_heals(mapping: Mapping | None, change: Change, now: datetime) -> tuple[Heal, ...]:
     """The changes by others of a contested field, this one included; empty where it is not contested."""
     base = mapping.applied.get(change.field) if mapping is not None else None
     if base is None or change.why != "drift":

@@ -27,7 +27,7 @@ from reconciler.core.decide.leaving.tombstone import is_from_before
 from reconciler.core.decide.patch import decide_patch, doubt_holds, phone_holds, rival_holds, taken_phone
 from reconciler.core.decide.refused import refusal_digest, whole_refusal, without_refused
 from reconciler.core.fields import normalise
-from reconciler.core.fields.desired import digest, is_wanted, profile_digest, spec_of, undecided_by
+from reconciler.core.fields.desired import deciding_problems, digest, is_wanted, profile_digest, spec_of
 from reconciler.core.fields.diff import owned_tags, respelt_of
 from reconciler.core.model.action import Action, Change, Hold, Why
 from reconciler.core.model.customer import Customer
@@ -65,7 +65,7 @@ def decide(
         return Decision(clerk_user_id=user, holds=(unassigned,))
     if wanted is None:
         assert profile is not None
-        message = f"whether this store wants the user is unknown: {'; '.join(undecided_by(profile, store))}"
+        message = f"whether this store wants the user is unknown: {'; '.join(deciding_problems(profile, store))}"
         held = hold(user, mapping, "ProfileInvalid", message)
         return Decision(clerk_user_id=user, holds=(held,), status="held", customer=view.mapped)
     if is_missing(profile, mapping) and not absence.is_proven(user, mapping, now):
@@ -157,7 +157,7 @@ def _decide_without_customer(case: Case, taken_by: str | None) -> Decision:
     gone = mapping is not None and mapping.customer_id is not None and mapping.status != "released"
     rivals = rival_holds(case, None)
     if rivals:
-        return _held_decision(case, rivals, case.claimed_too)
+        return _held_decision(case, rivals, case.joint_claim)
     if taken_by is not None and view.by_email is not None:
         message = f"the email belongs to the customer of {taken_by}"
         taken = case.taken("email", view.by_email, taken_by)

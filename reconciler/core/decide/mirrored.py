@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reconciler.core.decide.record import agreed
+from reconciler.core.decide.record import last_applied
 from reconciler.core.model.mapping import Mapping
 from reconciler.core.model.view import Decision, Subject
 
@@ -21,5 +21,5 @@ def _is_older(mapping: Mapping | None, decision: Decision) -> bool:
     """Whether what was agreed on last is another value than the mirror shows: we may have written it since it was read."""
     if mapping is None or decision.spec is None or decision.customer is None:
         return False
-    now = agreed(mapping, decision.spec, decision.customer, written=())
+    now = last_applied(mapping, decision.spec, decision.customer, written=())
     return any(field not in now or now[field].value != before.value for field, before in mapping.applied.items())

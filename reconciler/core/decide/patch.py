@@ -13,11 +13,11 @@ from reconciler.core.decide.actions import (
     withhold_roll_out,
 )
 from reconciler.core.decide.case import Case
-from reconciler.core.decide.contested import Contest, contested_by, message_of
-from reconciler.core.decide.leaving.succession import inherited, is_free_for, is_left_behind, left_behind_hold
+from reconciler.core.decide.contested import Contest, contesting_heals, message_of
+from reconciler.core.decide.leaving.succession import inherited_fields, is_free_for, is_left_behind, left_behind_hold
 from reconciler.core.fields.backlink import is_renamed
 from reconciler.core.fields.diff import (
-    agreed_on,
+    agreement_on,
     as_sent,
     changes_between,
     comparable,
@@ -53,7 +53,7 @@ def decide_patch(case: Case, customer: Customer) -> Decision:
     rivals = rival_holds(case, customer)
     if not known and rivals:
         held = Decision(clerk_user_id=case.user, holds=rivals, spec=case.spec, status="held")
-        return replace(held, taken=(case.claimed_too,))
+        return replace(held, taken=(case.joint_claim,))
     former = None if known else case.view.former(customer)
     changes = list(changes_between(case.spec, customer, mapping if known else former))
     if not known:
@@ -81,7 +81,7 @@ def decide_patch(case: Case, customer: Customer) -> Decision:
     in_the_way = taken_phone(case, customer, phone)
     holds += phone_holds(case, customer, in_the_way)
     decision = _decide_changes(case, customer, changes, holds, known=known, back=back)
-    taken = [conflict.taken] if conflict is not None else [case.claimed_too] if email is not None and rivals else []
+    taken = [conflict.taken] if conflict is not None else [case.joint_claim] if email is not None and rivals else []
     taken += [in_the_way] if in_the_way is not None else []
     return replace(decision, accepted=accepted, contests=contests, taken=tuple(taken))
 
@@ -97,7 +97,7 @@ def _no_email_holds(case: Case, customer: Customer) -> tuple[Hold, ...]:
 
 def _unparking_changes(case: Case, customer: Customer) -> tuple[Change, ...]:
     """The changes that restore parked values which are still missing, where no new values are written."""
-    parked = case.mapping.parked if case.mapping is not None and case.mapping.customer_id == customer.id else {}
+    parked = case.mapping.parked_values if case.mapping is not None and case.mapping.customer_id == customer.id else {}
     return tuple(
         Change(field=field, before=None, after=value, why="profile changed")
         for field, value in parked.items()
@@ -143,7 +143,7 @@ def _decide_changes(
     decision = Decision(clerk_user_id=user, action=action, holds=tuple(holds), customer=customer, spec=case.spec)
     if known:
         return decision
-    return withhold_roll_out(replace(decision, inherited=inherited(case.view.former(customer), customer)), store)
+    return withhold_roll_out(replace(decision, inherited=inherited_fields(case.view.former(customer), customer)), store)
 
 
 def _backlink_changes(case: Case, customer: Customer, *, known: bool) -> tuple[list[Change], list[Hold]]:
@@ -182,7 +182,7 @@ def _contested_link(case: Case, customer: Customer) -> tuple[Hold, Contest] | No
     change = _link_change(case, customer, known=True)
     if case.store.heal_drift == "hold" or "backlink" in case.store.accepts(case.user, case.now):
         return None
-    heals = contested_by(case.mapping, change, case.now)
+    heals = contesting_heals(case.mapping, change, case.now)
     if not heals:
         return None
     return _contested_hold(case, customer, change, heals), ("backlink", heals)
@@ -210,7 +210,7 @@ def _without_contested(
     holds: list[Hold] = []
     contests: list[Contest] = []
     for change in changes:
-        heals = contested_by(case.mapping, change, case.now)
+        heals = contesting_heals(case.mapping, change, case.now)
         if not heals:
             kept.append(change)
             continue
@@ -262,7 +262,7 @@ def _has_its_email(case: Case, customer: Customer) -> bool:
     wanted = case.spec.fields.get("email")
     if wanted is None:
         return customer.email is None
-    return is_in_place("email", wanted, customer.email, agreed_on(case.mapping, customer, "email"))
+    return is_in_place("email", wanted, customer.email, agreement_on(case.mapping, customer, "email"))
 
 
 def _conflict(case: Case, customer: Customer) -> _Conflict | None:
@@ -318,7 +318,7 @@ def _relink_or_merge(case: Case, customer: Customer, conflict: _Conflict) -> Dec
     action = action_of(case, kind, other, tuple(kept), moved_from=customer)
     decision = Decision(
         clerk_user_id=case.user, action=action, holds=tuple(holds), customer=customer, target=other, spec=case.spec,
-        inherited=inherited(case.view.former(other), other), taken=(in_the_way,) if in_the_way is not None else (),
+        inherited=inherited_fields(case.view.former(other), other), taken=(in_the_way,) if in_the_way is not None else (),
     )  # fmt: skip
     return withhold_roll_out(decision, case.store)
 

@@ -65,7 +65,7 @@ def observed_row(subject: Subject, decision: Decision, store: Store, *, now: dat
     leaving = row.status in {"released", "erased"}
     applied = row.applied
     if decision.spec is not None and decision.customer is not None and not leaving:
-        applied = agreed(mapping, decision.spec, decision.customer, written=())
+        applied = last_applied(mapping, decision.spec, decision.customer, written=())
         applied = _with_link(applied, decision.customer.backlink, row, store)
         applied = with_contest(applied, decision.contests)
     row = replace(row, applied=applied)
@@ -102,7 +102,7 @@ def row_after_write(
     if decision.spec is not None:
         placed = replace(row, customer_id=customer_id)
         agreed_by = replace(placed, applied=decision.inherited) if decision.inherited else mapping
-        applied = agreed(agreed_by, decision.spec, seen, written=written, shown=shown)
+        applied = last_applied(agreed_by, decision.spec, seen, written=written, shown=shown)
         applied = with_contest(
             with_heals(applied, agreed_by, written if healed is None else healed, now), decision.contests
         )
@@ -157,7 +157,7 @@ def with_intent(
     return replace(row, intent=intent, status="pending", last_seen_at=now, **NO_FINGERPRINTS)
 
 
-def succeeded(row: Mapping, *, now: datetime) -> Mapping:
+def tombstone_of(row: Mapping, *, now: datetime) -> Mapping:
     """The tombstone of a user after another user adopts the customer. It keeps the customer id until that user has it."""
     return replace(
         row,
@@ -179,7 +179,7 @@ def new_row(user: ClerkUserId, store: Store, *, now: datetime) -> Mapping:
     return Mapping(clerk_user_id=user, store=store.name, shop=store.shop, first_seen_at=now, last_seen_at=now)
 
 
-def agreed(
+def last_applied(
     mapping: Mapping | None,
     spec: Spec,
     customer: Customer,
@@ -352,8 +352,8 @@ def _intent_of(row: Mapping, decision: Decision) -> Intent | None:
 def _is_under_way(row: Mapping, decision: Decision) -> bool:
     """Whether the intent is unfinished: values are parked, or another user still has the new email."""
     taken = {t.field for t in decision.taken}
-    if row.parked:
-        return not taken.isdisjoint(row.parked)
+    if row.parked_values:
+        return not taken.isdisjoint(row.parked_values)
     return any(h.field == "email" and h.reason == "EmailTaken" for h in decision.holds)
 
 

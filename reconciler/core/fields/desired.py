@@ -110,7 +110,7 @@ def may_want(profile: Profile, store: Store) -> bool:
     )
 
 
-def undecided_by(profile: Profile, store: Store) -> list[str]:
+def deciding_problems(profile: Profile, store: Store) -> list[str]:
     """The problems of the columns that decide whether the store wants this user, each cause once."""
     deciding = {"deleted_at", *(path.split(".", maxsplit=1)[0] for path in store.where)}
     fields: dict[str, set[str]] = {}

@@ -48,7 +48,7 @@ def is_respelt(base: Applied | None, observed: str | None) -> bool:
     return base is not None and base.respelt and base.shown == observed
 
 
-def agreed_on(mapping: Mapping | None, customer: Customer, field: str) -> Applied | None:
+def agreement_on(mapping: Mapping | None, customer: Customer, field: str) -> Applied | None:
     """The last-applied value of a field of this very customer.
 
     Staff may merge the user's customer into another: back-link, email and phone move with it. The shop holds each email
@@ -67,7 +67,7 @@ def agreed_on(mapping: Mapping | None, customer: Customer, field: str) -> Applie
 def as_sent(mapping: Mapping | None, customer: Customer, field: str) -> str | None:
     """The observed value of a field; as we sent it, where Shopify returns another spelling."""
     observed = observed_value(customer, field)
-    base = agreed_on(mapping, customer, field)
+    base = agreement_on(mapping, customer, field)
     return text_in(base) if is_respelt(base, observed) else observed
 
 
@@ -75,7 +75,7 @@ def respelt_of(mapping: Mapping | None, customer: Customer) -> dict[str, str]:
     """Email and phone of this customer as we sent them, where Shopify returns another spelling."""
     found: dict[str, str] = {}
     for field in UNIQUE:
-        base = agreed_on(mapping, customer, field)
+        base = agreement_on(mapping, customer, field)
         if (sent := text_in(base)) is not None and is_respelt(base, observed_value(customer, field)):
             found[field] = sent
     return found
@@ -123,7 +123,7 @@ def _field_change(field: str, wanted: WantedField, customer: Customer, mapping: 
     observed = observed_value(customer, field)
     is_now = comparable(field, observed, wanted.type)
     should_be = comparable(field, wanted.value, wanted.type)
-    there = agreed_on(mapping, customer, field)
+    there = agreement_on(mapping, customer, field)
     if is_in_place(field, wanted, observed, there) or (wanted.policy == "fill" and is_now is not None):
         return None
     base = mapping.applied.get(field) if mapping else None
@@ -167,7 +167,7 @@ def _tags_change(spec: Spec, customer: Customer, mapping: Mapping | None) -> Cha
     if "tags" in customer.unknown:
         return None
     present = normalise.tag_keys(customer.tags)
-    respelt = respelt_tags(agreed_on(mapping, customer, "tags"))
+    respelt = respelt_tags(agreement_on(mapping, customer, "tags"))
     wanted = normalise.tag_keys(shown for tag in spec.tags if (shown := as_shown(tag, respelt)))
     missing = [tag for tag in spec.tags if not is_shown(tag, present, respelt)]
     owned = owned_tags(mapping) if _is_mapped_to(mapping, customer) else ()

@@ -178,20 +178,20 @@ class Mapping:
     observed_fp: int | None = None
 
     @property
-    def awaited(self) -> tuple[str, ...]:
+    def awaited_keys(self) -> tuple[str, ...]:
         """The keys of the email and phone that this user waits for."""
         return tuple(key for key in (self.waits_for_email, self.waits_for_phone) if key is not None)
 
     @property
-    def awaited_at(self) -> tuple[CustomerId, ...]:
+    def awaited_customers(self) -> tuple[CustomerId, ...]:
         """The customers that still have the awaited values."""
         return tuple(at for at in (self.waits_at_email, self.waits_at_phone) if at is not None)
 
     @property
-    def parked(self) -> dict[str, str]:
+    def parked_values(self) -> dict[str, str]:
         """The values that were cleared temporarily on this user's customer, by field."""
         return dict(self.intent.parked) if self.intent is not None else {}
 
-    def named(self, shop: ShopDomain) -> Mapping:
+    def with_shop(self, shop: ShopDomain) -> Mapping:
         """The same row with another name of its shop, for display."""
         return replace(self, shop=shop)

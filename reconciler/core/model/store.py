@@ -176,7 +176,7 @@ class Store(_Part):
             return self._pause.words
         return "paused in stores.yaml" if self.paused else ""
 
-    def paused_by(self, pause: Pause | None) -> Self:
+    def with_pause(self, pause: Pause | None) -> Self:
         """This store with a pause that is set in the state."""
         if pause is None:
             return self

@@ -34,9 +34,9 @@ class Subject:
         return self.stored if self.stored is not None else self.mapping
 
     @property
-    def parked(self) -> dict[str, str]:
+    def parked_values(self) -> dict[str, str]:
         """The values that were cleared temporarily on the customer, by field."""
-        return self.mapping.parked if self.mapping is not None else {}
+        return self.mapping.parked_values if self.mapping is not None else {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,7 +69,7 @@ class Blocked:
         return self.decisions[free], tuple(found)
 
 
-def blocked_of(as_is: Decision, judge: Callable[[frozenset[Unique]], Decision]) -> Blocked | None:
+def alternatives_of(as_is: Decision, judge: Callable[[frozenset[Unique]], Decision]) -> Blocked | None:
     """The decisions of `judge` for each set of fields with values of other users; None where there are none."""
     if not values_of_users(as_is):
         return None

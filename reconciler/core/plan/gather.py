@@ -32,7 +32,7 @@ from reconciler.core.plan.free_phones import (
 )
 from reconciler.core.plan.guard import guard_hold, kinds_above
 from reconciler.core.plan.plan import StorePlan, Summary, summary_of
-from reconciler.core.plan.series import ListBuilder, NewSeries, SeriesBuilder, chained, kept, merged
+from reconciler.core.plan.series import ListBuilder, NewSeries, SeriesBuilder, chain_of, kept, merge_of
 
 
 @dataclass(slots=True)
@@ -170,12 +170,12 @@ class PlanBuilder:
             store=self._store.name,
             shop=self._store.domain,
             summary=Summary(**counts, hold=len(holds), in_sync=self._in_sync),
-            actions=chained(found[kind] for kind in counts),
+            actions=chain_of(found[kind] for kind in counts),
             holds=holds,
             forecast=forecast_of(costs, restore_rate),
             config_digest=config_digest(self._store),
         )
-        withheld = chained(found[kind] for kind in KINDS if kind in over)
+        withheld = chain_of(found[kind] for kind in KINDS if kind in over)
         return ScanResult(plan, withheld, self._rows.whole(), self._profiles, whole, self._all or {})
 
     # --- phones of several users ------------------------------------------------------------------------------------
@@ -296,7 +296,7 @@ def with_withheld(scan_result: ScanResult) -> ScanResult:
     """The scan result with the withheld actions in its plan, after an operator's approval."""
     if not scan_result.withheld:
         return scan_result
-    actions = merged([scan_result.plan.actions, scan_result.withheld], action_order)
+    actions = merge_of([scan_result.plan.actions, scan_result.withheld], action_order)
     holds = kept(scan_result.plan.holds, lambda h: h.reason != "GuardExceeded")
     summary = summary_of(actions, holds, scan_result.plan.summary.in_sync)
     cost = forecast_of(costs_of(actions), scan_result.plan.forecast.restore_rate)

@@ -11,7 +11,7 @@ from typing import Literal
 
 from reconciler.core.model.action import KINDS, Action, Hold
 from reconciler.core.model.ids import ShopDomain, StoreName
-from reconciler.core.plan.series import Series, canonical_parts, dumped_around
+from reconciler.core.plan.series import Series, canonical_parts, dump_around
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,4 +107,4 @@ def digest_of_stores(stores: Iterable[StorePlan]) -> str:
 
 def json_parts(store: StorePlan) -> dict[str, object]:
     """One store's part as JSON values, with its actions and holds as series."""
-    return dumped_around(store, {"actions": store.actions, "holds": store.holds})
+    return dump_around(store, {"actions": store.actions, "holds": store.holds})

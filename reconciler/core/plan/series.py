@@ -115,7 +115,7 @@ class _Kept(_View[M]):
         return filter(self._keep, self._values)
 
 
-def chained(parts: Iterable[Collection[M]]) -> Collection[M]:
+def chain_of(parts: Iterable[Collection[M]]) -> Collection[M]:
     """The series one after the other."""
     filled = tuple(part for part in parts if part)
     if all(isinstance(part, tuple) for part in filled):
@@ -123,7 +123,7 @@ def chained(parts: Iterable[Collection[M]]) -> Collection[M]:
     return filled[0] if len(filled) == 1 else _Chained(filled)
 
 
-def merged(parts: Iterable[Collection[M]], key: Key[M]) -> Collection[M]:
+def merge_of(parts: Iterable[Collection[M]], key: Key[M]) -> Collection[M]:
     """Sorted series merged into one."""
     filled = tuple(part for part in parts if part)
     if all(isinstance(part, tuple) for part in filled):
@@ -196,7 +196,7 @@ class _SeriesSchema:
 Series = Annotated[Collection[M], _SeriesSchema()]
 
 
-def dumped_around(value: object, new_series: MappingOf[str, Collection[object]]) -> dict[str, object]:
+def dump_around(value: object, new_series: MappingOf[str, Collection[object]]) -> dict[str, object]:
     """The value as JSON values in the order of its fields, with these series unchanged."""
     assert is_dataclass(value)
     body = json_of(value, exclude=new_series.keys())

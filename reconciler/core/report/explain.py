@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Literal
 
 from reconciler.core.decide.actions import withhold
-from reconciler.core.fields.diff import agreed_on, is_in_place, observed_value, owned_tags
+from reconciler.core.fields.diff import agreement_on, is_in_place, observed_value, owned_tags
 from reconciler.core.model.action import Action, Hold, WhoActs
 from reconciler.core.model.customer import Customer
 from reconciler.core.model.event import Event
@@ -191,7 +191,7 @@ def _field(
     base = subject.mapping.applied.get(name) if subject.mapping else None
     value = wanted.value if wanted else None
     shown = decision.customer is None or name not in decision.customer.unknown
-    there = agreed_on(subject.mapping, decision.customer, name) if decision.customer else None
+    there = agreement_on(subject.mapping, decision.customer, name) if decision.customer else None
     differs = wanted is not None and not is_in_place(name, wanted, observed, there)
     return ExplainedField(
         field=name,

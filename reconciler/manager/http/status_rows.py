@@ -9,7 +9,7 @@ from datetime import datetime
 
 from reconciler.controller.bulk.files import is_abandoned
 from reconciler.controller.mirror.refresh import is_fresh
-from reconciler.controller.scan.resync import FULL, unmoved
+from reconciler.controller.scan.resync import FULL, suspects
 from reconciler.core.decide.profile_rows.write import RefusedWrite, shown_mapping
 from reconciler.core.model.batches import batches
 from reconciler.core.model.ids import ClerkUserId, ShopDomain
@@ -58,7 +58,7 @@ def status_rows_of(components: Components, stores: Iterable[StoreSettings]) -> t
             scan=scan_progress(running.started_at, running.looked_at, running.total, now=now) if running else None,
             mirror=_mirror(components.state, store.shop, now),
             bulk=_bulk(components.state, store.shop, now),
-            updated_at_unmoved=unmoved(components.state, store.shop),
+            updated_at_unmoved=suspects(components.state, store.shop),
         )
         found.append(row)
     return tuple(found)
@@ -83,7 +83,7 @@ def with_present_names(rows: Iterable[Mapping], stores: Iterable[StoreSettings])
     """Yield mappings with the present names of their shops instead of the keys in the state."""
     renamed = {store.shop: store.domain for store in stores if store.shop != store.domain}
     for row in rows:
-        yield row.named(renamed[row.shop]) if row.shop in renamed else row
+        yield row.with_shop(renamed[row.shop]) if row.shop in renamed else row
 
 
 def _tally(

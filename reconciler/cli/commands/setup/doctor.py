@@ -29,7 +29,7 @@ from reconciler.cli.context import Context
 from reconciler.cli.render.flow import LinePrinter, Piece
 from reconciler.cli.render.json import dumps
 from reconciler.cli.render.plain import clean, count_text, sentence, time_z
-from reconciler.controller.scan.resync import unmoved
+from reconciler.controller.scan.resync import suspects
 from reconciler.core.report.status import updated_at_note
 from reconciler.errors import ReconcilerError
 from reconciler.ports import ScanRepository
@@ -193,7 +193,7 @@ def store_checks(components: Components, store: StoreSettings, *, has_state: boo
 
 def updated_at_checks(book: ScanRepository, store: StoreSettings) -> Iterator[Check]:
     """A warning if rows have changed without their `updated_at`; otherwise nothing."""
-    if note := updated_at_note(unmoved(book, store.shop)):
+    if note := updated_at_note(suspects(book, store.shop)):
         message, _, hint = note.partition("; ")
         yield Check(area=store.name, what="updated_at", level="warning", message=message, hint=hint)
 

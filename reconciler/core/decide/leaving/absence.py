@@ -71,7 +71,7 @@ PLANNED = Absence()
 """The absence for plans that an operator reads."""
 
 
-def uncounted(now: datetime) -> datetime:
+def uncounted_absence(now: datetime) -> datetime:
     """The `absent_since` of a row that was missing from an incomplete table: it does not count as a first sighting."""
     return now - 2 * SIGHTING_MAX
 

@@ -148,7 +148,7 @@ def left_behind_hold(user: ClerkUserId, at: Customer | None, other: Customer) ->
     return hold(user, at or other, "EmailConflict", message, "email")
 
 
-def inherited(former: Mapping | None, customer: Customer) -> dict[str, Applied]:
+def inherited_fields(former: Mapping | None, customer: Customer) -> dict[str, Applied]:
     """The last-applied fields of the former user of this customer, without the back-link, which is written again."""
     if former is None or former.customer_id != customer.id:
         return {}
