@@ -41,7 +41,7 @@ from reconciler.manager.shutdown import run_within
 from reconciler.manager.webhook_state import WebhookState
 from reconciler.server.app import Options, make_app
 from reconciler.server.starting import StartupServer
-from reconciler.server.tokens import Tokens
+from reconciler.server.tokens import AccessTokens
 from reconciler.settings import Loaded
 from reconciler.state.database.controller_lock import lock_controller
 from reconciler.state.requests.queue import new_owner
@@ -157,7 +157,7 @@ class Manager:
             config_problem=lambda: self._config_problem,
         )
         server = settings.server
-        self._tokens = Tokens(tokens_of(components.loaded))
+        self._tokens = AccessTokens(tokens_of(components.loaded))
         self.http_server = startup_server or StartupServer(host or server.host, server.port if port is None else port)
         self._shops = Shops(components.stores())
         sources = sources_of(components.loaded, self._shops)

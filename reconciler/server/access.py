@@ -19,7 +19,7 @@ from typing import Final, Literal
 from starlette.requests import Request
 
 from reconciler.outbound.databases.url import is_loopback
-from reconciler.server.tokens import AccessToken, Role, Tokens
+from reconciler.server.tokens import AccessToken, AccessTokens, Role
 
 COOKIE: Final = "parity_console"
 COOKIE_S: Final = 12 * 3600
@@ -52,7 +52,7 @@ LOOPBACK: Final = Caller("loopback", "viewer")
 class Access:
     """Decides what requests may do. `host`: the server's address. `is_ended`: whether a logout ended a session."""
 
-    def __init__(self, host: str, tokens: Tokens, *, is_ended: Callable[[str], bool]) -> None:
+    def __init__(self, host: str, tokens: AccessTokens, *, is_ended: Callable[[str], bool]) -> None:
         self._is_ended = is_ended
         self._loopback = host != "" and is_loopback(host)
         self._tokens = tokens

@@ -19,12 +19,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from reconciler.ports import Clock
-from reconciler.server import console, health, nudges, webhooks
+from reconciler.server import api, console, health, nudges, webhooks
 from reconciler.server.access import Access
 from reconciler.server.limits import BODY_MAX, BODY_S, InFlight, Limits, SecurityHeaders, set_security_headers
 from reconciler.server.refusals import FIRST_S, SlowRefusals
 from reconciler.server.service import Service
-from reconciler.server.tokens import Tokens
+from reconciler.server.tokens import AccessTokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Options:
     sources: webhooks.Sources
     clock: Clock
     host: str = "127.0.0.1"
-    tokens: Tokens = field(default_factory=Tokens)
+    tokens: AccessTokens = field(default_factory=AccessTokens)
     body_max: int = BODY_MAX
     body_s: float = BODY_S
     wrong_token_s: float = FIRST_S
@@ -48,6 +48,7 @@ def make_app(service: Service, options: Options) -> FastAPI:
     app.include_router(webhooks.routes(service, options.sources, metrics))
     app.include_router(nudges.routes(service, options.sources, access, metrics))
     app.include_router(health.routes(service))
+    app.include_router(api.routes(service, access, options.clock, stores=options.sources.shops))
     app.include_router(console.routes(service, access, options.clock, stores=options.sources.shops))
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _wrong_shape)

@@ -14,10 +14,16 @@ from typing import Protocol
 from prometheus_client import CollectorRegistry
 
 from reconciler.clerk.webhook import ClerkEvent
+from reconciler.core.model.act import Act
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId, StoreName
 from reconciler.core.model.mapping import Mapping, Status
-from reconciler.core.report.status import StatusRow
+from reconciler.core.model.run import Run, RunKind
+from reconciler.core.report.documents import Document
+from reconciler.core.report.explain import Explained
+from reconciler.core.report.parity import ParitySample
+from reconciler.core.report.pending import Pending
+from reconciler.core.report.status import Replica, StatusRow
 from reconciler.shopify.webhooks import ShopifyEvent
 
 
@@ -72,7 +78,7 @@ class Sessions(Protocol):
 
 
 class ConsoleReader(Protocol):
-    """What the console shows. It only reads the state."""
+    """What the console and the API show. All but explanations and plans only read the state. Errors: ReconcilerError."""
 
     def config_problem(self) -> str | None:
         """Return why the files on disk are not what this replica runs; None if they are."""
@@ -91,6 +97,31 @@ class ConsoleReader(Protocol):
         self, *, user: ClerkUserId | None = None, store: StoreName | None = None, limit: int
     ) -> Sequence[Event]:
         """Return events, newest first."""
+
+    def replicas(self) -> Sequence[Replica]:
+        """Return the running replicas."""
+
+    def explain(self, user: ClerkUserId) -> Explained | Pending:
+        """Return the explanation of this user in all stores, which observes the shops; without stores: unknown."""
+
+    def plan(self, store: StoreName) -> Document | Pending:
+        """Return the store's pending plan as a document, with a bounded number of rows."""
+
+    def runs(
+        self, *, store: StoreName | None = None, kind: RunKind | None = None, before: int | None = None, limit: int
+    ) -> Sequence[Run]:
+        """Return runs, newest first, begun before the run with the id `before`."""
+
+    def find_run(self, number: int) -> Run | None: ...
+
+    def run_events(self, number: int, *, limit: int) -> Sequence[Event]:
+        """Return the first events that a run wrote."""
+
+    def acts(self, *, user: ClerkUserId | None = None, store: StoreName | None = None, limit: int) -> Sequence[Act]:
+        """Return what operators did, newest first."""
+
+    def parity_line(self, store: StoreName, *, since: datetime) -> Sequence[ParitySample]:
+        """Return samples of the store's parity, oldest first."""
 
 
 class Service(Intake, Gauges, Sessions, ConsoleReader, Protocol):

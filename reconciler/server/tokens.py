@@ -1,4 +1,4 @@
-"""Tokens of the HTTP server, each with a name and a role. They follow the settings files."""
+"""AccessTokens of the HTTP server, each with a name and a role. They follow the settings files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class AccessToken:
     secret: bytes = field(repr=False)
 
 
-class Tokens:
+class AccessTokens:
     """The tokens that are valid now. Thread-safe: they are replaced as a whole."""
 
     def __init__(self, tokens: Iterable[AccessToken] = ()) -> None:

@@ -8,9 +8,10 @@ import pytest
 from inline_snapshot import snapshot
 
 from reconciler.cli.render import outputs as render
-from reconciler.cli.render.plain import clean, seconds_text, time_z
+from reconciler.cli.render.plain import clean, seconds_text
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.model.mapping import Mapping, Status
+from reconciler.core.report.documents import time_z
 from reconciler.core.report.status import (
     ApplyResult,
     Failure,

@@ -13,15 +13,22 @@ import httpx
 from prometheus_client import CollectorRegistry
 
 from reconciler.clerk.webhook import ClerkEvent, ClerkWebhooks
+from reconciler.core.model.act import Act
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.model.mapping import Mapping, Status
-from reconciler.core.report.status import StatusRow
+from reconciler.core.model.run import Run, RunKind
+from reconciler.core.plan.plan import StorePlan, build_plan
+from reconciler.core.report.documents import Document, plan_document
+from reconciler.core.report.explain import Explained, ExplainedStore
+from reconciler.core.report.parity import ParitySample
+from reconciler.core.report.pending import Pending
+from reconciler.core.report.status import Replica, StatusRow
 from reconciler.errors import ReconcilerError
 from reconciler.server.app import Options, make_app
 from reconciler.server.recent_webhooks import SeenWebhooks
 from reconciler.server.run import ServerThread
-from reconciler.server.tokens import AccessToken, Role, Tokens
+from reconciler.server.tokens import AccessToken, AccessTokens, Role
 from reconciler.server.webhooks import Sources
 from reconciler.shopify.webhooks import ShopifyEvent, ShopifyWebhooks
 from tests.clerk.sender import INSTANCE, OLD_SECRET, SECRET
@@ -73,6 +80,10 @@ class MemoryService:
     rows: list[StatusRow] = field(default_factory=list)
     mappings: list[Mapping] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    all_runs: list[Run] = field(default_factory=list)
+    all_acts: list[Act] = field(default_factory=list)
+    samples: list[ParitySample] = field(default_factory=list)
+    pending: Pending | None = None
     problem: str | None = None
     ended: dict[str, datetime] = field(default_factory=dict)
     fails: ReconcilerError | None = None
@@ -88,7 +99,8 @@ class MemoryService:
         """As new, but for the counters."""
         for kept in (self.clerk_events, self.nudges, self.customers, self.shop_events, self.reasons):
             kept.clear()
-        for shown in (self.rows, self.mappings, self.events):
+        self.pending = None
+        for shown in (self.rows, self.mappings, self.events, self.all_runs, self.all_acts, self.samples):
             shown.clear()
         self.fails = self.problem = None
         self.seen = SeenWebhooks()
@@ -167,6 +179,45 @@ class MemoryService:
         fitting = [e for e in self.events if user in {None, e.clerk_user_id} and store in {None, e.store}]
         return sorted(fitting, key=lambda e: e.at, reverse=True)[:limit]
 
+    def replicas(self) -> Sequence[Replica]:
+        return [Replica(owner="one", config_digest="d", since=NOON, seen_at=NOON)]
+
+    def explain(self, user: ClerkUserId) -> Explained | Pending:
+        self._write(lambda: None)
+        rows = self.person(user)
+        parts = [ExplainedStore(store=row.store, shop=row.shop, status=row.status, reason=row.reason) for row in rows]
+        return self.pending or Explained(clerk_user_id=user, stores=tuple(parts))
+
+    def plan(self, store: StoreName) -> Document | Pending:
+        return self.pending or plan_document(
+            build_plan([StorePlan(store=store, shop=SHOP_US)], created_at=NOON), rows_max=9
+        )
+
+    def runs(
+        self, *, store: StoreName | None = None, kind: RunKind | None = None, before: int | None = None, limit: int
+    ) -> Sequence[Run]:
+        newest = sorted(self.all_runs, key=lambda run: -run.id)
+        return [
+            run
+            for run in newest
+            if (store is None or store in run.stores)
+            and kind in {None, run.kind}
+            and (before is None or run.id < before)
+        ][:limit]
+
+    def find_run(self, number: int) -> Run | None:
+        return next((run for run in self.all_runs if run.id == number), None)
+
+    def run_events(self, number: int, *, limit: int) -> Sequence[Event]:
+        return [event for event in self.events if event.run_id == number][:limit]
+
+    def acts(self, *, user: ClerkUserId | None = None, store: StoreName | None = None, limit: int) -> Sequence[Act]:
+        return [act for act in self.all_acts if user in {None, act.user} and store in {None, act.store}][:limit]
+
+    def parity_line(self, store: StoreName, *, since: datetime) -> Sequence[ParitySample]:
+        shop = SHOP_US if store == US else SHOP_EU
+        return [one for one in self.samples if one.shop == shop and one.at >= since]
+
 
 def sources() -> Sources:
     return Sources(
@@ -181,14 +232,14 @@ def sources() -> Sources:
     )
 
 
-def tokens(console: str = TOKEN) -> Tokens:
+def tokens(console: str = TOKEN) -> AccessTokens:
     """The console's token, and one of each other role, unless it is empty."""
     own: tuple[tuple[str, Role, str], ...] = (
         ("console", "operator", console),
         ("reads", "viewer", VIEWER),
         ("nudges", "nudge", NUDGE),
     )
-    return Tokens(AccessToken(name, role, text.encode()) for name, role, text in own if console)
+    return AccessTokens(AccessToken(name, role, text.encode()) for name, role, text in own if console)
 
 
 def options(**changes: Any) -> Options:

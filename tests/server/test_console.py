@@ -19,7 +19,7 @@ from reconciler.core.report.status import StatusRow
 from reconciler.errors import StateError
 from reconciler.server.access import COOKIE
 from reconciler.server.console import words
-from reconciler.server.tokens import AccessToken, Tokens
+from reconciler.server.tokens import AccessToken, AccessTokens
 from tests.server.services import (
     EU,
     NOON,
@@ -189,7 +189,9 @@ def test_a_session_ends_with_its_token_and_with_another_value_of_it() -> None:
 
 
 def test_with_a_nudge_token_alone_the_machine_itself_still_reads() -> None:
-    with serving(MemoryService(), options(tokens=Tokens([AccessToken("nudge", "nudge", NUDGE.encode())]))) as http:
+    with serving(
+        MemoryService(), options(tokens=AccessTokens([AccessToken("nudge", "nudge", NUDGE.encode())]))
+    ) as http:
         assert http.get("/").status_code == 200
         assert http.post("/nudge", json={"user": TOVE}, headers={"x-reconciler-token": NUDGE}).status_code == 202
         assert http.get("/", headers={"x-forwarded-for": "203.0.113.9"}).status_code == 403

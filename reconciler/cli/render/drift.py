@@ -9,8 +9,9 @@ from rich.console import Console
 from reconciler.cli.render.flow import LinePrinter
 from reconciler.cli.render.json import dumps
 from reconciler.cli.render.parts import KIND_WORDS, change_parts, field_text
-from reconciler.cli.render.plain import clean, count_text, customer_text, sentence, time_z
+from reconciler.cli.render.plain import clean, count_text, customer_text, sentence
 from reconciler.core.model.json import json_of
+from reconciler.core.report.documents import time_z
 from reconciler.core.report.drift import Drift, Finding, StoreDrift
 
 SHOWN = 10

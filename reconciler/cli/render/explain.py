@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
-
 from rich.console import Console
 from rich.table import Table
 
 from reconciler.cli.render.flow import LinePrinter
 from reconciler.cli.render.json import dumps
 from reconciler.cli.render.parts import WHO_WORDS, docs_command
-from reconciler.cli.render.plain import clean, customer_text, time_text, time_z, value_text
+from reconciler.cli.render.plain import clean, customer_text, time_text, value_text
 from reconciler.cli.render.tables import STATUS_STYLES, table_box
-from reconciler.core.model.json import json_of
+from reconciler.core.report.documents import explained_document
 from reconciler.core.report.explain import Explained, ExplainedStore
 
 EVENTS_SHOWN = 8
@@ -21,12 +18,7 @@ EVENTS_SHOWN = 8
 
 def explain_json(found: Explained) -> str:
     """The explanation as JSON."""
-    stores: list[dict[str, Any]] = []
-    for store in found.stores:
-        body = json_of(store, exclude={"events", "last_write_at"})
-        events = [{**asdict(event), "at": time_z(event.at)} for event in store.events]
-        stores.append({**body, "events": events, "last_write_at": time_z(store.last_write_at)})
-    return dumps({"clerk_user_id": found.clerk_user_id, "stores": stores})
+    return dumps(explained_document(found))
 
 
 def print_explained(found: Explained, console: Console) -> None:

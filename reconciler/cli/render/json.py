@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import asdict, is_dataclass
+from dataclasses import is_dataclass
 from datetime import datetime
 from typing import Any
 
-from reconciler.cli.render.plain import clean, time_z
+from reconciler.cli.render.plain import clean
 from reconciler.core.model.json import json_of
 from reconciler.core.model.mapping import Mapping
 from reconciler.core.plan.plan import Plan, json_parts
 from reconciler.core.plan.series import dump_around
+from reconciler.core.report.documents import mapping_document, status_document, time_z
 from reconciler.core.report.status import ApplyResult, Replica, StatusRow
 
 _NOT_ASCII = re.compile(r"[^\x20-\x7e\n]")
@@ -60,41 +61,16 @@ def _parts(value: Any, margin: str = "") -> Iterator[str]:
 
 def status_json(rows: Sequence[StatusRow], at: datetime, replicas: Sequence[Replica] = ()) -> str:
     """The status of each store and of the live replicas of `run`, as JSON."""
-    stores = [_with_text_times(asdict(row)) for row in rows]
-    return dumps(
-        {"at": time_z(at), "stores": stores, "replicas": [_with_text_times(asdict(each)) for each in replicas]}
-    )
-
-
-def _with_text_times(value: Any) -> Any:
-    """The same value with all times as `time_z` writes them."""
-    if isinstance(value, dict):
-        return {name: _with_text_times(member) for name, member in value.items()}
-    return time_z(value) if isinstance(value, datetime) else value
+    return dumps(status_document(rows, at, replicas))
 
 
 def mappings_json(rows: Iterable[Mapping]) -> Iterator[str]:
     """The mappings as one JSON list in parts, one row a line."""
     opening = "["
     for row in rows:
-        yield opening + "\n " + dumps(_mapping(row), indent=None)
+        yield opening + "\n " + dumps(mapping_document(row), indent=None)
         opening = ","
     yield "[]\n" if opening == "[" else "\n]\n"
-
-
-def _mapping(row: Mapping) -> dict[str, Any]:
-    return {
-        "clerk_user_id": row.clerk_user_id,
-        "store": row.store,
-        "shopify_shop": row.shop,
-        "shopify_customer_id": row.customer_id,
-        "email": row.email,
-        "first_seen_at": time_z(row.first_seen_at),
-        "last_seen_at": time_z(row.last_seen_at),
-        "status": row.status,
-        "reason": row.reason,
-        "message": row.message,
-    }
 
 
 def _escaped(match: re.Match[str]) -> str:

@@ -49,11 +49,6 @@ def customer_text(customer: str | None) -> str:
     return f"customer {clean(customer.rpartition('/')[2])}" if customer else ""
 
 
-def time_z(at: datetime | None) -> str | None:
-    """`2026-11-23T09:00:00Z`."""
-    return None if at is None else at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def time_text(at: datetime | None) -> str:
     """`2026-11-23 09:00 UTC`."""
     return "never" if at is None else at.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")

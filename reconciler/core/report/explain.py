@@ -62,6 +62,7 @@ class ExplainedStore:
     store: StoreName
     shop: ShopDomain
     error: str | None = None
+    error_hint: str = ""
     status: str
     reason: str | None = None
     customer_id: str | None = None

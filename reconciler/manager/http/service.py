@@ -16,12 +16,19 @@ from reconciler.clerk.webhook import ClerkEvent
 from reconciler.controller.profile_rows.writer import RowDone
 from reconciler.controller.worker import DELETED
 from reconciler.core.decide.profile_rows.write import ClerkChange, shown_mapping
+from reconciler.core.model.act import Act
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId, StoreName
 from reconciler.core.model.mapping import Mapping, Status
 from reconciler.core.model.request import Priority, Request
-from reconciler.core.report.status import StatusRow
+from reconciler.core.model.run import Run, RunKind
+from reconciler.core.report.documents import Document, plan_document
+from reconciler.core.report.explain import Explained
+from reconciler.core.report.parity import ParitySample
+from reconciler.core.report.pending import Pending
+from reconciler.core.report.status import Replica, StatusRow
 from reconciler.manager.http.held_rows import merge_refused
+from reconciler.manager.http.on_request import OnRequest
 from reconciler.manager.http.status_rows import known_rows, status_rows_of, with_present_names
 from reconciler.manager.metrics import Metrics
 from reconciler.manager.profile_writer import ProfileWriter, wants_updated_at
@@ -31,8 +38,13 @@ from reconciler.ports import Clock
 from reconciler.server.recent_webhooks import SeenWebhooks
 from reconciler.settings import StoreSettings
 from reconciler.shopify.webhooks import ShopifyEvent
+from reconciler.wiring.explanations import explain_user
+from reconciler.wiring.plans import plan_of
 
 REDACT, SHOP_REDACT, UNINSTALLED = "customers/redact", "shop/redact", "app/uninstalled"
+WAIT_S = 2.0  # for a document that is made on request, before the caller is asked to come again
+EXPLAINED_FOR_S, PLANNED_FOR_S = 5.0, 300.0
+PLAN_ROWS_MAX = 500
 DELETE, CREATED = "customers/delete", "user.created"
 _log = structlog.get_logger(__name__)
 
@@ -58,6 +70,8 @@ class ManagerService:
         self._config_problem = config_problem
         self._rows = rows
         self._seen = SeenWebhooks()
+        self._explanations = OnRequest[Explained](clock, "explain", at_once=4)
+        self._plans = OnRequest[Document](clock, "plan", at_once=1)  # a plan of a large shop reads it for minutes
 
     # --- webhooks --------------------------------------------------------------------------------------------------
 
@@ -171,6 +185,50 @@ class ManagerService:
         self, *, user: ClerkUserId | None = None, store: StoreName | None = None, limit: int
     ) -> Sequence[Event]:
         return self._webhook_state.console_reader.recent_events(user=user, shops=self._shops(store), limit=limit)
+
+    def replicas(self) -> Sequence[Replica]:
+        return self._webhook_state.state.replicas(now=self._clock.now())
+
+    def runs(
+        self, *, store: StoreName | None = None, kind: RunKind | None = None, before: int | None = None, limit: int
+    ) -> Sequence[Run]:
+        now = self._clock.now()
+        return self._webhook_state.state.runs(now=now, store=store, kind=kind, before=before, limit=limit)
+
+    def find_run(self, number: int) -> Run | None:
+        return self._webhook_state.state.find_run(number, now=self._clock.now())
+
+    def run_events(self, number: int, *, limit: int) -> Sequence[Event]:
+        return self._webhook_state.console_reader.run_events(number, limit=limit)
+
+    def acts(self, *, user: ClerkUserId | None = None, store: StoreName | None = None, limit: int) -> Sequence[Act]:
+        return self._webhook_state.state.acts(user=user, store=store, limit=limit)
+
+    def parity_line(self, store: StoreName, *, since: datetime) -> Sequence[ParitySample]:
+        settings = self._running.store(store)
+        return [] if settings is None else self._webhook_state.state.parity_line(settings.shop, since=since)
+
+    # --- made on request -------------------------------------------------------------------------------------------
+
+    def explain(self, user: ClerkUserId) -> Explained | Pending:
+        def make(_count: Callable[[int], None]) -> Explained:
+            with self._running.components() as components:
+                stores = self._running.stores()
+                known = any(components.state.get(store.shop, [user]) for store in stores)
+                if not known and not components.profile_writes.refusals([user]) and not components.profiles.get([user]):
+                    return Explained(clerk_user_id=user, stores=())
+                return explain_user(components, user, stores)
+
+        return self._explanations.get(user, make, age_s=EXPLAINED_FOR_S, wait_s=WAIT_S)
+
+    def plan(self, store: StoreName) -> Document | Pending:
+        def make(count: Callable[[int], None]) -> Document:
+            with self._running.components() as components:
+                settings = self._running.store(store)
+                planned = plan_of(components, [settings] if settings else [], progress=lambda _name: count)
+                return plan_document(planned.plan, rows_max=PLAN_ROWS_MAX)
+
+        return self._plans.get(store, make, age_s=PLANNED_FOR_S, wait_s=WAIT_S)
 
     # --- parts ---------------------------------------------------------------------------------------------------
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import secrets
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,16 +20,15 @@ from reconciler.cli.render.redaction import Redaction
 from reconciler.cli.render.text import Detail
 from reconciler.cli.users import resolve_users
 from reconciler.controller.mirror.fingerprints import record_fingerprints
-from reconciler.controller.mirror.refresh import check_mirror
-from reconciler.controller.observe import ObserveOptions
-from reconciler.controller.parallel import side_by_side
-from reconciler.controller.scan.plan import Planned, Progress, plan_stores
+from reconciler.controller.mirror.refresh import MirrorCheck
+from reconciler.controller.scan.plan import Planned, Progress
 from reconciler.controller.scan.resync import BULK_FROM
 from reconciler.core.model.ids import StoreName
 from reconciler.core.plan.plan import StorePlan
 from reconciler.errors import UsageError
 from reconciler.settings import environment
 from reconciler.wiring import Components
+from reconciler.wiring.plans import plan_of
 
 FAILED, ACTIONS = 1, 2
 
@@ -93,20 +91,19 @@ def make_plan(
     """
     chosen = components.identify_stores(stores)
     names = resolve_users(components, users) if users else None
-    mirrors = [] if live or names is not None else chosen
-    found = side_by_side({s.name: partial(check_mirror, components.mirror(s, wait=_never)) for s in mirrors})
-    as_of = {name: standing.as_of for name, standing in found.items() if standing.as_of is not None}
-    for name, standing in found.items():
-        if standing.doubt:
-            context.say(f"{name}: every customer is read from the shop: {clean(standing.doubt)}")
-    unmirrored = [name for name in found if name not in as_of]
-    if unmirrored and components.profiles.count(at_most=BULK_FROM) == BULK_FROM:
-        for name in unmirrored:
-            context.say(
-                f"hint: after reconciler backfill shopify --store {name} plans do not read customers that are in sync"
-            )
-    readers = {s.name: (s, components.readers(s, by_mirror=s.name in as_of)) for s in chosen}
     total = components.profiles.count() if names is None and context.err.is_terminal else None
+
+    def note_mirrors(found: Mapping[StoreName, MirrorCheck]) -> None:
+        for name, mirror in found.items():
+            if mirror.doubt:
+                context.say(f"{name}: every customer is read from the shop: {clean(mirror.doubt)}")
+        unmirrored = [name for name, mirror in found.items() if mirror.as_of is None]
+        if unmirrored and components.profiles.count(at_most=BULK_FROM) == BULK_FROM:
+            for name in unmirrored:
+                context.say(
+                    f"hint: after reconciler backfill shopify --store {name} plans do not read customers that are in sync"
+                )
+
     with context.progress() as progress:
 
         def bar(store: StoreName) -> Progress:
@@ -117,17 +114,7 @@ def make_plan(
 
             return advance
 
-        return plan_stores(
-            readers,
-            ObserveOptions(now=components.clock.now(), users=names, insists=names is not None),
-            progress=bar,
-            as_of=as_of,
-        )
-
-
-def _never(_seconds: float) -> bool:
-    """A plan does not wait for a bulk query."""
-    return False
+        return plan_of(components, chosen, users=names, live=live, note_mirrors=note_mirrors, progress=bar)
 
 
 def mirror_notes(planned: Planned) -> Iterator[str]:

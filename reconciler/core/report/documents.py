@@ -1,0 +1,106 @@
+"""JSON documents, as commands print them with `--output json` and the HTTP API answers them (docs/http.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+from reconciler.core.model.act import Act
+from reconciler.core.model.event import Event
+from reconciler.core.model.json import json_of
+from reconciler.core.model.mapping import Mapping
+from reconciler.core.model.run import Run
+from reconciler.core.plan.plan import Plan
+from reconciler.core.report.explain import Explained
+from reconciler.core.report.parity import ParitySample
+from reconciler.core.report.status import Replica, StatusRow
+
+Document = dict[str, Any]
+
+
+def time_z(at: datetime | None) -> str | None:
+    """`2026-11-23T09:00:00Z`."""
+    return None if at is None else at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def with_text_times(value: Any) -> Any:
+    """The same value with all times as `time_z` writes them, and tuples as lists."""
+    if isinstance(value, dict):
+        return {name: with_text_times(member) for name, member in value.items()}
+    if isinstance(value, tuple | list):
+        return [with_text_times(member) for member in value]
+    return time_z(value) if isinstance(value, datetime) else value
+
+
+def status_document(rows: Iterable[StatusRow], at: datetime, replicas: Iterable[Replica] = ()) -> Document:
+    """The status of each store and of the live replicas of `run`."""
+    stores = [with_text_times(asdict(row)) for row in rows]
+    return {"at": time_z(at), "stores": stores, "replicas": [with_text_times(asdict(each)) for each in replicas]}
+
+
+def mapping_document(row: Mapping) -> Document:
+    """One mapping."""
+    return {
+        "clerk_user_id": row.clerk_user_id,
+        "store": row.store,
+        "shopify_shop": row.shop,
+        "shopify_customer_id": row.customer_id,
+        "email": row.email,
+        "first_seen_at": time_z(row.first_seen_at),
+        "last_seen_at": time_z(row.last_seen_at),
+        "status": row.status,
+        "reason": row.reason,
+        "message": row.message,
+    }
+
+
+def explained_document(found: Explained) -> Document:
+    """The explanation of one user."""
+    stores: list[Document] = []
+    for store in found.stores:
+        body = json_of(store, exclude={"events", "last_write_at"})
+        events = [{**asdict(event), "at": time_z(event.at)} for event in store.events]
+        stores.append({**body, "events": events, "last_write_at": time_z(store.last_write_at)})
+    return {"clerk_user_id": found.clerk_user_id, "stores": stores}
+
+
+def plan_document(plan: Plan, *, rows_max: int) -> Document:
+    """The plan, with the first `rows_max` actions and holds of each store; the summaries count all of them."""
+    stores = [
+        {
+            **json_of(store, exclude={"actions", "holds"}),
+            "actions": [json_of(action) for action in islice(store.actions, rows_max)],
+            "holds": [json_of(hold) for hold in islice(store.holds, rows_max)],
+        }
+        for store in plan.stores
+    ]
+    return {
+        **json_of(plan, exclude={"stores", "created_at"}),
+        "created_at": time_z(plan.created_at),
+        "stores": stores,
+        "rows_max": rows_max,
+    }
+
+
+def run_document(run: Run) -> Document:
+    """One run."""
+    document: Document = with_text_times(asdict(run))
+    return document
+
+
+def event_document(event: Event) -> Document:
+    """One event."""
+    return {**asdict(event), "at": time_z(event.at)}
+
+
+def act_document(act: Act) -> Document:
+    """One act of an operator."""
+    return {**asdict(act), "at": time_z(act.at), "detail": dict(act.detail)}
+
+
+def parity_document(samples: Sequence[ParitySample]) -> list[Document]:
+    """Samples of one store."""
+    return [with_text_times({name: value for name, value in asdict(one).items() if name != "shop"}) for one in samples]

@@ -1,0 +1,296 @@
+"""The JSON API: what the console shows, for programs. Documents have the shapes of the commands' `--output json`.
+
+Reads need a token or a session of a viewer or an operator. A plan and an explanation read the shop: they are made on
+request, and a caller that does not get one within a moment gets 202 and asks again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, HTTPException, Query, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+
+from reconciler.core.model.act import Act
+from reconciler.core.model.event import Event
+from reconciler.core.model.ids import StoreName
+from reconciler.core.model.mapping import Status
+from reconciler.core.model.run import Run, RunKind
+from reconciler.core.report.documents import (
+    act_document,
+    event_document,
+    explained_document,
+    mapping_document,
+    parity_document,
+    run_document,
+    status_document,
+    time_z,
+)
+from reconciler.core.report.pending import Pending
+from reconciler.core.report.status import Replica, StatusRow
+from reconciler.errors import ReconcilerError
+from reconciler.ports import Clock
+from reconciler.server.access import Access, Caller
+from reconciler.server.nudges import UserId
+from reconciler.server.service import ConsoleReader
+from reconciler.server.webhooks import Mistake
+
+ROWS_MAX: Final = 500
+PARITY_DAYS: Final = 30
+AGAIN_S: Final = 2
+REFUSED: Final[dict[int | str, dict[str, Any]]] = {
+    401: {"model": Mistake, "description": "No token or session, or a wrong one"},
+    403: {"model": Mistake, "description": "The token may not read"},
+    404: {"model": Mistake, "description": "There is none with this name or number"},
+    422: {"model": Mistake, "description": "Invalid shape"},
+    503: {"model": Mistake, "description": "The state or a shop does not answer"},
+}
+
+
+class StatusDocument(BaseModel):
+    """As `status --output json`."""
+
+    at: datetime
+    stores: list[StatusRow]
+    replicas: list[Replica]
+
+
+class PersonDocument(BaseModel):
+    """One mapping, as `mappings list --output json`."""
+
+    clerk_user_id: str
+    store: str
+    shopify_shop: str
+    shopify_customer_id: str | None
+    email: str | None
+    first_seen_at: datetime | None
+    last_seen_at: datetime | None
+    status: Status
+    reason: str | None
+    message: str | None
+
+
+class People(BaseModel):
+    """Mappings in the order of users; `more` if there are more than fit."""
+
+    people: list[PersonDocument]
+    more: bool
+
+
+class ExplainedDocument(BaseModel):
+    """As `explain --output json`, with the acts of operators on this user."""
+
+    clerk_user_id: str
+    stores: list[dict[str, Any]]
+    acts: list[Act]
+
+
+class PlanDocument(BaseModel):
+    """As `plan --output json`, of one store, with its first `rows_max` actions and holds."""
+
+    version: int
+    digest: str
+    created_at: datetime
+    summary: dict[str, int]
+    stores: list[dict[str, Any]]
+    rows_max: int
+
+
+class PendingDocument(BaseModel):
+    """The document is being made: ask again. `since` is null while it waits for others."""
+
+    status: str = "pending"
+    since: datetime | None
+    read: int = Field(description="users read until now")
+
+
+class Runs(BaseModel):
+    """Runs, newest first; `before` is the value of that parameter for the next page, null on the last one."""
+
+    runs: list[Run]
+    before: int | None
+
+
+class RunDocument(BaseModel):
+    """One run with its first events."""
+
+    run: Run
+    events: list[Event]
+
+
+class Changes(BaseModel):
+    """Events and acts, newest first."""
+
+    events: list[Event]
+    acts: list[Act]
+
+
+class ParityPoint(BaseModel):
+    """One sample; `parity` is null where it was unknown."""
+
+    at: datetime
+    profiles: int
+    in_sync: int
+    pending: int
+    held: int
+    parity: float | None
+
+
+class ParityLine(BaseModel):
+    """The samples of one store, oldest first."""
+
+    store: str
+    samples: list[ParityPoint]
+
+
+Limit = Annotated[int, Query(ge=1, le=ROWS_MAX)]
+Store = Annotated[StoreName | None, Query(description="only this store")]
+
+
+def routes(service: ConsoleReader, access: Access, clock: Clock, *, stores: Collection[StoreName]) -> APIRouter:
+    """Return the routes below /api. `stores` is read at each request."""
+
+    def reads(request: Request) -> Caller:
+        try:
+            caller = access.caller(request, clock.now())
+        except ReconcilerError as error:
+            raise _unavailable(error) from error
+        if caller is None:
+            hint = "send Authorization: Bearer TOKEN, with the token of a viewer or an operator"
+            raise HTTPException(401, {"error": "no token", "hint": hint}, {"www-authenticate": "Bearer"})
+        if caller.role == "nudge":
+            raise HTTPException(403, {"error": "this token may only nudge", "hint": "use server.viewer_token"})
+        return caller
+
+    router = APIRouter(prefix="/api", tags=["api"], dependencies=[Depends(reads)])
+    api = _Api(service, clock, stores)
+    for path, answer, model in (
+        ("/status", api.status, StatusDocument),
+        ("/people", api.people, People),
+        ("/people/{user}", api.person, ExplainedDocument),
+        ("/plan", api.plan, PlanDocument),
+        ("/runs", api.runs, Runs),
+        ("/runs/{number}", api.run, RunDocument),
+        ("/changes", api.changes, Changes),
+        ("/parity", api.parity, ParityLine),
+    ):
+        responses: dict[int | str, dict[str, Any]] = {200: {"model": model}, **REFUSED}
+        if model in {ExplainedDocument, PlanDocument}:
+            responses[202] = {"model": PendingDocument, "description": "Being made: ask again"}
+        router.add_api_route(path, answer, methods=["GET"], response_class=JSONResponse, responses=responses)
+    return router
+
+
+class _Api:
+    """The answers. They are documents already: FastAPI would validate and copy each again."""
+
+    def __init__(self, service: ConsoleReader, clock: Clock, stores: Collection[StoreName]) -> None:
+        self._service, self._clock, self._stores = service, clock, stores
+
+    def status(self) -> JSONResponse:
+        """Returns the status of each store."""
+        with _translated():
+            rows, replicas = self._service.status_rows(), self._service.replicas()
+        return JSONResponse(status_document(rows, self._clock.now(), replicas))
+
+    def people(
+        self,
+        q: Annotated[
+            str, Query(max_length=320, description="begins a user id or an email, or is a customer's number")
+        ] = "",
+        store: Store = None,
+        status: Status | None = None,
+        reason: Annotated[str | None, Query(max_length=100)] = None,
+        limit: Limit = 100,
+    ) -> JSONResponse:
+        """Returns mappings by user id, email or customer; all without `q`."""
+        self._check(store)
+        text = "".join(letter for letter in q if letter.isprintable())
+        with _translated():
+            found = self._service.find_people(text, store=store, status=status, reason=reason, limit=limit + 1)
+        return JSONResponse({"people": [mapping_document(row) for row in found[:limit]], "more": len(found) > limit})
+
+    def person(self, user: UserId) -> JSONResponse:
+        """Explains one user in all stores. Reads the shops."""
+        with _translated():
+            found = self._service.explain(user)
+            acts = self._service.acts(user=user, limit=ROWS_MAX)
+        if isinstance(found, Pending):
+            return _pending(found)
+        if not found.stores:
+            raise HTTPException(404, {"error": "no profile and no mapping has this id", "hint": "see /api/people?q="})
+        return JSONResponse({**explained_document(found), "acts": [act_document(act) for act in acts]})
+
+    def plan(self, store: StoreName) -> JSONResponse:
+        """Returns the pending plan of one store, as `reconciler plan` makes it, at most five minutes old. Reads the shop."""
+        self._check(store)
+        with _translated():
+            found = self._service.plan(store)
+        return _pending(found) if isinstance(found, Pending) else JSONResponse(found)
+
+    def runs(
+        self,
+        store: Store = None,
+        kind: RunKind | None = None,
+        before: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
+        limit: Limit = 50,
+    ) -> JSONResponse:
+        """Returns runs, newest first."""
+        self._check(store)
+        with _translated():
+            found = self._service.runs(store=store, kind=kind, before=before, limit=limit)
+        last = found[-1].id if len(found) == limit else None
+        return JSONResponse({"runs": [run_document(run) for run in found], "before": last})
+
+    def run(self, number: int, limit: Limit = 100) -> JSONResponse:
+        """Returns one run with the first events that it wrote."""
+        with _translated():
+            found = self._service.find_run(number) if 0 < number < 2**31 else None
+            if found is None:
+                raise HTTPException(404, {"error": "there is no such run", "hint": "see /api/runs"})
+            events = self._service.run_events(number, limit=limit)
+        return JSONResponse({"run": run_document(found), "events": [event_document(event) for event in events]})
+
+    def changes(
+        self, store: Store = None, user: Annotated[UserId | None, Query()] = None, limit: Limit = 100
+    ) -> JSONResponse:
+        """Returns what was written to the shops, and what operators did, newest first."""
+        self._check(store)
+        with _translated():
+            events = self._service.recent_events(user=user, store=store, limit=limit)
+            acts = self._service.acts(user=user, store=store, limit=limit)
+        documents = {"events": [event_document(event) for event in events], "acts": [act_document(act) for act in acts]}
+        return JSONResponse(documents)
+
+    def parity(self, store: StoreName, days: Annotated[int, Query(ge=1, le=PARITY_DAYS)] = PARITY_DAYS) -> JSONResponse:
+        """Returns the parity of one store over time."""
+        self._check(store)
+        with _translated():
+            samples = self._service.parity_line(store, since=self._clock.now() - timedelta(days=days))
+        return JSONResponse({"store": store, "samples": parity_document(samples)})
+
+    def _check(self, store: StoreName | None) -> None:
+        if store is not None and store not in self._stores:
+            raise HTTPException(404, {"error": "there is no such store", "hint": "the names are those of stores.yaml"})
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Within, an error of ours becomes 503 with its message and hint."""
+    try:
+        yield
+    except ReconcilerError as error:
+        raise _unavailable(error) from error
+
+
+def _unavailable(error: ReconcilerError) -> HTTPException:
+    return HTTPException(503, {"error": error.message, "hint": error.hint}, {"retry-after": "5"})
+
+
+def _pending(pending: Pending) -> JSONResponse:
+    document = {"status": "pending", "since": time_z(pending.since), "read": pending.read}
+    return JSONResponse(document, 202, headers={"retry-after": str(AGAIN_S)})

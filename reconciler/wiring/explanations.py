@@ -1,0 +1,54 @@
+"""The explanation of one user, as `explain` and the HTTP API give it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from reconciler.controller.observe import ObserveOptions
+from reconciler.controller.scan.plan import scan_store
+from reconciler.core.decide.profile_rows.write import RefusedWrite, shown_mapping
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.plan.gather import ScanResult
+from reconciler.core.report.explain import Explained, ExplainedStore, explain_store, withhold_refused
+from reconciler.settings import StoreSettings
+from reconciler.wiring.components import Components
+
+EVENTS = 50
+
+
+def explain_user(components: Components, user: ClerkUserId, stores: Sequence[StoreSettings]) -> Explained:
+    """Observe the user in each of these shops, and decide; a shop that can't be read has its error in place."""
+    refused = components.profile_writes.refusals([user]).get(user)
+    ordered = sorted(stores, key=lambda store: store.name)
+    return Explained(
+        clerk_user_id=user, stores=tuple(_explain_in(components, store, user, refused) for store in ordered)
+    )
+
+
+def _explain_in(
+    components: Components, store: StoreSettings, user: ClerkUserId, refused: RefusedWrite | None
+) -> ExplainedStore:
+    written = components.state.events(user=user, shop=store.shop, limit=EVENTS)
+    events = tuple(replace(event, shop=store.domain) for event in written)
+    ask = ObserveOptions(now=components.clock.now(), users=[user], explicit=False, keep_all=True)
+    scan_result: ScanResult = scan_store(store, components.readers(store), ask)
+    if scan_result.plan.error is not None:
+        row = components.state.get(store.shop, [user]).get(user)
+        if refused is not None and refused.concerns(store):
+            row = shown_mapping(store, refused, row)
+        return ExplainedStore(
+            store=store.name,
+            shop=store.domain,
+            error=scan_result.plan.error,
+            error_hint=scan_result.plan.error_hint,
+            status=row.status if row is not None and row.status != "in_sync" else "unknown",
+            reason=row.reason if row else None,
+            customer_id=row.customer_id if row else None,
+            events=events,
+        )
+    subject, decision = scan_result.decisions[user]
+    facts = components.state.facts(store.shop)
+    known = withhold_refused(subject, decision, suspended=facts.suspended_reason if facts else None)
+    held = refused.hold(subject.mapping) if refused is not None and refused.concerns(store) else None
+    return explain_store(store, subject, known, events, refused=held)
