@@ -122,7 +122,7 @@ def say(text: str) -> None:
 
 def main() -> None:
     """Build, use, and report the size."""
-    with tempfile.TemporaryDirectory(dir=ROOT.parent, prefix="image-") as name:
+    with tempfile.TemporaryDirectory(prefix="image-") as name:
         folder = Path(name)
         environment = build(folder)
         sizes = {
