@@ -301,8 +301,7 @@ def _readable(customer: Customer) -> Customer:
     if not spoilt and is_tagged:
         return customer
     unknown = {**customer.unknown, **dict.fromkeys(spoilt, NO_TEXT), **({} if is_tagged else {"tags": NO_TEXT})}
-    blank: dict[str, str | None] = dict.fromkeys(spoilt)
-    return customer.model_copy(update={**blank, "tags": customer.tags if is_tagged else (), "unknown": unknown})
+    return customer.changed(dict.fromkeys(spoilt), tags=customer.tags if is_tagged else (), unknown=unknown)
 
 
 def _shows(customer: Customer, field: str, shown: str | None, asked: str | None) -> bool:

@@ -169,4 +169,4 @@ def _customer_before_parking(step: Step, parked: MappingOf[str, str]) -> Custome
     """The customer as it was before values of it were parked."""
     customer = step.decision.customer
     missing = {f: v for f, v in parked.items() if customer is not None and getattr(customer, f) is None}
-    return customer.model_copy(update=missing) if customer is not None and missing else customer
+    return customer.changed(missing) if customer is not None and missing else customer

@@ -9,7 +9,7 @@ from dataclasses import replace
 from reconciler.core.fields import normalise
 from reconciler.core.fields.diff import comparable, observed_value, owned_tags
 from reconciler.core.model.action import Action, Change
-from reconciler.core.model.customer import Customer, MetafieldValue
+from reconciler.core.model.customer import Customer, CustomerChange, MetafieldValue
 from reconciler.core.model.mapping import PARK, RELEASE, Applied, Intent, Mapping, tags_in
 from reconciler.core.model.scalars import SCALARS
 from reconciler.core.model.spec import Spec
@@ -85,21 +85,25 @@ def in_place(changes: Iterable[Change], customer: Customer, spec: Spec | None) -
 
 def as_before(customer: Customer, changes: Iterable[Change]) -> Customer:
     """The customer before these changes were written; tags of others stay."""
-    update: dict[str, object] = {}
+    scalars: dict[str, str | None] = {}
+    values: CustomerChange = {}
     metafields = dict(customer.metafields)
     for change in changes:
         if change.field == "tags":
             before, after = normalise.tag_keys(tags_of(change.before)), normalise.tag_keys(tags_of(change.after))
             kept = [t for t in customer.tags if t.casefold() not in after - before]
-            update["tags"] = (*kept, *(t for t in tags_of(change.before) if t.casefold() not in after))
-        elif change.field == "backlink" or change.field in SCALARS:
-            update[change.field] = change.before
+            values["tags"] = (*kept, *(t for t in tags_of(change.before) if t.casefold() not in after))
+        elif change.field == "backlink":
+            values["backlink"] = text_of(change.before)
+        elif change.field in SCALARS:
+            scalars[change.field] = text_of(change.before)
         elif change.before is None:
             metafields.pop(_name(change), None)
         else:
             old = metafields.get(_name(change), MetafieldValue(value=""))
-            metafields[_name(change)] = old.model_copy(update={"value": change.before})
-    return customer.model_copy(update=update | {"metafields": metafields})
+            metafields[_name(change)] = replace(old, value=text_of(change.before) or "")
+    values["metafields"] = metafields
+    return customer.changed(scalars, **values)
 
 
 def as_written(spec: Spec, changes: Iterable[Change]) -> Spec:
@@ -107,8 +111,8 @@ def as_written(spec: Spec, changes: Iterable[Change]) -> Spec:
     fields = dict(spec.fields)
     for change in changes:
         if change.field in fields:
-            fields[change.field] = fields[change.field].model_copy(update={"value": text_of(change.after)})
-    return spec.model_copy(update={"fields": fields})
+            fields[change.field] = replace(fields[change.field], value=text_of(change.after))
+    return replace(spec, fields=fields)
 
 
 def _is_there(change: Change, customer: Customer, spec: Spec | None) -> bool:

@@ -7,7 +7,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import lru_cache
 
@@ -171,8 +171,8 @@ def _group_by_cause(doubts: list[Doubt]) -> list[Doubt]:
     for doubt in doubts:
         alike.setdefault((doubt.reason, doubt.message), []).append(doubt)
     return [
-        same[0] if len(same) == 1 else Doubt(field=same[0].field, reason=reason, message=f"{_named(same)}: {message}")
-        for (reason, message), same in alike.items()
+        same[0] if len(same) == 1 else replace(same[0], message=f"{_named(same)}: {message}")
+        for (_, message), same in alike.items()
     ]
 
 

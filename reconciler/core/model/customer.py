@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Final, Self, TypedDict, Unpack
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from reconciler.core.model.ids import CustomerId
-from reconciler.core.model.scalars import Scalars
+from reconciler.core.model.scalars import FIELDS, Scalars
 
 TRACE_KEY = "moved_to"  # a metafield next to the back-link: the customer to which a re-link moved the user
 
 
-class MetafieldValue(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetafieldValue:
     """A metafield's value as text, its type, and the digest that Shopify compares when it is written."""
-
-    model_config = ConfigDict(frozen=True)
 
     value: str
     type: str = ""
     digest: str | None = None
+
+
+class CustomerChange(TypedDict, total=False):
+    """Values of a customer that may change, beside the scalar fields."""
+
+    tags: tuple[str, ...]
+    backlink: str | None
+    can_delete: bool | None
+    metafields: Mapping[str, MetafieldValue]
+    unknown: Mapping[str, str]
+
+
+NO_SCALARS: Final[Mapping[str, str | None]] = {}
 
 
 class Customer(Scalars):
@@ -39,3 +53,8 @@ class Customer(Scalars):
     can_delete: bool | None = None
     updated_at: datetime | None = None
     unknown: Mapping[str, str] = Field(default_factory=dict)
+
+    def changed(self, scalars: Mapping[str, str | None] = NO_SCALARS, **values: Unpack[CustomerChange]) -> Self:
+        """The customer with these scalar fields, by name, and these other values."""
+        assert scalars.keys() <= FIELDS.keys()
+        return self.model_copy(update={**scalars, **values})

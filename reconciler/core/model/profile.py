@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
-
-from pydantic import BaseModel, ConfigDict
 
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.scalars import SCALARS, Scalars
@@ -14,10 +13,9 @@ from reconciler.core.model.scalars import SCALARS, Scalars
 PROFILE_FIELDS: Final = (*SCALARS, "email_verified", "image_url", "updated_at", "deleted_at", "metadata")
 
 
-class Problem(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
     """A column that could not be parsed: which of our fields, and why (without its value)."""
-
-    model_config = ConfigDict(frozen=True)
 
     field: str
     message: str

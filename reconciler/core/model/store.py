@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypedDict, Unpack
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, field_validator, model_validator
 
@@ -101,6 +101,15 @@ class Accepted(_Part):
         return now <= datetime.combine(self.until, time.max, UTC)
 
 
+class StoreChange(TypedDict, total=False):
+    """Keys of a store that this program changes while it runs."""
+
+    shop: ShopDomain
+    heal_drift: Switch
+    roll_out: Switch
+    paused: bool
+
+
 class Store(_Part):
     """The policy of one store: which users it wants, which fields we own there, and which actions need approval."""
 
@@ -156,11 +165,15 @@ class Store(_Part):
         """The shop's domain in stores.yaml. `shop` is its key in the state, which a renamed shop keeps."""
         return self._domain or self.shop
 
+    def changed(self, **values: Unpack[StoreChange]) -> Self:
+        """This store with other values of these keys."""
+        return self.model_copy(update={**values})
+
     def kept_under(self, key: ShopDomain) -> Self:
         """This store with another key of its shop in the state."""
         if key == self.shop:
             return self
-        kept = self.model_copy(update={"shop": key})
+        kept = self.changed(shop=key)
         kept._domain = self.domain  # noqa: SLF001  its own
         return kept
 
@@ -180,7 +193,7 @@ class Store(_Part):
         """This store with a pause that is set in the state."""
         if pause is None:
             return self
-        paused = self.model_copy(update={"paused": True})
+        paused = self.changed(paused=True)
         paused._pause = pause  # noqa: SLF001  its own
         return paused
 

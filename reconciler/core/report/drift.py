@@ -72,7 +72,7 @@ class Drift:
 
 def without_switches(store: Store) -> Store:
     """The policy with both switches on auto and without a pause."""
-    return store.model_copy(update={"heal_drift": "auto", "roll_out": "auto", "paused": False})
+    return store.changed(heal_drift="auto", roll_out="auto", paused=False)
 
 
 def drift_of(store: Store, looked_at: Iterable[tuple[Subject, Decision]]) -> StoreDrift:
