@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from reconciler import settings
     from reconciler.core.model.act import Actor
+    from reconciler.core.plan.plan import StorePlan
     from reconciler.manager.intervals import Intervals
     from reconciler.ports import Clock
     from reconciler.wiring import Components
@@ -126,6 +127,13 @@ class Context:
     def say(self, message: str) -> None:
         self.err.print(message, markup=False)
 
+    def report_error(self, store: StorePlan) -> bool:
+        """Print the error of a store that could not be planned to stderr. Returns whether there was one."""
+        if store.error is None:
+            return False
+        self.report_failure(store.store, store.error, store.error_hint)
+        return True
+
     def report_failure(self, store: str, message: str, hint: str | None = None) -> None:
         """Print two lines to stderr: the store and what failed in it, and what to do next."""
         click.echo(f"error: {clean(store)}: {sentence(message)}", err=True)
@@ -156,6 +164,6 @@ class Context:
 
     def progress(self) -> Progress:
         """Progress bars on stderr; disabled if it is not a terminal."""
-        from reconciler.cli.render.console import progress_on
+        from reconciler.cli.render.progress import progress_on
 
         return progress_on(self.err)

@@ -7,14 +7,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from collections.abc import Mapping as MappingOf
 from contextlib import closing, contextmanager, suppress
 from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
 from reconciler.controller.acts import Acts
-from reconciler.controller.bulk.context import BulkContext, BulkRunProgress
-from reconciler.controller.context import Fence, StoreContext
-from reconciler.controller.mirror.reader import MirrorReader
-from reconciler.controller.mirror.refresh import MirrorContext, Progress, check_mirror
 from reconciler.controller.parallel import NEVER, Cancellation
-from reconciler.controller.readers import Readers
 from reconciler.controller.shop_keys import ShopKeys, check_shop, has_customers_of
 from reconciler.core.decide.leaving.absence import PLANNED, Absence
 from reconciler.core.model.act import Actor, Pause
@@ -23,21 +19,23 @@ from reconciler.core.model.request import ADDRESS, Claim, Request
 from reconciler.errors import ReconcilerError, UsageError
 from reconciler.ports import Clock
 from reconciler.settings import Loaded, StoreSettings
-from reconciler.shopify.api.client import ShopClient
-from reconciler.shopify.api.clients import Place
-from reconciler.shopify.api.pace import Lane, Pace
-from reconciler.shopify.bulk.reader import ShopBulkReader
-from reconciler.shopify.bulk.writer import ShopBulkWriter
-from reconciler.shopify.customers import ShopCustomers
-from reconciler.shopify.listing import ShopCustomerLists
-from reconciler.shopify.setup import ShopSetup
-from reconciler.state.processes.clock import DatabaseClock
-from reconciler.state.profile_writes import ProfileWriteTable
-from reconciler.state.requests.fenced import FencedMappings
-from reconciler.state.requests.queue import RequestTable
-from reconciler.state.store import StateStore
-from reconciler.supabase.reading.profiles import TableProfiles
 from reconciler.wiring.connections import Connections
+
+if TYPE_CHECKING:
+    from reconciler.controller.bulk.context import BulkContext, BulkRunProgress
+    from reconciler.controller.context import StoreContext
+    from reconciler.controller.mirror.refresh import MirrorContext, Progress
+    from reconciler.controller.readers import Readers
+    from reconciler.shopify.api.client import ShopClient
+    from reconciler.shopify.api.clients import Place
+    from reconciler.shopify.api.pace import Lane, Pace
+    from reconciler.shopify.customers import ShopCustomers
+    from reconciler.shopify.setup import ShopSetup
+    from reconciler.state.processes.clock import DatabaseClock
+    from reconciler.state.profile_writes import ProfileWriteTable
+    from reconciler.state.requests.queue import RequestTable
+    from reconciler.state.store import StateStore
+    from reconciler.supabase.reading.profiles import TableProfiles
 
 
 @contextmanager
@@ -117,6 +115,8 @@ class Components:
 
     def identify(self, name: StoreName) -> None:
         """Query the gid of a store's shop and record it. AccessError if the shop belongs to another store."""
+        from reconciler.shopify.customers import ShopCustomers
+
         store = next(s for s in self.shop_keys.stores if s.name == name)
         with closing(self.connections.open_shop(store)) as client:
 
@@ -168,6 +168,9 @@ class Components:
         assigned: MappingOf[ClerkUserId, CustomerId] | None = None,
     ) -> Readers:
         """The readers of a plan. `by_mirror`: the mirror is valid, and may prove that users are in sync."""
+        from reconciler.controller.mirror.reader import MirrorReader
+        from reconciler.controller.readers import Readers
+
         customers = self._customers(store, lane)
         return Readers(
             profiles=self.profiles,
@@ -192,6 +195,8 @@ class Components:
         cancellation: Cancellation | None = None,
     ) -> StoreContext:
         """The context of `apply`. `cancellation`: that of all stores together."""
+        from reconciler.controller.context import StoreContext
+
         return StoreContext(
             store=store,
             readers=self.readers(store, assigned=assigned),
@@ -211,6 +216,9 @@ class Components:
 
         No operator reads its plans, so a missing row must be absent for the grace period.
         """
+        from reconciler.controller.context import Fence, StoreContext
+        from reconciler.state.requests.fenced import FencedMappings
+
         state = FencedMappings(self.connections.engine, claim)
         return StoreContext(
             store=store,
@@ -233,6 +241,10 @@ class Components:
         progress: Callable[[Progress], None] = lambda _progress: None,
     ) -> MirrorContext:
         """The context that updates this store's mirror. `wait` waits for seconds, and is False if the process must stop."""
+        from reconciler.controller.mirror.refresh import MirrorContext
+        from reconciler.shopify.bulk.reader import ShopBulkReader
+        from reconciler.shopify.listing import ShopCustomerLists
+
         client = self.client(store)
         return MirrorContext(
             store=store,
@@ -253,6 +265,10 @@ class Components:
         tell: Callable[[BulkRunProgress], None] = lambda _progress: None,
     ) -> BulkContext:
         """The context of bulk writes. `always`: also for small plans."""
+        from reconciler.controller.bulk.context import BulkContext
+        from reconciler.controller.mirror.reader import MirrorReader
+        from reconciler.controller.mirror.refresh import check_mirror
+        from reconciler.shopify.bulk.writer import ShopBulkWriter
 
         def by_mirror() -> MirrorReader | None:
             mirror_check = check_mirror(self.mirror(store, wait=lambda _seconds: False))
@@ -283,9 +299,13 @@ class Components:
 
     def setup(self, store: StoreSettings, *, by_state: bool = True) -> ShopSetup:
         """The shop's setup for `doctor` and `bootstrap`. `by_state`: see `client`."""
+        from reconciler.shopify.setup import ShopSetup
+
         return ShopSetup(self.client(store, by_state=by_state))
 
     def _customers(self, store: StoreSettings, lane: Lane) -> ShopCustomers:
+        from reconciler.shopify.customers import ShopCustomers
+
         return ShopCustomers(self.client(store), store, lane=lane)
 
 

@@ -1,8 +1,10 @@
-"""`Connections`: the clock, and the connections to databases, Clerk and shops. They outlive a reload of the files."""
+"""`Connections`: the clock, and the connections to databases, Clerk and shops. They outlive a reload of the files.
+
+What opens a connection imports it then: few commands need them all.
+"""
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -12,20 +14,22 @@ from typing import TYPE_CHECKING, Self
 from reconciler.errors import ConfigError
 from reconciler.ports import Clock
 from reconciler.settings import Settings, StoreSettings
-from reconciler.shopify.api.auth import ClientCredentials, FixedToken, NoToken, RefreshingToken, TokenSource
-from reconciler.shopify.api.client import ShopClient
 from reconciler.shopify.api.clients import ShopClients
-from reconciler.shopify.api.pace import Pace
 from reconciler.state.database.engine import Engine, open_engine
 from reconciler.state.database.version import is_current
 from reconciler.state.processes.clock import DatabaseClock
-from reconciler.state.profile_writes import ProfileWriteTable
-from reconciler.state.requests.queue import RequestTable
 from reconciler.state.store import StateStore
-from reconciler.supabase.reading.profiles import TableProfiles
 
 if TYPE_CHECKING:
+    import ssl
+
     from reconciler.clerk.users import ClerkUsers
+    from reconciler.shopify.api.auth import TokenSource
+    from reconciler.shopify.api.client import ShopClient
+    from reconciler.shopify.api.pace import Pace
+    from reconciler.state.profile_writes import ProfileWriteTable
+    from reconciler.state.requests.queue import RequestTable
+    from reconciler.supabase.reading.profiles import TableProfiles
     from reconciler.supabase.writing.upsert import ProfileUpserts
 
 
@@ -71,7 +75,7 @@ class Connections:
         with ExitStack() as unless_it_opens:
             unless_it_opens.callback(engine.dispose)
             if not is_current(engine):
-                from reconciler.state.schema import ensure_schema  # noqa: PLC0415  brings Alembic
+                from reconciler.state.schema import ensure_schema
 
                 ensure_schema(engine)
             self._open.push(unless_it_opens.pop_all())
@@ -90,16 +94,22 @@ class Connections:
     @cached_property
     def queue(self) -> RequestTable:
         """The queue of requests, in the state's database."""
+        from reconciler.state.requests.queue import RequestTable
+
         return RequestTable(self.engine)
 
     @cached_property
     def profile_writes(self) -> ProfileWriteTable:
         """The pending writes of profile rows, their tombstones and refusals."""
+        from reconciler.state.profile_writes import ProfileWriteTable
+
         return ProfileWriteTable(self.engine)
 
     @cached_property
     def profiles(self) -> TableProfiles:
         """The profiles, after a check that the table can be read in full. SourceError if not."""
+        from reconciler.supabase.reading.profiles import TableProfiles
+
         source = self._settings.profiles
         profiles = TableProfiles(source.url or self._settings.state.url, source.table, source.columns)
         self._open.callback(profiles.close)
@@ -110,8 +120,8 @@ class Connections:
     @cached_property
     def upserts(self) -> ProfileUpserts:
         """The writer of profile rows, for `clerk.upsert_profiles` and `backfill clerk` only."""
-        from reconciler.supabase.writing.engine import open_writer  # noqa: PLC0415  most commands write no rows
-        from reconciler.supabase.writing.upsert import ProfileUpserts  # noqa: PLC0415  as above
+        from reconciler.supabase.writing.engine import open_writer
+        from reconciler.supabase.writing.upsert import ProfileUpserts
 
         source = self._settings.profiles
         engine = open_writer(source.url or self._settings.state.url)
@@ -126,7 +136,7 @@ class Connections:
         clerk = self._settings.clerk
         if clerk.secret_key is None or not clerk.secret_key.get_secret_value():
             return None
-        from reconciler.clerk.users import ClerkUsers  # noqa: PLC0415  most commands ask nothing of Clerk
+        from reconciler.clerk.users import ClerkUsers
 
         users = ClerkUsers(clerk.secret_key.get_secret_value(), api_url=clerk.api_url, now=self.clock.now)
         self._open.callback(users.close)
@@ -136,6 +146,8 @@ class Connections:
         self, store: StoreSettings, *, check_shop: Callable[[str], None] | None = None, pace: Pace | None = None
     ) -> ShopClient:
         """A new client of this store's shop, which the caller closes. ConfigError if its tokens can't be stored."""
+        from reconciler.shopify.api.client import ShopClient
+
         return ShopClient(
             store.domain,
             auth=self._auth(store),
@@ -149,10 +161,14 @@ class Connections:
 
     @cached_property
     def _ssl(self) -> ssl.SSLContext:
+        import ssl
+
         return ssl.create_default_context()
 
     def _auth(self, store: StoreSettings) -> TokenSource:
         """The source of this store's tokens. A rotating pair is stored in the state, encrypted with the secret key."""
+        from reconciler.shopify.api.auth import ClientCredentials, FixedToken, NoToken, RefreshingToken
+
         auth = store.auth
         if auth.access_token is not None and auth.access_token.get_secret_value():
             return FixedToken(auth.access_token.get_secret_value())

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from reconciler.controller.reconcile import reconcile
-from reconciler.controller.scan.resync import FULL, ResyncContext, full_resync, incremental_resync
+from reconciler.controller.scan.resync import ResyncContext, full_resync, incremental_resync
+from reconciler.controller.standing import FULL
 from reconciler.core.decide.leaving.absence import Absence
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.request import Request

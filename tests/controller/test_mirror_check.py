@@ -13,14 +13,12 @@ import pytest
 
 from reconciler.controller.mirror.refresh import (
     CLOCKS,
-    COMPLETE_MAX,
-    OVERLAP,
     MirrorCheck,
     check_mirror,
     fill,
-    is_fresh,
     seen_of,
 )
+from reconciler.controller.standing import COMPLETE_MAX, OVERLAP, is_fresh
 from reconciler.core.model.ids import CustomerId
 from reconciler.core.plan.gather import ScanResult
 from reconciler.ports import CustomerLists, MirrorMark, Touched

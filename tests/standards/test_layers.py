@@ -13,6 +13,7 @@ import pytest
 from reconciler import ports
 from reconciler.controller.readers import Readers
 from reconciler.core.decide.leaving.absence import Absence
+from tests.cli.harness import CliHarness
 from tests.standards.tree import ROOT, imported, modules, project
 
 READING_COMMANDS = ("plan", "drift", "status", "explain", "doctor")
@@ -146,8 +147,37 @@ def test_the_help_of_a_command_imports_click_and_usages_only() -> None:
     found = {name for name in imported_by(HELP) if name.split(".")[0] not in sys.stdlib_module_names}
     assert {name.split(".")[0] for name in found} == {"click", "reconciler"}
     assert {name for name in found if re.fullmatch(r"reconciler\..*", name) and ".usage" not in name} == {
-        "reconciler.cli", "reconciler.cli.context", "reconciler.cli.main", "reconciler.cli.render",
-        "reconciler.cli.render.plain", "reconciler.cli.times",
+        "reconciler.cli", "reconciler.cli.complete", "reconciler.cli.context", "reconciler.cli.main",
+        "reconciler.cli.render", "reconciler.cli.render.plain", "reconciler.cli.times",
         "reconciler.core", "reconciler.core.model", "reconciler.core.model.batches",
         "reconciler.errors",
     }  # fmt: skip
+
+
+NOT_OPENED = {
+    "status": {
+        "alembic", "apscheduler", "cryptography", "deepdiff", "faker", "fastapi", "graphql", "httpx", "jinja2",
+        "phonenumbers", "psycopg", "rich.progress", "sqlalchemy.dialects.postgresql", "standardwebhooks", "structlog",
+        "uvicorn", "reconciler.controller.observe", "reconciler.core.plan.gather", "reconciler.shopify.api.client",
+        "reconciler.supabase", "reconciler.server", "reconciler.simulator",
+    },
+    "plan": {
+        "alembic", "apscheduler", "cryptography", "deepdiff", "faker", "fastapi", "graphql", "jinja2", "phonenumbers",
+        "psycopg", "sqlalchemy.dialects.postgresql", "standardwebhooks", "structlog", "uvicorn",
+        "reconciler.controller.bulk.apply", "reconciler.server", "reconciler.simulator", "reconciler.supabase.writing",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", NOT_OPENED)
+def test_a_command_does_not_import_what_it_does_not_open(cli: CliHarness, command: str) -> None:
+    assert cli("bootstrap", "--yes").code == 0
+    assert cli("apply", "--yes").code == 0
+    if command == "status":
+        for store in cli.stores.values():
+            del store["admin_url"]  # httpx checks its spelling
+        assert cli("status").code == 0
+    files = ["--config", str(cli.folder / "reconciler.yaml"), "--stores", str(cli.folder / "stores.yaml")]
+    found = imported_by("from reconciler.cli.main import run; assert run(sys.argv[1:]) == 0", *files, command)
+    assert found & {"sqlmodel", "reconciler.state.store"}
+    assert found & NOT_OPENED[command] == set()

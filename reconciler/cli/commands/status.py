@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from reconciler.cli.commands.sync.plan import report_error
 from reconciler.cli.context import Context
-from reconciler.cli.render import certificate as render_certificate
-from reconciler.cli.render import outputs as render
-from reconciler.controller.observe import ObserveOptions
-from reconciler.controller.scan.plan import plan_stores
-from reconciler.core.report.certificate import certificate as certificate_of
+from reconciler.cli.render.json import status_json
+from reconciler.cli.render.tables import print_replicas, print_status
 from reconciler.manager.config_files import digest_of
 from reconciler.manager.http.status_rows import status_rows_of
-from reconciler.wiring import Components
+
+if TYPE_CHECKING:
+    from reconciler.wiring import Components
 
 FAILED = 1
 
@@ -32,14 +32,19 @@ def show_status(
         now = components.state_clock.now()
         replicas = components.state.replicas(now=now)
     if output == "json":
-        click.echo(render.status_json(rows, now, replicas))
+        click.echo(status_json(rows, now, replicas))
     else:
-        render.print_status(rows, context.out)
-        render.print_replicas(replicas, digest_of(context.paths), context.out)
+        print_status(rows, context.out)
+        print_replicas(replicas, digest_of(context.paths), context.out)
     return 0
 
 
 def _print_certificate(context: Context, components: Components, names: tuple[str, ...], output: str) -> int:
+    from reconciler.cli.render import certificate as render_certificate  # noqa: PLC0415  for --certificate only
+    from reconciler.controller.observe import ObserveOptions  # noqa: PLC0415  as above
+    from reconciler.controller.scan.plan import plan_stores  # noqa: PLC0415  as above
+    from reconciler.core.report.certificate import certificate as certificate_of  # noqa: PLC0415  as above
+
     now = components.clock.now()
     readers = {s.name: (s, components.readers(s)) for s in components.identify_stores(names)}
     planned = plan_stores(readers, ObserveOptions(now=now, explicit=False, guards=False))
@@ -48,5 +53,5 @@ def _print_certificate(context: Context, components: Components, names: tuple[st
         click.echo(render_certificate.certificate_json(found))
     else:
         render_certificate.print_certificate(found, context.out)
-    failed = [report_error(context, store) for store in planned.plan.stores]
+    failed = [context.report_error(store) for store in planned.plan.stores]
     return FAILED if any(failed) else 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 
 class Output(Console):
@@ -23,16 +22,3 @@ def output_console() -> Console:
 def error_console() -> Console:
     """The console of stderr."""
     return Console(stderr=True, highlight=False, soft_wrap=True)
-
-
-def progress_on(console: Console) -> Progress:
-    """Progress bars on this console; disabled if it is not a terminal."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )

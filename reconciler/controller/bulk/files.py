@@ -16,26 +16,17 @@ from math import ceil
 from reconciler.controller.bulk.context import BulkContext, BulkRunProgress
 from reconciler.controller.bulk.lines import BulkLines
 from reconciler.controller.context import StoreContext
-from reconciler.core.model.ids import ClerkUserId, ShopDomain
+from reconciler.controller.standing import bulk_lease
+from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.write import Write
 from reconciler.errors import AnswerLost, LeaseLost, Refused, StateError, TemporaryError
-from reconciler.ports import BulkFile, BulkLine, BulkRepository, BulkState, Leases
+from reconciler.ports import BulkFile, BulkLine, BulkState
 
 AT_ONCE_MAX = 5  # operations of a kind that Shopify runs at the same time (since API 2026-01)
 LINES_MAX = 20_000  # in one file: five files are a hundred thousand users
 TRIES_MAX = 2  # files that a line may be in before it is sent by itself
 LEASE_S = 60.0  # renewed by a thread of its own: a process killed on another machine is taken over after so long
 LEASE_PAUSE_S = 5.0
-
-
-def is_abandoned(shop: ShopDomain, book: BulkRepository, leases: Leases, now: datetime) -> bool:
-    """Whether an `apply` ended before it had read all answers of its bulk operations, and no process works on them."""
-    is_idle = not book.bulk_files(shop) and not book.bulk_waiting(shop)
-    return not is_idle and leases.holder(_lease(shop), now=now) is None
-
-
-def _lease(shop: ShopDomain) -> str:
-    return f"bulk {shop}"
 
 
 class BulkFiles:
@@ -45,7 +36,7 @@ class BulkFiles:
         self._context, self._bulk = context, bulk
         self._shop = context.store.shop
         self._bulk_lines = lines
-        self._lease = _lease(self._shop)
+        self._lease = bulk_lease(self._shop)
         self._owner = bulk.leases.new_holder()
         self._fence: int | None = None
         self._began: tuple[datetime, int] | None = None

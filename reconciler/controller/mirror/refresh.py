@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from reconciler.controller.mirror.reader import MirrorReader
+from reconciler.controller.standing import OVERLAP, is_fresh
 from reconciler.core.fields import normalise
 from reconciler.core.fields.fingerprint import metafields_of, observed_fp, values_json
 from reconciler.core.model.batches import batches
@@ -31,14 +32,10 @@ from reconciler.ports import (
     Seen,
 )
 
-BATCH = 1000
-READ = 250
-OVERLAP = timedelta(
-    hours=1
-)  # the search index lags, by half an hour at the worst: recently touched ones are read again
 CLOCKS = timedelta(minutes=5)  # more than a shop's clock and ours may differ
 RUNS_MAX = timedelta(hours=24)  # a bulk query that takes longer is cancelled, and another one begun the next time
-COMPLETE_MAX = timedelta(hours=36)  # a bulk query was read to its end within this: daily, and one may fail
+BATCH = 1000
+READ = 250
 POLL_FIRST_S, POLL_LAST_S = 1.0, 30.0
 
 
@@ -149,11 +146,6 @@ def check_mirror(context: MirrorContext) -> MirrorCheck:
 def shape_of(store: Store) -> str:
     """What a bulk query asks for: the back-link and the metafields of the policy in their order, and later fields."""
     return " ".join([f"{store.backlink.namespace}.{store.backlink.key}", *store.metafields, *LATER])
-
-
-def is_fresh(mark: MirrorMark, now: datetime) -> bool:
-    """Whether a bulk query was complete recently. A time in the future is from a wrong clock, and does not count."""
-    return mark.complete_at is not None and -OVERLAP < now - mark.complete_at <= COMPLETE_MAX
 
 
 def _compare_counts(context: MirrorContext) -> MirrorCheck:

@@ -24,13 +24,14 @@ from reconciler.controller.record import record_decisions, record_withheld
 from reconciler.controller.scan.plan import CHUNK, all_claims, check_source, named_subjects
 from reconciler.controller.scan.stream import Part, Watch, parts_of
 from reconciler.controller.scan.timestamps import Evidence, compare
+from reconciler.controller.standing import CHANGES, FULL, suspected_users
 from reconciler.controller.step import Step
 from reconciler.core.decide.cost import MUTATION_POINTS
 from reconciler.core.fields.desired import config_digest, is_wanted, profile_digest
 from reconciler.core.model.action import KINDS
 from reconciler.core.model.batches import batches
 from reconciler.core.model.customer import Customer
-from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain
+from reconciler.core.model.ids import ClerkUserId, CustomerId
 from reconciler.core.model.store import Store
 from reconciler.core.model.view import Subject
 from reconciler.core.plan.guard import ceiling_now, kinds_above
@@ -41,13 +42,11 @@ from reconciler.ports import (
     PairReader,
     RequestQueue,
     RowReader,
-    ScanMark,
     ScanRepository,
     StoreFacts,
 )
 
 BULK_FROM = 20_000  # users; fewer are read live in less time than a bulk query takes to come back
-FULL, CHANGES = "full", "changes"
 BLOCKED = "blocked"  # another user's customer has the new address: a reconcile resolves it, whatever the guards say
 OVERLAP_S = 300.0  # rows are committed later than they are stamped
 SLICE = 1000  # mapped users of a large shop that one incremental resync compares with their rows
@@ -175,7 +174,7 @@ def incremental_resync(context: ResyncContext) -> ResyncResult:
     if watermark is not None and watermark > context.clock.now():
         watermark = None  # written by a clock that was wrong: read everything once
     since = watermark or datetime.min.replace(tzinfo=mark.started_at.tzinfo)
-    suspects = _suspects(mark, full)
+    suspects = suspected_users(mark, full)
     if suspects:  # rows change here without their `updated_at`
         since = datetime.min.replace(tzinfo=mark.started_at.tzinfo)
     evidence = _evidence(context, watermark)
@@ -208,22 +207,6 @@ def incremental_resync(context: ResyncContext) -> ResyncResult:
 def _evidence(context: ResyncContext, watermark: datetime | None) -> Evidence:
     """What a resync that began then must have seen, if rows say when they changed."""
     return Evidence(context.store, context.readers, _less_overlap(watermark) if watermark is not None else None)
-
-
-def _suspects(changes: ScanMark, full: ScanMark | None) -> Sequence[ClerkUserId]:
-    """Users that prove `updated_at` wrong; those of a full resync until an incremental one took them over."""
-    if full is None or full.finished_at is None:
-        return changes.counted
-    is_news = changes.watermark is None or full.finished_at > changes.watermark
-    return tuple(dict.fromkeys([*changes.counted, *(full.counted if is_news else ())]))
-
-
-def suspects(book: ScanRepository, shop: ShopDomain) -> Sequence[ClerkUserId]:
-    """Users with a row that changed without its `updated_at`, as far as it is known now."""
-    changes, full = book.mark(shop, CHANGES), book.mark(shop, FULL)
-    if changes is None:
-        return full.counted if full is not None else ()
-    return _suspects(changes, full)
 
 
 @dataclass(frozen=True, slots=True)

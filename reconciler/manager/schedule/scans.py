@@ -17,13 +17,12 @@ import structlog
 
 from reconciler.controller.runs import record_run
 from reconciler.controller.scan.resync import (
-    CHANGES,
-    FULL,
     ResyncContext,
     ResyncResult,
     full_resync,
     incremental_resync,
 )
+from reconciler.controller.standing import CHANGES, FULL
 from reconciler.core.model.act import Actor
 from reconciler.core.model.ids import StoreName
 from reconciler.core.model.run import NewRun, RunCounts

@@ -9,13 +9,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from reconciler.core.model.ids import ShopDomain
-from reconciler.shopify.api.client import ShopClient
 from reconciler.shopify.api.pace import Pace
 
+if TYPE_CHECKING:
+    from reconciler.shopify.api.client import ShopClient
+
 Place = tuple[ShopDomain, str | None]
-Open = Callable[[Pace], ShopClient]
+Open = Callable[[Pace], "ShopClient"]
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     Column,
+    Connection,
     DateTime,
     Dialect,
     Index,
@@ -22,6 +23,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    event,
     text,
 )
 from sqlalchemy.types import TypeEngine
@@ -168,12 +170,20 @@ class EventRow(Row, table=True):
     message: str = ""
     run_id: int | None = None
     __table_args__ = (
-        Index("reconciler_event_run", "run_id", postgresql_where=HAS_RUN, sqlite_where=HAS_RUN),
+        Index("reconciler_event_run", "run_id", sqlite_where=HAS_RUN),
         Index("reconciler_event_user", "clerk_user_id", "at"),
         Index("reconciler_event_at", "at"),
         Index("reconciler_event_plan", "plan_digest"),
         {"schema": SCHEMA},
     )
+
+
+@event.listens_for(EventRow.__table__, "before_create")
+def _limit_index(table: Table, connection: Connection, **_: Any) -> None:
+    """Make the index partial on Postgres. As an option of Index, it would import that dialect in every command."""
+    if connection.dialect.name == "postgresql":
+        index = next(index for index in table.indexes if index.name == "reconciler_event_run")
+        index.dialect_options["postgresql"]["where"] = HAS_RUN
 
 
 class StoreRow(Row, table=True):

@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.progress import Progress, TaskID
 
 from reconciler.cli.approval import approval_command
-from reconciler.cli.commands.sync.plan import make_plan, report_error, show
+from reconciler.cli.commands.sync.plan import make_plan, show
 from reconciler.cli.context import Context, print_parts
 from reconciler.cli.files import plan_file as planfile
 from reconciler.cli.files.pairs import Pairs
@@ -110,7 +110,7 @@ def report_results(context: Context, results: Sequence[ApplyResult], digest: str
 
 def exit_code(context: Context, planned: Planned, results: Sequence[ApplyResult]) -> int:
     """0 if nothing failed; otherwise 1, after printing what failed in each store to stderr."""
-    failed = [report_error(context, store) for store in planned.plan.stores]
+    failed = [context.report_error(store) for store in planned.plan.stores]
     for result in results:
         first = next(iter(result.failed), None)
         if first is not None:

@@ -24,7 +24,6 @@ from reconciler.controller.mirror.refresh import MirrorCheck
 from reconciler.controller.scan.plan import Planned, Progress
 from reconciler.controller.scan.resync import BULK_FROM
 from reconciler.core.model.ids import StoreName
-from reconciler.core.plan.plan import StorePlan
 from reconciler.errors import UsageError
 from reconciler.settings import environment
 from reconciler.wiring import Components
@@ -62,7 +61,7 @@ def plan(
         save(planned, out, narrowed=bool(users))
         command_line = shlex.join(["reconciler", *context.file_options, "apply", str(out)])
         context.say(f"saved as {out}; apply it with: {command_line}")
-    failed = [report_error(context, store) for store in shown.plan.stores]
+    failed = [context.report_error(store) for store in shown.plan.stores]
     if any(failed):
         return FAILED
     return ACTIONS if detailed_exitcode and planned.plan.summary.actions else 0
@@ -72,14 +71,6 @@ def _redaction_key() -> bytes:
     """The key of the stand-ins: that of saved plans, so that they stay the same from plan to plan; else a new one."""
     given = environment().get("RECONCILER_PLAN_KEY")
     return given.encode() if given else secrets.token_bytes(16)
-
-
-def report_error(context: Context, store: StorePlan) -> bool:
-    """Print the error of a store that could not be planned to stderr. Returns whether there was one."""
-    if store.error is None:
-        return False
-    context.report_failure(store.store, store.error, store.error_hint)
-    return True
 
 
 def make_plan(
