@@ -18,7 +18,7 @@ from graphql import GraphQLError
 
 from reconciler.simulator.bulk.files import Depot
 from reconciler.simulator.bulk.records import BulkFault, Operation, Staged
-from reconciler.simulator.customers.index import People
+from reconciler.simulator.customers.index import CustomerIndex
 from reconciler.simulator.customers.normalisation import Habits
 from reconciler.simulator.customers.records import SimCustomer, SimDefinition, SimEvent, SimMerge, SimSubscription
 from reconciler.simulator.graphql.documents import Json
@@ -77,7 +77,7 @@ class Ledger:
         self.scopes: set[str] = set()
         self.unapproved_fields: set[str] = set()
         self.app_id = 10_000_000 + zlib.crc32(domain.encode()) % 1_000_000
-        self.people = People(self.habits)
+        self.people = CustomerIndex(self.habits)
         self.definitions: dict[tuple[str, str, str], SimDefinition] = {}
         self.subscriptions: dict[int, SimSubscription] = {}
         self.merges: dict[str, SimMerge] = {}

@@ -10,7 +10,7 @@ from reconciler.simulator.ledger import Ledger, gid
 from reconciler.simulator.webhooks.bodies import customer_body, deleted_body, tags_body
 
 
-class Changes(Ledger):
+class CustomerChanges(Ledger):
     def save(
         self,
         customer: SimCustomer | None,

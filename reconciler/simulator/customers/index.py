@@ -16,7 +16,7 @@ _GAPS_MAX: Final = 0.5
 """The share of deleted numbers above which the order is rebuilt."""
 
 
-class People:
+class CustomerIndex:
     def __init__(self, habits: Habits) -> None:
         self.habits = habits
         self.by_number: dict[int, SimCustomer] = {}

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from reconciler.simulator.customers.changes import Changes
+from reconciler.simulator.customers.changes import CustomerChanges
 from reconciler.simulator.customers.reading.views import CustomerView
 from reconciler.simulator.customers.records import Metafield, SimCustomer
 from reconciler.simulator.customers.validation import Draft, InputProblem
@@ -39,7 +39,7 @@ class MetafieldFault:
     """The index inside the value, if that is a list."""
 
 
-class Metafields(Changes):
+class Metafields(CustomerChanges):
     # --- values ---------------------------------------------------------------------------------------------------
 
     def metafields_set(self, metafields: list[Json]) -> Json:
