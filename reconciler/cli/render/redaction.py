@@ -15,10 +15,13 @@ from dataclasses import replace
 from typing import Final, TypeVar
 
 from reconciler.core.model.action import Action, Change, Hold
+from reconciler.core.model.scalars import FIELDS
 from reconciler.core.plan.plan import Plan, StorePlan
 
 V = TypeVar("V")
-SHOWN_FIELDS: Final = frozenset({"tags", "locale", "backlink"})
+SHOWN_FIELDS: Final = frozenset(
+    {"tags", "backlink", *(name for name, field in FIELDS.items() if not field.is_personal)}
+)
 EMAIL: Final = re.compile(r"[^\s@<>()\[\],;:\"'`]+@[^\s@<>()\[\],;:\"'`]+\.[^\s@<>()\[\],;:\"'`.]+")
 PHONE: Final = re.compile(r"(?<![\w/.-])\+\d[\d ()-]{5,}\d(?![\w])")
 DIGITS: Final = 6  # of a stand-in: among ten thousand values, two share one about every third time

@@ -28,7 +28,7 @@ class Scalar:
     `path`: where a read returns it, if not under that name: a member, or `MEMBER.MEMBER`. `columns`: usual names of a
     column for it, beside our own. `length_max`: in characters.
     `in_clerk`: Clerk has it. `is_identity`: Shopify requires that a customer has at least one of these.
-    `has_default`: Shopify sets a value by itself when a customer is created.
+    `has_default`: Shopify sets a value by itself when a customer is created. `is_personal`: its values identify a person.
     """
 
     shopify: str
@@ -39,6 +39,7 @@ class Scalar:
     in_clerk: bool = False
     is_identity: bool = False
     has_default: bool = False
+    is_personal: bool = True
 
     @property
     def place(self) -> tuple[str, ...]:
@@ -89,6 +90,7 @@ class Scalars(BaseModel):
             form="locale",
             in_clerk=True,
             has_default=True,
+            is_personal=False,
         ),
     ] = None
     note: Annotated[str | None, Scalar("note", form="note", length_max=5000)] = None
