@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.benchmarks.trace_path import webhook
+from tests.benchmarks.trace_path import apply, webhook
 
 
 def test_one_webhook_makes_at_most_twelve_stops_in_the_controller(tmp_path: Path) -> None:
@@ -12,3 +12,9 @@ def test_one_webhook_makes_at_most_twelve_stops_in_the_controller(tmp_path: Path
     assert stops[:3] == ["worker", "reconcile", "observe"]
     assert stops[-3:] == ["execute", "reconcile", "worker"]
     assert len(stops) <= 12, stops
+
+
+def test_one_apply_makes_at_most_48_stops_in_the_controller(tmp_path: Path) -> None:
+    stops = apply(tmp_path).stops
+    assert stops[-3:] == ["execute", "writes", "execute"]
+    assert len(stops) <= 48, stops
