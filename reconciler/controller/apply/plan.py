@@ -72,29 +72,17 @@ def _apply(scan_result: ScanResult, context: StoreContext, *, fresh: bool) -> Ge
     if before:
         yield from (Outcome(a, "applied") for a in left if _is_done(a, before))
         left = kept(left, lambda action: not _is_done(action, before))
-    preconditions = partial(_recheck, scan_result, context, before, fresh=fresh)
+    preconditions = partial(Preconditions, scan_result, context, fresh=fresh, changed=before)  # one for each thread
     yield from _apply_with_bulk(left, bulk, _SinglePart(context, preconditions(), access), preconditions, context)
     if not fresh and access.refused is None:
         _record_held(scan_result.plan.holds, context)
-
-
-def _recheck(
-    scan_result: ScanResult, context: StoreContext, before: Earlier, bulk: BulkPart | None = None, *, fresh: bool
-) -> Preconditions:
-    """One for each thread: it remembers how far it has read. What goes by bulk is too much to search in the shop."""
-    if bulk is not None:
-        preconditions = Preconditions(scan_result, context, fresh=fresh, by_mirror=bulk.by_mirror)
-    else:
-        preconditions = Preconditions(scan_result, context, fresh=fresh)
-    preconditions.note_changed(before)
-    return preconditions
 
 
 def _apply_with_bulk(
     actions: Collection[Action],
     bulk: BulkPart | None,
     run: _SinglePart,
-    preconditions: Callable[[BulkPart], Preconditions],
+    preconditions: Callable[..., Preconditions],
     context: StoreContext,
 ) -> Iterator[Outcome]:
     """By bulk what is worth it, and beside it one by one what is left: two threads, and no user is in both.
@@ -106,7 +94,7 @@ def _apply_with_bulk(
     if bulk is None or by_bulk is None:
         yield from _apply_singly(actions, moving, run, context)
         return
-    in_bulk = partial(bulk.apply_actions, kept(actions, by_bulk), preconditions(bulk).of)
+    in_bulk = partial(bulk.apply_actions, kept(actions, by_bulk), preconditions(by_mirror=bulk.by_mirror).of)
     left = kept(actions, lambda action: not by_bulk(action))
     if next(iter(left), None) is None:
         yield from in_bulk()

@@ -27,6 +27,7 @@ UNSEEN_FOR = timedelta(minutes=2)  # so long no other writer is expected to have
 class Preconditions:
     """Checks one plan's actions. `fresh`: it was made just now, and its creates are not observed again while it is young.
 
+    It remembers how far it has read the plan. Users who have `changed` since then are observed whatever is planned.
     With `by_mirror` creates are searched in the mirror, where that is current, and in the shop only where it can't tell.
     """
 
@@ -36,17 +37,14 @@ class Preconditions:
         context: StoreContext,
         *,
         fresh: bool,
+        changed: Iterable[ClerkUserId] = (),
         by_mirror: Callable[[], CustomerReader | None] = lambda: None,
     ) -> None:
         self._context = context
         self._by_mirror = cache(by_mirror)
         self._unseen_until = context.clock.now() + UNSEEN_FOR if fresh else None
-        self._seen: set[ClerkUserId] = set()
+        self._seen = {*changed}
         self._holds = _HoldsOf(scan_result.plan.holds)
-
-    def note_changed(self, users: Iterable[ClerkUserId]) -> None:
-        """These users changed since the plan was made: they are observed whatever is planned."""
-        self._seen.update(users)
 
     def of(self, batch: Sequence[Action], *, parked: Container[ClerkUserId] = ()) -> list[Step | Outcome]:
         """Each action with what it rests on now, or why it does not fit any more."""
