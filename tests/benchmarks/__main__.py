@@ -27,6 +27,7 @@ from tests.benchmarks import (
     bench_plan_memory,
     bench_queue,
     bench_scan,
+    bench_start,
 )
 
 GOAL_ROWS = 1_000_000
@@ -188,6 +189,18 @@ def _nudge_lines(found: Found) -> Iterator[Line]:
     yield Line("  beside one that hangs", f"{_percentiles(beside['hanging_ms'])} ({ratio})")
 
 
+def _start(full: bool) -> Found:  # noqa: FBT001  one switch for all
+    return bench_start.measure(10 if full else 3)
+
+
+def _start_lines(found: Found) -> Iterator[Line]:
+    for work, against, ratio, most in (
+        (f"start: `{found['slowest_help']}`, the slowest", "click", found["help_ratio"], bench_start.HELP_MAX),
+        ("start: `status`, nothing in the state", "sqlmodel", found["status_ratio"], bench_start.STATUS_MAX),
+    ):
+        yield Line(work, f"{ratio}x the CPU of `import {against}`", f"≤ {most:g}", ratio <= most)
+
+
 BENCHES: dict[str, tuple[Callable[[bool], Found], Callable[[Found], Iterator[Line]]]] = {
     "scan": (_scan, _scan_lines),
     "plan_memory": (_plan_memory, _plan_memory_lines),
@@ -196,6 +209,7 @@ BENCHES: dict[str, tuple[Callable[[bool], Found], Callable[[Found], Iterator[Lin
     "octodns": (_octodns, _octodns_lines),
     "queue": (_queue, _queue_lines),
     "nudge": (_nudge, _nudge_lines),
+    "start": (_start, _start_lines),
 }
 
 

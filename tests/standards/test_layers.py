@@ -158,7 +158,8 @@ NOT_OPENED = {
     "status": {
         "alembic", "apscheduler", "cryptography", "deepdiff", "faker", "fastapi", "graphql", "httpx", "jinja2",
         "phonenumbers", "psycopg", "rich.progress", "sqlalchemy.dialects.postgresql", "standardwebhooks", "structlog",
-        "uvicorn", "reconciler.controller.observe", "reconciler.core.plan.gather", "reconciler.shopify.api.client",
+        "uvicorn", "reconciler.controller.observe", "reconciler.core.plan.gather",
+        "reconciler.core.report.documents", "reconciler.shopify.api.client",
         "reconciler.supabase", "reconciler.server", "reconciler.simulator",
     },
     "plan": {

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import click
 
 from reconciler.cli.context import Context
-from reconciler.cli.render.json import status_json
 from reconciler.cli.render.tables import print_replicas, print_status
 from reconciler.manager.config_files import digest_of
 from reconciler.manager.http.status_rows import status_rows_of
@@ -32,6 +31,8 @@ def show_status(
         now = components.state_clock.now()
         replicas = components.state.replicas(now=now)
     if output == "json":
+        from reconciler.cli.render.json import status_json  # noqa: PLC0415  text needs no documents
+
         click.echo(status_json(rows, now, replicas))
     else:
         print_status(rows, context.out)
