@@ -57,6 +57,27 @@ def found(pattern: str, names: Iterable[str]) -> int:
     return sum(len(re.findall(pattern, (ROOT / name).read_text(encoding="utf-8"))) for name in names)
 
 
+def any_in_core() -> int:
+    return found(r"\bAny\b", core())
+
+
+def untyped_copies() -> int:
+    """Copies of pydantic models in the core, but those in functions with `**values: Unpack[...]`, which mypy checks."""
+
+    def count(node: ast.AST) -> int:
+        values = node.args.kwarg if isinstance(node, Function) else None
+        if values is not None and values.annotation is not None and "Unpack[" in ast.unparse(values.annotation):
+            return 0
+        below = sum(map(count, ast.iter_child_nodes(node)))
+        return below + (isinstance(node, ast.Attribute) and node.attr == "model_copy")
+
+    return sum(count(product()[name]) for name in core())
+
+
+def ignored_types() -> int:
+    return found(r"# type: ignore", product())
+
+
 def class_names() -> Counter[str]:
     """How many classes of the product and the simulator have each public name."""
     nodes = (node for tree in modules().values() for node in ast.walk(tree))
@@ -79,9 +100,9 @@ FIGURES: dict[str, Callable[[], object]] = {
     "functions of more than 60 lines": lambda: sum(length(node) > 60 for _, node in functions()),
     "functions named by a participle": lambda: sum(bool(PARTICIPLE.match(node.name)) for _, node in functions()),
     "public class names that exist twice": lambda: sum(count > 1 for count in class_names().values()),
-    "`Any` in core": lambda: found(r"\bAny\b", core()),
-    "`model_copy(update=` in core": lambda: found(r"model_copy\(update=", core()),
-    "`type: ignore` in the product": lambda: found(r"# type: ignore", product()),
+    "`Any` in core": any_in_core,
+    "`model_copy` in core, not typed": untyped_copies,
+    "`type: ignore` in the product": ignored_types,
     "patched attributes in tests": lambda: found(PATCHED, files_of_tests()),
     "private attributes in tests": lambda: found(PRIVATE, files_of_tests()),
     "lines of the product with a word of the list": lambda: len(hits("reconciler")),

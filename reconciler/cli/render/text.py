@@ -80,8 +80,8 @@ def _print_store(store: StorePlan, lines: LinePrinter, limit: int | None, *, bri
 
 
 def _count_style(name: str) -> str:
-    words = KIND_WORDS.get(name)  # type: ignore[call-overload]  # "hold" and "in_sync" are no kinds
-    return words.style if words else HELD if name == "hold" else IN_SYNC
+    styles: dict[str, str] = {kind: words.style for kind, words in KIND_WORDS.items()}
+    return styles.get(name, HELD if name == "hold" else IN_SYNC)
 
 
 def _print_kind(group: KindGroup, lines: LinePrinter, limit: int | None, *, brief: bool) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Literal
 
 from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
+from reconciler.core.model.json import Json
 
 Via = Literal["command", "console", "schedule"]
 ActKind = Literal["pause", "resume", "probe", "nudge", "approve", "reconcile", "accept", "forget", "undo"]
@@ -30,7 +31,7 @@ class Act:
     kind: ActKind
     store: StoreName | None = None
     user: ClerkUserId | None = None
-    detail: Mapping[str, Any] = field(default_factory=dict)
+    detail: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

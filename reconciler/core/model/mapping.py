@@ -143,7 +143,7 @@ class Mapping:
     `intent`: an action of several writes has begun. `waits_for_email` and `waits_for_phone` are values (email_key and
     phone_key form) that another customer still has; `waits_at_email` and `waits_at_phone` are that customer, where it is
     known. The fingerprints (core/fields/fingerprint.py) are those of the row and the customer when both were last found
-    equal. Any other write clears them, so that a scan skips a pair only while nothing has changed.
+    equal. Each other write clears them, so that a scan skips a pair only while nothing has changed.
 
     `profile_digest` is that of the row when it was last present, `wanted_digest` that of the row when the store last
     wanted it. `absent_since`: when the row was first found missing; None while it is present.

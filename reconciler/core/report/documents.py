@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any
 
 from reconciler.core.model.act import Act
 from reconciler.core.model.event import Event
@@ -18,7 +17,7 @@ from reconciler.core.report.explain import Explained
 from reconciler.core.report.parity import ParitySample
 from reconciler.core.report.status import Replica, StatusRow
 
-Document = dict[str, Any]
+Document = dict[str, object]
 
 
 def time_z(at: datetime | None) -> str | None:
@@ -26,19 +25,23 @@ def time_z(at: datetime | None) -> str | None:
     return None if at is None else at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def with_text_times(value: Any) -> Any:
+def _with_text_time(value: object) -> object:
     """The same value with all times as `time_z` writes them, and tuples as lists."""
     if isinstance(value, dict):
-        return {name: with_text_times(member) for name, member in value.items()}
+        return _with_text_times(value)
     if isinstance(value, tuple | list):
-        return [with_text_times(member) for member in value]
+        return [_with_text_time(member) for member in value]
     return time_z(value) if isinstance(value, datetime) else value
+
+
+def _with_text_times(document: Document) -> Document:
+    return {name: _with_text_time(member) for name, member in document.items()}
 
 
 def status_document(rows: Iterable[StatusRow], at: datetime, replicas: Iterable[Replica] = ()) -> Document:
     """The status of each store and of the live replicas of `run`."""
-    stores = [with_text_times(asdict(row)) for row in rows]
-    return {"at": time_z(at), "stores": stores, "replicas": [with_text_times(asdict(each)) for each in replicas]}
+    stores = [_with_text_times(asdict(row)) for row in rows]
+    return {"at": time_z(at), "stores": stores, "replicas": [_with_text_times(asdict(each)) for each in replicas]}
 
 
 def mapping_document(row: Mapping) -> Document:
@@ -87,8 +90,7 @@ def plan_document(plan: Plan, *, rows_max: int) -> Document:
 
 def run_document(run: Run) -> Document:
     """One run."""
-    document: Document = with_text_times(asdict(run))
-    return document
+    return _with_text_times(asdict(run))
 
 
 def event_document(event: Event) -> Document:
@@ -103,4 +105,4 @@ def act_document(act: Act) -> Document:
 
 def parity_document(samples: Sequence[ParitySample]) -> list[Document]:
     """Samples of one store."""
-    return [with_text_times({name: value for name, value in asdict(one).items() if name != "shop"}) for one in samples]
+    return [_with_text_times({name: value for name, value in asdict(one).items() if name != "shop"}) for one in samples]

@@ -12,7 +12,8 @@ from reconciler.core.fields import normalise
 from reconciler.core.model.action import Change
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import UNIQUE, ClerkUserId, CustomerId, ShopDomain, StoreName
-from reconciler.core.model.mapping import PARK, Applied, Intent, Mapping, RefusedValue
+from reconciler.core.model.json import json_of
+from reconciler.core.model.mapping import PARK, AgreedTags, Applied, Intent, Mapping, RefusedValue
 from reconciler.ports import StoreFacts
 from reconciler.state.tables.mappings import index_key
 
@@ -56,10 +57,23 @@ def mapping_row(mapping: Mapping) -> dict[str, Any]:
         "clerk_user_id": mapping.clerk_user_id,
         "shopify_customer_id": mapping.customer_id,
         "email_key": index_key(normalise.email_key(mapping.email)),
-        "applied": _APPLIED.dump_python(mapping.applied, mode="json"),
-        "refused": _REFUSED.dump_python(mapping.refused, mode="json"),
+        "applied": {field: _applied_row(value) for field, value in mapping.applied.items()},
+        "refused": {field: asdict(value) for field, value in mapping.refused.items()},
         "config_fp": None if mapping.profile_fp is None else number_of(mapping.config_digest),
         "intent": None if mapping.intent is None else _intent_row(mapping.intent),
+    }
+
+
+def _applied_row(applied: Applied) -> dict[str, Any]:
+    """Written out: pydantic takes twice as long (2026-11), and a plan writes some of them for each user."""
+    value = applied.value
+    return {
+        "value": json_of(value) if isinstance(value, AgreedTags) else value,
+        "ours": applied.ours,
+        "config": applied.config,
+        "respelt": applied.respelt,
+        "shown": applied.shown,
+        "heals": [json_of(heal) for heal in applied.heals],
     }
 
 

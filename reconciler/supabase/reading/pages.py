@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -56,7 +57,11 @@ def pages(
     not come.
     """
     for number in range(len(walks(table))):
-        yield from _pages_of_walk(ask, table, lambda found, number=number: walks(found)[number], build, size, after)  # type: ignore[misc]
+        yield from _pages_of_walk(ask, table, partial(_walk_at, number, walks), build, size, after)
+
+
+def _walk_at(number: int, walks: Walks, table: ProfileTable) -> Walk:
+    return walks(table)[number]
 
 
 def _pages_of_walk(

@@ -126,7 +126,7 @@ class TableProfiles:
     def users_without_row(self, users: Collection[ClerkUserId]) -> frozenset[ClerkUserId]:
         there: set[str] = set()
         for part in _parts(users):
-            _, rows = self._ask(lambda table, part=part: _keys(table, table.among(part), None))  # type: ignore[misc]
+            _, rows = self._ask(partial(_keys_among, part=part))
             there.update(row[0] for row in rows)
         return frozenset(users) - there
 
@@ -185,7 +185,7 @@ class TableProfiles:
         rows: list[Row] = []
         for part in _parts(users, part_size if table.postgres else ASK):
             asked = frozenset(part)
-            table, found = self._ask(lambda table, part=part: _rows(table, table.among(part), table.key))  # type: ignore[misc]
+            table, found = self._ask(partial(_rows_among, part=part))
             rows += [row for row in found if row[0] in asked]
         return Chunk(table, rows)
 
@@ -242,6 +242,14 @@ def _rows(table: ProfileTable, condition: ColumnElement[bool], by: ColumnElement
 
 def _keys(table: ProfileTable, condition: ColumnElement[bool], by: ColumnElement[Any] | None) -> sa.Select[Any]:
     return sa.select(table.key).where(table.has_user, condition).order_by(by)
+
+
+def _keys_among(table: ProfileTable, *, part: Sequence[str]) -> sa.Select[Any]:
+    return _keys(table, table.among(part), None)
+
+
+def _rows_among(table: ProfileTable, *, part: Sequence[str]) -> sa.Select[Any]:
+    return _rows(table, table.among(part), table.key)
 
 
 def _emails(table: ProfileTable, condition: ColumnElement[bool], by: ColumnElement[Any]) -> sa.Select[Any]:

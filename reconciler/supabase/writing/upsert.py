@@ -190,11 +190,11 @@ def _is_later(at: datetime, row: StoredRow) -> bool:
     return row.updated_at is None or (isinstance(row.updated_at, datetime) and row.updated_at < at)
 
 
-def _merge_expression(
-    target: WriteColumn, table: Table, row: StoredRow, value: Mapping[str, Any]
-) -> ColumnElement[Any]:
+def _merge_expression(target: WriteColumn, table: Table, row: StoredRow, value: object) -> ColumnElement[Any]:
     """The SQL that writes only the changed keys of the object. Postgres keeps numbers that Python would round."""
-    before: Mapping[str, Any] = row.values["metadata"]
+    before = row.values["metadata"]
+    assert isinstance(before, Mapping)
+    assert isinstance(value, Mapping)
     column: ColumnElement[Any] = sa.cast(table.c[target.name], JSONB)
     if row.spelled:
         column = sa.cast(column.op("#>>")(sa.cast(sa.literal("{}"), sa.ARRAY(sa.Text))), JSONB)

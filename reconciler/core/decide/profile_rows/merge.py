@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from reconciler.core.fields import normalise
 from reconciler.core.model.profile import Profile
@@ -25,7 +25,7 @@ from reconciler.core.model.scalars import FIELDS
 
 TEXTS: Final = (*(name for name, field in FIELDS.items() if field.in_clerk), "full_name", "image_url")
 
-Values = Mapping[str, Any]
+Values = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class RowChanges:
     held: str | None = None
 
 
-def clerk_values(profile: Profile) -> dict[str, Any]:
+def clerk_values(profile: Profile) -> dict[str, object]:
     """Clerk's values by our field names, for all known fields, without the time of the change."""
     current = {name: getattr(profile, name) or None for name in TEXTS if name != "full_name" and profile.knows(name)}
     if "email" in current:
@@ -80,7 +80,7 @@ def row_changes(
     """
     for earlier in tried:
         last = _with_tried(row, last, earlier, _is_equal)
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     for name in TEXTS:
         if name in current and name in row:
             values |= _text_change(name, current[name], row[name], last, fill_only=fill_only)
@@ -94,12 +94,21 @@ def row_changes(
     before = row["metadata"]
     if isinstance(before, Unreadable):
         return RowChanges(values, f"metadata {before.message}: Clerk's metadata is not merged into it")
-    known = last.get("metadata") if last is not None else None
-    merged = merged_object(before or {}, current["metadata"], known, fill_only=fill_only)
-    return RowChanges(values | ({"metadata": merged} if merged != (before or {}) else {}))
+    known = _object_in(last["metadata"]) if last is not None and last.get("metadata") is not None else None
+    there = _object_in(before)
+    merged = merged_object(there, _object_in(current["metadata"]), known, fill_only=fill_only)
+    return RowChanges(values | ({"metadata": merged} if merged != there else {}))
 
 
-def merged_object(before: Values, current: Values, last: Values | None, *, fill_only: bool = False) -> dict[str, Any]:
+def _object_in(metadata: object) -> Values:
+    """The metadata of a row or of Clerk; empty for none."""
+    assert metadata is None or isinstance(metadata, Mapping)
+    return metadata or {}
+
+
+def merged_object(
+    before: Values, current: Values, last: Values | None, *, fill_only: bool = False
+) -> dict[str, object]:
     """The row's JSON object with Clerk's keys: objects are merged key by key, other values replaced."""
     merged = dict(before)
     for key, value in current.items():
@@ -120,7 +129,7 @@ def merged_object(before: Values, current: Values, last: Values | None, *, fill_
 
 def _with_tried(
     there: Values, last: Values | None, earlier: Values, is_equal: Callable[[str, object, object], bool]
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """The `last` values, with the earlier ones that an unrecorded write may have set: those that the row holds."""
     found = dict(last or {})
     for key, value in earlier.items():
@@ -141,7 +150,9 @@ def _is_same(one: object, other: object) -> bool:
     return one == other and isinstance(one, bool) == isinstance(other, bool)
 
 
-def _text_change(name: str, current: Any, there: Any, last: Values | None, *, fill_only: bool) -> dict[str, Any]:
+def _text_change(
+    name: str, current: object, there: object, last: Values | None, *, fill_only: bool
+) -> dict[str, object]:
     known = last is not None and name in last
     said = last[name] if last is not None and known else None
     if current is None:
@@ -153,7 +164,7 @@ def _text_change(name: str, current: Any, there: Any, last: Values | None, *, fi
     return {name: current}
 
 
-def _flag_change(current: Values, row: Values, values: Values) -> dict[str, Any]:
+def _flag_change(current: Values, row: Values, values: Values) -> dict[str, object]:
     if "email_verified" not in current or "email_verified" not in row:
         return {}
     flag = current["email_verified"]
@@ -171,5 +182,5 @@ def _is_equal(name: str, one: object, other: object) -> bool:
     return one == other
 
 
-def _is_empty(value: Any) -> bool:
+def _is_empty(value: object) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())

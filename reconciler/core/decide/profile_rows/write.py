@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from reconciler.core.decide.profile_rows.merge import Values
 from reconciler.core.fields import normalise
@@ -71,13 +70,13 @@ class WriteClaim:
     user: ClerkUserId
     profile: Profile | None
     deleted_at: datetime | None
-    last: Mapping[str, Any] | None
+    last: Values | None
     fill_only: bool
     generation: int
     fencing: int
     attempts: int
     refused: bool = False
-    tried: tuple[Mapping[str, Any], ...] = ()
+    tried: tuple[Values, ...] = ()
 
     def row_write(self, profile: Profile) -> RowWrite:
         """The write of this row; a row that was refused while missing may have been created by the app since."""
@@ -90,7 +89,7 @@ class WriteKnown:
 
     newest_at: datetime | None
     deleted: bool
-    last: Mapping[str, Any] | None
+    last: Values | None
 
 
 @dataclass(frozen=True, slots=True)
