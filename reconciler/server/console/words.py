@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
 from reconciler.core.model.ids import CustomerId, ShopDomain
 from reconciler.core.model.reasons import reason_of
+from reconciler.core.report.status import StatusRow
 
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 _VALUE_MAX: Final = 120
@@ -67,3 +69,33 @@ def admin_url(customer: CustomerId, shop: ShopDomain) -> str:
     return (
         f"https://admin.shopify.com/store/{shop.removesuffix('.myshopify.com')}/customers/{customer.rpartition('/')[2]}"
     )
+
+
+def change_text(change: Mapping[str, Any]) -> str:
+    """Return a change on one line: `tags + club`, `first name Ada → Adah`."""
+    name, before, after = field_name(change["field"]), change["before"], change["after"]
+    if change["field"] != "tags":
+        return f"{name} {shown(before)} → {shown(after)}"
+    was, now = ({str(tag).casefold(): str(tag) for tag in tags or ()} for tags in (before, after))
+    parts = [f"+ {now[tag]}" for tag in now if tag not in was] + [f"− {was[tag]}" for tag in was if tag not in now]
+    return f"{name} {', '.join(parts) or 'spelt differently'}"
+
+
+def under_way(row: StatusRow) -> list[str]:
+    """Return a line on each long work of a store: how much is done, and when it ends."""
+    lines: list[str] = []
+    if (scan := row.sweep) is not None:
+        lines.append(f"full scan: {_of(scan.looked_at, scan.total)} rows{_until(scan.ends_at)}")
+    if (mirror := row.mirror) is not None and mirror.operation is not None:
+        lines.append(f"the mirror is filled: {_of(mirror.lines, mirror.expected)} customers{_until(mirror.ends_at)}")
+    if (bulk := row.bulk) is not None:
+        lines.append(f"bulk writes: {_of(bulk.done, bulk.lines)} lines{_until(bulk.ends_at)}")
+    return lines
+
+
+def _of(done: int, total: int | None) -> str:
+    return f"{done:,}" if total is None else f"{done:,} of {total:,}"
+
+
+def _until(at: datetime | None) -> str:
+    return f", until about {at:%H:%M UTC}" if at is not None else ""

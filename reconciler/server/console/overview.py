@@ -1,0 +1,121 @@
+"""The pages on stores: all of them with what needs a person, and one of them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from fastapi import Request
+from fastapi.responses import RedirectResponse, Response
+
+from reconciler.core.model.ids import StoreName
+from reconciler.core.report.status import StatusRow
+from reconciler.ports import Clock
+from reconciler.server.access import Verdict
+from reconciler.server.console import words
+from reconciler.server.console.charts import parity_chart
+from reconciler.server.console.rendering import Renderer
+from reconciler.server.service import Service
+
+DAYS: Final = 30
+RUNS_SHOWN: Final = 5
+EVENTS_SHOWN: Final = 12
+ACTS_SHOWN: Final = 10
+CHARTED_MAX: Final = 100  # stores of which samples are read for the line of all
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Users who are held for one reason: what it means, what to do, and how many in which store."""
+
+    reason: str
+    count: int
+    meaning: str
+    next_step: str
+    stores: tuple[tuple[StoreName, int], ...]
+
+
+class StorePages:
+    """The overview, and the page of a store. `stores` is read at each request."""
+
+    def __init__(self, service: Service, clock: Clock, renderer: Renderer, stores: Collection[StoreName]) -> None:
+        self._service, self._clock, self._renderer, self._stores = service, clock, renderer, stores
+
+    def overview(self, request: Request, verdict: Verdict) -> Response:
+        only = request.query_params.get("store", "").strip()[:100]
+        rows = sorted(self._service.status_rows(), key=_urgency)
+        now = self._clock.now()
+        names = [row.store for row in rows[:CHARTED_MAX]]
+        samples = [s for name in names for s in self._service.parity_line(name, since=now - timedelta(days=DAYS))]
+        return self._renderer.page(
+            "overview.html",
+            request,
+            verdict=verdict,
+            only=only,
+            rows=[row for row in rows if only.casefold() in row.store.casefold()],
+            total_stores=len(rows),
+            totals=_totals(rows),
+            needs=needs_of(rows),
+            chart=parity_chart(samples, until=now),
+            reasons=self._service.readiness(),
+            config_problem=self._service.config_problem(),
+            runs=self._service.runs(limit=RUNS_SHOWN),
+            events=self._service.recent_events(limit=EVENTS_SHOWN),
+        )
+
+    def store(self, request: Request, verdict: Verdict) -> Response:
+        name = StoreName(request.path_params["store"])
+        row = next((row for row in self._service.status_rows() if row.store == name), None)
+        if row is None:
+            return RedirectResponse("/", 303)
+        now = self._clock.now()
+        samples = self._service.parity_line(name, since=now - timedelta(days=DAYS))
+        return self._renderer.page(
+            "store.html",
+            request,
+            verdict=verdict,
+            row=row,
+            needs=needs_of([row]),
+            chart=parity_chart(samples, until=now),
+            runs=self._service.runs(store=name, limit=RUNS_SHOWN),
+            acts=self._service.acts(store=name, limit=ACTS_SHOWN),
+            events=self._service.recent_events(store=name, limit=EVENTS_SHOWN),
+        )
+
+
+def needs_of(rows: Iterable[StatusRow]) -> list[Need]:
+    """What needs a person, the most frequent reason first."""
+    found: defaultdict[str, dict[StoreName, int]] = defaultdict(dict)
+    for row in rows:
+        for reason, count in row.held.items():
+            if count:
+                found[reason][row.store] = count
+    needs = [
+        Need(
+            reason,
+            sum(stores.values()),
+            *words.explain(reason),
+            tuple(sorted(stores.items(), key=lambda each: (-each[1], each[0]))),
+        )
+        for reason, stores in found.items()
+    ]
+    return sorted(needs, key=lambda need: (-need.count, need.reason))
+
+
+def _urgency(row: StatusRow) -> tuple[bool, bool, float, StoreName]:
+    """Stores that can't work come first, then those that fail, then by parity."""
+    return row.suspended is None, row.failing is None, row.parity, row.store
+
+
+def _totals(rows: Sequence[StatusRow]) -> dict[str, float | None]:
+    weight = sum(row.profiles or (row.last_sweep_at is None) for row in rows)  # a store without a full resync counts too
+    return {
+        "parity": sum(row.in_sync for row in rows if row.parity) / weight if weight else None,
+        "profiles": sum(row.profiles for row in rows),
+        "in_sync": sum(row.in_sync for row in rows),
+        "pending": sum(row.pending for row in rows),
+        "held": sum(sum(row.held.values()) for row in rows),
+    }

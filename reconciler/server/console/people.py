@@ -1,0 +1,111 @@
+"""The pages on people: a search, and one person in all stores."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final, get_args
+from urllib.parse import quote
+
+from fastapi import Request
+from fastapi.responses import RedirectResponse, Response
+
+from reconciler.core.model.ids import ClerkUserId, StoreName
+from reconciler.core.model.mapping import Status
+from reconciler.core.report.pending import Pending
+from reconciler.errors import ReconcilerError
+from reconciler.server.access import Verdict
+from reconciler.server.console.rendering import Renderer
+from reconciler.server.service import Service
+
+PEOPLE_MAX: Final = 100
+EVENTS_MAX: Final = 100
+ACTS_MAX: Final = 20
+QUERY_MAX: Final = 320
+STATUSES: Final[tuple[Status, ...]] = get_args(Status)
+
+
+class PeoplePages:
+    """The search, the page of a person, and its button. `stores` is read at each request."""
+
+    def __init__(self, service: Service, renderer: Renderer, stores: Collection[StoreName]) -> None:
+        self._service, self._renderer, self._stores = service, renderer, stores
+
+    def people(self, request: Request, verdict: Verdict) -> Response:
+        asked = {
+            name: request.query_params.get(name, "").strip()[:QUERY_MAX] for name in ("q", "store", "status", "reason")
+        }
+        status = next((known for known in STATUSES if known == asked["status"]), None)
+        store = StoreName(asked["store"]) if asked["store"] in self._stores else None
+        found = self._service.find_people(
+            asked["q"].replace("\x00", ""),
+            store=store,
+            status=status,
+            reason=asked["reason"] or None,
+            limit=PEOPLE_MAX + 1,
+        )
+        return self._renderer.page(
+            "people.html",
+            request,
+            verdict=verdict,
+            asked=asked,
+            people=found[:PEOPLE_MAX],
+            more=len(found) > PEOPLE_MAX,
+            stores=tuple(self._stores),
+            statuses=STATUSES,
+        )
+
+    def person(self, request: Request, verdict: Verdict) -> Response:
+        """What the state knows at once, and what the profile and the shops have now, as soon as it was read."""
+        user = ClerkUserId(request.path_params["user"])
+        if not user.isprintable():
+            return self._person(request, verdict, user)
+        rows = self._service.person(user)
+        pending = problem = None
+        explained = {}
+        try:
+            found = self._service.explain(user)
+            if isinstance(found, Pending):
+                pending = found
+            else:
+                explained = {store.store: store for store in found.stores}
+        except ReconcilerError as error:
+            problem = error
+        return self._person(
+            request,
+            verdict,
+            user,
+            rows={row.store: row for row in rows},
+            explained=explained,
+            pending=pending,
+            problem=problem,
+        )
+
+    def _person(self, request: Request, verdict: Verdict, user: ClerkUserId, **found: object) -> Response:
+        known = {"rows": {}, "explained": {}, "pending": None, "problem": None, **found}
+        there = bool(known["rows"] or known["explained"] or known["pending"])
+        names = [*known["rows"], *(name for name in known["explained"] if name not in known["rows"])]
+        return self._renderer.page(
+            "person.html",
+            request,
+            status=200 if there else 404,
+            verdict=verdict,
+            user=user,
+            names=sorted(names),
+            looked="looked" in request.query_params,
+            acts=self._service.acts(user=user, limit=ACTS_MAX) if there else (),
+            events=self._service.recent_events(user=user, limit=EVENTS_MAX) if there else (),
+            **known,
+        )
+
+    def nudge(self, request: Request, verdict: Verdict) -> Response:
+        """Nudge this user. Requires an operator's token, and a form of our own page."""
+        origin = request.headers.get("origin")
+        foreign = origin is not None and origin.partition("://")[2].lower() != request.headers.get("host", "").lower()
+        if verdict != "operator" or foreign:
+            mode = "foreign" if foreign else "role" if verdict == "viewer" else "closed"
+            return self._renderer.page("gate.html", request, status=403, mode=mode)
+        user = ClerkUserId(request.path_params["user"])
+        if not user.isprintable() or not self._service.person(user):
+            return RedirectResponse(f"/people/{quote(user, safe='')}", 303)
+        self._service.nudge_user(user, reason="nudge")
+        return RedirectResponse(f"/people/{quote(user, safe='')}?looked", 303)
