@@ -24,6 +24,12 @@ PAGES = {
     "person-unbroken": f"/people/{quote(UNBROKEN)}",
     "person-unknown": "/people/user_unknown",
     "changes": "/events",
+    "store": "/stores/acme-us",
+    "plan": "/stores/acme-us/plan",
+    "plan-empty": "/stores/acme-eu/plan",
+    "runs": "/runs",
+    "run": "/runs/2",
+    "run-unknown": "/runs/77",
 }
 WIDTHS = {"wide": (1280, 900), "phone": (375, 812)}
 FITS = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
@@ -51,7 +57,7 @@ def operator(page: Page) -> Page:
     page.goto("/")
     page.get_by_label("Token").fill(TOKEN)
     page.get_by_role("button", name="Open").click()
-    expect(page.get_by_role("heading", name="Stores")).to_be_visible()
+    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
     return page
 
 

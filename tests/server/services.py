@@ -84,6 +84,8 @@ class MemoryService:
     all_acts: list[Act] = field(default_factory=list)
     samples: list[ParitySample] = field(default_factory=list)
     pending: Pending | None = None
+    explained: dict[str, Explained] = field(default_factory=dict)
+    plans: dict[str, StorePlan] = field(default_factory=dict)
     problem: str | None = None
     ended: dict[str, datetime] = field(default_factory=dict)
     fails: ReconcilerError | None = None
@@ -100,6 +102,8 @@ class MemoryService:
         for kept in (self.clerk_events, self.nudges, self.customers, self.shop_events, self.reasons):
             kept.clear()
         self.pending = None
+        for known in (self.explained, self.plans):
+            known.clear()
         for shown in (self.rows, self.mappings, self.events, self.all_runs, self.all_acts, self.samples):
             shown.clear()
         self.fails = self.problem = None
@@ -184,13 +188,15 @@ class MemoryService:
 
     def explain(self, user: ClerkUserId) -> Explained | Pending:
         self._write(lambda: None)
+        if user in self.explained:
+            return self.pending or self.explained[user]
         rows = self.person(user)
         parts = [ExplainedStore(store=row.store, shop=row.shop, status=row.status, reason=row.reason) for row in rows]
         return self.pending or Explained(clerk_user_id=user, stores=tuple(parts))
 
     def plan(self, store: StoreName) -> Document | Pending:
         return self.pending or plan_document(
-            build_plan([StorePlan(store=store, shop=SHOP_US)], created_at=NOON), rows_max=9
+            build_plan([self.plans.get(store, StorePlan(store=store, shop=SHOP_US))], created_at=NOON), rows_max=9
         )
 
     def runs(

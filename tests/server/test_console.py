@@ -370,7 +370,7 @@ def test_a_persons_page_says_why_they_are_held_what_is_agreed_and_what_was_done(
 def test_somebody_unknown_is_404_and_says_what_that_means(http: httpx.Client) -> None:
     answer = http.get("/people/user_unknown", headers=BEARER)
     assert answer.status_code == 404
-    assert "The state has no user with this id" in answer.text
+    assert "No profile and no mapping has this id" in answer.text
 
 
 def test_what_changed_is_newest_first_and_by_store(http: httpx.Client, service: MemoryService) -> None:

@@ -111,7 +111,9 @@ def _urgency(row: StatusRow) -> tuple[bool, bool, float, StoreName]:
 
 
 def _totals(rows: Sequence[StatusRow]) -> dict[str, float | None]:
-    weight = sum(row.profiles or (row.last_sweep_at is None) for row in rows)  # a store without a full resync counts too
+    weight = sum(
+        row.profiles or (row.last_sweep_at is None) for row in rows
+    )  # a store without a full resync counts too
     return {
         "parity": sum(row.in_sync for row in rows if row.parity) / weight if weight else None,
         "profiles": sum(row.profiles for row in rows),

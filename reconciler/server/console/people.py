@@ -11,6 +11,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from reconciler.core.model.ids import ClerkUserId, StoreName
 from reconciler.core.model.mapping import Status
+from reconciler.core.report.explain import ExplainedStore
 from reconciler.core.report.pending import Pending
 from reconciler.errors import ReconcilerError
 from reconciler.server.access import Verdict
@@ -55,46 +56,35 @@ class PeoplePages:
         )
 
     def person(self, request: Request, verdict: Verdict) -> Response:
-        """What the state knows at once, and what the profile and the shops have now, as soon as it was read."""
+        """What the state knows immediately, and what the profile and the shops have as soon as that was read."""
         user = ClerkUserId(request.path_params["user"])
-        if not user.isprintable():
-            return self._person(request, verdict, user)
-        rows = self._service.person(user)
-        pending = problem = None
-        explained = {}
+        rows = {row.store: row for row in self._service.person(user)} if user.isprintable() else {}
+        explained: dict[StoreName, ExplainedStore] = {}
+        pending: Pending | None = None
+        problem: ReconcilerError | None = None
         try:
-            found = self._service.explain(user)
+            found = self._service.explain(user) if user.isprintable() else None
             if isinstance(found, Pending):
                 pending = found
-            else:
+            elif found is not None:
                 explained = {store.store: store for store in found.stores}
         except ReconcilerError as error:
             problem = error
-        return self._person(
-            request,
-            verdict,
-            user,
-            rows={row.store: row for row in rows},
-            explained=explained,
-            pending=pending,
-            problem=problem,
-        )
-
-    def _person(self, request: Request, verdict: Verdict, user: ClerkUserId, **found: object) -> Response:
-        known = {"rows": {}, "explained": {}, "pending": None, "problem": None, **found}
-        there = bool(known["rows"] or known["explained"] or known["pending"])
-        names = [*known["rows"], *(name for name in known["explained"] if name not in known["rows"])]
+        there = bool(rows or explained or pending)
         return self._renderer.page(
             "person.html",
             request,
             status=200 if there else 404,
             verdict=verdict,
             user=user,
-            names=sorted(names),
+            rows=rows,
+            explained=explained,
+            pending=pending,
+            problem=problem,
+            names=sorted({*rows, *explained}),
             looked="looked" in request.query_params,
             acts=self._service.acts(user=user, limit=ACTS_MAX) if there else (),
             events=self._service.recent_events(user=user, limit=EVENTS_MAX) if there else (),
-            **known,
         )
 
     def nudge(self, request: Request, verdict: Verdict) -> Response:

@@ -53,7 +53,7 @@ class PlanPage:
         values: dict[str, Any] = {"verdict": verdict, "store": name, "pending": None, "plan": None, "held": ()}
         if isinstance(found, Pending):
             return self._renderer.page("plan.html", request, **{**values, "pending": found})
-        plan = next(iter(found["stores"]), {"error": "it is no longer in stores.yaml", "error_hint": ""})
+        plan: Document = next(iter(found["stores"]), {"error": "it is no longer in stores.yaml", "error_hint": ""})
         values |= {"plan": plan, "held": held_groups(plan.get("holds", ())), "digest": found["digest"]}
         values |= {"made_at": datetime.fromisoformat(found["created_at"])}
         values |= {"action_count": sum(plan.get("summary", {}).get(kind, 0) for kind in KINDS)}
