@@ -28,9 +28,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker("explore")
 
 
-def values_of(item: pytest.Function) -> frozenset[tuple[str, int]]:
-    """The parameters of a row: each with the position of its value."""
-    return frozenset(item.callspec.indices.items())
+def values_of(item: pytest.Function) -> frozenset[tuple[str, str]]:
+    """The parameters of a row: each with its value, as text."""
+    return frozenset((name, repr(value)) for name, value in item.callspec.params.items())
 
 
 def covering(rows: Sequence[Collection[Hashable]]) -> set[int]:

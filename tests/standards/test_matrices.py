@@ -2,7 +2,9 @@
 
 from itertools import product
 
-from tests.matrices import covering
+import pytest
+
+from tests.matrices import covering, values_of
 
 
 def test_each_value_occurs_in_the_chosen_rows_and_as_often_as_the_others() -> None:
@@ -18,3 +20,20 @@ def test_each_value_occurs_in_the_chosen_rows_and_as_often_as_the_others() -> No
 
 def test_a_matrix_of_one_row_keeps_it() -> None:
     assert covering([frozenset({("kind", 0)})]) == {0}
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("first", "abc")
+@pytest.mark.parametrize("second", range(3))
+def test_a_marked_test_has_as_few_rows_as_have_each_value(
+    request: pytest.FixtureRequest, first: str, second: int
+) -> None:
+    kept = [
+        values_of(item)
+        for item in request.session.items
+        if isinstance(item, pytest.Function)
+        and item.originalname == request.function.__name__
+        and not item.get_closest_marker("explore")
+    ]
+    assert len(kept) == 3
+    assert len(set().union(*kept)) == 6
