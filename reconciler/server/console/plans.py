@@ -14,12 +14,13 @@ from fastapi.responses import RedirectResponse, Response
 
 from reconciler.core.model.action import KINDS
 from reconciler.core.model.ids import StoreName
-from reconciler.core.report.documents import Document
 from reconciler.core.report.pending import Pending
 from reconciler.server.access import Verdict
 from reconciler.server.console import words
 from reconciler.server.console.rendering import Renderer
 from reconciler.server.service import Service
+
+Document = dict[str, Any]  # a plan's JSON, read as it is shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +54,10 @@ class PlanPage:
         values: dict[str, Any] = {"verdict": verdict, "store": name, "pending": None, "plan": None, "held": ()}
         if isinstance(found, Pending):
             return self._renderer.page("plan.html", request, **{**values, "pending": found})
-        plan: Document = next(iter(found["stores"]), {"error": "it is no longer in stores.yaml", "error_hint": ""})
-        values |= {"plan": plan, "held": held_groups(plan.get("holds", ())), "digest": found["digest"]}
-        values |= {"made_at": datetime.fromisoformat(found["created_at"])}
+        shown: Document = found
+        plan: Document = next(iter(shown["stores"]), {"error": "it is no longer in stores.yaml", "error_hint": ""})
+        values |= {"plan": plan, "held": held_groups(plan.get("holds", ())), "digest": shown["digest"]}
+        values |= {"made_at": datetime.fromisoformat(shown["created_at"])}
         values |= {"action_count": sum(plan.get("summary", {}).get(kind, 0) for kind in KINDS)}
         return self._renderer.page("plan.html", request, **values)
 
