@@ -6,7 +6,7 @@ import threading
 
 import structlog
 
-from reconciler.controller.standing import is_abandoned
+from reconciler.controller.scan.standing import is_abandoned
 from reconciler.core.decide.cost import MUTATION_POINTS
 from reconciler.core.model.ids import StoreName
 from reconciler.core.model.request import Waiting

@@ -27,8 +27,9 @@ import psycopg
 from reconciler.controller.mirror.refresh import MirrorContext
 from reconciler.controller.observe import ObserveOptions
 from reconciler.controller.readers import Readers
+from reconciler.controller.scan.incremental import incremental_resync
 from reconciler.controller.scan.plan import plan_stores
-from reconciler.controller.scan.resync import ResyncContext, ResyncResult, incremental_resync
+from reconciler.controller.scan.resync import ResyncContext, ResyncResult
 from reconciler.core.fields.desired import config_digest
 from reconciler.core.fields.fingerprint import values_fp
 from reconciler.core.model.ids import ShopDomain, StoreName

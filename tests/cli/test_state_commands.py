@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from reconciler.controller.standing import FULL
+from reconciler.controller.scan.standing import FULL
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain
 from reconciler.ports import BulkFile, BulkLine, Seen
 from reconciler.state.database.engine import open_engine

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from reconciler.controller.reconcile import reconcile
-from reconciler.controller.scan.resync import ResyncContext, full_resync, incremental_resync
-from reconciler.controller.standing import FULL
+from reconciler.controller.scan.incremental import incremental_resync
+from reconciler.controller.scan.resync import ResyncContext, full_resync
+from reconciler.controller.scan.standing import FULL
 from reconciler.core.decide.leaving.absence import Absence
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.request import Request

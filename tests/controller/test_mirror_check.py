@@ -18,7 +18,7 @@ from reconciler.controller.mirror.refresh import (
     fill,
     seen_of,
 )
-from reconciler.controller.standing import COMPLETE_MAX, OVERLAP, is_fresh
+from reconciler.controller.scan.standing import COMPLETE_MAX, OVERLAP, is_fresh
 from reconciler.core.model.ids import CustomerId
 from reconciler.core.plan.gather import ScanResult
 from reconciler.ports import CustomerLists, MirrorMark, Touched

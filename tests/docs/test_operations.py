@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from reconciler.controller.standing import CHANGES, FULL
+from reconciler.controller.scan.standing import CHANGES, FULL
 from reconciler.core.model.reasons import WHO_ACTS
 from tests.docs.telemetry import LogEvent, logged_events, names_in, registry_of_a_replica
 from tests.docs.test_docs import text_of

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.controller.standing import CHANGES, FULL
+from reconciler.controller.scan.standing import CHANGES, FULL
 from reconciler.core.model.ids import ShopDomain, StoreName
 from reconciler.manager.schedule.scheduler import SCAN_THREADS
 from tests import servers

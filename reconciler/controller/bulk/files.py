@@ -16,7 +16,7 @@ from math import ceil
 from reconciler.controller.bulk.context import BulkContext, BulkRunProgress
 from reconciler.controller.bulk.lines import BulkLines
 from reconciler.controller.context import StoreContext
-from reconciler.controller.standing import bulk_lease
+from reconciler.controller.scan.standing import bulk_lease
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.write import Write
 from reconciler.errors import AnswerLost, LeaseLost, Refused, StateError, TemporaryError

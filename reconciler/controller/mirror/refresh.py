@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from reconciler.controller.mirror.reader import MirrorReader
-from reconciler.controller.standing import OVERLAP, is_fresh
+from reconciler.controller.scan.standing import OVERLAP, is_fresh
 from reconciler.core.fields import normalise
 from reconciler.core.fields.fingerprint import metafields_of, observed_fp, values_json
 from reconciler.core.model.batches import batches
@@ -67,7 +67,7 @@ class MirrorContext:
 
     @property
     def pairs(self) -> PairReader:
-        """controller.resync.MirrorTier, as the methods below."""
+        """controller.scan.resync.MirrorTier, as the methods below."""
         return self.mirror
 
     def is_as_of(self, since: datetime) -> bool:

@@ -1,12 +1,11 @@
-"""Scheduled scans of whole stores: what is due goes into the queue, and the workers do it.
+"""Scheduled scans of whole stores: what is due goes into the queue, and the workers do it. Here the full resync.
 
-A full resync reads everything and is held to the guards as a plan is: a kind above its ceiling is held whole. One of
-changes reads the rows that moved since the last one, and those that vanished. Both are written down chunk by chunk and
-continue where they were killed. Nothing is written to a shop here.
+It reads everything and is held to the guards as a plan is: a kind above its ceiling is held whole. Its progress is recorded
+chunk by chunk, and it continues where it was killed. Nothing is written to a shop here.
 
-Before a full resync scans the profiles, a bulk query brings the mirror of a large shop up to date: users who were equal and
-have not moved since, by the mirror, are passed over. The others are read live, as all are in a small shop, or where the bulk
-query fails.
+Before it scans the profiles, a bulk query brings the mirror of a large shop up to date: users who were equal and have not
+moved since, by the mirror, are passed over. The others are read live, as all are in a small shop, or where the bulk query
+fails.
 """
 
 from __future__ import annotations
@@ -14,27 +13,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Protocol
 
-from reconciler.controller.leaving.completeness import without_successor
 from reconciler.controller.observe import Claims, ObserveOptions, decide_users
 from reconciler.controller.readers import Readers
 from reconciler.controller.record import record_decisions, record_withheld
 from reconciler.controller.scan.plan import CHUNK, all_claims, check_source, named_subjects
+from reconciler.controller.scan.standing import CHANGES, FULL
 from reconciler.controller.scan.stream import Part, Watch, parts_of
-from reconciler.controller.scan.timestamps import Evidence, compare
-from reconciler.controller.standing import CHANGES, FULL, suspected_users
+from reconciler.controller.scan.timestamps import Evidence, evidence_since
 from reconciler.controller.step import Step
 from reconciler.core.decide.cost import MUTATION_POINTS
-from reconciler.core.fields.desired import config_digest, is_wanted, profile_digest
+from reconciler.core.fields.desired import is_wanted
 from reconciler.core.model.action import KINDS
 from reconciler.core.model.batches import batches
 from reconciler.core.model.customer import Customer
 from reconciler.core.model.ids import ClerkUserId, CustomerId
 from reconciler.core.model.store import Store
 from reconciler.core.model.view import Subject
-from reconciler.core.plan.guard import ceiling_now, kinds_above
+from reconciler.core.plan.guard import kinds_above
 from reconciler.ports import (
     Clock,
     CustomerReader,
@@ -48,7 +46,6 @@ from reconciler.ports import (
 
 BULK_FROM = 20_000  # users; fewer are read live in less time than a bulk query takes to come back
 BLOCKED = "blocked"  # another user's customer has the new address: a reconcile resolves it, whatever the guards say
-OVERLAP_S = 300.0  # rows are committed later than they are stamped
 SLICE = 1000  # mapped users of a large shop that one incremental resync compares with their rows
 FEW = 20  # vanished ones in a slice that need no comparison of all the others
 
@@ -122,7 +119,7 @@ def full_resync(context: ResyncContext) -> ResyncResult:
         return ResyncResult(whole=False)
     by_mirror = None if live else context.mirror.by_mirror(context.readers.customers)
     changes = book.mark(store.shop, CHANGES)
-    untold = _evidence(context, changes.watermark if changes is not None else None)
+    untold = evidence_since(changes.watermark if changes is not None else None, store, context.readers)
     claims = all_claims(store, context.readers)
     for part in _parts(context, mark.cursor, live=live):
         if not context.go_on():
@@ -157,120 +154,6 @@ def _is_large(context: ResyncContext) -> bool:
     if facts is not None and facts.profiles is not None:
         return facts.profiles >= context.large_from
     return context.readers.profiles.count(at_most=context.large_from) == context.large_from
-
-
-def incremental_resync(context: ResyncContext) -> ResyncResult:
-    """Queue users with a row that moved since the last resync, with a mapping made under another config, or without a row.
-
-    The first one continues from the full resync. Costs what has changed, and a slice of the keys: rows that went leave no
-    trace, so that each resync compares the next slice of the mapped users with the rows, beginning again at the end. A
-    shop that is not large is one slice.
-    """
-    store, book, profiles = context.store, context.book, context.readers.profiles
-    check_source(store, context.readers)
-    mark = book.begin(store.shop, CHANGES, now=context.clock.now())
-    full = book.mark(store.shop, FULL)
-    watermark = mark.watermark or (full.watermark if full else None)
-    if watermark is not None and watermark > context.clock.now():
-        watermark = None  # written by a clock that was wrong: read everything once
-    since = watermark or datetime.min.replace(tzinfo=mark.started_at.tzinfo)
-    suspects = suspected_users(mark, full)
-    if suspects:  # rows change here without their `updated_at`
-        since = datetime.min.replace(tzinfo=mark.started_at.tzinfo)
-    evidence = _evidence(context, watermark)
-    queued = looked_at = 0
-    config = config_digest(store)
-    for changed in profiles.changes_since(since, overlap_s=OVERLAP_S if since == watermark else 0.0):
-        if not context.go_on():
-            return ResyncResult(whole=False)
-        rows = context.readers.mappings.get(store.shop, [p.clerk_user_id for p in changed])
-        subjects = [Subject(p.clerk_user_id, p, rows.get(p.clerk_user_id)) for p in changed]
-        evidence.note((p, row.profile_digest) for p in changed if (row := rows.get(p.clerk_user_id)))
-        queued += _queue(context, [s.user for s in subjects if _has_moved(s, store, config)], "profile")
-        looked_at += len(changed)
-    vanished = _find_vanished(context, mark.cursor, evidence)
-    if vanished is None:
-        return ResyncResult(whole=False)
-    queued += _queue(context, _find_returned(context), "profile") + _queue(context, vanished.untold, "profile")
-    queued += _queue(context, vanished.users, "vanished") + _queue_moved_in_shop(context, watermark)
-    book.finish(
-        store.shop,
-        CHANGES,
-        now=context.clock.now(),
-        watermark=mark.started_at,
-        cursor=vanished.upto,
-        counted=evidence.told_of(suspects),
-    )
-    return ResyncResult(whole=True, looked_at=looked_at, queued=queued, held=vanished.held)
-
-
-def _evidence(context: ResyncContext, watermark: datetime | None) -> Evidence:
-    """What a resync that began then must have seen, if rows say when they changed."""
-    return Evidence(context.store, context.readers, _less_overlap(watermark) if watermark is not None else None)
-
-
-@dataclass(frozen=True, slots=True)
-class _Vanished:
-    """Mapped users without a row, as far as the keys were compared; `held`: so many that none may go.
-
-    `untold` are users with a row that was compared, and had changed without its `updated_at`.
-    """
-
-    users: Sequence[ClerkUserId]
-    upto: ClerkUserId | None
-    held: dict[str, int]
-    untold: Sequence[ClerkUserId] = ()
-
-
-def _find_vanished(context: ResyncContext, after: ClerkUserId | None, evidence: Evidence) -> _Vanished | None:
-    """Who of the next slice of mapped users has no row any more; None: stopped on the way.
-
-    Where many went, all keys are compared, and above the ceiling none goes: half a table is no news. Those with an address
-    that another row has are not counted: they may have a new id, and their customers are adopted and not released.
-    """
-    shop, mappings, profiles = context.store.shop, context.readers.mappings, context.readers.profiles
-    large_from = context.large_from
-    limit = context.slice_size if mappings.count(shop, at_most=large_from) == large_from else large_from
-    seen = mappings.seen_rows(shop, after=after, limit=limit)
-    compared = compare(seen, context.readers, evidence)
-    found = compared.missing
-    upto = seen[-1].user if len(seen) == limit else None
-    if not found:
-        return _Vanished((), upto, {}, compared.untold)
-    ceiling = ceiling_now(context.store, "release", lambda most: mappings.count(shop, at_most=most))
-    if len(found) <= min(context.few, ceiling):
-        return _Vanished(found, upto, {}, compared.untold)
-    succeeded: list[ClerkUserId] = []
-    alone: list[ClerkUserId] = []
-    gone, at = 0, None
-    while users := mappings.mapped_users(shop, after=at, limit=context.slice_size):
-        if not context.go_on():
-            return None
-        missing = profiles.users_without_row(users)
-        released = without_successor(missing, context.store, profiles, mappings) if missing else missing
-        gone += len(released)
-        alone = sorted({*alone, *released}) if gone <= ceiling else []
-        succeeded += sorted(missing - released)
-        at = users[-1]
-    held = {"release": gone} if gone > ceiling else {}
-    return _Vanished([*succeeded, *alone], upto, held, compared.untold)
-
-
-def _find_returned(context: ResyncContext) -> list[ClerkUserId]:
-    """Users with a row that was missing at the last resync and is there again, whatever its `updated_at` says."""
-    missed = context.readers.mappings.absent_users(context.store.shop, limit=context.large_from)
-    return sorted(set(missed) - context.readers.profiles.users_without_row(missed)) if missed else []
-
-
-def _less_overlap(at: datetime) -> datetime:
-    return at - timedelta(seconds=OVERLAP_S) if at.year > 1 else at
-
-
-def _queue_moved_in_shop(context: ResyncContext, watermark: datetime | None) -> int:
-    """Queue users with a customer that moved by what the mirror learned since; their reconcile tells what is true."""
-    if watermark is None:
-        return 0
-    return sum(_queue(context, users, "shop") for users in context.mirror.moves_since(_less_overlap(watermark)))
 
 
 def _observe_part(
@@ -321,7 +204,7 @@ def _decide(
             findings[subject.user] = decision.action.kind
         else:
             idle.append(one)
-    _queue(context, record_decisions(idle, store, context.state, now), "address")
+    queue_users(context, record_decisions(idle, store, context.state, now), "address")
     return findings, list(customers.values()), wanted
 
 
@@ -337,9 +220,9 @@ def _finish(context: ResyncContext, mapped: int, started_at: datetime, untold: S
             if kind in over:
                 record_withheld(users, over[kind], store, context.readers, context.state, context.clock.now())
             else:
-                queued += _queue(context, users, kind, count)
+                queued += queue_users(context, users, kind, count)
     held: dict[str, int] = {kind: counts[kind] for kind in over}
-    queued += sum(_queue(context, users, "address") for users in book.findings(store.shop, FULL, BLOCKED))
+    queued += sum(queue_users(context, users, "address") for users in book.findings(store.shop, FULL, BLOCKED))
     mark = book.mark(store.shop, FULL)
     looked_at, wanted = (mark.looked_at, mark.wanted) if mark else (0, 0)
     now = context.clock.now()
@@ -359,20 +242,10 @@ def _finish(context: ResyncContext, mapped: int, started_at: datetime, untold: S
     return ResyncResult(whole=True, looked_at=looked_at, wanted=wanted, queued=queued, held=held, actions=actions)
 
 
-def _queue(context: ResyncContext, users: Sequence[ClerkUserId], reason: str, of: int = 0) -> int:
+def queue_users(context: ResyncContext, users: Sequence[ClerkUserId], reason: str, of: int = 0) -> int:
     """Enqueue each, as a part `of` so many. They fall due one by one, over the time that all may take."""
     if not users:
         return 0
     takes_s = 2 * of * MUTATION_POINTS / context.readers.customers.restore_rate()
     interval_s = max(context.interval_s, takes_s)
     return context.queue.add_all(context.store.name, users, context.clock.now(), interval_s=interval_s, reason=reason)
-
-
-def _has_moved(subject: Subject, store: Store, config: str) -> bool:
-    """Whether the row or the config differs from the last resync, or the row was not there."""
-    mapping = subject.mapping
-    if mapping is None or mapping.status == "released":
-        return is_wanted(subject.profile, store) is not False
-    if mapping.absent_since is not None or mapping.reason == "RowMissing":
-        return True
-    return mapping.profile_digest != profile_digest(subject.profile) or mapping.config_digest != config

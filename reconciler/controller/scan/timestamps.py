@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from reconciler.controller.readers import Readers
 from reconciler.core.fields.desired import profile_digest
@@ -19,6 +19,7 @@ from reconciler.core.model.profile import Profile
 from reconciler.core.model.store import Store
 from reconciler.ports import RowReader, SeenRow
 
+OVERLAP_S = 300.0  # rows are committed later than they are stamped
 UNTOLD_MAX = 10  # users that prove that `updated_at` can't be trusted
 ROWS_AT_ONCE = 1000
 
@@ -59,6 +60,16 @@ class Evidence:
         if self.untold:
             return tuple(dict.fromkeys([*self.untold, *users_before]))[:UNTOLD_MAX]
         return () if self.told else tuple(users_before)
+
+
+def evidence_since(watermark: datetime | None, store: Store, readers: Readers) -> Evidence:
+    """What a resync must have seen if the last one began at this time, where rows say when they changed."""
+    return Evidence(store, readers, less_overlap(watermark) if watermark is not None else None)
+
+
+def less_overlap(at: datetime) -> datetime:
+    """The time from which on rows are read that may have been committed since `at`."""
+    return at - timedelta(seconds=OVERLAP_S) if at.year > 1 else at
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from collections.abc import Mapping as MappingOf
 from datetime import datetime
 
-from reconciler.controller.standing import FULL, is_abandoned, is_fresh, suspects
+from reconciler.controller.scan.standing import FULL, is_abandoned, is_fresh, suspects
 from reconciler.core.decide.profile_rows.write import RefusedWrite, shown_mapping
 from reconciler.core.model.batches import batches
 from reconciler.core.model.ids import ClerkUserId, ShopDomain

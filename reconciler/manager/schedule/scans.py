@@ -16,13 +16,9 @@ from typing import Literal
 import structlog
 
 from reconciler.controller.runs import record_run
-from reconciler.controller.scan.resync import (
-    ResyncContext,
-    ResyncResult,
-    full_resync,
-    incremental_resync,
-)
-from reconciler.controller.standing import CHANGES, FULL
+from reconciler.controller.scan.incremental import incremental_resync
+from reconciler.controller.scan.resync import ResyncContext, ResyncResult, full_resync
+from reconciler.controller.scan.standing import CHANGES, FULL
 from reconciler.core.model.act import Actor
 from reconciler.core.model.ids import StoreName
 from reconciler.core.model.run import NewRun, RunCounts

@@ -19,7 +19,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
-from reconciler.controller.standing import CHANGES, FULL
+from reconciler.controller.scan.standing import CHANGES, FULL
 from reconciler.core.model.ids import StoreName
 from reconciler.errors import ReconcilerError
 from reconciler.manager.intervals import Intervals

@@ -29,7 +29,7 @@ from reconciler.cli.context import Context
 from reconciler.cli.render.flow import LinePrinter, Piece
 from reconciler.cli.render.json import dumps
 from reconciler.cli.render.plain import clean, count_text, sentence
-from reconciler.controller.standing import suspects
+from reconciler.controller.scan.standing import suspects
 from reconciler.core.report.documents import time_z
 from reconciler.core.report.status import updated_at_note
 from reconciler.errors import ReconcilerError

@@ -1,0 +1,138 @@
+"""The incremental resync: reads the rows that moved since the last resync, and finds those that vanished.
+
+It continues where it was killed, and writes nothing to a shop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from reconciler.controller.leaving.completeness import without_successor
+from reconciler.controller.scan.plan import check_source
+from reconciler.controller.scan.resync import ResyncContext, ResyncResult, queue_users
+from reconciler.controller.scan.standing import CHANGES, FULL, suspected_users
+from reconciler.controller.scan.timestamps import OVERLAP_S, Evidence, compare, evidence_since, less_overlap
+from reconciler.core.fields.desired import config_digest, is_wanted, profile_digest
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.store import Store
+from reconciler.core.model.view import Subject
+from reconciler.core.plan.guard import ceiling_now
+
+
+def incremental_resync(context: ResyncContext) -> ResyncResult:
+    """Queue users with a row that moved since the last resync, with a mapping made under another config, or without a row.
+
+    The first one continues from the full resync. Costs what has changed, and a slice of the keys: rows that went leave no
+    trace, so that each resync compares the next slice of the mapped users with the rows, beginning again at the end. A
+    shop that is not large is one slice.
+    """
+    store, book, profiles = context.store, context.book, context.readers.profiles
+    check_source(store, context.readers)
+    mark = book.begin(store.shop, CHANGES, now=context.clock.now())
+    full = book.mark(store.shop, FULL)
+    watermark = mark.watermark or (full.watermark if full else None)
+    if watermark is not None and watermark > context.clock.now():
+        watermark = None  # written by a clock that was wrong: read everything once
+    since = watermark or datetime.min.replace(tzinfo=mark.started_at.tzinfo)
+    suspects = suspected_users(mark, full)
+    if suspects:  # rows change here without their `updated_at`
+        since = datetime.min.replace(tzinfo=mark.started_at.tzinfo)
+    evidence = evidence_since(watermark, store, context.readers)
+    queued = looked_at = 0
+    config = config_digest(store)
+    for changed in profiles.changes_since(since, overlap_s=OVERLAP_S if since == watermark else 0.0):
+        if not context.go_on():
+            return ResyncResult(whole=False)
+        rows = context.readers.mappings.get(store.shop, [p.clerk_user_id for p in changed])
+        subjects = [Subject(p.clerk_user_id, p, rows.get(p.clerk_user_id)) for p in changed]
+        evidence.note((p, row.profile_digest) for p in changed if (row := rows.get(p.clerk_user_id)))
+        queued += queue_users(context, [s.user for s in subjects if _has_moved(s, store, config)], "profile")
+        looked_at += len(changed)
+    vanished = _find_vanished(context, mark.cursor, evidence)
+    if vanished is None:
+        return ResyncResult(whole=False)
+    queued += queue_users(context, _find_returned(context), "profile") + queue_users(
+        context, vanished.untold, "profile"
+    )
+    queued += queue_users(context, vanished.users, "vanished") + _queue_moved_in_shop(context, watermark)
+    book.finish(
+        store.shop,
+        CHANGES,
+        now=context.clock.now(),
+        watermark=mark.started_at,
+        cursor=vanished.upto,
+        counted=evidence.told_of(suspects),
+    )
+    return ResyncResult(whole=True, looked_at=looked_at, queued=queued, held=vanished.held)
+
+
+@dataclass(frozen=True, slots=True)
+class _Vanished:
+    """Mapped users without a row, as far as the keys were compared; `held`: so many that none may go.
+
+    `untold` are users with a row that was compared, and had changed without its `updated_at`.
+    """
+
+    users: Sequence[ClerkUserId]
+    upto: ClerkUserId | None
+    held: dict[str, int]
+    untold: Sequence[ClerkUserId] = ()
+
+
+def _find_vanished(context: ResyncContext, after: ClerkUserId | None, evidence: Evidence) -> _Vanished | None:
+    """Who of the next slice of mapped users has no row any more; None: stopped on the way.
+
+    Where many went, all keys are compared, and above the ceiling none goes: half a table is no news. Those with an address
+    that another row has are not counted: they may have a new id, and their customers are adopted and not released.
+    """
+    shop, mappings, profiles = context.store.shop, context.readers.mappings, context.readers.profiles
+    large_from = context.large_from
+    limit = context.slice_size if mappings.count(shop, at_most=large_from) == large_from else large_from
+    seen = mappings.seen_rows(shop, after=after, limit=limit)
+    compared = compare(seen, context.readers, evidence)
+    found = compared.missing
+    upto = seen[-1].user if len(seen) == limit else None
+    if not found:
+        return _Vanished((), upto, {}, compared.untold)
+    ceiling = ceiling_now(context.store, "release", lambda most: mappings.count(shop, at_most=most))
+    if len(found) <= min(context.few, ceiling):
+        return _Vanished(found, upto, {}, compared.untold)
+    succeeded: list[ClerkUserId] = []
+    alone: list[ClerkUserId] = []
+    gone, at = 0, None
+    while users := mappings.mapped_users(shop, after=at, limit=context.slice_size):
+        if not context.go_on():
+            return None
+        missing = profiles.users_without_row(users)
+        released = without_successor(missing, context.store, profiles, mappings) if missing else missing
+        gone += len(released)
+        alone = sorted({*alone, *released}) if gone <= ceiling else []
+        succeeded += sorted(missing - released)
+        at = users[-1]
+    held = {"release": gone} if gone > ceiling else {}
+    return _Vanished([*succeeded, *alone], upto, held, compared.untold)
+
+
+def _find_returned(context: ResyncContext) -> list[ClerkUserId]:
+    """Users with a row that was missing at the last resync and is there again, whatever its `updated_at` says."""
+    missed = context.readers.mappings.absent_users(context.store.shop, limit=context.large_from)
+    return sorted(set(missed) - context.readers.profiles.users_without_row(missed)) if missed else []
+
+
+def _queue_moved_in_shop(context: ResyncContext, watermark: datetime | None) -> int:
+    """Queue users with a customer that moved by what the mirror learned since; their reconcile tells what is true."""
+    if watermark is None:
+        return 0
+    return sum(queue_users(context, users, "shop") for users in context.mirror.moves_since(less_overlap(watermark)))
+
+
+def _has_moved(subject: Subject, store: Store, config: str) -> bool:
+    """Whether the row or the config differs from the last resync, or the row was not there."""
+    mapping = subject.mapping
+    if mapping is None or mapping.status == "released":
+        return is_wanted(subject.profile, store) is not False
+    if mapping.absent_since is not None or mapping.reason == "RowMissing":
+        return True
+    return mapping.profile_digest != profile_digest(subject.profile) or mapping.config_digest != config
