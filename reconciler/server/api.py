@@ -85,6 +85,8 @@ class ExplainedDocument(BaseModel):
     """As `explain --output json`, with the acts of operators on this user."""
 
     clerk_user_id: str
+    name: str | None
+    answer: str
     stores: list[dict[str, Any]]
     acts: list[Act]
 

@@ -10,7 +10,8 @@ from reconciler.controller.scan.plan import scan_store
 from reconciler.core.decide.profile_rows.write import RefusedWrite, shown_mapping
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.plan.gather import ScanResult
-from reconciler.core.report.explain import Explained, ExplainedStore, explain_store, withhold_refused
+from reconciler.core.report.answer import name_of, unreadable_answer
+from reconciler.core.report.explain import Explained, ExplainedStore, Recorded, explain_store
 from reconciler.settings import StoreSettings
 from reconciler.wiring.components import Components
 
@@ -21,25 +22,31 @@ def explain_user(components: Components, user: ClerkUserId, stores: Sequence[Sto
     """Observe the user in each of these shops, and decide; a shop that can't be read has its error in place."""
     refused = components.profile_writes.refusals([user]).get(user)
     ordered = sorted(stores, key=lambda store: store.name)
-    return Explained(
-        clerk_user_id=user, stores=tuple(_explain_in(components, store, user, refused) for store in ordered)
-    )
+    found = [_explain_in(components, store, user, refused) for store in ordered]
+    name = next((name for name, _ in found if name != user), None)
+    return Explained(clerk_user_id=user, name=name, stores=tuple(store for _, store in found))
 
 
 def _explain_in(
     components: Components, store: StoreSettings, user: ClerkUserId, refused: RefusedWrite | None
-) -> ExplainedStore:
+) -> tuple[str, ExplainedStore]:
+    """What to call the user, and the explanation."""
     written = components.state.events(user=user, shop=store.shop, limit=EVENTS)
     events = tuple(replace(event, shop=store.domain) for event in written)
-    ask = ObserveOptions(now=components.clock.now(), users=[user], explicit=False, keep_all=True)
-    scan_result: ScanResult = scan_store(store, components.readers(store), ask)
+    now = components.clock.now()
+    scan_result: ScanResult = scan_store(
+        store, components.readers(store), ObserveOptions(now=now, users=[user], explicit=False, keep_all=True)
+    )
+    concerned = refused if refused is not None and refused.concerns(store) else None
     if scan_result.plan.error is not None:
         row = components.state.get(store.shop, [user]).get(user)
-        if refused is not None and refused.concerns(store):
-            row = shown_mapping(store, refused, row)
-        return ExplainedStore(
+        if concerned is not None:
+            row = shown_mapping(store, concerned, row)
+        name = name_of(user, None, row)
+        return name, ExplainedStore(
             store=store.name,
             shop=store.domain,
+            answer=unreadable_answer(name, store.name, scan_result.plan.error, row, now=now),
             error=scan_result.plan.error,
             error_hint=scan_result.plan.error_hint,
             status=row.status if row is not None and row.status != "in_sync" else "unknown",
@@ -49,6 +56,11 @@ def _explain_in(
         )
     subject, decision = scan_result.decisions[user]
     facts = components.state.facts(store.shop)
-    known = withhold_refused(subject, decision, suspended=facts.suspended_reason if facts else None)
-    held = refused.hold(subject.mapping) if refused is not None and refused.concerns(store) else None
-    return explain_store(store, subject, known, events, refused=held)
+    known = Recorded(
+        events=events,
+        refused=concerned.hold(subject.mapping) if concerned is not None else None,
+        suspended=facts.suspended_reason if facts else None,
+        next_try_at=components.state.due_at(store.name, user),
+    )
+    name = name_of(user, subject.profile, subject.mapping)
+    return name, explain_store(store, subject, decision, known, now=now)

@@ -84,7 +84,7 @@ acme-us  acme-us.myshopify.com
       user_5  the email is also claimed by user_6
       user_6  the email is also claimed by user_5
   ! EmailUnverified 2  the profile must change  reconciler docs EmailUnverified
-    The user must verify it in Clerk.
+    The user verifies it in Clerk, or set trust_email: always.
       the profile's email is not verified, so it is neither written nor used
       user_7, user_8
 
@@ -281,7 +281,7 @@ hint: `install the app again, or set its token`
 
 #### held, EmailUnverified: 2
 
-[EmailUnverified](https://github.com/customer-parity/customer-parity/blob/main/docs/errors.md#emailunverified): the profile must change. The email is not verified, so no customer is matched or changed by it. The user must verify it in Clerk.
+[EmailUnverified](https://github.com/customer-parity/customer-parity/blob/main/docs/errors.md#emailunverified): the profile must change. The email is not verified, so no customer is matched or changed by it. The user verifies it in Clerk, or set trust_email: always.
 
 `the profile's email is not verified, so it is neither written nor used`: `user_7`, `user_8`
 

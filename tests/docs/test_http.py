@@ -10,7 +10,7 @@ import pytest
 
 from reconciler.core.model.action import Action, Change, Hold
 from reconciler.core.plan.plan import Forecast, Plan, StorePlan, Summary
-from reconciler.core.report import certificate, drift, explain, status
+from reconciler.core.report import answer, certificate, drift, explain, status
 from tests.docs.test_docs import text_of
 from tests.standards.tree import modules
 
@@ -19,7 +19,7 @@ MODELS = (
     *(status.ApplyResult, status.Failure, status.StatusRow, status.Replica),
     *(status.ScanProgress, status.MirrorProgress, status.BulkProgress),
     *(drift.Drift, drift.StoreDrift, drift.Finding, drift.NotRead),
-    *(explain.Explained, explain.ExplainedStore, explain.ExplainedField, explain.Next),
+    *(explain.Explained, explain.ExplainedStore, explain.ExplainedField, explain.Next, answer.Unmatched),
     certificate.Certificate,
 )
 

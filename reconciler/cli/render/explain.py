@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from rich.console import Console
 from rich.table import Table
 
 from reconciler.cli.render.flow import LinePrinter
 from reconciler.cli.render.json import dumps
 from reconciler.cli.render.parts import WHO_WORDS, docs_command
-from reconciler.cli.render.plain import clean, customer_text, time_text, value_text
+from reconciler.cli.render.plain import clean, count_text, customer_text, time_text, value_text
 from reconciler.cli.render.tables import STATUS_STYLES, table_box
+from reconciler.core.report.answer import span_text
 from reconciler.core.report.documents import explained_document
 from reconciler.core.report.explain import Explained, ExplainedStore
 
 EVENTS_SHOWN = 8
+WIDE = 100  # columns of a terminal that is wide enough for the time of each last write
 
 
 def explain_json(found: Explained) -> str:
@@ -21,20 +25,37 @@ def explain_json(found: Explained) -> str:
     return dumps(explained_document(found))
 
 
-def print_explained(found: Explained, console: Console) -> None:
-    """Print for each store the status, a table of fields, the next action, who must act, and the last writes."""
+def print_explained(found: Explained, console: Console, *, now: datetime, show_all: bool = False) -> None:
+    """Print the answer, then each store: status, answer, a table of fields, what comes next, and the last writes.
+
+    Of several stores, one that needs nothing is one line, after the others, unless `show_all`.
+    """
     lines = LinePrinter(console)
-    lines.put((clean(found.clerk_user_id), "bold"))
-    for store in found.stores:
+    lines.put((clean(found.clerk_user_id), "bold"), ("  " + clean(found.name) if found.name else "", ""))
+    lines.prose(clean(found.answer), "bold")
+    short = [] if show_all or len(found.stores) == 1 else [store for store in found.stores if store.agrees]
+    for store in (store for store in found.stores if store not in short):
         lines.blank()
-        _print_heading(store, lines)
-        if store.error is not None:
-            lines.prose(f"could not be read: {clean(store.error)}", "bold red", indent=2, hang=2)
-            continue
-        if store.fields:
-            console.print(_table(store, console))
-        _print_next(store, lines)
-        _print_events(store, lines)
+        _print_store(store, lines, now, alone=len(found.stores) == 1)
+    if short:
+        lines.blank()
+    for store in short:
+        lines.prose(clean(store.answer), hang=2)
+    if short:
+        lines.put((f"{count_text(len(short), 'store')} in one line each: --all shows every field", "dim"))
+
+
+def _print_store(store: ExplainedStore, lines: LinePrinter, now: datetime, *, alone: bool) -> None:
+    _print_heading(store, lines)
+    if store.error is not None:
+        lines.prose(f"could not be read: {clean(store.error)}", "bold red", indent=2, hang=2)
+        return
+    if not alone:  # else it is the first line
+        lines.prose(clean(store.answer), indent=2)
+    if store.fields and (store.wanted is not None or store.observed is not None):
+        lines.console.print(_table(store, lines.console, now))
+    _print_next(store, lines, now)
+    _print_events(store, lines)
 
 
 def _print_heading(store: ExplainedStore, lines: LinePrinter) -> None:
@@ -49,10 +70,11 @@ def _print_heading(store: ExplainedStore, lines: LinePrinter) -> None:
     lines.flow([p for p in pieces if p[0]], hang=2, between="  ")
 
 
-def _table(store: ExplainedStore, console: Console) -> Table:
+def _table(store: ExplainedStore, console: Console, now: datetime) -> Table:
     """The table of fields. Without a spec for this user, no field is marked as equal or different."""
     table = Table(box=table_box(console), pad_edge=False, collapse_padding=True, header_style="bold", show_edge=False)
-    for name in ("", "field", "wanted", "in Shopify", "owned by"):
+    times = ("last written",) if console.width >= WIDE else ()
+    for name in ("", "field", "wanted", "in Shopify", "owned by", *times):
         table.add_column(name, overflow="fold")
     for field in store.fields:
         mark, style = ("=", "green") if field.equal else ("≠", "yellow")
@@ -60,15 +82,20 @@ def _table(store: ExplainedStore, console: Console) -> Table:
             mark, style = " ", "dim"
         owner = f"{field.owner} ({field.policy})"
         there = value_text(field.observed) if field.shown else "not shown to us"
-        row = (mark, field.field, value_text(field.wanted), there, owner)
-        table.add_row(*(clean(cell) for cell in row), style=style if mark == " " else None)
+        at = field.last_written_at
+        written = f"{span_text((now - at).total_seconds())} ago" if at is not None else "–"
+        row = (mark, field.field, value_text(field.wanted), there, owner, written)
+        table.add_row(*(clean(cell) for cell in row[: len(table.columns)]), style=style if mark == " " else None)
     return table
 
 
-def _print_next(store: ExplainedStore, lines: LinePrinter) -> None:
+def _print_next(store: ExplainedStore, lines: LinePrinter, now: datetime) -> None:
     if store.next is None:
         return
     lines.prose(f"next: {clean(store.next.does)}", "bold", indent=2, hang=2)
+    if store.next_try_at is not None:
+        due = "now" if store.next_try_at <= now else time_text(store.next_try_at)
+        lines.put((f"next try: {due}", "dim"), indent=2)
     for hold in store.next.holds:
         lines.flow(
             [

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 @click.argument("user", type=user_id, shell_complete=complete_user)
 @store_option
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--all", "show_all", is_flag=True, help="Show every field of stores that need nothing, too.")
 @click.pass_obj
 def command(context: Context, /, **options: Any) -> int:
     """Explain a user's sync state in each shop. Reads only.

@@ -100,6 +100,11 @@ def is_wanted(profile: Profile | None, store: Store) -> bool | None:
     return None if None in answers or (not profile.knows("deleted_at") and _unreadable(profile, "deleted_at")) else True
 
 
+def unmatched_paths(profile: Profile, store: Store) -> list[str]:
+    """The paths of the store's `where` that do not match this profile, in the order of the file."""
+    return [path for path, rule in store.where.items() if matches(profile, path, rule) is False]
+
+
 def may_want(profile: Profile, store: Store) -> bool:
     """Whether the store may want this user, judged by Clerk's data alone; the app may set values that Clerk does not
     have.

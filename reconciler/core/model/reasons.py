@@ -12,11 +12,15 @@ from reconciler.core.model.mapping import Mapping
 
 
 class Reason(NamedTuple):
-    """Who must act, what the reason means, and what to do next; one sentence each."""
+    """Who must act, what the reason means, and what to do next; one sentence each.
+
+    `clause` is the meaning after "because". Empty: the message of the hold, which names the values, is used instead.
+    """
 
     who_acts: WhoActs
     meaning: str
     next_step: str
+    clause: str = ""
 
 
 HOLD_REASONS: Final[MappingOf[str, Reason]] = {
@@ -29,11 +33,13 @@ HOLD_REASONS: Final[MappingOf[str, Reason]] = {
         "profile",
         "Shopify does not accept this email.",
         "Correct it in the profile.",
+        "Shopify does not accept the profile's email",
     ),
     "EmailUnverified": Reason(
         "profile",
         "The email is not verified, so no customer is matched or changed by it.",
-        "The user must verify it in Clerk.",
+        "The user verifies it in Clerk, or set trust_email: always.",
+        "the email is not verified",
     ),
     "EmailTaken": Reason(
         "operator",
@@ -59,6 +65,7 @@ HOLD_REASONS: Final[MappingOf[str, Reason]] = {
         "operator",
         "The customer was deleted in the shop.",
         "Set on_missing: recreate, delete the profile, or exclude it by the where of the store.",
+        "the customer was deleted in the shop",
     ),
     "CannotDelete": Reason(
         "operator",
@@ -84,19 +91,25 @@ HOLD_REASONS: Final[MappingOf[str, Reason]] = {
         "operator",
         "The user's data was erased on request; no customer is created again.",
         "To create a customer again: reconciler mappings forget USER.",
+        "the personal data was erased on request",
     ),
     "GuardExceeded": Reason(
         "operator",
         "More would change than the store's guards allow.",
         "See reconciler plan, then run apply --approve DIGEST, or raise the guard.",
+        "more would change than the store's guards allow",
     ),
     "DriftHeld": Reason(
         "operator",
         "The customer was changed in Shopify, and heal_drift is hold.",
         "See reconciler drift; then apply, or copy the change to the profile.",
+        "the customer was changed in Shopify, and heal_drift is hold",
     ),
     "RollOutHeld": Reason(
-        "operator", "The profile changed, and roll_out is hold.", "See reconciler plan, then run reconciler apply."
+        "operator",
+        "The profile changed, and roll_out is hold.",
+        "See reconciler plan, then run reconciler apply.",
+        "the profile changed, and roll_out is hold",
     ),
     "StorePaused": Reason(
         "operator",

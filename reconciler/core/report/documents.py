@@ -64,10 +64,11 @@ def explained_document(found: Explained) -> Document:
     """The explanation of one user."""
     stores: list[Document] = []
     for store in found.stores:
-        body = json_of(store, exclude={"events", "last_write_at"})
+        body = json_of(store, exclude={"events", "last_write_at", "next_try_at"})
         events = [{**asdict(event), "at": time_z(event.at)} for event in store.events]
-        stores.append({**body, "events": events, "last_write_at": time_z(store.last_write_at)})
-    return {"clerk_user_id": found.clerk_user_id, "stores": stores}
+        times = {"last_write_at": time_z(store.last_write_at), "next_try_at": time_z(store.next_try_at)}
+        stores.append({**body, "events": events, **times})
+    return {"clerk_user_id": found.clerk_user_id, "name": found.name, "answer": found.answer, "stores": stores}
 
 
 def plan_document(plan: Plan, *, rows_max: int) -> Document:

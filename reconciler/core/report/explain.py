@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 from reconciler.core.decide.actions import withhold
+from reconciler.core.fields.desired import is_wanted, unmatched_paths
 from reconciler.core.fields.diff import agreement_on, is_in_place, observed_value, owned_tags
 from reconciler.core.model.action import Action, Hold, WhoActs
 from reconciler.core.model.customer import Customer
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
 from reconciler.core.model.mapping import text_in
+from reconciler.core.model.profile import Profile
 from reconciler.core.model.scalars import SCALARS
 from reconciler.core.model.spec import Spec
 from reconciler.core.model.store import Store
 from reconciler.core.model.values import Value
 from reconciler.core.model.view import Decision, Subject
+from reconciler.core.report.answer import Found, Unmatched, answer_of, name_of, summary_of
 
 Owner = Literal["reconciler", "shopify", "first value"]
 OWNERS: Mapping[str, Owner] = {
@@ -57,10 +60,15 @@ class Next:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainedStore:
-    """One store's part; with `error` set the shop could not be observed."""
+    """One store's part; with `error` set the shop could not be observed.
+
+    `answer` says in a sentence or two why the user is as they are there. `where`: the lines of the store's `where` that
+    do not match. `next_try_at`: when the queued request of the user is due, None without one.
+    """
 
     store: StoreName
     shop: ShopDomain
+    answer: str = ""
     error: str | None = None
     error_hint: str = ""
     status: str
@@ -73,47 +81,129 @@ class ExplainedStore:
     events: tuple[Event, ...] = ()
     last_write_at: datetime | None = None
     accepted: tuple[str, ...] = ()
+    where: tuple[Unmatched, ...] = ()
+    next_try_at: datetime | None = None
+
+    @property
+    def agrees(self) -> bool:
+        """Whether nothing is to be done, and nothing is held: the user is in sync, or the store does not want them."""
+        waits = self.next is not None and (self.next.action is not None or bool(self.next.holds))
+        return self.error is None and not waits and self.status in {"in_sync", "unwanted"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explained:
-    """The explanation of one user in all stores."""
+    """The explanation of one user in all stores. `name`: what to call them, where that is known."""
 
     clerk_user_id: ClerkUserId
+    name: str | None = None
     stores: tuple[ExplainedStore, ...]
+
+    @property
+    def answer(self) -> str:
+        """The answer for all stores."""
+        return summary_of(self.name or self.clerk_user_id, [(store.status, store.answer) for store in self.stores])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """What the state knows of one user in one store, beside the mapping.
+
+    `events`: the writes there, oldest first. `refused`: the hold of the profile row that Clerk's values can't be written
+    to. `suspended`: why the shop refuses access. `next_try_at`: when the queued request is due.
+    """
+
+    events: tuple[Event, ...] = ()
+    refused: Hold | None = None
+    suspended: str | None = None
+    next_try_at: datetime | None = None
 
 
 def explain_store(
-    store: Store,
-    subject: Subject,
-    decision: Decision,
-    events: Iterable[Event],
-    *,
-    refused: Hold | None = None,
+    store: Store, subject: Subject, decision: Decision, known: Recorded, *, now: datetime
 ) -> ExplainedStore:
-    """The explanation of one user in one store. `events`: the writes there, oldest first. `refused`: the row's hold."""
-    written = tuple(events)
+    """The explanation of one user in one store."""
+    decision = _withhold_refused(subject, decision, suspended=known.suspended)
+    written, refused = known.events, known.refused
     customer = decision.customer
     status, reason = _status(subject, decision)
     if refused is not None and status not in {"released", "erased"}:
         status, reason = "held", refused.reason
+    following = _next(decision, refused)
+    where = _unmatched(subject.profile, store)
+    mapping = subject.mapping
+    found = Found(
+        name=name_of(subject.user, subject.profile, mapping),
+        user=subject.user,
+        store=store.name,
+        status=status,
+        customer=customer.id if customer else None,
+        action=decision.action,
+        holds=following.holds,
+        left=_why_left(subject, store, where),
+        left_at=mapping.left_at if mapping is not None else None,
+        failure=mapping.message if mapping is not None and mapping.reason == "Failed" else None,
+        stopped=_why_stopped(store, known.suspended),
+        last_write_at=written[-1].at if written else None,
+        next_try_at=known.next_try_at,
+    )
     return ExplainedStore(
         store=store.name,
         shop=store.domain,
+        answer=answer_of(found, now=now),
         status=status,
         reason=reason,
-        customer_id=customer.id if customer else None,
+        customer_id=found.customer,
         wanted=_wanted(decision.spec),
         observed=_observed(customer),
         fields=_fields(store, subject, decision, written),
-        next=_next(decision, refused),
+        next=following,
         events=written,
-        last_write_at=written[-1].at if written else None,
+        last_write_at=found.last_write_at,
         accepted=decision.accepted,
+        where=where,
+        next_try_at=known.next_try_at,
     )
 
 
-def withhold_refused(subject: Subject, decision: Decision, *, suspended: str | None) -> Decision:
+def _unmatched(profile: Profile | None, store: Store) -> tuple[Unmatched, ...]:
+    if profile is None:
+        return ()
+    return tuple(
+        Unmatched(path=path, wanted=_texts(store.where[path]), found=", ".join(_texts(profile.value_at(path))) or None)
+        for path in unmatched_paths(profile, store)
+    )
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    """A value of `where` or of a profile as texts: booleans as YAML spells them, nothing for None."""
+    if isinstance(value, list | tuple):
+        return tuple(text for each in value for text in _texts(each) or ("null",))
+    if isinstance(value, bool):
+        return ("true" if value else "false",)
+    return () if value is None else (str(value),)
+
+
+def _why_left(subject: Subject, store: Store, where: tuple[Unmatched, ...]) -> str | None:
+    """Why the store does not want the user, as a clause; None where it does, or where that is unknown."""
+    profile = subject.profile
+    if profile is None:
+        return "there is no profile with this id" if subject.mapping is None else "the profile row is gone"
+    if profile.deleted:
+        at = f" since {profile.deleted_at:%Y-%m-%d %H:%M} UTC" if profile.deleted_at is not None else ""
+        return f"the profile is marked as deleted{at}"
+    if where:
+        return "; ".join(line.words for line in where)
+    return None if is_wanted(profile, store) is not False else "the store does not want the user"
+
+
+def _why_stopped(store: Store, suspended: str | None) -> str | None:
+    if suspended is not None:
+        return f"the shop refuses access: {suspended.rstrip('.')}"
+    return f"the store is {store.pause_words}" if store.paused else None
+
+
+def _withhold_refused(subject: Subject, decision: Decision, *, suspended: str | None) -> Decision:
     """The decision, held where the shop refuses access, or a guard of the last scan withheld the user's action.
 
     A guard counts the actions of the whole store, so its result is read from the mapping.

@@ -68,6 +68,11 @@ class DoubtsTable(Database):
             found.update(ClerkUserId(user) for (user,) in self._rows(union(asked, seen)))
         return frozenset(found)
 
+    def due_at(self, store: StoreName, user: ClerkUserId) -> datetime | None:
+        """Return when the queued request of this user is due; None without one."""
+        query = select(_request.c.due_at).where(_request.c.clerk_user_id == user, _request.c.store == store)
+        return next((row[0] for row in self._rows(query)), None)
+
     def _left(self, shop: ShopDomain, counted_at: datetime | None) -> int:
         if counted_at is None:
             return 0

@@ -18,14 +18,16 @@ def explain(
     user: str,
     stores: tuple[str, ...],
     output: str,
+    show_all: bool,
 ) -> int:
     with context.components() as components:
         name = resolve_users(components, [user])[0]
         found = explain_user(components, name, components.identify_stores(stores))
+        now = components.clock.now()
     for store in (s for s in found.stores if s.error is not None):
         context.report_failure(store.store, store.error or "", store.error_hint)
     if output == "json":
         click.echo(render_explain.explain_json(found))
     else:
-        render_explain.print_explained(found, context.out)
+        render_explain.print_explained(found, context.out, now=now, show_all=show_all)
     return FAILED if any(s.error for s in found.stores) else 0
