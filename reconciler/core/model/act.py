@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
+from pydantic import JsonValue
+
 from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
-from reconciler.core.model.json import Json
 
 Via = Literal["command", "console", "schedule"]
 ActKind = Literal["pause", "resume", "probe", "nudge", "approve", "reconcile", "accept", "forget", "undo"]
@@ -31,7 +32,7 @@ class Act:
     kind: ActKind
     store: StoreName | None = None
     user: ClerkUserId | None = None
-    detail: Mapping[str, Json] = field(default_factory=dict)
+    detail: Mapping[str, JsonValue] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
