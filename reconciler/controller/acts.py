@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+
+from pydantic import JsonValue
 
 from reconciler.core.model.act import Act, ActKind, Actor
 from reconciler.core.model.ids import ClerkUserId, StoreName
+from reconciler.core.model.request import Priority, Request
 from reconciler.core.model.store import Store
-from reconciler.ports import ActRepository, Clock
+from reconciler.ports import ActRepository, Clock, MappingWriter, RequestQueue
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +20,8 @@ class Acts:
 
     actor: Actor
     book: ActRepository
+    queue: RequestQueue
+    mappings: MappingWriter
     clock: Clock
 
     def pause(self, store: Store) -> bool:
@@ -28,11 +32,39 @@ class Acts:
         """End the store's pause in the state; False if there is none. A pause in stores.yaml stays."""
         return self.book.resume(store.shop, self._act("resume", store.name))
 
+    def nudge(self, stores: Sequence[Store], users: Sequence[ClerkUserId]) -> int:
+        """Enqueue these users in these stores ahead of schedule; return the number of requests.
+
+        An operator asked, so a value that the shop refused is tried once more.
+        """
+        requests = [Request(store.name, user) for store in stores for user in users]
+        self.queue.add(requests, self.clock.now(), priority=Priority.NUDGE, reason="nudge", explicit=True)
+        names: list[JsonValue] = [str(store.name) for store in stores]
+        for user in users:
+            self.note("nudge", user=user, detail={"stores": names})
+        return len(requests)
+
+    def forget(self, stores: Sequence[Store], user: ClerkUserId) -> None:
+        """Delete the user's mappings in these stores: the next reconcile starts from the back-link. Lifts `Erased`."""
+        for store in stores:
+            self.mappings.forget(store.shop, user)
+            self.note("forget", store.name, user)
+
+    def note(
+        self,
+        kind: ActKind,
+        store: StoreName | None = None,
+        user: ClerkUserId | None = None,
+        detail: Mapping[str, JsonValue] | None = None,
+    ) -> None:
+        """Record an act that is done elsewhere."""
+        self.book.note_act(self._act(kind, store, user, detail))
+
     def _act(
         self,
         kind: ActKind,
         store: StoreName | None = None,
         user: ClerkUserId | None = None,
-        detail: Mapping[str, Any] | None = None,
+        detail: Mapping[str, JsonValue] | None = None,
     ) -> Act:
         return Act(self.clock.now(), self.actor, kind, store, user, detail or {})

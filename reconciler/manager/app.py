@@ -153,6 +153,9 @@ class Manager:
             readiness=self.readiness,
             wake=self.dispatcher.wake,
             probe=self.schedule.probe_soon,
+            scan=self.schedule.scan_soon,
+            follow_pauses=self._follow_pauses,
+            owner=self.owner,
             rows=self._rows,
             config_problem=lambda: self._config_problem,
         )

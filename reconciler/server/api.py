@@ -74,7 +74,7 @@ class PersonDocument(BaseModel):
     message: str | None
 
 
-class People(BaseModel):
+class PeoplePage(BaseModel):
     """Mappings in the order of users; `more` if there are more than fit."""
 
     people: list[PersonDocument]
@@ -110,8 +110,8 @@ class PendingDocument(BaseModel):
     read: int = Field(description="users read until now")
 
 
-class Runs(BaseModel):
-    """Runs, newest first; `before` is the value of that parameter for the next page, null on the last one."""
+class RunsPage(BaseModel):
+    """RunsPage, newest first; `before` is the value of that parameter for the next page, null on the last one."""
 
     runs: list[Run]
     before: int | None
@@ -124,7 +124,7 @@ class RunDocument(BaseModel):
     events: list[Event]
 
 
-class Changes(BaseModel):
+class ChangesPage(BaseModel):
     """Events and acts, newest first."""
 
     events: list[Event]
@@ -172,12 +172,12 @@ def routes(service: ConsoleReader, access: Access, clock: Clock, *, stores: Coll
     api = _Api(service, clock, stores)
     for path, answer, model in (
         ("/status", api.status, StatusDocument),
-        ("/people", api.people, People),
+        ("/people", api.people, PeoplePage),
         ("/people/{user}", api.person, ExplainedDocument),
         ("/plan", api.plan, PlanDocument),
-        ("/runs", api.runs, Runs),
+        ("/runs", api.runs, RunsPage),
         ("/runs/{number}", api.run, RunDocument),
-        ("/changes", api.changes, Changes),
+        ("/changes", api.changes, ChangesPage),
         ("/parity", api.parity, ParityLine),
     ):
         responses: dict[int | str, dict[str, Any]] = {200: {"model": model}, **REFUSED}

@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from reconciler.ports import Clock
-from reconciler.server import api, console, health, nudges, webhooks
+from reconciler.server import acting, api, console, health, nudges, webhooks
 from reconciler.server.access import Access
 from reconciler.server.limits import BODY_MAX, BODY_S, InFlight, Limits, SecurityHeaders, set_security_headers
 from reconciler.server.refusals import FIRST_S, SlowRefusals
@@ -49,6 +49,7 @@ def make_app(service: Service, options: Options) -> FastAPI:
     app.include_router(nudges.routes(service, options.sources, access, metrics))
     app.include_router(health.routes(service))
     app.include_router(api.routes(service, access, options.clock, stores=options.sources.shops))
+    app.include_router(acting.routes(service, access, options.clock, stores=options.sources.shops))
     app.include_router(console.routes(service, access, options.clock, stores=options.sources.shops))
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _wrong_shape)

@@ -14,7 +14,7 @@ from typing import Protocol
 from prometheus_client import CollectorRegistry
 
 from reconciler.clerk.webhook import ClerkEvent
-from reconciler.core.model.act import Act
+from reconciler.core.model.act import Act, Actor
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId, StoreName
 from reconciler.core.model.mapping import Mapping, Status
@@ -124,5 +124,33 @@ class ConsoleReader(Protocol):
         """Return samples of the store's parity, oldest first."""
 
 
-class Service(Intake, Gauges, Sessions, ConsoleReader, Protocol):
+class Operations(Protocol):
+    """What operators do. Each act is recorded with its actor. Errors: ReconcilerError."""
+
+    def pause(self, store: StoreName, actor: Actor) -> bool:
+        """Pause the store in the state; False if it is paused there already."""
+
+    def resume(self, store: StoreName, actor: Actor) -> bool:
+        """End the store's pause in the state; False if there is none."""
+
+    def probe(self, store: StoreName, actor: Actor) -> None:
+        """Call the shop of a suspended store soon, and resume the store if it grants access."""
+
+    def scan(self, store: StoreName, actor: Actor) -> None:
+        """Start a full resync of the store soon."""
+
+    def reconcile(self, user: ClerkUserId, actor: Actor) -> None:
+        """Reconcile the user now in all stores; a value that a shop refused is tried once more."""
+
+    def forget(self, user: ClerkUserId, store: StoreName | None, actor: Actor) -> bool:
+        """Forget the user's mapping in this store or in all; False if there is none."""
+
+    def approve(self, store: StoreName, digest: str, actor: Actor) -> Run | Pending:
+        """Apply the store's plan with what its guards withhold, if it still has this digest; else PlanRefused.
+
+        Pending: it is being planned or applied; the run is listed when it begins.
+        """
+
+
+class Service(Intake, Gauges, Sessions, ConsoleReader, Operations, Protocol):
     """All that the HTTP server needs."""

@@ -295,7 +295,7 @@ class Components:
 
     def acts(self, actor: Actor) -> Acts:
         """The acts of this operator."""
-        return Acts(actor, self.state, self.state_clock)
+        return Acts(actor, self.state, self.queue, self.state, self.state_clock)
 
     def setup(self, store: StoreSettings, *, by_state: bool = True) -> ShopSetup:
         """The shop's setup for `doctor` and `bootstrap`. `by_state`: see `client`."""

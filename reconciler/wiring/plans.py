@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
+from reconciler.controller.apply.plan import apply_plan
 from reconciler.controller.mirror.refresh import MirrorCheck, check_mirror
 from reconciler.controller.observe import ObserveOptions
-from reconciler.controller.parallel import side_by_side
+from reconciler.controller.parallel import STORES_AT_ONCE, Cancellation, run_parallel, side_by_side
+from reconciler.controller.runs import record_run
 from reconciler.controller.scan.plan import Planned, Progress, plan_stores
+from reconciler.core.model.act import Actor
 from reconciler.core.model.ids import ClerkUserId, StoreName
+from reconciler.core.model.run import NewRun, RunCounts
+from reconciler.core.plan.gather import with_withheld
+from reconciler.core.plan.plan import total
+from reconciler.errors import PermanentError, PlanRefused
 from reconciler.settings import StoreSettings
 from reconciler.wiring.components import Components
 
@@ -35,6 +44,65 @@ def plan_of(
     readers = {s.name: (s, components.readers(s, by_mirror=s.name in as_of)) for s in stores}
     ask = ObserveOptions(now=components.clock.now(), users=users, insists=users is not None)
     return plan_stores(readers, ask, progress=progress, as_of=as_of)
+
+
+def approve_withheld(planned: Planned, digest: str) -> Planned:
+    """The plan with the withheld actions approved, under the same digest. PlanRefused if `digest` is not this plan's.
+
+    `undo --plan DIGEST` finds what was written by the digest that was approved.
+    """
+    if digest != planned.plan.digest:
+        raise PlanRefused(
+            f"the approved digest is {digest}, but the plan is now {planned.plan.digest}", hint="review the plan again"
+        )
+    scan_result = {name: with_withheld(found) for name, found in planned.scans.items()}
+    stores = tuple(sorted((s.plan for s in scan_result.values()), key=lambda p: p.store))
+    plan = replace(planned.plan, stores=stores, summary=total(store.summary for store in stores))
+    return Planned(plan, scan_result, planned.passed_over, narrowed=planned.narrowed)
+
+
+def apply_approved(components: Components, planned: Planned, actor: Actor, owner: str) -> int:
+    """Apply a plan as `apply` does, one by one, as a run of this actor; return the run's id. `owner`: see NewRun."""
+    planned_stores = [str(part.store) for part in planned.plan.stores if part.error is None]
+    chosen = {store.name: store for store in components.stores(planned_stores)} if planned_stores else {}
+    refuse_pending_bulk(components, chosen.values())
+    applied: Counter[str] = Counter()
+    failed = held = 0
+    new_run = NewRun("apply", tuple(chosen), actor, owner, planned.plan.digest)
+    with record_run(components.state, new_run, components.state_clock) as run:
+        cancellation = Cancellation()
+        works = {
+            name: partial(
+                apply_plan,
+                planned.scans[name],
+                components.store_context(
+                    store, plan_digest=planned.plan.digest, run_id=run.id, cancellation=cancellation
+                ),
+                fresh=True,
+            )
+            for name, store in chosen.items()
+        }
+        for _, outcome in run_parallel(works, cancellation, at_once=STORES_AT_ONCE, name="apply", one_ends_all=False):
+            held += len(outcome.holds)
+            if outcome.result == "applied":
+                applied[outcome.action.kind] += 1
+            else:
+                failed += 1
+        held += sum(len(part.holds) for part in planned.plan.stores)
+        run.counts = RunCounts(actions=dict(sorted(applied.items())), holds=held, failures=failed)
+        run.outcome = "failed" if failed or any(part.error for part in planned.plan.stores) else "done"
+    return run.id
+
+
+def refuse_pending_bulk(components: Components, stores: Iterable[StoreSettings]) -> None:
+    """PermanentError if bulk operations of an earlier run may still write older values after ours."""
+    for store in stores:
+        if files := components.state.bulk_files(store.shop):
+            raise PermanentError(
+                f"{store.name}: {len(files)} bulk operation{'s' if len(files) > 1 else ''} of an earlier run may still be "
+                "running, and would overwrite newer values",
+                hint=f"reconciler apply --store {store.name} --bulk auto finishes them first",
+            )
 
 
 def _never(_seconds: float) -> bool:

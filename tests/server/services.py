@@ -13,7 +13,7 @@ import httpx
 from prometheus_client import CollectorRegistry
 
 from reconciler.clerk.webhook import ClerkEvent, ClerkWebhooks
-from reconciler.core.model.act import Act
+from reconciler.core.model.act import Act, ActKind, Actor
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.model.mapping import Mapping, Status
@@ -24,7 +24,7 @@ from reconciler.core.report.explain import Explained, ExplainedStore
 from reconciler.core.report.parity import ParitySample
 from reconciler.core.report.pending import Pending
 from reconciler.core.report.status import Replica, StatusRow
-from reconciler.errors import ReconcilerError
+from reconciler.errors import PlanRefused, ReconcilerError
 from reconciler.server.app import Options, make_app
 from reconciler.server.recent_webhooks import SeenWebhooks
 from reconciler.server.run import ServerThread
@@ -37,6 +37,7 @@ US, EU, MUTE = StoreName("acme-us"), StoreName("acme-eu"), StoreName("mute")
 SHOP_US, SHOP_EU = ShopDomain("acme-us.myshopify.com"), ShopDomain("acme-eu.myshopify.com")
 APP_SECRET, OLD_APP_SECRET = "app-secret-of-acme", "app-secret-of-last-year"
 TOKEN, VIEWER, NUDGE = "a-token-for-the-console", "a-token-that-reads", "a-token-that-nudges"
+SHOWN = "sha256:" + "a" * 64  # the digest of the plan that is pending
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
@@ -223,6 +224,38 @@ class MemoryService:
     def parity_line(self, store: StoreName, *, since: datetime) -> Sequence[ParitySample]:
         shop = SHOP_US if store == US else SHOP_EU
         return [one for one in self.samples if one.shop == shop and one.at >= since]
+
+    def _act(
+        self, actor: Actor, kind: ActKind, store: StoreName | None = None, user: ClerkUserId | None = None
+    ) -> None:
+        self._write(lambda: self.all_acts.append(Act(NOON, actor, kind, store, user)))
+
+    def pause(self, store: StoreName, actor: Actor) -> bool:
+        self._act(actor, "pause", store)
+        return True
+
+    def resume(self, store: StoreName, actor: Actor) -> bool:
+        return False
+
+    def probe(self, store: StoreName, actor: Actor) -> None:
+        self._act(actor, "probe", store)
+
+    def scan(self, store: StoreName, actor: Actor) -> None:
+        self._act(actor, "nudge", store)
+
+    def reconcile(self, user: ClerkUserId, actor: Actor) -> None:
+        self.nudge_user(user, reason="nudge")
+        self._act(actor, "nudge", user=user)
+
+    def forget(self, user: ClerkUserId, store: StoreName | None, actor: Actor) -> bool:
+        self._act(actor, "forget", store, user)
+        return bool(self.person(user))
+
+    def approve(self, store: StoreName, digest: str, actor: Actor) -> Run | Pending:
+        if digest != SHOWN:
+            raise PlanRefused(f"the approved digest is {digest}, but the plan is now {SHOWN}", hint="review it")
+        self._act(actor, "approve", store)
+        return self.pending or self.all_runs[0]
 
 
 def sources() -> Sources:

@@ -46,7 +46,7 @@ def known(service: MemoryService) -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_viewers_and_operators_read_and_others_are_told_why_not(http: httpx.Client, path: str) -> None:
+def test_viewers_and_operators_read_and_others_learn_why_not(http: httpx.Client, path: str) -> None:
     for token, status in ((VIEWER, 200), (TOKEN, 200), (NUDGE, 403), ("wrong", 401)):
         answer = http.get(path, headers={"authorization": f"Bearer {token}"})
         assert answer.status_code == status, token

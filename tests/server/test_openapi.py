@@ -29,6 +29,7 @@ PATHS = [
     "/webhooks/shopify/{store}",
     "/webhooks/supabase",
     "/nudge",
+    "/api/acts",
     "/api/status",
     "/api/people",
     "/api/people/{user}",

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import pwd
 
+from reconciler.core.model.act import Actor
+from reconciler.state.database.engine import open_engine
+from reconciler.state.store import StateStore
 from tests.cli.harness import US
 from tests.stories.harness import StoryHarness
 
@@ -72,6 +75,19 @@ def test_a_second_pause_keeps_the_first_and_a_resume_says_what_stays(story: Stor
     nothing = story("resume", US)
     assert (nothing.code, "has no pause to end" in nothing.err) == (0, True)
     assert story("pause", "nowhere").code == 64
+
+
+def test_acts_of_commands_are_recorded_with_the_user_who_ran_them(story: StoryHarness) -> None:
+    me = two_changed(story)
+    for words in (("pause", US), ("resume", US), ("nudge", "user_ada"), ("mappings", "forget", "user_bob", "--yes")):
+        assert story(*words).code == 0
+    engine = open_engine(story.settings["state"]["url"])
+    acts = StateStore(engine).acts(limit=10)
+    engine.dispose()
+    assert {act.actor for act in acts} == {Actor(me, "command")}
+    assert [(act.kind, act.store, act.user) for act in reversed(acts)] == [
+        ("pause", US, None), ("resume", US, None), ("nudge", None, "user_ada"), ("forget", US, "user_bob"),
+    ]  # fmt: skip
 
 
 def test_a_saved_plan_is_refused_once_the_store_is_paused(story: StoryHarness) -> None:

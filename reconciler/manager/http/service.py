@@ -13,10 +13,11 @@ from prometheus_client import CollectorRegistry
 
 from reconciler.clerk.users import parse_user
 from reconciler.clerk.webhook import ClerkEvent
+from reconciler.controller.acts import Acts
 from reconciler.controller.profile_rows.writer import RowDone
 from reconciler.controller.worker import DELETED
 from reconciler.core.decide.profile_rows.write import ClerkChange, shown_mapping
-from reconciler.core.model.act import Act
+from reconciler.core.model.act import Act, Actor
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId, StoreName
 from reconciler.core.model.mapping import Mapping, Status
@@ -27,6 +28,7 @@ from reconciler.core.report.explain import Explained
 from reconciler.core.report.parity import ParitySample
 from reconciler.core.report.pending import Pending
 from reconciler.core.report.status import Replica, StatusRow
+from reconciler.errors import PermanentError
 from reconciler.manager.http.held_rows import merge_refused
 from reconciler.manager.http.on_request import OnRequest
 from reconciler.manager.http.status_rows import known_rows, status_rows_of, with_present_names
@@ -39,7 +41,7 @@ from reconciler.server.recent_webhooks import SeenWebhooks
 from reconciler.settings import StoreSettings
 from reconciler.shopify.webhooks import ShopifyEvent
 from reconciler.wiring.explanations import explain_user
-from reconciler.wiring.plans import plan_of
+from reconciler.wiring.plans import apply_approved, approve_withheld, plan_of
 
 REDACT, SHOP_REDACT, UNINSTALLED = "customers/redact", "shop/redact", "app/uninstalled"
 WAIT_S = 2.0  # for a document that is made on request, before the caller is asked to come again
@@ -62,12 +64,17 @@ class ManagerService:
         readiness: Callable[[], Sequence[str]],
         wake: Callable[[], None],
         probe: Callable[[StoreName], None],
+        scan: Callable[[StoreName], None],
+        follow_pauses: Callable[[], None],
+        owner: str,
         config_problem: Callable[[], str | None],
         rows: ProfileWriter | None = None,
     ) -> None:
         self._running, self._webhook_state, self._clock, self._metrics = running, webhook_state, clock, metrics
         self._readiness, self._wake, self._probe = readiness, wake, probe
+        self._scan, self._follow_pauses, self._owner = scan, follow_pauses, owner
         self._config_problem = config_problem
+        self._approvals = OnRequest[Run](clock, "approve", at_once=1)
         self._rows = rows
         self._seen = SeenWebhooks()
         self._explanations = OnRequest[Explained](clock, "explain", at_once=4)
@@ -230,6 +237,50 @@ class ManagerService:
 
         return self._plans.get(store, make, age_s=PLANNED_FOR_S, wait_s=WAIT_S)
 
+    # --- what operators do -----------------------------------------------------------------------------------------
+
+    def pause(self, store: StoreName, actor: Actor) -> bool:
+        done = self._acts(actor).pause(self._store(store))
+        self._follow_pauses()
+        return done
+
+    def resume(self, store: StoreName, actor: Actor) -> bool:
+        done = self._acts(actor).resume(self._store(store))
+        self._follow_pauses()
+        return done
+
+    def probe(self, store: StoreName, actor: Actor) -> None:
+        self._acts(actor).note("probe", self._store(store).name)
+        self._probe(store)
+
+    def scan(self, store: StoreName, actor: Actor) -> None:
+        self._acts(actor).note("nudge", self._store(store).name)
+        self._scan(store)
+
+    def reconcile(self, user: ClerkUserId, actor: Actor) -> None:
+        self._metrics.note_added(self._acts(actor).nudge(self._running.stores(), [user]))
+        self._wake()
+
+    def forget(self, user: ClerkUserId, store: StoreName | None, actor: Actor) -> bool:
+        state = self._webhook_state.state
+        chosen = [s for s in self._running.stores() if store in {None, s.name} and state.get(s.shop, [user])]
+        self._acts(actor).forget(chosen, user)
+        return bool(chosen)
+
+    def approve(self, store: StoreName, digest: str, actor: Actor) -> Run | Pending:
+        def make(count: Callable[[int], None]) -> Run:
+            with self._running.components() as components:
+                plan = plan_of(components, [self._store(store)], progress=lambda _name: count)
+                planned = approve_withheld(plan, digest)
+                self._acts(actor).note("approve", store, detail={"digest": digest})
+                self._plans.forget(store)
+                number = apply_approved(components, planned, actor, self._owner)
+                run = components.state.find_run(number, now=self._clock.now())
+                assert run is not None
+                return run
+
+        return self._approvals.get(f"{store} {digest}", make, age_s=0.0, wait_s=WAIT_S)
+
     # --- parts ---------------------------------------------------------------------------------------------------
 
     def _known(self, rows: Iterable[Mapping]) -> list[Mapping]:
@@ -259,6 +310,17 @@ class ManagerService:
                 _log.warning("erasure_incomplete", store=store.name, user=erased.user, customer=erased.left, hint=hint)
         if waiting:
             self._add([Request(store.name, user) for user in waiting], event.topic, None)
+
+    def _acts(self, actor: Actor) -> Acts:
+        """Return the acts of this operator, on connections that do not wait long."""
+        state = self._webhook_state.state
+        return Acts(actor, state, self._webhook_state.queue, state, self._clock)
+
+    def _store(self, name: StoreName) -> StoreSettings:
+        store = self._running.store(name)
+        if store is None:
+            raise PermanentError(f"there is no store '{name}' any more", hint="the names are those of stores.yaml")
+        return store
 
     def _shops(self, store: StoreName | None) -> list[str]:
         return [s.shop for s in self._running.stores() if store is None or s.name == store]

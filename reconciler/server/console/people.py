@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Final, get_args
 from urllib.parse import quote
 
 from fastapi import Request
 from fastapi.responses import RedirectResponse, Response
 
+from reconciler.core.model.act import Actor
 from reconciler.core.model.ids import ClerkUserId, StoreName
 from reconciler.core.model.mapping import Status
 from reconciler.core.report.explain import ExplainedStore
 from reconciler.core.report.pending import Pending
 from reconciler.errors import ReconcilerError
-from reconciler.server.access import Verdict
+from reconciler.server.access import Caller, Verdict
+from reconciler.server.acting import is_foreign
 from reconciler.server.console.rendering import Renderer
 from reconciler.server.service import Service
 
@@ -28,8 +30,15 @@ STATUSES: Final[tuple[Status, ...]] = get_args(Status)
 class PeoplePages:
     """The search, the page of a person, and its button. `stores` is read at each request."""
 
-    def __init__(self, service: Service, renderer: Renderer, stores: Collection[StoreName]) -> None:
-        self._service, self._renderer, self._stores = service, renderer, stores
+    def __init__(
+        self,
+        service: Service,
+        renderer: Renderer,
+        stores: Collection[StoreName],
+        caller: Callable[[Request], Caller | None],
+    ) -> None:
+        """`caller`: who sends a request."""
+        self._service, self._renderer, self._stores, self._caller = service, renderer, stores, caller
 
     def people(self, request: Request, verdict: Verdict) -> Response:
         asked = {
@@ -89,13 +98,14 @@ class PeoplePages:
 
     def nudge(self, request: Request, verdict: Verdict) -> Response:
         """Nudge this user. Requires an operator's token, and a form of our own page."""
-        origin = request.headers.get("origin")
-        foreign = origin is not None and origin.partition("://")[2].lower() != request.headers.get("host", "").lower()
+        foreign = is_foreign(request)
         if verdict != "operator" or foreign:
             mode = "foreign" if foreign else "role" if verdict == "viewer" else "closed"
             return self._renderer.page("gate.html", request, status=403, mode=mode)
         user = ClerkUserId(request.path_params["user"])
         if not user.isprintable() or not self._service.person(user):
             return RedirectResponse(f"/people/{quote(user, safe='')}", 303)
-        self._service.nudge_user(user, reason="nudge")
+        caller = self._caller(request)
+        assert caller is not None
+        self._service.reconcile(user, Actor(caller.name, "console"))
         return RedirectResponse(f"/people/{quote(user, safe='')}?looked", 303)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
@@ -37,12 +37,12 @@ from reconciler.core.fields.desired import config_digest
 from reconciler.core.model.action import Hold, hold_order
 from reconciler.core.model.ids import StoreName
 from reconciler.core.model.run import NewRun, RunKind
-from reconciler.core.plan.gather import ScanResult, with_withheld
-from reconciler.core.plan.plan import total
+from reconciler.core.plan.gather import ScanResult
 from reconciler.core.report.status import ApplyResult, Failure, counts_of_results
-from reconciler.errors import PermanentError, PlanRefused, UsageError
+from reconciler.errors import PlanRefused, UsageError
 from reconciler.settings import StoreSettings, environment
 from reconciler.wiring import Components
+from reconciler.wiring.plans import approve_withheld, refuse_pending_bulk
 
 FAILED = 1
 
@@ -84,6 +84,8 @@ def apply(
             return FAILED
         if seal and not components.state.mark_applied(seal, components.state_clock.now()):
             raise PlanRefused(f"{planfile_} was already applied: a saved plan applies once", hint="plan again")
+        if approve is not None:
+            components.acts(context.actor).note("approve", detail={"digest": approve})
         results = apply_each(
             context,
             components,
@@ -194,7 +196,7 @@ def apply_each(
         else {}
     )
     if bulk == "never":
-        _refuse_pending_bulk(components, chosen.values())
+        refuse_pending_bulk(components, chosen.values())
     tallies = {name: _Tally() for name in chosen}
     started = components.clock.now()
     new_run = NewRun(kind, tuple(chosen), context.actor, components.state.new_holder(), planned.plan.digest)
@@ -236,17 +238,6 @@ def apply_each(
             run.counts = counts_of_results(results)
         run.outcome = "failed" if run.counts.failures or any(r.error for r in results) else "done"
     return results
-
-
-def _refuse_pending_bulk(components: Components, stores: Iterable[StoreSettings]) -> None:
-    """PermanentError if bulk operations of an earlier run may still write older values after ours."""
-    for store in stores:
-        if files := components.state.bulk_files(store.shop):
-            raise PermanentError(
-                f"{store.name}: {count_text(len(files), 'bulk operation')} of an earlier run may still be running, "
-                "and would overwrite newer values",
-                hint=f"reconciler apply --store {store.name} --bulk auto finishes them first",
-            )
 
 
 def _show_bulk(progress: Progress, bar: TaskID, name: StoreName, so_far: BulkRunProgress) -> None:
@@ -294,21 +285,6 @@ def _result(
         points_spent=tally.points,
         seconds=seconds,
     )
-
-
-def approve_withheld(planned: Planned, digest: str) -> Planned:
-    """The plan with the withheld actions approved, under the same digest. PlanRefused if `digest` is not this plan's.
-
-    `undo --plan DIGEST` finds what was written by the digest that was approved.
-    """
-    if digest != planned.plan.digest:
-        raise PlanRefused(
-            f"the approved digest is {digest}, but the plan is now {planned.plan.digest}", hint="review the plan again"
-        )
-    scan_result = {name: with_withheld(found) for name, found in planned.scans.items()}
-    stores = tuple(sorted((s.plan for s in scan_result.values()), key=lambda p: p.store))
-    plan = replace(planned.plan, stores=stores, summary=total(store.summary for store in stores))
-    return Planned(plan, scan_result, planned.passed_over, narrowed=planned.narrowed)
 
 
 def _confirm_actions(context: Context, actions: int) -> bool:

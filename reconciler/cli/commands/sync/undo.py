@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from reconciler.cli.approval import approval_command
-from reconciler.cli.commands.sync.apply import apply_each, approve_withheld, exit_code, report_results, show_and_confirm
+from reconciler.cli.commands.sync.apply import apply_each, exit_code, report_results, show_and_confirm
 from reconciler.cli.context import Context
 from reconciler.cli.times import moment_of
 from reconciler.controller.apply.undo import apply_undo, undo_plan
@@ -15,6 +15,7 @@ from reconciler.controller.scan.plan import Planned
 from reconciler.core.plan.plan import build_plan
 from reconciler.errors import PermanentError, UsageError
 from reconciler.wiring import Components
+from reconciler.wiring.plans import approve_withheld
 
 FAILED = 1
 EVENTS_MAX = 1_000_000

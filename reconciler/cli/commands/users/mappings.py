@@ -59,7 +59,6 @@ def forget_mapping(
         names = ", ".join(s.name for s in chosen)
         if not yes and not context.confirm(f"Forget {user} in {names}?", waiting=f"{user} is mapped in {names}"):
             return FAILED
-        for store in chosen:
-            components.state.forget(store.shop, name)
+        components.acts(context.actor).forget(chosen, name)
     context.say(f"forgotten: {user} in {names}")
     return 0

@@ -6,12 +6,13 @@ from functools import partial
 from pathlib import Path
 
 from reconciler.cli.approval import approval_command
-from reconciler.cli.commands.sync.apply import apply_each, approve_withheld, exit_code, show_and_confirm
+from reconciler.cli.commands.sync.apply import apply_each, exit_code, show_and_confirm
 from reconciler.cli.context import Context, print_parts
 from reconciler.cli.files.pairs import read_pairs
 from reconciler.cli.render import outputs as render
 from reconciler.controller.apply.plan import apply_plan
 from reconciler.controller.scan.plan import plan_assigned
+from reconciler.wiring.plans import approve_withheld
 
 FAILED = 1
 

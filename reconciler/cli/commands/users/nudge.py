@@ -6,7 +6,6 @@ from reconciler.cli.context import Context
 from reconciler.cli.render.plain import count_text
 from reconciler.cli.users import resolve_users
 from reconciler.core.model.ids import ClerkUserId
-from reconciler.core.model.request import Priority, Request
 from reconciler.errors import SourceError
 
 
@@ -23,8 +22,5 @@ def nudge(
         except SourceError as error:  # the ids can't be verified now; a request for an unknown id does nothing
             context.warn(f"the profiles can't be read, so these ids are used without a check: {error.message}")
             named = [ClerkUserId(user) for user in dict.fromkeys(users)]
-        requests = [Request(store.name, user) for store in chosen for user in named]
-        components.queue.add(
-            requests, components.state_clock.now(), priority=Priority.NUDGE, reason="nudge", explicit=True
-        )
-        context.say(f"enqueued {count_text(len(requests), 'request')}: a running controller reconciles them")
+        count = components.acts(context.actor).nudge(chosen, named)
+        context.say(f"enqueued {count_text(count, 'request')}: a running controller reconciles them")

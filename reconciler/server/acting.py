@@ -1,0 +1,136 @@
+"""POST /api/acts: what operators do, for programs and for the console's pages."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Annotated, Any, Final, Literal, Self
+
+from fastapi import APIRouter, HTTPException, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
+
+from reconciler.core.model.act import Actor
+from reconciler.core.model.ids import StoreName
+from reconciler.core.report.documents import run_document
+from reconciler.core.report.pending import Pending
+from reconciler.errors import PlanRefused, ReconcilerError
+from reconciler.ports import Clock
+from reconciler.server.access import Access
+from reconciler.server.nudges import UserId
+from reconciler.server.service import Operations
+from reconciler.server.webhooks import Mistake
+
+Kind = Literal["pause", "resume", "probe", "nudge", "reconcile", "forget", "approve"]
+NEEDS: Final[dict[Kind, tuple[str, ...]]] = {
+    "pause": ("store",),
+    "resume": ("store",),
+    "probe": ("store",),
+    "nudge": ("store",),
+    "reconcile": ("user",),
+    "forget": ("user",),
+    "approve": ("store", "digest"),
+}
+REFUSED: Final[dict[int | str, dict[str, Any]]] = {
+    401: {"model": Mistake, "description": "No token or session, or a wrong one"},
+    403: {"model": Mistake, "description": "The token may not act, or the request came from a page of another site"},
+    404: {"model": Mistake, "description": "No such store, or no mapping of the user"},
+    409: {"model": Mistake, "description": "The plan has another digest"},
+    422: {"model": Mistake, "description": "Invalid shape"},
+    503: {"model": Mistake, "description": "The state or a shop does not answer"},
+}
+
+
+class Wish(BaseModel):
+    """An act. pause, resume, probe, nudge (a full resync) and approve need `store`, reconcile and forget `user`.
+
+    approve also needs the `digest` of the plan that was shown.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Kind
+    store: StoreName | None = None
+    user: UserId | None = None
+    digest: Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{8,64}$")] | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if missing := [name for name in NEEDS[self.kind] if getattr(self, name) is None]:
+            raise ValueError(f"{self.kind} needs {' and '.join(missing)}")
+        return self
+
+
+class ActResult(BaseModel):
+    """done, unchanged (it was so already), queued (it follows soon), or pending (send it again to learn the result).
+
+    `run`: the run of an approval.
+    """
+
+    status: Literal["done", "unchanged", "queued", "pending"]
+    run: dict[str, Any] | None = None
+
+
+def routes(service: Operations, access: Access, clock: Clock, *, stores: Collection[StoreName]) -> APIRouter:
+    """Return the route. `stores` is read at each request."""
+    router = APIRouter(prefix="/api", tags=["api"])
+
+    @router.post("/acts", response_model=ActResult, responses={202: {"model": ActResult}, **REFUSED})
+    def act(request: Request, wish: Wish) -> JSONResponse:
+        """Does what an operator wants, and records who wanted it."""
+        actor = _operator(request, access, clock)
+        if wish.store is not None and wish.store not in stores:
+            raise HTTPException(404, {"error": "there is no such store", "hint": "the names are those of stores.yaml"})
+        try:
+            return _do(service, wish, actor)
+        except PlanRefused as error:
+            raise HTTPException(409, {"error": error.message, "hint": error.hint}) from error
+        except ReconcilerError as error:
+            raise HTTPException(503, {"error": error.message, "hint": error.hint}, {"retry-after": "5"}) from error
+
+    return router
+
+
+def _operator(request: Request, access: Access, clock: Clock) -> Actor:
+    try:
+        caller = access.caller(request, clock.now())
+    except ReconcilerError as error:
+        raise HTTPException(503, {"error": error.message, "hint": error.hint}, {"retry-after": "5"}) from error
+    if caller is None:
+        hint = "send Authorization: Bearer TOKEN, with the token of an operator"
+        raise HTTPException(401, {"error": "no token", "hint": hint}, {"www-authenticate": "Bearer"})
+    if caller.role != "operator":
+        raise HTTPException(403, {"error": "this token may not act", "hint": "use the token of an operator"})
+    if is_foreign(request):
+        raise HTTPException(403, {"error": "the request came from a page of another site", "hint": ""})
+    return Actor(caller.name, "console")
+
+
+def is_foreign(request: Request) -> bool:
+    """Return whether a page of another site sent this request."""
+    origin = request.headers.get("origin")
+    return origin is not None and origin.partition("://")[2].lower() != request.headers.get("host", "").lower()
+
+
+def _do(service: Operations, wish: Wish, actor: Actor) -> JSONResponse:
+    store, user = wish.store, wish.user
+    match wish.kind:
+        case "pause" | "resume" if store is not None:
+            done = service.pause(store, actor) if wish.kind == "pause" else service.resume(store, actor)
+            return JSONResponse({"status": "done" if done else "unchanged", "run": None})
+        case "probe" | "nudge" if store is not None:
+            (service.probe if wish.kind == "probe" else service.scan)(store, actor)
+            return JSONResponse({"status": "queued", "run": None}, 202)
+        case "reconcile" if user is not None:
+            service.reconcile(user, actor)
+            return JSONResponse({"status": "queued", "run": None}, 202)
+        case "forget" if user is not None:
+            if not service.forget(user, store, actor):
+                raise HTTPException(404, {"error": f"{user} has no mapping", "hint": "see /api/people"})
+            return JSONResponse({"status": "done", "run": None})
+        case _:
+            assert store is not None
+            assert wish.digest is not None
+            run = service.approve(store, wish.digest, actor)
+            if isinstance(run, Pending):
+                return JSONResponse({"status": "pending", "run": None}, 202, headers={"retry-after": "2"})
+            return JSONResponse({"status": "done", "run": run_document(run)})

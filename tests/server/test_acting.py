@@ -1,0 +1,93 @@
+"""POST /api/acts: who may act, and what each act needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from reconciler.core.report.pending import Pending
+from reconciler.errors import StateError
+from tests.server.services import NOON, NUDGE, SHOWN, TOKEN, US, VIEWER, MemoryService, Nudged, options, serving
+from tests.server.test_api import a_run
+from tests.server.test_console import TOVE, row
+
+BEARER = {"authorization": f"Bearer {TOKEN}"}
+PAUSE: dict[str, Any] = {"kind": "pause", "store": US}
+
+
+def act(http: httpx.Client, headers: dict[str, str] | None = None, **wish: Any) -> httpx.Response:
+    return http.post("/api/acts", json=wish, headers=BEARER if headers is None else headers)
+
+
+def test_only_operators_act(http: httpx.Client, service: MemoryService) -> None:
+    for token, status in ((VIEWER, 403), (NUDGE, 403), ("wrong", 401)):
+        assert act(http, {"authorization": f"Bearer {token}"}, **PAUSE).status_code == status, token
+    assert act(http, {}, **PAUSE).status_code == 401
+    http.post("/login", data={"token": TOKEN})
+    assert act(http, {"origin": "https://elsewhere.example"}, **PAUSE).status_code == 403
+    assert service.all_acts == []
+    assert act(http, {"origin": str(http.base_url).rstrip("/")}, **PAUSE).json() == {"status": "done", "run": None}
+    assert [(done.kind, done.store, done.actor.name, done.actor.via) for done in service.all_acts] == [
+        ("pause", US, "console", "console")
+    ]
+    with serving(MemoryService(), options(console_token="")) as open_to_this_machine:
+        assert act(open_to_this_machine, {}, **PAUSE).status_code == 403
+
+
+def test_a_form_of_another_site_is_no_act(http: httpx.Client, service: MemoryService) -> None:
+    http.post("/login", data={"token": TOKEN})
+    for kind in ("text/plain", "application/x-www-form-urlencoded"):
+        answer = http.post(
+            "/api/acts", content=b'{"kind": "pause", "store": "acme-us"}', headers={"content-type": kind}
+        )
+        assert answer.status_code == 422, kind
+    assert service.all_acts == []
+
+
+def test_each_act_says_what_became_of_it(http: httpx.Client, service: MemoryService) -> None:
+    service.mappings = [row()]
+    assert act(http, kind="resume", store=US).json()["status"] == "unchanged"
+    for kind in ("probe", "nudge"):
+        answer = act(http, kind=kind, store=US)
+        assert (answer.status_code, answer.json()["status"]) == (202, "queued")
+    assert act(http, kind="reconcile", user=TOVE).json()["status"] == "queued"
+    assert service.nudges == [Nudged(TOVE, "nudge", None)]
+    assert act(http, kind="forget", user=TOVE).json()["status"] == "done"
+    assert act(http, kind="forget", user="user_unknown").status_code == 404
+
+
+def test_an_approval_names_the_digest_that_was_shown(http: httpx.Client, service: MemoryService) -> None:
+    service.all_runs = [a_run(7)]
+    other = act(http, kind="approve", store=US, digest="sha256:" + "0" * 64)
+    assert (other.status_code, "but the plan is now" in other.json()["error"]) == (409, True)
+    assert service.all_acts == []
+    done = act(http, kind="approve", store=US, digest=SHOWN)
+    assert (done.json()["status"], done.json()["run"]["id"]) == ("done", 7)
+    assert [one.kind for one in service.all_acts] == ["approve"]
+    service.pending = Pending(NOON)
+    pending = act(http, kind="approve", store=US, digest=SHOWN)
+    assert (pending.status_code, pending.json()["status"], pending.headers["retry-after"]) == (202, "pending", "2")
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {}, {"kind": "pause"}, {"kind": "reconcile", "store": US}, {"kind": "approve", "store": US},
+        {"kind": "drop", "store": US},
+        {"kind": "approve", "store": US, "digest": "x"}, {"kind": "pause", "store": US, "more": 1},
+        {"kind": "reconcile", "user": "a b"},
+    ],
+)  # fmt: skip
+def test_an_act_of_another_shape_is_422(http: httpx.Client, service: MemoryService, wish: dict[str, Any]) -> None:
+    assert http.post("/api/acts", json=wish, headers=BEARER).status_code == 422
+    assert service.untouched
+
+
+def test_an_unknown_store_is_404_and_a_state_that_does_not_answer_503(
+    http: httpx.Client, service: MemoryService
+) -> None:
+    assert act(http, kind="pause", store="unknown").status_code == 404
+    service.fails = StateError("the state is away", hint="wait")
+    assert act(http, **PAUSE).status_code == 503
