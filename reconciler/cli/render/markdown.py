@@ -24,6 +24,7 @@ from reconciler.cli.render.parts import (
     forecast_of,
     guarded_holds,
     holds_by_reason,
+    taken_words,
     totals_of,
 )
 from reconciler.cli.render.plain import clean, count_text, customer_text, time_text
@@ -127,6 +128,9 @@ def _kind(group: KindGroup, limit: int) -> Iterator[str]:
 def _action(action: Action) -> Iterator[str]:
     heading = [code(action.clerk_user_id), customer_text(action.customer_id)]
     heading += [code(text) for text in (action.name, action.email) if text and action.customer_id]
+    heading += [
+        code(words) if action.former_user and action.former_user in words else words for words in taken_words(action)
+    ]
     why = common_why(action)
     if action.how:
         heading.append(f"on_leave: {action.how}")

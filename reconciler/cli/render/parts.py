@@ -209,6 +209,15 @@ def change_parts(change: Change) -> tuple[str, str]:
     return value_text(gone), value_text(come)
 
 
+def taken_words(action: Action) -> list[str]:
+    """Why an existing customer is taken, and what it brings: `found by its email`, `with orders`."""
+    found = [f"found by its {action.found_by}"] if action.found_by in {"email", "back-link"} else []
+    found += ["named by the import"] if action.found_by == "import" else []
+    if action.former_user is not None:
+        found.append(f"of the released user {clean(action.former_user)}")
+    return found + (["with orders"] if action.has_orders else [])
+
+
 def common_why(action: Action) -> str:
     """The reason that all its changes share, or empty."""
     return _only({change.why for change in action.changes})

@@ -25,6 +25,7 @@ from reconciler.cli.render.parts import (
     forecast_of,
     guarded_holds,
     holds_by_reason,
+    taken_words,
     totals_of,
 )
 from reconciler.cli.render.plain import clean, count_text, customer_text, sentence, short_text, time_text
@@ -119,8 +120,7 @@ def _print_action(action: Action, lines: LinePrinter, *, why_shown: bool) -> Non
     if action.customer_id is not None:
         heading.append((customer_text(action.customer_id), "dim"))
         heading += [(clean(text), "dim") for text in (action.name, action.email) if text]
-    if action.former_user is not None:
-        heading.append((f"of the released user {clean(action.former_user)}", "dim"))
+    heading += [(words, "dim") for words in taken_words(action)]
     if action.how:
         heading.append((f"on_leave: {clean(action.how)}", "dim"))
     if why:

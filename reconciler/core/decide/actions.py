@@ -7,11 +7,13 @@ from dataclasses import replace
 from reconciler.core.decide.case import Case
 from reconciler.core.decide.cost import points_of
 from reconciler.core.fields.desired import digest, profile_digest
-from reconciler.core.model.action import Action, Change, Hold, Kind
+from reconciler.core.model.action import Action, Change, FoundBy, Hold, Kind
 from reconciler.core.model.customer import Customer
 from reconciler.core.model.reasons import hold
 from reconciler.core.model.store import Store
 from reconciler.core.model.view import Decision
+
+TAKING: frozenset[Kind] = frozenset({"adopt", "relink", "merge"})
 
 
 def action_of(
@@ -37,7 +39,24 @@ def action_of(
         customer_digest=digest(*seen) if isinstance(seen, tuple) else seen,
         email=customer.email if customer else None,
         name=full_name(customer),
+        found_by=_found_by(case, customer) if customer is not None and kind in TAKING else "",
+        has_orders=_has_orders(customer) if kind in TAKING else None,
     )
+
+
+def _found_by(case: Case, customer: Customer) -> FoundBy:
+    """Why this customer is taken, in the order in which a user's customer is looked for."""
+    view = case.view
+    if view.by_backlink is not None and view.by_backlink.id == customer.id:
+        return "back-link"
+    if view.mapped is not None and view.mapped.id == customer.id:
+        return "mapping"
+    return "import" if view.assigned is not None and view.assigned.id == customer.id else "email"
+
+
+def _has_orders(customer: Customer | None) -> bool | None:
+    """Whether the customer has bought: Shopify deletes no customer with orders."""
+    return None if customer is None or customer.can_delete is None else not customer.can_delete
 
 
 def full_name(customer: Customer | None) -> str | None:

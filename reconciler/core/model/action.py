@@ -11,6 +11,7 @@ from reconciler.core.model.values import Value
 
 Kind = Literal["create", "adopt", "update", "relink", "merge", "release"]
 Why = Literal["profile changed", "drift", "config changed", "undo"]
+FoundBy = Literal["", "back-link", "import", "mapping", "email"]
 WhoActs = Literal["operator", "profile", "shop", "time"]
 KINDS: tuple[Kind, ...] = ("create", "adopt", "update", "relink", "merge", "release")
 _RANKS = {kind: rank for rank, kind in enumerate(KINDS)}
@@ -35,7 +36,9 @@ class Action:
     goes from `from_customer_id` to `customer_id`. `waits_for` are users with customers that must give up the new email
     or phone first. `park` are the fields that are cleared temporarily on this customer, to break a circle of such
     waits. `former_user` is the released user of the customer that is taken. `email` and `name` are those of the
-    customer, as Shopify returns them; None for a create.
+    customer, as Shopify returns them; None for a create. `found_by` says why an adoption, re-link or merge has chosen this
+    customer; empty for other kinds. `has_orders`: whether the customer has bought; None if Shopify did not say. The number
+    is left out, since each order would change the digest that a person approves.
     """
 
     kind: Kind
@@ -52,6 +55,8 @@ class Action:
     customer_digest: str = ""
     email: str | None = None
     name: str | None = None
+    found_by: FoundBy = ""
+    has_orders: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

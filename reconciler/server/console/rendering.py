@@ -57,4 +57,5 @@ def _environment() -> Environment:
         "field": words.field_name,
         "under_way": words.under_way,
     }
+    made.globals["tag_changes"] = words.tag_changes
     return made

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -76,9 +76,15 @@ def change_text(change: Mapping[str, Any]) -> str:
     name, before, after = field_name(change["field"]), change["before"], change["after"]
     if change["field"] != "tags":
         return f"{name} {shown(before)} → {shown(after)}"
-    was, now = ({str(tag).casefold(): str(tag) for tag in tags or ()} for tags in (before, after))
-    parts = [f"+ {now[tag]}" for tag in now if tag not in was] + [f"− {was[tag]}" for tag in was if tag not in now]
+    come, gone = tag_changes(before, after)
+    parts = [f"+ {tag}" for tag in come] + [f"− {tag}" for tag in gone]
     return f"{name} {', '.join(parts) or 'spelt differently'}"
+
+
+def tag_changes(before: Iterable[str] | None, after: Iterable[str] | None) -> tuple[list[str], list[str]]:
+    """Return the tags that come and those that go."""
+    was, now = ({str(tag).casefold(): str(tag) for tag in tags or ()} for tags in (before, after))
+    return [now[tag] for tag in now if tag not in was], [was[tag] for tag in was if tag not in now]
 
 
 def under_way(row: StatusRow) -> list[str]:
