@@ -32,6 +32,7 @@ from reconciler.manager.metrics import GaugeValues, Metrics
 from reconciler.manager.profile_writer import row_writer
 from reconciler.manager.running_config import RunningConfig
 from reconciler.manager.schedule.failing import FailingStores
+from reconciler.manager.schedule.notifications import Notifier
 from reconciler.manager.schedule.outbox import OutboxNudges
 from reconciler.manager.schedule.parity import ParitySampler
 from reconciler.manager.schedule.probes import Probes
@@ -139,6 +140,7 @@ class Manager:
             read_pauses=self._follow_pauses,
             take_outbox=self._outbox.take,
             sample_parity=ParitySampler(self.running, self._clock).sample,
+            notify=Notifier(self.running, connections.notifications, self._clock).notify,
             intervals=intervals,
         )
         self._metrics.read_at_scrape(self._gauges)

@@ -36,6 +36,7 @@ class Intervals:
     removal_settles_s: float = 10.0  # a change that removes something must stay unchanged for so long
     replica_s: float = 60.0  # how often a replica records that it runs
     parity_s: float = 300.0  # how often the parity of each store is recorded
+    notify_s: float = 60.0  # how often it is checked whether something needs a person
     outbox_s: float = 1.0  # how often the outbox is read
     rows_s: float = 0.5  # pause before a postponed profile row is written
     row_wait_s: float = 1.0  # how long a webhook waits for its profile row, which is written later otherwise

@@ -72,9 +72,9 @@ class ActResult(BaseModel):
 
 def routes(service: Operations, access: Access, clock: Clock, *, stores: Collection[StoreName]) -> APIRouter:
     """Return the route. `stores` is read at each request."""
-    router = APIRouter(prefix="/api", tags=["api"])
+    router = APIRouter(tags=["api"])
 
-    @router.post("/acts", response_model=ActResult, responses={202: {"model": ActResult}, **REFUSED})
+    @router.post("/api/acts", response_model=ActResult, responses={202: {"model": ActResult}, **REFUSED})
     def act(request: Request, wish: Wish) -> JSONResponse:
         """Does what an operator wants, and records who wanted it."""
         actor = _operator(request, access, clock)

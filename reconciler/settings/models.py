@@ -179,6 +179,20 @@ class ServerSettings(_Part):
         return origin(url, name="public_url", path=True) if url else ""
 
 
+class NotificationSettings(_Part):
+    """Where `run` tells that something needs a person."""
+
+    url: SecretStr | None = Field(
+        default=None, description='a webhook that takes {"text": …}, such as Slack\'s; http only to loopback'
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _address(cls, url: SecretStr | None) -> SecretStr | None:
+        text = url.get_secret_value().strip() if url is not None else ""
+        return SecretStr(origin(text, name="url", path=True)) if text else None
+
+
 class Settings(_Part):
     """config/reconciler.yaml."""
 
@@ -188,6 +202,7 @@ class Settings(_Part):
     clerk: ClerkSettings = ClerkSettings()
     controller: ControllerSettings = ControllerSettings()
     server: ServerSettings = ServerSettings()
+    notifications: NotificationSettings = NotificationSettings()
 
     @model_validator(mode="before")
     @classmethod

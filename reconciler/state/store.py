@@ -8,6 +8,7 @@ from reconciler.state.mappings import MappingTable
 from reconciler.state.mirror.customers import MirrorTable
 from reconciler.state.mirror.doubts import DoubtsTable
 from reconciler.state.operations.acts import ActTable
+from reconciler.state.operations.notices import NoticeTable
 from reconciler.state.operations.parity import ParityTable
 from reconciler.state.operations.runs import RunTable
 from reconciler.state.processes.leases import BudgetTable, LeaseTable
@@ -33,5 +34,6 @@ class StateStore(
     ShopTable,
     ActTable,
     ParityTable,
+    NoticeTable,
 ):
     """`ports.State` and the repositories of the ports on SQLite or Postgres. Thread-safe."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import ssl
 
     from reconciler.clerk.users import ClerkUsers
+    from reconciler.outbound.notifications import Webhook
     from reconciler.shopify.api.auth import TokenSource
     from reconciler.shopify.api.client import ShopClient
     from reconciler.shopify.api.pace import Pace
@@ -141,6 +142,18 @@ class Connections:
         users = ClerkUsers(clerk.secret_key.get_secret_value(), api_url=clerk.api_url, now=self.clock.now)
         self._open.callback(users.close)
         return users
+
+    @cached_property
+    def notifications(self) -> Webhook | None:
+        """The webhook for notifications; None where no URL is set."""
+        url = self._settings.notifications.url
+        if url is None:
+            return None
+        from reconciler.outbound.notifications import Webhook
+
+        webhook = Webhook(url.get_secret_value(), ssl_context=self._ssl)
+        self._open.callback(webhook.close)
+        return webhook
 
     def open_shop(
         self, store: StoreSettings, *, check_shop: Callable[[str], None] | None = None, pace: Pace | None = None

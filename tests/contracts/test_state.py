@@ -604,3 +604,26 @@ def test_samples_of_parity_are_thinned_out_and_their_number_is_bounded(state: St
     assert min(kept) == now - timedelta(days=30)
     assert state.tidy(now=now)["parity"] == 0
     assert len(state.parity_line(OTHER, since=now - timedelta(days=1))) == 1
+
+
+# --- notifications ---------------------------------------------------------------------------------------------------
+
+
+def test_one_replica_sends_a_notification_and_then_it_is_quiet_for_an_hour(state: StateStore) -> None:
+    assert concurrently(6, lambda _: state.claim_notice(SHOP, now=AT)).count(True) == 1
+    assert state.notified() == {SHOP: {}}
+    state.end_notice(SHOP, {"suspended": "token refused"}, now=AT)
+    assert state.notified() == {SHOP: {"suspended": "token refused"}}
+    assert not state.claim_notice(SHOP, now=AT + timedelta(minutes=59))
+    assert concurrently(6, lambda _: state.claim_notice(SHOP, now=AT + timedelta(minutes=61))).count(True) == 1
+    assert state.claim_notice(OTHER, now=AT)
+
+
+def test_a_notification_of_a_replica_that_died_or_failed_is_sent_again_soon(state: StateStore) -> None:
+    assert state.claim_notice(SHOP, now=AT)
+    assert not state.claim_notice(SHOP, now=AT + timedelta(minutes=4))
+    assert state.claim_notice(SHOP, now=AT + timedelta(minutes=6))
+    state.end_notice(SHOP, None, now=AT + timedelta(minutes=6))
+    assert state.notified() == {SHOP: {}}
+    assert not state.claim_notice(SHOP, now=AT + timedelta(minutes=10))
+    assert state.claim_notice(SHOP, now=AT + timedelta(minutes=12))

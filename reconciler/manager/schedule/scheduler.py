@@ -66,12 +66,13 @@ class Scheduler:
         read_pauses: Callable[[], None],
         take_outbox: Callable[[], None],
         sample_parity: Callable[[], None],
+        notify: Callable[[], None],
         intervals: Intervals,
     ) -> None:
         self._running, self._settings, self._clock, self._local = running, settings, clock, local
         self._scans, self._probes, self._read_files, self._intervals = scans, probes, read_files, intervals
         self._read_pauses, self._take_outbox = read_pauses, take_outbox
-        self._sample_parity = sample_parity
+        self._sample_parity, self._notify = sample_parity, notify
         self._stores: set[StoreName] = set()
         self._owed: dict[StoreName, _OwedScan] = {}
         self._full: Counter[StoreName] = Counter()
@@ -85,6 +86,7 @@ class Scheduler:
             "small": DaemonExecutor(1, "small"),
             "leases": DaemonExecutor(1, "leases"),
             "outbox": DaemonExecutor(1, "outbox"),
+            "notify": DaemonExecutor(1, "notify"),
             "beat": DaemonExecutor(1, "beat"),
         }
         self.jobs = BackgroundScheduler(
@@ -99,6 +101,8 @@ class Scheduler:
         self._every(r.files_s, self._safely(self._read_files), "files", executor="small")
         self._every(r.files_s, self._safely(self._read_pauses), "pauses", executor="small")
         self._every(r.parity_s, self._safely(self._sample_parity), "parity", executor="small")
+        if self._settings.notifications.url is not None:
+            self._every(r.notify_s, self._safely(self._notify), "notify", executor="notify")
         self._every(r.outbox_s, self._safely(self._take_outbox), "outbox", executor="outbox")
         self._every(r.scan_lease_s / 4, self._safely(self._scans.renew), "leases", executor="leases")
         self._every(r.probe_every_s, self._safely(self.tick), "tick", executor="small")

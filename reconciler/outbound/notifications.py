@@ -1,0 +1,54 @@
+"""Messages to a webhook that takes Slack's JSON, {"text": …}. Each is bounded in time, size and tries."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Callable
+from typing import Final
+
+import httpx
+
+from reconciler.errors import TemporaryError
+from reconciler.outbound.exchange import Bounds, exchange
+from reconciler.outbound.transport import BoundedTransport
+
+TRIES: Final = 3
+PAUSE_S: Final = 1.0  # before the second try; it doubles
+BOUNDS: Final = Bounds(seconds=10.0, body_bytes=65_536)
+TEXT_MAX: Final = 3000  # Slack cuts longer texts
+
+
+class Webhook:
+    """Sends messages to one URL, which is a secret: no error names it."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        ssl_context: ssl.SSLContext,
+        bounds: Bounds = BOUNDS,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._url, self._bounds, self._sleep = url, bounds, sleep
+        self._client = httpx.Client(transport=BoundedTransport(url, ssl_context=ssl_context, connections=1))
+
+    def send(self, text: str) -> None:
+        """Send this text. TemporaryError if no try gets a 2xx. A message may arrive twice if an answer was lost."""
+        body = {"text": text if len(text) <= TEXT_MAX else text[: TEXT_MAX - 1] + "…"}
+        why = ""
+        for attempt in range(TRIES):
+            if attempt:
+                self._sleep(PAUSE_S * 2.0 ** (attempt - 1))
+            try:
+                answer = exchange(self._client, self._client.build_request("POST", self._url, json=body), self._bounds)
+            except httpx.RequestError as error:
+                why = type(error).__name__
+                continue
+            if answer.is_success:
+                return
+            why = f"HTTP {answer.status_code}"
+        raise TemporaryError(f"the notification was not taken: {why}", hint="check notifications.url")
+
+    def close(self) -> None:
+        self._client.close()
