@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, Self
 
 from fastapi import APIRouter, HTTPException, Request
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
 
 from reconciler.core.model.act import Actor
 from reconciler.core.model.ids import StoreName
+from reconciler.core.model.run import Run
 from reconciler.core.report.documents import run_document
 from reconciler.core.report.pending import Pending
 from reconciler.errors import PlanRefused, ReconcilerError
@@ -81,7 +83,7 @@ def routes(service: Operations, access: Access, clock: Clock, *, stores: Collect
         if wish.store is not None and wish.store not in stores:
             raise HTTPException(404, {"error": "there is no such store", "hint": "the names are those of stores.yaml"})
         try:
-            return _do(service, wish, actor)
+            return _answer(perform(service, wish, actor), wish)
         except PlanRefused as error:
             raise HTTPException(409, {"error": error.message, "hint": error.hint}) from error
         except ReconcilerError as error:
@@ -111,26 +113,39 @@ def is_foreign(request: Request) -> bool:
     return origin is not None and origin.partition("://")[2].lower() != request.headers.get("host", "").lower()
 
 
-def _do(service: Operations, wish: Wish, actor: Actor) -> JSONResponse:
+@dataclass(frozen=True, slots=True)
+class Performed:
+    """What came of an act. "unknown": the user has no mapping. `run`: the run of an approval."""
+
+    status: Literal["done", "unchanged", "queued", "pending", "unknown"]
+    run: Run | None = None
+
+
+def perform(service: Operations, wish: Wish, actor: Actor) -> Performed:
+    """Do what an operator wants, for the API and for the console. PlanRefused: the plan has another digest."""
     store, user = wish.store, wish.user
     match wish.kind:
         case "pause" | "resume" if store is not None:
             done = service.pause(store, actor) if wish.kind == "pause" else service.resume(store, actor)
-            return JSONResponse({"status": "done" if done else "unchanged", "run": None})
+            return Performed("done" if done else "unchanged")
         case "probe" | "nudge" if store is not None:
             (service.probe if wish.kind == "probe" else service.scan)(store, actor)
-            return JSONResponse({"status": "queued", "run": None}, 202)
+            return Performed("queued")
         case "reconcile" if user is not None:
             service.reconcile(user, actor)
-            return JSONResponse({"status": "queued", "run": None}, 202)
+            return Performed("queued")
         case "forget" if user is not None:
-            if not service.forget(user, store, actor):
-                raise HTTPException(404, {"error": f"{user} has no mapping", "hint": "see /api/people"})
-            return JSONResponse({"status": "done", "run": None})
+            return Performed("done" if service.forget(user, store, actor) else "unknown")
         case _:
             assert store is not None
             assert wish.digest is not None
             run = service.approve(store, wish.digest, actor)
-            if isinstance(run, Pending):
-                return JSONResponse({"status": "pending", "run": None}, 202, headers={"retry-after": "2"})
-            return JSONResponse({"status": "done", "run": run_document(run)})
+            return Performed("pending") if isinstance(run, Pending) else Performed("done", run)
+
+
+def _answer(done: Performed, wish: Wish) -> JSONResponse:
+    if done.status == "unknown":
+        raise HTTPException(404, {"error": f"{wish.user} has no mapping", "hint": "see /api/people"})
+    document = {"status": done.status, "run": run_document(done.run) if done.run else None}
+    headers = {"retry-after": "2"} if done.status == "pending" else None
+    return JSONResponse(document, 202 if done.status in {"queued", "pending"} else 200, headers=headers)

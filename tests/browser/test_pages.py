@@ -12,7 +12,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from tests.browser.shops import ADA, UNBROKEN
-from tests.server.services import TOKEN
+from tests.server.services import TOKEN, VIEWER
 
 Scheme = Literal["light", "dark"]
 PAGES = {
@@ -27,6 +27,7 @@ PAGES = {
     "store": "/stores/acme-us",
     "plan": "/stores/acme-us/plan",
     "plan-empty": "/stores/acme-eu/plan",
+    "ask": "/acts/ask?kind=pause&store=acme-us",
     "runs": "/runs",
     "run": "/runs/2",
     "run-unknown": "/runs/77",
@@ -148,3 +149,28 @@ def test_a_page_needs_no_script_and_loads_nothing_from_elsewhere(operator: Page,
         operator.goto(path)
     assert {url.removeprefix("data:")[:1] for url in asked if not url.startswith(busy_console)} <= {","}
     assert [text for text in refused if "404" not in text] == []
+
+
+def test_an_operator_is_asked_before_a_store_is_paused_and_sees_who_did_it(operator: Page) -> None:
+    operator.goto("/stores/acme-us")
+    operator.get_by_role("link", name="Pause").click()
+    expect(operator.get_by_role("heading", name="Pause acme-us?")).to_be_visible()
+    operator.get_by_role("button", name="Yes").click()
+    expect(operator.get_by_text("Done: pause.")).to_be_visible()
+    expect(operator.get_by_text("pause by console").first).to_be_visible()
+
+
+def test_an_approval_of_another_plan_is_refused_with_the_reason(operator: Page) -> None:
+    operator.goto("/stores/acme-us/plan")
+    operator.get_by_role("link", name="Approve exactly this plan").click()
+    operator.get_by_role("button", name="Yes").click()
+    expect(operator.get_by_role("alert")).to_contain_text("Nothing was done: the approved digest is")
+
+
+def test_who_may_only_read_finds_nothing_to_act_with(page: Page) -> None:
+    page.goto(f"/stores/acme-us?token={VIEWER}")
+    expect(page.get_by_role("heading", name="acme-us")).to_be_visible()
+    for name in ("Pause", "Reconcile all"):
+        expect(page.get_by_role("link", name=name, exact=True)).to_have_count(0)
+    page.goto("/acts/ask?kind=pause&store=acme-us")
+    expect(page.get_by_role("heading", name="Pause acme-us?")).to_have_count(0)

@@ -15,6 +15,7 @@ from reconciler.core.model.action import Change
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain
 from reconciler.core.model.mapping import AgreedTags, Applied, Mapping, RefusedValue
+from reconciler.core.report.pending import Pending
 from reconciler.core.report.status import StatusRow
 from reconciler.errors import StateError
 from reconciler.server.access import COOKIE
@@ -26,6 +27,7 @@ from tests.server.services import (
     NUDGE,
     SHOP_EU,
     SHOP_US,
+    SHOWN,
     TOKEN,
     US,
     VIEWER,
@@ -518,3 +520,51 @@ def test_the_console_says_that_the_files_on_disk_are_not_what_runs(http: httpx.C
     page = http.get("/", headers={"authorization": f"Bearer {TOKEN}"}).text
     assert "The files on disk are not what runs" in page
     assert "unknown key" in page
+
+
+# --- what operators do --------------------------------------------------------------------------------------------
+
+
+def test_an_act_is_done_by_the_form_of_our_own_page_and_recorded_with_the_token_name(
+    http: httpx.Client, service: MemoryService
+) -> None:
+    own = {"origin": str(http.base_url).rstrip("/")}
+    asked = http.get("/acts/ask", params={"kind": "pause", "store": US}, headers=BEARER)
+    assert "Pause acme-us?" in text_of(asked)
+    answer = http.post("/acts", data={"kind": "pause", "store": US}, headers=BEARER | own)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/stores/acme-us?done=pause")
+    assert [(act.kind, act.actor.name, act.store) for act in service.all_acts] == [("pause", "console", US)]
+
+
+@pytest.mark.parametrize(
+    ("headers", "form"),
+    [
+        ({}, {"kind": "pause", "store": US}),
+        ({"authorization": f"Bearer {VIEWER}"}, {"kind": "pause", "store": US}),
+        ({"authorization": f"Bearer {NUDGE}"}, {"kind": "pause", "store": US}),
+        (BEARER | {"origin": "https://elsewhere.example"}, {"kind": "pause", "store": US}),
+        (BEARER, {"kind": "pause", "store": "unknown"}),
+        (BEARER, {"kind": "pause"}),
+        (BEARER, {"kind": "burn", "store": US}),
+        (BEARER, {"kind": "approve", "store": US, "digest": "sha256:x"}),
+    ],
+)
+def test_an_act_without_the_right_or_without_sense_does_nothing(
+    http: httpx.Client, service: MemoryService, headers: dict[str, str], form: dict[str, str]
+) -> None:
+    answer = http.post("/acts", data=form, headers=headers)
+    assert answer.status_code in {303, 403}
+    assert service.all_acts == []
+    assert http.get("/acts/ask", params=form, headers=headers).status_code in {200, 303, 401, 403}
+
+
+def test_an_approval_of_a_plan_that_changed_is_refused_and_one_that_runs_is_asked_for_again(
+    http: httpx.Client, service: MemoryService
+) -> None:
+    wish = {"kind": "approve", "store": US, "digest": "sha256:" + "0" * 64}
+    refused = http.post("/acts", data=wish, headers=BEARER)
+    assert refused.status_code == 409
+    assert "Nothing was done" in refused.text
+    service.pending = Pending(None)
+    waiting = http.post("/acts", data=wish | {"digest": SHOWN}, headers=BEARER)
+    assert "Ask for the result" in waiting.text

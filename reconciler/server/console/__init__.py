@@ -14,6 +14,7 @@ from fastapi.responses import HTMLResponse
 from reconciler.core.model.ids import StoreName
 from reconciler.ports import Clock
 from reconciler.server.access import Access
+from reconciler.server.console.acts import ActPages
 from reconciler.server.console.overview import StorePages
 from reconciler.server.console.people import PeoplePages
 from reconciler.server.console.plans import PlanPage
@@ -29,6 +30,7 @@ def routes(service: Service, access: Access, clock: Clock, *, stores: Collection
     sign_in = SignIn(service, access, clock, renderer)
     store_pages = StorePages(service, clock, renderer, stores)
     people = PeoplePages(service, renderer, stores, lambda request: access.caller(request, clock.now()))
+    acts = ActPages(service, renderer, stores, lambda request: access.caller(request, clock.now()))
     records = RecordPages(service, renderer, stores)
     router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
     for path, view in (
@@ -40,9 +42,11 @@ def routes(service: Service, access: Access, clock: Clock, *, stores: Collection
         ("/runs", records.runs),
         ("/runs/{number}", records.run),
         ("/events", records.events),
+        ("/acts/ask", acts.ask),
     ):
         router.add_api_route(path, sign_in.guard(view), methods=["GET"])
     router.add_api_route("/people/{user}/look", sign_in.guard(people.nudge), methods=["POST"])
+    router.add_api_route("/acts", acts.act, methods=["POST"])
     router.add_api_route("/login", sign_in.login, methods=["POST"])
     router.add_api_route("/logout", sign_in.logout, methods=["POST"])
     router.add_api_route("/static/console.css", style, methods=["GET"])

@@ -18,10 +18,10 @@ POINTS_MIN: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class ParityChart:
-    """`path` is a line in a box of WIDTH by HEIGHT, with `floor` as its lower edge. `low` was at `low_at`."""
+    """`path` is a line in a box of WIDTH by HEIGHT, with `bottom` as its lower edge. `low` was at `low_at`."""
 
     path: str
-    floor: float
+    bottom: float
     low: float
     low_at: datetime
     last: float
@@ -36,10 +36,10 @@ def parity_chart(samples: Iterable[ParitySample], *, until: datetime) -> ParityC
         return None
     low_at, low = min(known, key=lambda each: (each[1], each[0]))
     since = values[0][0]
-    floor = max(0.0, min(low, 1 - SPAN_MIN))
+    bottom = max(0.0, min(low, 1 - SPAN_MIN))
     return ParityChart(
-        path=_path(values, since=since, until=until, floor=floor),
-        floor=floor,
+        path=_path(values, since=since, until=until, bottom=bottom),
+        bottom=bottom,
         low=low,
         low_at=low_at,
         last=known[-1][1],
@@ -59,7 +59,7 @@ def _together(samples: Iterable[ParitySample]) -> list[tuple[datetime, float | N
     return list(found.items())
 
 
-def _path(values: list[tuple[datetime, float | None]], *, since: datetime, until: datetime, floor: float) -> str:
+def _path(values: list[tuple[datetime, float | None]], *, since: datetime, until: datetime, bottom: float) -> str:
     """Lines from value to value, with gaps where the parity was unknown."""
     whole_s = max((until - since).total_seconds(), 1.0)
     parts: list[str] = []
@@ -69,7 +69,7 @@ def _path(values: list[tuple[datetime, float | None]], *, since: datetime, until
             pen = "M"
             continue
         x = WIDTH * (at - since).total_seconds() / whole_s
-        y = HEIGHT * (1 - (value - floor) / (1 - floor)) if floor < 1 else 0.0
+        y = HEIGHT * (1 - (value - bottom) / (1 - bottom)) if bottom < 1 else 0.0
         parts.append(f"{pen}{x:.1f} {y:.1f}")
         pen = "L"
     return " ".join(parts)

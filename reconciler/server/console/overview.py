@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Final, get_args
 
 from fastapi import Request
 from fastapi.responses import RedirectResponse, Response
@@ -15,6 +15,7 @@ from reconciler.core.model.ids import StoreName
 from reconciler.core.report.status import StatusRow
 from reconciler.ports import Clock
 from reconciler.server.access import Verdict
+from reconciler.server.acting import Kind
 from reconciler.server.console import words
 from reconciler.server.console.charts import parity_chart
 from reconciler.server.console.rendering import Renderer
@@ -77,6 +78,7 @@ class StorePages:
             "store.html",
             request,
             verdict=verdict,
+            done=done_act(request),
             row=row,
             needs=needs_of([row]),
             chart=parity_chart(samples, until=now),
@@ -84,6 +86,12 @@ class StorePages:
             acts=self._service.acts(store=name, limit=ACTS_SHOWN),
             events=self._service.recent_events(store=name, limit=EVENTS_SHOWN),
         )
+
+
+def done_act(request: Request) -> str:
+    """The act that was done before this page, for its note; empty without one."""
+    given = request.query_params.get("done", "")
+    return given if given in get_args(Kind) else ""
 
 
 def needs_of(rows: Iterable[StatusRow]) -> list[Need]:

@@ -17,6 +17,7 @@ from reconciler.core.report.pending import Pending
 from reconciler.errors import ReconcilerError
 from reconciler.server.access import Caller, Verdict
 from reconciler.server.acting import is_foreign
+from reconciler.server.console.overview import done_act
 from reconciler.server.console.rendering import Renderer
 from reconciler.server.service import Service
 
@@ -91,6 +92,7 @@ class PeoplePages:
             pending=pending,
             problem=problem,
             names=sorted({*rows, *explained}),
+            done=done_act(request),
             looked="looked" in request.query_params,
             acts=self._service.acts(user=user, limit=ACTS_MAX) if there else (),
             events=self._service.recent_events(user=user, limit=EVENTS_MAX) if there else (),

@@ -1,0 +1,137 @@
+"""What operators do at the console: a page asks, its form acts, and the next page says what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Annotated, Final
+from urllib.parse import parse_qs, quote
+
+from fastapi import Body, Request
+from fastapi.responses import RedirectResponse, Response
+from pydantic import ValidationError
+
+from reconciler.core.model.act import Actor
+from reconciler.errors import PlanRefused, ReconcilerError
+from reconciler.server.access import Caller, Verdict
+from reconciler.server.acting import Kind, Performed, Wish, is_foreign, perform
+from reconciler.server.console.rendering import Renderer
+from reconciler.server.console.sign_in import FORM
+from reconciler.server.service import Service
+
+QUESTIONS: Final[dict[Kind, tuple[str, str]]] = {
+    "pause": (
+        "Pause {store}?",
+        "The controller observes and decides as before, and writes nothing to this shop until you resume it.",
+    ),
+    "resume": ("Resume {store}?", "The controller writes again what is pending for this shop."),
+    "probe": (
+        "Probe {store} now?",
+        "The controller calls the suspended shop, and resumes it if the shop grants access.",
+    ),
+    "nudge": (
+        "Reconcile all of {store}?",
+        "A full resync starts soon: it reads all profiles and customers, and queues what differs.",
+    ),
+    "reconcile": ("Reconcile {user}?", "The user is read again in all stores, and what differs is written."),
+    "forget": (
+        "Forget {user}?",
+        "The mappings of this user are deleted from the state. Customers in Shopify stay as they are.",
+    ),
+    "approve": (
+        "Approve exactly this plan of {store}?",
+        (
+            "The store is planned again. If the digest is still {digest}, its actions are applied, with those that guards "
+            "withhold."
+        ),
+    ),
+}
+FIELDS: Final = ("kind", "store", "user", "digest")
+
+
+class ActPages:
+    """The page that asks, and the form's target. `stores` is read at each request; `caller`: who sends a request."""
+
+    def __init__(
+        self,
+        service: Service,
+        renderer: Renderer,
+        stores: Collection[str],
+        caller: Callable[[Request], Caller | None],
+    ) -> None:
+        self._service, self._renderer, self._stores, self._caller = service, renderer, stores, caller
+
+    def ask(self, request: Request, verdict: Verdict) -> Response:
+        if verdict != "operator":
+            return self._denied(request, verdict)
+        wish = self._wish({name: request.query_params.get(name, "") for name in FIELDS})
+        if wish is None:
+            return RedirectResponse("/", 303)
+        return self._page(request, wish)
+
+    def act(self, request: Request, form: Annotated[bytes, Body(media_type=FORM, max_length=4096)] = b"") -> Response:
+        """Perform what the form of our own page says. Only operators."""
+        try:
+            caller = self._caller(request)
+        except ReconcilerError as error:
+            return self._renderer.page("failed.html", request, status=503, error=error)
+        if caller is None or caller.role != "operator" or is_foreign(request):
+            return self._denied(request, "needs token" if caller is None else "viewer", foreign=is_foreign(request))
+        sent = {name: values[0] for name, values in parse_qs(form.decode(errors="replace")).items()}
+        wish = self._wish(sent)
+        if wish is None:
+            return RedirectResponse("/", 303)
+        try:
+            done = perform(self._service, wish, Actor(caller.name, "console"))
+        except PlanRefused as error:
+            return self._page(request, wish, problem=error, status=409)
+        except ReconcilerError as error:
+            return self._page(request, wish, problem=error, status=503)
+        if done.status in {"pending", "unknown"}:
+            return self._page(request, wish, done=done)
+        return RedirectResponse(_next(wish, done), 303)
+
+    def _wish(self, given: dict[str, str]) -> Wish | None:
+        """The wish in these values; None if they make none, or name an unknown store."""
+        try:
+            wish = Wish.model_validate({name: given[name] for name in FIELDS if given.get(name)})
+        except ValidationError:
+            return None
+        return None if wish.store is not None and wish.store not in self._stores else wish
+
+    def _page(
+        self,
+        request: Request,
+        wish: Wish,
+        *,
+        problem: ReconcilerError | None = None,
+        done: Performed | None = None,
+        status: int = 200,
+    ) -> Response:
+        question, meaning = (words.format(**wish.model_dump()) for words in QUESTIONS[wish.kind])
+        return self._renderer.page(
+            "act.html",
+            request,
+            status=status,
+            verdict="operator",
+            question=question,
+            meaning=meaning,
+            values={name: value for name, value in wish.model_dump().items() if value is not None},
+            back=_back(wish),
+            problem=problem,
+            done=done,
+        )
+
+    def _denied(self, request: Request, verdict: Verdict, *, foreign: bool = False) -> Response:
+        mode = "foreign" if foreign else "role" if verdict == "viewer" else "closed"
+        return self._renderer.page("gate.html", request, status=403, mode=mode)
+
+
+def _back(wish: Wish) -> str:
+    if wish.user is not None:
+        return f"/people/{quote(wish.user, safe='')}"
+    store = f"/stores/{quote(wish.store or '', safe='')}"
+    return f"{store}/plan" if wish.kind == "approve" else store
+
+
+def _next(wish: Wish, done: Performed) -> str:
+    return f"/runs/{done.run.id}" if done.run is not None else f"{_back(wish)}?done={wish.kind}"
