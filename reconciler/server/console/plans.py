@@ -32,7 +32,7 @@ class SameHolds:
 
 
 @dataclass(frozen=True, slots=True)
-class HeldGroup:
+class ReasonHolds:
     """The holds of one reason, those with the most frequent change first."""
 
     reason: str
@@ -62,13 +62,13 @@ class PlanPage:
         return self._renderer.page("plan.html", request, **values)
 
 
-def held_groups(holds: Iterable[Document]) -> list[HeldGroup]:
+def held_groups(holds: Iterable[Document]) -> list[ReasonHolds]:
     """The holds by reason and then by same change, so that one config line reads as one line."""
     by_reason: defaultdict[str, list[Document]] = defaultdict(list)
     for hold in holds:
         by_reason[hold["reason"]].append(hold)
     return [
-        HeldGroup(reason, tuple(found), _same(found))
+        ReasonHolds(reason, tuple(found), _same(found))
         for reason, found in sorted(by_reason.items(), key=lambda each: (-len(each[1]), each[0]))
     ]
 
