@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from typing import Any
@@ -165,8 +166,8 @@ def test_undo_above_a_guard_advises_a_command_that_works(two: StoryHarness) -> N
     digest = two.apply()["digest"]
     two.store["guards"] = {"update": {"max": 1}}
     said = two("undo", "--plan", digest, "--yes")
-    line = next(line for line in said.out.split("\n") if "reconciler undo" in line)
-    words = line.partition("reconciler ")[2].split()
+    line = next(line for line in said.out.split("\n") if " undo --plan" in line)
+    words = shlex.split(line.partition("reconciler ")[2])
     assert two(*words, "--yes").code == 0
     assert two.theirs("ada").last_name is None
 
