@@ -263,6 +263,8 @@ def test_what_staff_may_not_do_is_said(sim: SimulatorHarness) -> None:
         sim.shop.staff_edit(UNKNOWN, first_name="Ada")
     with pytest.raises(ValueError, match="Customer can't be found"):
         sim.shop.staff_delete(UNKNOWN)
+    with pytest.raises(ValueError, match="a customer has no field nickName"):
+        sim.shop.staff_create(email="bob@example.com", nick_name="Bob")
 
 
 def test_staff_edit_as_people_do(sim: SimulatorHarness) -> None:

@@ -198,3 +198,5 @@ _READERS: Final[Mapping[str, Callable[..., None]]] = {
     "multipassIdentifier": _multipass,
     "addresses": _addresses,
 }
+INPUT_FIELDS: Final = frozenset(_READERS)
+"""The fields of a customer that `examine` reads, by Shopify's names."""

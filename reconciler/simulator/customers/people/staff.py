@@ -8,13 +8,11 @@ from typing import Any
 from reconciler.simulator.customers.normalisation import split_tags
 from reconciler.simulator.customers.reading.views import CustomerView
 from reconciler.simulator.customers.records import SimCustomer, SimMerge
-from reconciler.simulator.customers.validation import examine
+from reconciler.simulator.customers.validation import INPUT_FIELDS, examine
 from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.ledger import gid, offset_iso
 from reconciler.simulator.webhooks.bodies import customer_body, merge_body
 from reconciler.simulator.webhooks.subscriptions import Subscriptions
-
-_WORDS = {"first_name": "firstName", "last_name": "lastName", "tax_exempt": "taxExempt"}
 
 
 class Staff(Subscriptions):
@@ -163,7 +161,11 @@ class Staff(Subscriptions):
     # --- steps ----------------------------------------------------------------------------------------------------
 
     def _save(self, customer: SimCustomer | None, fields: Json) -> SimCustomer:
-        draft = examine(self, customer, {_WORDS.get(name, name): value for name, value in fields.items()})
+        given = {_input_name(name): value for name, value in fields.items()}
+        unknown = sorted(given.keys() - INPUT_FIELDS)
+        if unknown:
+            raise ValueError(f"a customer has no field {', '.join(unknown)}")
+        draft = examine(self, customer, given)
         if draft.problems:
             raise ValueError("; ".join(each.message for each in draft.problems))
         return self.save(customer, draft)
@@ -186,3 +188,9 @@ class Staff(Subscriptions):
 
 def _list(tags: list[str] | str) -> list[str]:
     return split_tags([tags] if isinstance(tags, str) else tags)
+
+
+def _input_name(name: str) -> str:
+    """Shopify's name of a field: `first_name` is `firstName`."""
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
