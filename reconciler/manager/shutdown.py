@@ -36,6 +36,7 @@ class Deadline:
         self._far.setblocking(False)  # noqa: FBT003  socket's own
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="deadline", daemon=True)
+        self._earlier = frozenset(threading.enumerate())  # not ours, such as those of `demo --serve`
 
     def __enter__(self) -> Self:
         self._before = signal.set_wakeup_fd(self._far.fileno(), warn_on_full_buffer=False)
@@ -62,10 +63,10 @@ class Deadline:
             exit_now(self.hanging(0.0))
 
     def hanging(self, within_s: float = LAST_WORDS_S) -> list[str]:
-        """Return the names of threads that have not ended by then, except this one and the main one."""
-        own = {self._thread, threading.main_thread(), threading.current_thread()}
+        """Return the names of threads that have not ended by then, except this one and those that ran before."""
+        expected = {self._thread, threading.current_thread(), *self._earlier}
         until = time.monotonic() + within_s
-        others = [thread for thread in threading.enumerate() if thread not in own]
+        others = [thread for thread in threading.enumerate() if thread not in expected]
         for thread in others:
             thread.join(left_s(until))
         return sorted(thread.name for thread in others if thread.is_alive())

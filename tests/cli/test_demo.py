@@ -27,9 +27,17 @@ def test_the_demo_ends_with_nothing_left_to_do(
     assert "is not an empty folder" in capsys.readouterr().err
 
 
-def test_who_signs_up_on_the_playground_becomes_a_customer_and_ctrl_c_ends_it(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "reconciler.cli", "demo", "--serve", "--dir", str(tmp_path / "files")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as running:
+def test_who_signs_up_on_the_playground_becomes_a_customer_and_ctrl_c_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = [sys.executable, "-m", "reconciler.cli", "demo", "--serve"]
+    folder, log = tmp_path / "files", tmp_path / "log"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as running,
+    ):
         try:
             assert running.stdout is not None
             said = dict(_addresses(running.stdout))
@@ -37,7 +45,7 @@ def test_who_signs_up_on_the_playground_becomes_a_customer_and_ctrl_c_ends_it(tm
                 person = {"first_name": "Grace", "last_name": "Hopper", "email": "grace@example.com"}
                 until(lambda: _is_up(browser, said["console"]), "the controller answers")
                 page = browser.post(f"{said['things to try']}/sign-up", data=person)
-                assert "Grace Hopper signed up. The controller was told." in page.text
+                assert "Grace Hopper signed up. The controller has queued the user." in page.text
                 console = said["console"].partition("/?")[0]
 
                 def found() -> bool:
@@ -49,6 +57,9 @@ def test_who_signs_up_on_the_playground_becomes_a_customer_and_ctrl_c_ends_it(tm
             running.send_signal(signal.SIGINT)
             code = running.wait(60)
     assert code == 0
+    assert '"stopped"' in log.read_text()
+    assert "threads_abandoned" not in log.read_text()
+    assert list(folder.iterdir()) == []
 
 
 def _addresses(lines: Iterable[str]) -> Iterator[tuple[str, str]]:

@@ -66,6 +66,11 @@ def test_each_reason_says_in_a_sentence_what_it_means_and_what_to_do(reason: Rea
         assert sentence[-1] == "."
 
 
+@pytest.mark.parametrize("reason", HOLD_REASONS)
+def test_each_reason_is_in_the_rules(reason: str) -> None:
+    assert f"`{reason}`" in text_of("docs/rules.md")
+
+
 def test_each_error_has_a_heading() -> None:
     kinds = error_classes()
     assert kinds

@@ -20,7 +20,10 @@ PACKAGE = files("reconciler")
 REFERENCE, TASKS = PACKAGE / "reference", PACKAGE / "reference" / "tasks"
 REASONS = "errors"
 # Where a heading is on several pages, the page named first here is meant. The task pages follow.
-PAGES = (REASONS, "configuration", "cli", "http", "metrics", "log-events", "rules", "concepts", "deploy", "operations")
+PAGES = (
+    REASONS, "configuration", "cli", "http", "metrics", "log-events", "rules", "concepts", "deploy", "operations",
+    "tutorial",
+)  # fmt: skip
 COMMENT = re.compile(r"^<!--.*?-->\n?", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"(#+) (.+)")
 LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")

@@ -329,7 +329,13 @@ def _play(demo: Demo) -> None:
     with serve_playground(playground) as page:
         demo.lines.blank()
         demo.lines.put(("━━ Now try it", "bold cyan"))
-        for name, value in (("things to try", page), ("console", playground.console), ("files", str(demo.folder))):
+        options = f"--config {config} --stores {demo.folder / 'stores.yaml'}"
+        addresses = {
+            "things to try": page,
+            "console": playground.console,
+            "second shell": f"reconciler {options} status",
+        }
+        for name, value in addresses.items():
             demo.lines.put((f"{name:<15}", "bold"), (value, ""))
         for words in THINGS_TO_TRY:
             demo.lines.prose(f"· {words}", indent=2, hang=2)
@@ -355,4 +361,7 @@ def _print_summary(demo: Demo, *, kept: bool) -> None:
     )
     if kept:
         demo.lines.put((f"The files are in {demo.folder}", ""))
-    demo.lines.prose("Next: docs/tutorial.md leads to a real shop.")
+    demo.lines.prose(
+        "Next: `reconciler demo --serve` keeps shops and controller running, to try things. "
+        "`reconciler docs tutorial` leads to a real shop."
+    )

@@ -117,7 +117,7 @@ class Playground:
         )
         try:
             with urllib.request.urlopen(request, timeout=NUDGE_S):  # noqa: S310  loopback
-                return "The controller was told."
+                return "The controller has queued the user."
         except (urllib.error.URLError, TimeoutError):
             return "The controller does not answer; its next resync finds the change."
 
