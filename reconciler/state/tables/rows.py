@@ -65,16 +65,21 @@ def mapping_row(mapping: Mapping) -> dict[str, Any]:
 
 
 def _applied_row(applied: Applied) -> dict[str, Any]:
-    """Written out: pydantic takes twice as long (2026-11), and a plan writes some of them for each user."""
+    """Written out, because pydantic takes longer (2026-11), and there are several for each user."""
     value = applied.value
     return {
-        "value": json_of(value) if isinstance(value, AgreedTags) else value,
+        "value": _tags_row(value) if isinstance(value, AgreedTags) else value,
         "ours": applied.ours,
         "config": applied.config,
         "respelt": applied.respelt,
         "shown": applied.shown,
         "heals": [json_of(heal) for heal in applied.heals],
     }
+
+
+def _tags_row(tags: AgreedTags) -> dict[str, Any]:
+    row: dict[str, Any] = {"owned": list(tags.owned), "agreed": list(tags.agreed)}
+    return row | ({"respelt": dict(tags.respelt)} if tags.respelt else {})
 
 
 def _intent_row(intent: Intent) -> dict[str, Any]:
