@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 
@@ -20,6 +21,7 @@ from reconciler.core.model.event import Event
 from reconciler.core.model.ids import StoreName
 from reconciler.core.model.mapping import Status
 from reconciler.core.model.run import Run, RunKind
+from reconciler.core.report.answer import Candidate
 from reconciler.core.report.documents import (
     act_document,
     event_document,
@@ -75,10 +77,14 @@ class PersonDocument(BaseModel):
 
 
 class PeoplePage(BaseModel):
-    """Mappings in the order of users; `more` if there are more than fit."""
+    """Mappings in the order of users; `more` if there are more than fit.
+
+    `unmapped`: with `q` and no filter, people of the profiles table that no store has wanted yet.
+    """
 
     people: list[PersonDocument]
     more: bool
+    unmapped: list[Candidate]
 
 
 class ExplainedDocument(BaseModel):
@@ -202,19 +208,27 @@ class _Api:
     def people(
         self,
         q: Annotated[
-            str, Query(max_length=320, description="begins a user id or an email, or is a customer's number")
+            str,
+            Query(
+                max_length=320,
+                description="begins a user id or an email, is in a name, is a phone, or is a customer (number, gid, URL)",
+            ),
         ] = "",
         store: Store = None,
         status: Status | None = None,
         reason: Annotated[str | None, Query(max_length=100)] = None,
         limit: Limit = 100,
     ) -> JSONResponse:
-        """Returns mappings by user id, email or customer; all without `q`."""
+        """Returns mappings by user id, email, name, phone or customer; all without `q`."""
         self._check(store)
         text = "".join(letter for letter in q if letter.isprintable())
         with _translated():
             found = self._service.find_people(text, store=store, status=status, reason=reason, limit=limit + 1)
-        return JSONResponse({"people": [mapping_document(row) for row in found[:limit]], "more": len(found) > limit})
+            unfiltered = text and store is None and status is None and reason is None
+            unmapped = self._service.find_unmapped(text, limit=limit) if unfiltered else []
+        people = [mapping_document(row) for row in found[:limit]]
+        others = [asdict(each) for each in unmapped]
+        return JSONResponse({"people": people, "more": len(found) > limit, "unmapped": others})
 
     def person(self, user: UserId) -> JSONResponse:
         """Explains one user in all stores. Reads the shops."""

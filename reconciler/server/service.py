@@ -19,6 +19,7 @@ from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId, StoreName
 from reconciler.core.model.mapping import Mapping, Status
 from reconciler.core.model.run import Run, RunKind
+from reconciler.core.report.answer import Candidate
 from reconciler.core.report.documents import Document
 from reconciler.core.report.explain import Explained
 from reconciler.core.report.parity import ParitySample
@@ -88,7 +89,12 @@ class ConsoleReader(Protocol):
     def find_people(
         self, text: str, *, store: StoreName | None, status: Status | None, reason: str | None, limit: int
     ) -> Sequence[Mapping]:
-        """Return mappings by user id, email (or their beginning) or customer id; all if `text` is empty. Sorted by user."""
+        """Return mappings by user id, email (or their beginning), a part of the name, phone, or customer (number, gid,
+        admin URL); all if `text` is empty. Sorted by user.
+        """
+
+    def find_unmapped(self, text: str, *, limit: int) -> Sequence[Candidate]:
+        """Return people in the profiles table that the state does not know: no store has wanted them yet."""
 
     def person(self, user: ClerkUserId) -> Sequence[Mapping]:
         """Return the user's mappings, one a store."""

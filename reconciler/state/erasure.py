@@ -15,9 +15,9 @@ from sqlalchemy import ColumnElement, Connection, Table, case, delete, false, fu
 
 from reconciler.core.fields import normalise
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain
-from reconciler.core.model.mapping import NO_WAITS
+from reconciler.core.model.mapping import NO_PERSON, NO_WAITS
 from reconciler.state.database.engine import writing
-from reconciler.state.database.queries import Database, parts
+from reconciler.state.database.queries import Database, begins_with, parts
 from reconciler.state.profile_writes import forget_users
 from reconciler.state.tables.bulk import BulkLineRow
 from reconciler.state.tables.mappings import EventRow, MappingRow
@@ -34,6 +34,8 @@ REDACTED = "the data was redacted on request"
 _NOTHING: dict[str, Any] = {
     "email": None,
     "email_key": None,
+    **NO_PERSON,
+    "search_key": None,
     **NO_WAITS,
     "intent": None,
     "applied": {},
@@ -78,7 +80,8 @@ class Erasure(Database):
             empty = set(customers) - _customers_written(connection, shop, customers, since)
             found = _lock_owners(connection, shop, customers, key)
             still = case((_customer.in_(sorted(empty)), None), else_=_customer)
-            said = {"status": "erased", "reason": "Erased", "message": REDACTED, "left_at": now, "last_seen_at": now}
+            said: dict[str, Any] = {"status": "erased", "reason": "Erased", "message": REDACTED}
+            said |= {"left_at": now, "last_seen_at": now, "reason_since": now}
             for users in parts(found):
                 theirs = (_mapping.c.shopify_shop == shop, _mapping.c.clerk_user_id.in_(users))
                 connection.execute(update(_mapping).where(*theirs).values(shopify_customer_id=still, **said))
@@ -86,12 +89,22 @@ class Erasure(Database):
             gone = {*customers, *present, *_mirrored_customers(connection, shop, list(found), key)}
             erase_rows(connection, shop, list(found), gone)
             forget_users(connection, list(found), key)
+            if key is not None:
+                _forget_claims(connection, shop, key)
             for part in parts(gone):
                 for table in (_event, _line):  # also lines of other users about these customers
                     on_theirs = (table.c.shopify_shop == shop, table.c.shopify_customer_id.in_(part))
                     connection.execute(delete(table).where(*on_theirs))
                 connection.execute(_mirror.insert(), [_tombstone(shop, customer, now) for customer in part])
         return [Erased(user, None if left in empty else left) for user, left in sorted(found.items())]
+
+
+def _forget_claims(connection: Connection, shop: ShopDomain, key: str) -> None:
+    """Clear by what other users of this email are found. They stay: a profile that still has it brings it back."""
+    claims = begins_with(_mapping.c.search_key, f"{key}\n")
+    connection.execute(
+        update(_mapping).where(_mapping.c.shopify_shop == shop, claims).values(**NO_PERSON, search_key=None)
+    )
 
 
 def erase_rows(connection: Connection, shop: ShopDomain, users: Collection[str], customers: Collection[str]) -> None:

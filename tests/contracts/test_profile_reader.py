@@ -15,6 +15,7 @@ import psycopg
 import pytest
 
 from reconciler.core.fields.normalise import email_key
+from reconciler.core.fields.people import sought
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
 from reconciler.errors import SourceError
@@ -412,3 +413,40 @@ def test_a_user_without_a_name_in_utf_8_order_is_found_beside_their_neighbours(
     found = users(profiles.scan(chunk=2))
     assert all(one < other for one, other in pairwise(found))
     assert len(found) == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("grace", ["user_a", "user_b"]),
+        ("HOPPER grace", ["user_a"]),
+        ("øystein", ["user_c"]),
+        ("ødegård", ["user_c"]),
+        ("Mary", ["user_b"]),
+        ("4155550100", ["user_a"]),
+        ("+1 415-555-0100", ["user_a"]),
+        ("+44 415 555 0100", []),
+        ("%%", []),
+        ("gone", []),
+    ],
+)
+def test_people_are_searched_by_words_of_a_name_and_by_phone(
+    people: People, opened: Open, text: str, found: list[str]
+) -> None:
+    people.add(
+        {"clerk_id": "user_a", "first": "Grace", "last": "Hopper", "phone": "(415) 555-0100"},
+        {"clerk_id": "user_b", "display name": "Mary Grace", "phone": "415 555 0101"},
+        {"clerk_id": "user_c", "first": "Øystein", "last": "ØDEGÅRD"},
+        {"clerk_id": "user_d", "first": "Gone", "deleted": AT},
+    )
+    meant = sought(text, ["US"])
+    assert meant is not None
+    assert [str(one.clerk_user_id) for one in opened().search(meant, ["US"], limit=9)] == found
+
+
+def test_a_table_without_names_and_phones_is_searched_in_vain(people: People, opened: Open) -> None:
+    people.add({"clerk_id": "user_a", "first": "Grace"})
+    for text in ("grace", "+14155550100"):
+        meant = sought(text, [])
+        assert meant is not None
+        assert opened({"clerk_user_id": "clerk_id"}).search(meant, [], limit=9) == []

@@ -15,11 +15,12 @@ import pytest
 from sqlalchemy import Engine
 
 from reconciler.core.decide.shop_identity import KnownShop
+from reconciler.core.fields.people import sought
 from reconciler.core.model.act import Act, Actor, Pause
 from reconciler.core.model.action import Change
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
-from reconciler.core.model.mapping import AgreedTags, Applied, Intent, Mapping, RefusedValue
+from reconciler.core.model.mapping import AgreedTags, Applied, Intent, Mapping, Person, RefusedValue
 from reconciler.core.model.run import NewRun, Run, RunCounts, RunKind
 from reconciler.core.report.parity import ParitySample
 from reconciler.core.report.status import Replica
@@ -564,6 +565,72 @@ def test_events_point_to_their_run(state: StateStore, engine: Engine) -> None:
     reader = ConsoleTable(engine)
     assert [found.clerk_user_id for found in reader.run_events(number, limit=10)] == [user("1")]
     assert list(reader.run_events(number + 1, limit=10)) == []
+
+
+# --- people ----------------------------------------------------------------------------------------------------------
+
+PEOPLE = {
+    "1": Person(profile_name="Grace Hopper", profile_email="Grace@Navy.example.com", profile_phone="+14155550100"),
+    "2": Person(profile_name="Øystein Ödegård", profile_email=None, profile_phone="+4790000001"),
+    "3": Person(profile_name="Grace 100% _Hall", profile_email="hall@example.com", profile_phone=None),
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "users"),
+    [
+        ("Grace Hopper", ["1"]),
+        ("hopper grace", ["1"]),
+        ("GRACE", ["1", "3"]),
+        ("øystein", ["2"]),
+        ("ÖDEGÅRD", ["2"]),
+        ("100% ", []),
+        ("%", []),
+        ("grace@navy.example.com", ["1"]),
+        ("GRACE@NAVY", ["1"]),
+        ("(415) 555-0100", ["1"]),
+        ("+1 415 555 0100", ["1"]),
+        ("+47 90 00 00 01", ["2"]),
+        ("415555010", []),
+        ("user_2", ["2"]),
+        ("3001", ["1"]),
+        ("gid://shopify/Customer/3001", ["1"]),
+        ("https://admin.shopify.com/store/acme/customers/3001?x=1", ["1"]),
+        ("3002", []),
+    ],
+)
+def test_people_are_found_by_what_the_profile_says_of_them(
+    state: StateStore, engine: Engine, text: str, users: list[str]
+) -> None:
+    state.put(mapping("1", 3001, **PEOPLE["1"]))
+    state.put(mapping("1", 3002, shop=OTHER, **PEOPLE["1"]))
+    state.put(mapping("2", status="held", reason="NoEmail", **PEOPLE["2"]))
+    state.put(mapping("3", status="held", reason="NoEmail", **PEOPLE["3"]))
+    reader = ConsoleTable(engine)
+    meant = sought(text, [None, "US"])
+    assert meant is not None
+    found = reader.find_people(meant, shops=[SHOP], status=None, reason=None, limit=10)
+    assert [row.clerk_user_id for row in found] == [user(name) for name in users]
+    held = reader.find_people(meant, shops=[SHOP], status="held", reason="NoEmail", limit=10)
+    assert [row.clerk_user_id for row in held] == [user(name) for name in users if name != "1"]
+    searched = {row.clerk_user_id for row in reader.search(meant, shops=[SHOP, OTHER])}
+    assert searched == ({user(name) for name in users} if meant.phones or meant.name_words else set())
+    assert {row.shop for row in found} <= {SHOP}
+
+
+def test_people_come_in_order_and_no_more_than_asked(state: StateStore, engine: Engine) -> None:
+    for number in range(5):
+        state.put(mapping(str(number), profile_name="Grace", profile_email=None, profile_phone=None))
+    reader = ConsoleTable(engine)
+    for asked in (sought("grace", []), sought("user_", []), None):
+        found = reader.find_people(asked, shops=[SHOP], status=None, reason=None, limit=3)
+        assert [row.clerk_user_id for row in found] == [user("0"), user("1"), user("2")]
+
+
+def test_a_name_longer_than_an_index_takes_is_kept(state: StateStore, engine: Engine) -> None:
+    state.put(mapping("1", profile_name="Ö" * 5000, profile_email="ö" * 300 + "@x.example", profile_phone=None))
+    meant = sought("ÖÖÖ", [])
+    assert len(ConsoleTable(engine).find_people(meant, shops=[SHOP], status=None, reason=None, limit=3)) == 1
 
 
 # --- parity ----------------------------------------------------------------------------------------------------------

@@ -172,6 +172,7 @@ def test_a_row_that_is_missing_changes_nothing_but_since_when() -> None:
         reason="RowMissing",
         message=first.message,
         absent_since=NOW,
+        reason_since=NOW,
         last_seen_at=NOW,
         **NO_FINGERPRINTS,
     )

@@ -19,12 +19,13 @@ from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, Store
 from reconciler.core.model.mapping import Mapping, Status
 from reconciler.core.model.run import Run, RunKind
 from reconciler.core.plan.plan import StorePlan, build_plan
+from reconciler.core.report.answer import Candidate
 from reconciler.core.report.documents import Document, plan_document
 from reconciler.core.report.explain import Explained, ExplainedStore
 from reconciler.core.report.parity import ParitySample
 from reconciler.core.report.pending import Pending
 from reconciler.core.report.status import Replica, StatusRow
-from reconciler.errors import PlanRefused, ReconcilerError
+from reconciler.errors import PlanRefused, ReconcilerError, SourceError
 from reconciler.server.app import Options, make_app
 from reconciler.server.recent_webhooks import SeenWebhooks
 from reconciler.server.run import ServerThread
@@ -80,6 +81,8 @@ class MemoryService:
     reasons: list[str] = field(default_factory=list)
     rows: list[StatusRow] = field(default_factory=list)
     mappings: list[Mapping] = field(default_factory=list)
+    unmapped: list[Candidate] = field(default_factory=list)
+    unread: SourceError | None = None
     events: list[Event] = field(default_factory=list)
     all_runs: list[Run] = field(default_factory=list)
     all_acts: list[Act] = field(default_factory=list)
@@ -107,6 +110,8 @@ class MemoryService:
             known.clear()
         for shown in (self.rows, self.mappings, self.events, self.all_runs, self.all_acts, self.samples):
             shown.clear()
+        self.unmapped.clear()
+        self.unread = None
         self.fails = self.problem = None
         self.seen = SeenWebhooks()
 
@@ -174,6 +179,11 @@ class MemoryService:
             and status in {None, row.status}
             and reason in {None, row.reason}
         ][:limit]
+
+    def find_unmapped(self, text: str, *, limit: int) -> Sequence[Candidate]:
+        if self.unread is not None:
+            raise self.unread
+        return [one for one in self.unmapped if text in (one.name or "")][:limit]
 
     def person(self, user: ClerkUserId) -> Sequence[Mapping]:
         return [row for row in self.mappings if row.clerk_user_id == user]

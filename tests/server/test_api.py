@@ -9,7 +9,9 @@ import httpx
 import pytest
 
 from reconciler.core.model.act import Act, Actor
+from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.run import Run, RunCounts
+from reconciler.core.report.answer import Candidate
 from reconciler.core.report.parity import ParitySample
 from reconciler.core.report.pending import Pending
 from reconciler.core.report.status import StatusRow
@@ -59,7 +61,7 @@ def test_viewers_and_operators_read_and_others_learn_why_not(http: httpx.Client,
         assert open_to_this_machine.get("/api/status", headers={"x-forwarded-for": "1.2.3.4"}).status_code == 401
 
 
-def test_documents_have_the_shapes_of_the_commands(http: httpx.Client) -> None:
+def test_documents_have_the_shapes_of_the_commands(http: httpx.Client, service: MemoryService) -> None:
     def get(path: str) -> Any:
         return http.get(path, headers=READS).json()
 
@@ -69,6 +71,10 @@ def test_documents_have_the_shapes_of_the_commands(http: httpx.Client) -> None:
     assert [person["clerk_user_id"] for person in get("/api/people")["people"]] == ["user_other", TOVE]
     assert get("/api/people?limit=1")["more"] is True
     assert [p["clerk_user_id"] for p in get("/api/people?q=user_o")["people"]] == ["user_other"]
+    service.unmapped = [Candidate(ClerkUserId("user_grace"), "Grace Hopper", "grace@example.com")]
+    others = [{"clerk_user_id": "user_grace", "name": "Grace Hopper", "email": "grace@example.com"}]
+    assert get("/api/people?q=Grace")["unmapped"] == others
+    assert get("/api/people")["unmapped"] == get("/api/people?q=Grace&status=held")["unmapped"] == []
     person = get(f"/api/people/{TOVE}")
     assert [part["store"] for part in person["stores"]] == [US]
     assert [act["kind"] for act in person["acts"]] == ["nudge"]

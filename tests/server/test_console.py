@@ -15,9 +15,10 @@ from reconciler.core.model.action import Change
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain
 from reconciler.core.model.mapping import AgreedTags, Applied, Mapping, RefusedValue
+from reconciler.core.report.answer import Candidate
 from reconciler.core.report.pending import Pending
 from reconciler.core.report.status import StatusRow
-from reconciler.errors import StateError
+from reconciler.errors import SourceError, StateError
 from reconciler.server.access import COOKIE
 from reconciler.server.console import words
 from reconciler.server.tokens import AccessToken, AccessTokens
@@ -310,6 +311,20 @@ def test_a_person_is_found_by_the_beginning_of_their_name(http: httpx.Client, se
     assert "user_tove" in found
     assert "user_other" not in found
     assert "No user matches" in text_of(http.get("/people", params={"q": "zzz"}, headers=BEARER))
+
+
+def test_people_that_no_store_has_wanted_are_listed_apart(http: httpx.Client, service: MemoryService) -> None:
+    service.unmapped = [Candidate(ClerkUserId("user_grace"), "Grace Hopper", "grace@example.com")]
+    found = text_of(http.get("/people", params={"q": "Grace"}, headers=BEARER))
+    assert "In the profiles table only" in found
+    assert "user_grace" in found
+    assert "Grace Hopper, grace@example.com" in found
+    assert "profiles table only" not in text_of(http.get("/people", params={"q": "Ada"}, headers=BEARER))
+    held = http.get("/people", params={"q": "Grace", "status": "held"}, headers=BEARER)
+    assert "profiles table only" not in text_of(held), "a filter asks for mappings"
+    service.unread = SourceError("the table is locked")
+    answer = http.get("/people", params={"q": "Grace"}, headers=BEARER)
+    assert (answer.status_code, "the table is locked" in text_of(answer)) == (200, True)
 
 
 def test_who_is_held_is_listed_by_reason_with_what_it_means(http: httpx.Client, service: MemoryService) -> None:

@@ -67,6 +67,9 @@ def theirs(number: int | None = 1, **more: Any) -> Any:
         "waits_at_email": customer(1),
         "waits_at_phone": customer(1),
         "message": f"{NAME} waits",
+        "profile_name": f"{NAME} King",
+        "profile_email": EMAIL,
+        "profile_phone": PHONE,
         **more,
     }
     return mapping("ada", number, **values)
@@ -258,3 +261,24 @@ def test_what_is_erased_is_not_left_in_the_file(tmp_path: Path) -> None:
     engine.dispose()
     held = (tmp_path / "state.db").read_bytes()
     assert [trace for trace in TRACES if trace.encode() in held] == []
+
+
+def test_another_user_who_claims_a_redacted_email_stays_and_is_not_found_by_it(
+    state: StateStore, engine: Engine
+) -> None:
+    claim: dict[str, Any] = {"profile_name": f"{NAME} King", "profile_email": EMAIL, "profile_phone": PHONE}
+    state.put(mapping("ada", 1, email=EMAIL, **claim))
+    state.put(mapping("eve", status="held", reason="EmailTaken", **claim))
+    bob: dict[str, Any] = {"profile_name": "Bob", "profile_email": f"x{EMAIL}", "profile_phone": None}
+    state.put(mapping("bob", status="held", reason="EmailTaken", **bob))
+    assert [each.user for each in redact(engine, [customer(1)], EMAIL)] == [user("ada")]
+    eve = one(state, "eve")
+    assert (eve.status, eve.reason) == ("held", "EmailTaken")
+    assert (eve.profile_name, eve.profile_email, eve.profile_phone) == (None, None, None)
+    assert one(state, "bob").profile_name == "Bob"
+
+
+def test_a_forgotten_mapping_leaves_nothing_by_which_a_person_is_found(state: StateStore, engine: Engine) -> None:
+    state.put(theirs())
+    state.forget(SHOP, user("ada"))
+    assert traces(engine) == {}

@@ -129,7 +129,9 @@ def test_an_email_of_two_users_is_ambiguous(two: StoryHarness) -> None:
     two.user("eve", email=mail("ada"))
     said = two("explain", mail("ada"))
     assert said.code == 1
-    assert "user_ada, user_eve" in said.err
+    words = " ".join(said.err.split())
+    assert f"user_ada (Ada, {mail('ada')}); user_eve (Eve, {mail('ada')})" in words
+    assert "hint: use one of these Clerk ids" in words
 
 
 # --- apply and undo --------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from collections.abc import Mapping as MappingOf
 from pathlib import Path
 
-from reconciler.cli.users import customer_id_in
+from reconciler.core.fields.people import customer_in
 from reconciler.core.model.ids import ClerkUserId, CustomerId, StoreName
 from reconciler.errors import UsageError
 from reconciler.settings import StoreSettings
@@ -28,7 +28,7 @@ def read_pairs(path: Path, stores: tuple[StoreSettings, ...]) -> Pairs:
         at = f"{path}, row {number}"
         store = _store(row, stores, at)
         user, word = ClerkUserId(_text(row, USER, at)), _text(row, CUSTOMER, at)
-        customer = customer_id_in(word)
+        customer = customer_in(word)
         if customer is None:
             raise UsageError(f"{at}: '{word}' is not a customer", hint=HINT)
         if found.setdefault(store, {}).setdefault(user, customer) != customer:

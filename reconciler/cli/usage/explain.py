@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def command(context: Context, /, **options: Any) -> int:
     """Explain a user's sync state in each shop. Reads only.
 
-    USER is a Clerk id, an email or a customer (number, gid or admin URL).
+    USER is a Clerk id, an email, a name or a part of it, a phone, or a customer (number, gid or admin URL).
     """
     from reconciler.cli.commands.users.explain import explain
 

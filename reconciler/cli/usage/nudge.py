@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 def command(context: Context, /, **options: Any) -> None:
     """Enqueue a request for each USER ahead of schedule; a running controller reconciles them.
 
-    USER is a Clerk id, an email or a customer (number, gid or admin URL). Nothing is enqueued if one is unknown.
+    USER is a Clerk id, an email, a name or a part of it, a phone, or a customer (number, gid or admin URL). Nothing is
+    enqueued if one is unknown.
     """
     from reconciler.cli.commands.users.nudge import nudge
 

@@ -20,8 +20,8 @@ store_option = click.option(
     "--store", "stores", multiple=True, metavar="N", help="Only this store; repeatable.", shell_complete=complete_store
 )
 user_option = click.option(
-    "--user", "users", type=user_id, multiple=True, metavar="ID", help="Only this Clerk user; repeatable.",
-    shell_complete=complete_user,
+    "--user", "users", type=user_id, multiple=True, metavar="USER",
+    help="Only this user, by id, email, name, phone or customer; repeatable.", shell_complete=complete_user,
 )  # fmt: skip
 
 

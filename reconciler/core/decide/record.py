@@ -9,11 +9,12 @@ from datetime import datetime, timedelta
 from typing import TypedDict
 
 from reconciler.core.decide.contested import kept_heals, with_contest, with_heals
-from reconciler.core.decide.leaving.absence import missing_row
+from reconciler.core.decide.leaving.absence import missing_row, reason_since
 from reconciler.core.fields import normalise
 from reconciler.core.fields.desired import config_digest, is_wanted, profile_digest
 from reconciler.core.fields.diff import as_sent, comparable, is_in_place, observed_value, owned_tags
 from reconciler.core.fields.fingerprint import observed_fp
+from reconciler.core.fields.people import full_name, phone_of
 from reconciler.core.fields.spellings import as_shown, is_shown, respelt_tags, spellings_of
 from reconciler.core.model.action import Change, Hold
 from reconciler.core.model.customer import Customer
@@ -21,6 +22,7 @@ from reconciler.core.model.ids import ClerkUserId, CustomerId
 from reconciler.core.model.mapping import (
     BACKLINK,
     NO_FINGERPRINTS,
+    NO_PERSON,
     NO_WAITS,
     SUCCESSION,
     AgreedTags,
@@ -28,6 +30,7 @@ from reconciler.core.model.mapping import (
     Fingerprints,
     Intent,
     Mapping,
+    Person,
     RefusedValue,
     Status,
     Waits,
@@ -141,7 +144,8 @@ def with_failure(
     if mapping is not None and mapping.status not in {"in_sync", "pending"}:
         return None
     row = mapping or new_row(user, store, now=now)
-    return replace(row, status="pending", reason=reason, message=message, **NO_FINGERPRINTS)
+    since = reason_since(row, reason, now)
+    return replace(row, status="pending", reason=reason, message=message, reason_since=since, **NO_FINGERPRINTS)
 
 
 def with_intent(
@@ -164,6 +168,7 @@ def tombstone_of(row: Mapping, *, now: datetime) -> Mapping:
         status="released",
         reason=None,
         message=None,
+        reason_since=None,
         last_seen_at=now,
         left_at=now,
         left_row_at=None,
@@ -316,6 +321,7 @@ def _base_row(
         status=status,
         reason=reason,
         message=message,
+        reason_since=reason_since(row, reason, now),
         last_seen_at=now,
         left_at=(row.left_at or now) if leaving else None,
         intent=_intent_of(row, decision),
@@ -324,7 +330,22 @@ def _base_row(
         absent_since=row.absent_since if profile is None and not leaving else None,
         left_row_at=_left_row_at(row, profile, still_gone=still_gone) if leaving else None,
         config_digest=config_digest(store),
+        **_person(row, profile, decision.spec, store, status),
         **NO_FINGERPRINTS,
+    )
+
+
+def _person(row: Mapping, profile: Profile | None, spec: Spec | None, store: Store, status: Status) -> Person:
+    """By what the user is found. A missing row changes nothing; an erasure leaves nothing."""
+    if status == "erased":
+        return NO_PERSON
+    if profile is None:
+        return Person(profile_name=row.profile_name, profile_email=row.profile_email, profile_phone=row.profile_phone)
+    phone = spec.fields.get("phone") if spec is not None else None
+    return Person(
+        profile_name=full_name(profile),
+        profile_email=normalise.email(profile.email),
+        profile_phone=phone.value if phone is not None else phone_of(profile, store.country),  # to parse one takes long
     )
 
 

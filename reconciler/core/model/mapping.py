@@ -37,6 +37,15 @@ class Fingerprints(TypedDict):
     observed_fp: int | None
 
 
+class Person(TypedDict):
+    """The fields of a mapping by which people are found: those of the profile, the phone as E.164 where it is one."""
+
+    profile_name: str | None
+    profile_email: str | None
+    profile_phone: str | None
+
+
+NO_PERSON: Final = Person(profile_name=None, profile_email=None, profile_phone=None)
 NO_WAITS: Final = Waits(waits_for_email=None, waits_for_phone=None, waits_at_email=None, waits_at_phone=None)
 NO_FINGERPRINTS: Final = Fingerprints(profile_fp=None, observed_fp=None)
 
@@ -147,7 +156,9 @@ class Mapping:
 
     `profile_digest` is that of the row when it was last present, `wanted_digest` that of the row when the store last
     wanted it. `absent_since`: when the row was first found missing; None while it is present.
-    `left_row_at`: `updated_at` of the row when the user was released; None without a row.
+    `left_row_at`: `updated_at` of the row when the user was released; None without a row. `reason_since`: since when the
+    user has this reason. `profile_name`, `profile_email` and `profile_phone` are those of the profile, so that a user
+    without a customer can be found.
     """
 
     clerk_user_id: ClerkUserId
@@ -176,6 +187,10 @@ class Mapping:
     config_digest: str = ""
     profile_fp: int | None = None
     observed_fp: int | None = None
+    reason_since: datetime | None = None
+    profile_name: str | None = None
+    profile_email: str | None = None
+    profile_phone: str | None = None
 
     @property
     def awaited_keys(self) -> tuple[str, ...]:

@@ -84,7 +84,7 @@ def after_undo(mapping: Mapping, action: Action, *, now: datetime) -> Mapping:
     refused = dict(mapping.refused) | _refusals(mapping, action)
     row = replace(
         mapping, status="held", reason="Undone", message="reverted by `undo`", refused=refused,
-        last_seen_at=now, generation=mapping.generation + 1, intent=None,
+        reason_since=now, last_seen_at=now, generation=mapping.generation + 1, intent=None,
         **NO_FINGERPRINTS,
     )  # fmt: skip
     backlink = next((c for c in action.changes if c.field == "backlink"), None)

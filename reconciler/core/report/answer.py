@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from reconciler.core.fields.people import full_name
 from reconciler.core.model.action import Action, Hold
 from reconciler.core.model.ids import ClerkUserId, CustomerId, StoreName
 from reconciler.core.model.mapping import Mapping, text_in
@@ -31,6 +32,21 @@ _STEPS: Final = {
     "relink": "moves the user to another customer",
     "merge": "merges two customers",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A user that a search may mean."""
+
+    clerk_user_id: ClerkUserId
+    name: str | None = None
+    email: str | None = None
+
+    @property
+    def words(self) -> str:
+        """The id, and name and email where they are known."""
+        known = ", ".join(part for part in (self.name, self.email) if part)
+        return f"{self.clerk_user_id} ({known})" if known else self.clerk_user_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,12 +101,13 @@ def span_text(seconds: float) -> str:
 def name_of(user: ClerkUserId, profile: Profile | None, mapping: Mapping | None) -> str:
     """What to call the user: by name, else by email, else by id; from the profile, else from the state."""
     if profile is not None:
-        named = " ".join(part.strip() for part in (profile.first_name, profile.last_name) if part and part.strip())
-        return named or profile.email or user
+        return full_name(profile) or profile.email or user
     if mapping is None or mapping.status == "erased":
         return user
+    if mapping.profile_name is not None:
+        return mapping.profile_name
     parts = (text_in(mapping.applied.get(field)) for field in ("first_name", "last_name"))
-    return " ".join(part for part in parts if part) or mapping.email or user
+    return " ".join(part for part in parts if part) or mapping.profile_email or mapping.email or user
 
 
 def answer_of(found: Found, *, now: datetime) -> str:

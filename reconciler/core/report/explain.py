@@ -142,6 +142,8 @@ def explain_store(
         holds=following.holds,
         left=_why_left(subject, store, where),
         left_at=mapping.left_at if mapping is not None else None,
+        since=mapping.reason_since if mapping is not None else None,
+        since_reason=mapping.reason if mapping is not None else None,
         failure=mapping.message if mapping is not None and mapping.reason == "Failed" else None,
         stopped=_why_stopped(store, known.suspended),
         last_write_at=written[-1].at if written else None,

@@ -23,6 +23,7 @@ from reconciler.core.model.ids import ClerkUserId, CustomerId, StoreName
 from reconciler.core.model.mapping import Mapping, Status
 from reconciler.core.model.request import Priority, Request
 from reconciler.core.model.run import Run, RunKind
+from reconciler.core.report.answer import Candidate
 from reconciler.core.report.documents import Document, plan_document
 from reconciler.core.report.explain import Explained
 from reconciler.core.report.parity import ParitySample
@@ -41,6 +42,7 @@ from reconciler.server.recent_webhooks import SeenWebhooks
 from reconciler.settings import StoreSettings
 from reconciler.shopify.webhooks import ShopifyEvent
 from reconciler.wiring.explanations import explain_user
+from reconciler.wiring.people import find_unmapped, meaning_of
 from reconciler.wiring.plans import apply_approved, approve_withheld, plan_of
 
 REDACT, SHOP_REDACT, UNINSTALLED = "customers/redact", "shop/redact", "app/uninstalled"
@@ -162,18 +164,23 @@ class ManagerService:
     def find_people(
         self, text: str, *, store: StoreName | None, status: Status | None, reason: str | None, limit: int
     ) -> Sequence[Mapping]:
+        sought = meaning_of(text, self._running.stores())
         stored: list[Status | None] = ["pending", "in_sync"] if status == "pending" else [status]
         found = [
             row
             for each in stored
             for row in self._webhook_state.console_reader.find_people(
-                text, shops=self._shops(store), status=each, reason=reason, limit=limit
+                sought, shops=self._shops(store), status=each, reason=reason, limit=limit
             )
         ]
         known = [row for row in self._known(found) if status in {None, row.status}]
         stores = [s for s in self._running.stores() if store in {None, s.name}]
         people = merge_refused(known, stores, self._webhook_state, text, status=status, reason=reason)[:limit]
         return list(with_present_names(people, stores))
+
+    def find_unmapped(self, text: str, *, limit: int) -> Sequence[Candidate]:
+        with self._running.components() as components:
+            return find_unmapped(components, text, limit=limit)
 
     def person(self, user: ClerkUserId) -> Sequence[Mapping]:
         rows = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Final, get_args
 from urllib.parse import quote
 
@@ -12,9 +12,10 @@ from fastapi.responses import RedirectResponse, Response
 from reconciler.core.model.act import Actor
 from reconciler.core.model.ids import ClerkUserId, StoreName
 from reconciler.core.model.mapping import Status
+from reconciler.core.report.answer import Candidate
 from reconciler.core.report.explain import ExplainedStore
 from reconciler.core.report.pending import Pending
-from reconciler.errors import ReconcilerError
+from reconciler.errors import ReconcilerError, SourceError
 from reconciler.server.access import Caller, Verdict
 from reconciler.server.acting import is_foreign
 from reconciler.server.console.overview import done_act
@@ -54,6 +55,13 @@ class PeoplePages:
             reason=asked["reason"] or None,
             limit=PEOPLE_MAX + 1,
         )
+        unmapped: Sequence[Candidate] = ()
+        unread: str | None = None
+        if asked["q"] and not (store or status or asked["reason"]):
+            try:
+                unmapped = self._service.find_unmapped(asked["q"].replace("\x00", ""), limit=PEOPLE_MAX)
+            except SourceError as error:  # what the state knows is shown all the same
+                unread = error.message
         return self._renderer.page(
             "people.html",
             request,
@@ -61,6 +69,8 @@ class PeoplePages:
             asked=asked,
             people=found[:PEOPLE_MAX],
             more=len(found) > PEOPLE_MAX,
+            unmapped=unmapped,
+            unread=unread,
             stores=tuple(self._stores),
             statuses=STATUSES,
         )
@@ -70,6 +80,7 @@ class PeoplePages:
         user = ClerkUserId(request.path_params["user"])
         rows = {row.store: row for row in self._service.person(user)} if user.isprintable() else {}
         explained: dict[StoreName, ExplainedStore] = {}
+        name: str | None = None
         pending: Pending | None = None
         problem: ReconcilerError | None = None
         try:
@@ -77,6 +88,7 @@ class PeoplePages:
             if isinstance(found, Pending):
                 pending = found
             elif found is not None:
+                name = found.name
                 explained = {store.store: store for store in found.stores}
         except ReconcilerError as error:
             problem = error
@@ -87,6 +99,7 @@ class PeoplePages:
             status=200 if there else 404,
             verdict=verdict,
             user=user,
+            name=name,
             rows=rows,
             explained=explained,
             pending=pending,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Engine, Table, not_
+from sqlalchemy import Column, ColumnElement, Connection, Engine, Table, and_, not_
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 
@@ -16,9 +16,15 @@ T = TypeVar("T")
 
 ASK = 500  # names in one IN list
 TRIES = 5
+LAST = "\U0010ffff"  # sorts after every other character
 # SQLSTATEs: unique violation, deadlock, serialization failure, lock timeout (for example behind a frozen process), and
 # idle-in-transaction timeout (this process was the frozen one).
 LOST_RACE = frozenset({"23505", "40P01", "40001", "55P03", "25P03"})
+
+
+def begins_with(column: Column[Any], text: str) -> ColumnElement[bool]:
+    """Whether a key column begins with this text, as a range that its index serves; LIKE is served only by some."""
+    return and_(column >= text, column < text + LAST)
 
 
 class Database:

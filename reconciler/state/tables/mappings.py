@@ -134,6 +134,11 @@ class MappingRow(Row, table=True):
     config_fp: int | None = Field(default=None, sa_column=Column(BigInteger()))  # `config_digest`, for the index
     observed_fp: int | None = Field(default=None, sa_column=Column(BigInteger()))
     equal_fp: int | None = Field(default=None, sa_column=Column(BigInteger()))  # kept by equal.py
+    reason_since: datetime | None = Field(default=None, sa_column=time_column())
+    profile_name: str | None = None
+    profile_email: str | None = None
+    profile_phone: str | None = None
+    search_key: str | None = Field(default=None, sa_column=key_column(nullable=True))  # of these three
     __table_args__ = (
         Index("reconciler_mapping_customer", "shopify_shop", "shopify_customer_id", unique=True),
         Index("reconciler_mapping_email", "shopify_shop", "email_key"),
@@ -146,6 +151,8 @@ class MappingRow(Row, table=True):
             "shopify_shop",
             sqlite_where=ABSENT,  # for Postgres: requests_table.whole_for_postgres
         ),
+        # With the user, so that a search for a part of a name reads only the index.
+        Index("reconciler_mapping_search", "shopify_shop", "search_key", "clerk_user_id"),
         # With the customer, so that counts of mappings need only the index.
         Index("reconciler_mapping_status", "shopify_shop", "status", "reason", "shopify_customer_id"),
         # All that a scan reads of a row; the rest, ten times as long, is not read unless something moved.

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from reconciler.core.fields import normalise
+from reconciler.core.fields.people import search_key
 from reconciler.core.model.action import Change
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import UNIQUE, ClerkUserId, CustomerId, ShopDomain, StoreName
@@ -38,6 +39,10 @@ _PLAIN = (
     "config_digest",
     "profile_fp",
     "observed_fp",
+    "reason_since",
+    "profile_name",
+    "profile_email",
+    "profile_phone",
 )
 
 _APPLIED = TypeAdapter(MappingOf[str, Applied])
@@ -57,6 +62,7 @@ def mapping_row(mapping: Mapping) -> dict[str, Any]:
         "clerk_user_id": mapping.clerk_user_id,
         "shopify_customer_id": mapping.customer_id,
         "email_key": index_key(normalise.email_key(mapping.email)),
+        "search_key": search_key(mapping.profile_name, mapping.profile_email, mapping.profile_phone),
         "applied": {field: _applied_row(value) for field, value in mapping.applied.items()},
         "refused": {field: asdict(value) for field, value in mapping.refused.items()},
         "config_fp": None if mapping.profile_fp is None else number_of(mapping.config_digest),

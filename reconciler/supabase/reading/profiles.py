@@ -24,6 +24,7 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection
 
 from reconciler.core.fields import normalise
+from reconciler.core.fields.people import Sought, phones_in
 from reconciler.core.model.batches import batches
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
@@ -45,6 +46,7 @@ from reconciler.supabase.reading.pages import (
 )
 from reconciler.supabase.reading.row_visibility import refuse_hidden
 from reconciler.supabase.reading.rows import UnreadableError, moment, profile_of
+from reconciler.supabase.reading.search import people_by_phone, people_named
 from reconciler.supabase.reading.table import ProfileTable, find_table
 
 ASK = 500  # users in one statement
@@ -138,6 +140,25 @@ class TableProfiles:
         wanted = {key for e in emails if (key := normalise.email_key(e)) is not None}
         claims = self._claims(wanted) if wanted else {}
         return _sorted(profile for people in claims.values() for profile in people.values())
+
+    def search(self, sought: Sought, countries: Collection[str | None], *, limit: int) -> list[Profile]:
+        """Up to `limit` rows, not deleted, with these words in their name or one of these phones, in any spelling.
+
+        `countries`: where phones without a country code are dialled. SourceError if the table is too large to be read in
+        one statement's time.
+        """
+        named = self._search(partial(people_named, words=sought.name_words, limit=limit))
+        dialled = self._search(partial(people_by_phone, phones=sought.phones, limit=limit))
+        phoned = (one for one in dialled if not sought.phones.isdisjoint(phones_in(one.phone or "", countries)))
+        return _sorted(one for one in (*named, *phoned) if not one.deleted)
+
+    def _search(self, build: Callable[[ProfileTable], sa.Select[Any] | None]) -> list[Profile]:
+        def ask(connection: Connection, table: ProfileTable) -> list[Profile]:
+            query = build(table)
+            rows = connection.execute(query).cursor.fetchall() if query is not None else []
+            return [profile_of(row[0], table.values(row)) for row in rows]
+
+        return self._read(ask)
 
     def _sharing_any(self) -> list[Profile]:
         """Compare all emails here: grouping them in one statement is slow on the server."""

@@ -103,10 +103,18 @@ def missing_row(mapping: Mapping, held: Hold, store: Store, *, now: datetime, si
         status="pending",
         reason=held.reason,
         message=held.message,
+        reason_since=reason_since(mapping, held.reason, now),
         last_seen_at=now,
         absent_since=since,
         **NO_FINGERPRINTS,
     )
+
+
+def reason_since(row: Mapping, reason: str | None, now: datetime) -> datetime | None:
+    """Since when the user has this reason, given the row before; None without a reason."""
+    if reason is None:
+        return None
+    return row.reason_since if row.reason == reason else now
 
 
 def is_missing(profile: Profile | None, mapping: Mapping | None) -> bool:

@@ -1,0 +1,106 @@
+"""A person is found by id, email, name, phone or customer: in commands, whatever the stores want."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from freezegun import freeze_time
+
+from tests.cli.harness import EU, US
+from tests.stories.harness import StoryHarness, mail
+
+
+@pytest.fixture
+def people(story: StoryHarness) -> StoryHarness:
+    """Grace is in the shop, Øystein is held without a customer, and no store wants Bob."""
+    story.store["country"] = "US"
+    story.store["where"] = {"locale": "en-US"}
+    story.user("grace", first_name="Grace", last_name="Hopper", phone="(415) 555-0100", locale="en-US")
+    story.user(
+        "oy", first_name="Øystein", email="oy@x.example", email_verified=0, phone="+47 90 00 00 01", locale="en-US"
+    )
+    story.user("bob", first_name="Bob", last_name="Martin", phone="415.555.0199", locale="da-DK")
+    story.apply()
+    return story
+
+
+def found(story: StoryHarness, word: str) -> str:
+    said = story("explain", word, "--output", "json")
+    assert said.code == 0, said.err
+    return str(said.json["clerk_user_id"]).removeprefix("user_")
+
+
+@pytest.mark.parametrize(
+    ("word", "name"),
+    [
+        ("Grace Hopper", "grace"),
+        ("hopper", "grace"),
+        ("GRA", "grace"),
+        ("+1 (415) 555-0100", "grace"),
+        ("415-555-0100", "grace"),
+        ("0014155550100", "grace"),
+        (mail("grace").upper(), "grace"),
+        ("øystein", "oy"),
+        ("OY@X.example", "oy"),
+        ("+4790000001", "oy"),
+        ("bob martin", "bob"),
+        ("415 555 0199", "bob"),
+        ("user_bob", "bob"),
+    ],
+)
+def test_a_person_is_found_by(people: StoryHarness, word: str, name: str) -> None:
+    assert found(people, word) == name
+    people.settles(held={("oy", "EmailUnverified")})
+
+
+def test_who_is_held_without_a_customer_is_found_without_the_profiles(people: StoryHarness) -> None:
+    people.gone("oy")
+    for word in ("Øystein", "oy@x.example", "+47 90 00 00 01"):
+        assert found(people, word) == "oy"
+    assert people("mappings", "forget", "user_oy", "--yes").code == 0
+    for word in ("Øystein", "oy@x.example", "+47 90 00 00 01"):
+        assert people("explain", word).code == 1
+    people.settles()
+
+
+def test_a_name_of_two_people_lists_both_and_an_exact_one_goes_before_a_part(people: StoryHarness) -> None:
+    people.second_shop()
+    people.user("graceland", first_name="Grace", last_name="Hopperland", locale="en-US")
+    assert found(people, "grace hopper") == "grace"
+    for command in ("explain", "nudge", "plan --user", "apply --yes --user"):
+        said = people(*command.split(), "grace")
+        words = " ".join(said.err.split())
+        assert said.code == 1
+        assert f"user_grace (Grace Hopper, {mail('grace')}); user_graceland (Grace Hopperland, " in words
+        assert "hint: use one of these Clerk ids" in words
+    assert people("nudge", "grace hopper").code == 0
+    assert people.plan("--user", "hopperland")["summary"]["create"] == 1
+
+
+def test_a_phone_without_a_country_code_is_read_by_the_countries_of_the_stores(people: StoryHarness) -> None:
+    people.stores[EU] = people.a_store(EU) | {"country": "NO"}
+    assert found(people, "90 00 00 01") == "oy"
+
+
+@pytest.mark.parametrize("word", ["Nobody Here", "x", "%", "+1 212 555 0123", "7001", "nobody@example.com", "user_gra"])
+def test_an_unknown_person_is_an_error_with_a_hint(people: StoryHarness, word: str) -> None:
+    said = people("explain", word)
+    assert said.code == 1
+    assert f"unknown: {word}" in " ".join(said.err.split())
+    assert "hint: check the spelling" in said.err
+
+
+def test_the_answer_says_since_when_a_user_is_held(story: StoryHarness) -> None:
+    story.user("grace", last_name="Hopper", email_verified=0)
+    with freeze_time(datetime(2026, 11, 23, 9, tzinfo=UTC), ignore=["reconciler.simulator"]) as clock:
+        story.apply()
+        clock.tick(timedelta(hours=2))
+        story.apply()
+        clock.tick(timedelta(hours=1))
+        (store,) = story("explain", "user_grace", "--output", "json").json["stores"]
+    assert store["answer"] == (
+        f"Grace Hopper is not in {US} because the email is not verified (since 3 h). "
+        "The user verifies it in Clerk, or set trust_email: always."
+    )
+    story.settles(held={("grace", "EmailUnverified")})
