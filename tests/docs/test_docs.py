@@ -14,7 +14,7 @@ from reconciler.cli.main import COMMANDS
 from reconciler.core.model.reasons import HOLD_REASONS, STATUS_REASONS, WHO_ACTS, Reason
 from reconciler.settings import json_schemas
 from tests.docs.generated import ROOT, error_classes
-from tests.standards.tree import modules, tracked
+from tests.standards.tree import PACKAGE, modules, tracked
 
 PAGES = sorted(path for path in tracked() if path.suffix == ".md")
 DECISIONS = sorted((ROOT / "docs/decisions").glob("0*.md"))
@@ -22,7 +22,11 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 README_WORDS_MAX = 900
 ARCHITECTURE_LINES_MAX = 200
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
-EXAMPLES = [name for name, tree in modules().items() if ">>> " in (ROOT / name).read_text(encoding="utf-8")]
+EXAMPLES = [
+    str(path.relative_to(ROOT))
+    for path in tracked()
+    if path.suffix == ".py" and path.is_relative_to(PACKAGE) and ">>> " in path.read_text(encoding="utf-8")
+]
 
 
 def text_of(name: str) -> str:
