@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from reconciler.controller.observe import ObserveOptions
+from reconciler.controller.parallel import side_by_side
 from reconciler.controller.scan.plan import scan_store
 from reconciler.core.decide.profile_rows.write import RefusedWrite, shown_mapping
 from reconciler.core.model.ids import ClerkUserId
@@ -18,13 +20,28 @@ from reconciler.wiring.components import Components
 EVENTS = 50
 
 
-def explain_user(components: Components, user: ClerkUserId, stores: Sequence[StoreSettings]) -> Explained:
-    """Observe the user in each of these shops, and decide; a shop that can't be read has its error in place."""
+def explain_user(
+    components: Components,
+    user: ClerkUserId,
+    stores: Sequence[StoreSettings],
+    *,
+    note_read: Callable[[], None] = lambda: None,
+) -> Explained:
+    """Observe the user in each of these shops, side by side, and decide; a shop that can't be read has its error in place.
+
+    `note_read` is called after each shop.
+    """
     refused = components.profile_writes.refusals([user]).get(user)
     ordered = sorted(stores, key=lambda store: store.name)
-    found = [_explain_in(components, store, user, refused) for store in ordered]
-    name = next((name for name, _ in found if name != user), None)
-    return Explained(clerk_user_id=user, name=name, stores=tuple(store for _, store in found))
+
+    def explain_in(store: StoreSettings) -> tuple[str, ExplainedStore]:
+        explained = _explain_in(components, store, user, refused)
+        note_read()
+        return explained
+
+    found = side_by_side({store.name: partial(explain_in, store) for store in ordered})
+    name = next((name for name, _ in found.values() if name != user), None)
+    return Explained(clerk_user_id=user, name=name, stores=tuple(store for _, store in found.values()))
 
 
 def _explain_in(

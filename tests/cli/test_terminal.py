@@ -80,3 +80,22 @@ def test_colour_is_there_unless_one_says_no(ready: CliHarness, environment: dict
     assert screen.code == 0
     assert "create  2 new customers" in screen.plain
     assert bool(re.search(r"\x1b\[[0-9;]*3[0-7]m", screen.text)) is coloured
+
+
+@pytest.mark.parametrize(
+    ("command", "first", "then"),
+    [
+        ("plan", "opening the shops", f"scanning {US}"),
+        ("drift", "opening the shops", f"scanning {US}"),
+        ("status --certificate", "opening the shops", f"scanning {US}"),
+        ("explain user_ada", "finding user_ada", "reading the shops"),
+    ],
+)
+def test_what_reads_shops_shows_progress_from_the_start(ready: CliHarness, command: str, first: str, then: str) -> None:
+    ready("apply", "--yes")
+    ready.shop(US).faults.add("slow", seconds=0.3, times=2)
+    screen = typed(ready, "", *command.split())
+    assert screen.code == 0
+    assert 0 <= screen.plain.find(first) < screen.plain.find(then)
+    assert "/s" in screen.plain
+    assert "\x1b[2K" in screen.text, "the bars leave no trace"

@@ -42,13 +42,15 @@ def show_status(
 
 def _print_certificate(context: Context, components: Components, names: tuple[str, ...], output: str) -> int:
     from reconciler.cli.render import certificate as render_certificate  # noqa: PLC0415  for --certificate only
+    from reconciler.cli.scan_bars import scan_bars  # noqa: PLC0415  as above
     from reconciler.controller.observe import ObserveOptions  # noqa: PLC0415  as above
     from reconciler.controller.scan.plan import plan_stores  # noqa: PLC0415  as above
     from reconciler.core.report.certificate import certificate as certificate_of  # noqa: PLC0415  as above
 
-    now = components.clock.now()
-    readers = {s.name: (s, components.readers(s)) for s in components.identify_stores(names)}
-    planned = plan_stores(readers, ObserveOptions(now=now, explicit=False, guards=False))
+    with scan_bars(context, components.profiles.count) as bar:
+        now = components.clock.now()
+        readers = {s.name: (s, components.readers(s)) for s in components.identify_stores(names)}
+        planned = plan_stores(readers, ObserveOptions(now=now, explicit=False, guards=False), progress=bar)
     found = certificate_of(planned.scans.values(), at=now)
     if output == "json":
         click.echo(render_certificate.certificate_json(found))

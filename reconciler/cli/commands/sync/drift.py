@@ -9,6 +9,7 @@ import click
 from reconciler.cli.context import Context
 from reconciler.cli.render import drift as render_drift
 from reconciler.cli.render.plain import count_text
+from reconciler.cli.scan_bars import scan_bars
 from reconciler.controller.observe import ObserveOptions
 from reconciler.controller.scan.plan import plan_stores
 from reconciler.core.report.drift import Drift, StoreDrift, drift_of, without_switches
@@ -25,7 +26,7 @@ def report_drift(
     everything: bool,
 ) -> int:
     with context.components() as components:
-        found = drift_in(components, stores)
+        found = _find_drift(context, components, stores)
     if output == "json":
         click.echo(render_drift.drift_json(found))
     else:
@@ -40,12 +41,14 @@ def report_drift(
     return exit_code(found)
 
 
-def drift_in(components: Components, names: Sequence[str]) -> Drift:
+def _find_drift(context: Context, components: Components, names: Sequence[str]) -> Drift:
     """Scan these stores as if both switches were on, and without guards."""
-    chosen = components.identify_stores(names)
-    now = components.clock.now()
-    readers = {s.name: (without_switches(s), components.readers(s)) for s in chosen}
-    planned = plan_stores(readers, ObserveOptions(now=now, explicit=False, guards=False, keep_all=True))
+    with scan_bars(context, components.profiles.count) as bar:
+        chosen = components.identify_stores(names)
+        now = components.clock.now()
+        readers = {s.name: (without_switches(s), components.readers(s)) for s in chosen}
+        ask = ObserveOptions(now=now, explicit=False, guards=False, keep_all=True)
+        planned = plan_stores(readers, ask, progress=bar)
     stores = []
     for plan in planned.plan.stores:
         if plan.error is not None:

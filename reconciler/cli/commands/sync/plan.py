@@ -18,10 +18,11 @@ from reconciler.cli.render import outputs as render
 from reconciler.cli.render.plain import clean, count_text, time_text
 from reconciler.cli.render.redaction import Redaction
 from reconciler.cli.render.text import Detail
+from reconciler.cli.scan_bars import scan_bars
 from reconciler.cli.users import resolve_users
 from reconciler.controller.mirror.fingerprints import record_fingerprints
 from reconciler.controller.mirror.refresh import MirrorCheck
-from reconciler.controller.scan.plan import Planned, Progress
+from reconciler.controller.scan.plan import Planned
 from reconciler.controller.scan.resync import BULK_FROM
 from reconciler.core.model.ids import StoreName
 from reconciler.errors import UsageError
@@ -80,9 +81,6 @@ def make_plan(
 
     Every customer is read from the shop if `live`, if users are named, or if the shop's mirror can't be used.
     """
-    chosen = components.identify_stores(stores)
-    names = resolve_users(components, users) if users else None
-    total = components.profiles.count() if names is None and context.err.is_terminal else None
 
     def note_mirrors(found: Mapping[StoreName, MirrorCheck]) -> None:
         for name, mirror in found.items():
@@ -95,16 +93,9 @@ def make_plan(
                     f"hint: after reconciler backfill shopify --store {name} plans do not read customers that are in sync"
                 )
 
-    with context.progress() as progress:
-
-        def bar(store: StoreName) -> Progress:
-            task = progress.add_task(f"scanning {store}", total=total)
-
-            def advance(count: int) -> None:
-                progress.advance(task, count)
-
-            return advance
-
+    with scan_bars(context, lambda: None if users else components.profiles.count()) as bar:
+        chosen = components.identify_stores(stores)
+        names = resolve_users(components, users) if users else None
         return plan_of(components, chosen, users=names, live=live, note_mirrors=note_mirrors, progress=bar)
 
 

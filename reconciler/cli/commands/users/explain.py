@@ -6,6 +6,7 @@ import click
 
 from reconciler.cli.context import Context
 from reconciler.cli.render import explain as render_explain
+from reconciler.cli.render.plain import clean
 from reconciler.cli.users import resolve_users
 from reconciler.wiring.explanations import explain_user
 
@@ -20,9 +21,13 @@ def explain(
     output: str,
     show_all: bool,
 ) -> int:
-    with context.components() as components:
+    with context.components() as components, context.progress() as progress:
+        finding = progress.add_task(f"finding {clean(user)}", total=None)
         name = resolve_users(components, [user])[0]
-        found = explain_user(components, name, components.identify_stores(stores))
+        chosen = components.identify_stores(stores)
+        progress.update(finding, visible=False)
+        task = progress.add_task("reading the shops", total=len(chosen))
+        found = explain_user(components, name, chosen, note_read=lambda: progress.advance(task))
         now = components.clock.now()
     for store in (s for s in found.stores if s.error is not None):
         context.report_failure(store.store, store.error or "", store.error_hint)
