@@ -59,6 +59,9 @@ class PlanPage:
         values |= {"plan": plan, "held": held_groups(plan.get("holds", ())), "digest": shown["digest"]}
         values |= {"made_at": datetime.fromisoformat(shown["created_at"])}
         values |= {"action_count": sum(plan.get("summary", {}).get(kind, 0) for kind in KINDS)}
+        values |= {
+            "approvable": bool(plan.get("actions") or [hold for hold in plan.get("holds", ()) if hold["action"]])
+        }
         return self._renderer.page("plan.html", request, **values)
 
 
@@ -88,6 +91,6 @@ def _title(holds: list[Document]) -> str:
     action = holds[0]["action"]
     times = f"{len(holds):,} times " if len(holds) > 1 else ""
     if action is None:
-        return f"{times or '1 time '}no action"
+        return f"{len(holds):,} without an action" if len(holds) > 1 else "1 without an action"
     changes = [f"{words.change_text(change)} ({change['why']})" for change in action["changes"]]
     return f"{times}{action['kind']}: {', '.join(changes) or 'no field'}"
