@@ -16,6 +16,7 @@ from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain
 from reconciler.core.model.mapping import AgreedTags, Applied, Mapping, RefusedValue
 from reconciler.core.report.answer import Candidate
+from reconciler.core.report.explain import Explained, ExplainedStore
 from reconciler.core.report.pending import Pending
 from reconciler.core.report.status import StatusRow
 from reconciler.errors import SourceError, StateError
@@ -583,3 +584,12 @@ def test_an_approval_of_a_plan_that_changed_is_refused_and_one_that_runs_is_aske
     service.pending = Pending(None)
     waiting = http.post("/acts", data=wish | {"digest": SHOWN}, headers=BEARER)
     assert "Ask for the result" in waiting.text
+
+
+def test_the_page_of_a_person_leads_with_the_answer(http: httpx.Client, service: MemoryService) -> None:
+    answer = "Tove is not in acme-us because the email is not verified (since 3 h)."
+    part = ExplainedStore(store=US, shop=SHOP_US, status="held", answer=answer)
+    service.explained = {TOVE: Explained(clerk_user_id=ClerkUserId(TOVE), name="Tove Jansson", stores=(part,))}
+    found = text_of(http.get(f"/people/{TOVE}", headers=BEARER))
+    assert "Tove Jansson" in found
+    assert answer in found

@@ -93,7 +93,7 @@ def test_a_pending_user_has_the_action_and_the_next_try(ada: StoryHarness) -> No
     ada("nudge", "user_bob")
     assert answer(ada, "bob").endswith("The next try is due now.")
     ada.user("ada", last_name="Lovelace")
-    said = f"Ada Lovelace is not in sync in {US} (customer {number(ada)}): the next try writes last_name."
+    said = f"Ada Lovelace is not in sync in {US} (customer {number(ada)}): the next try writes last_name (profile changed)."
     assert answer(ada, "ada").startswith(said)
 
 

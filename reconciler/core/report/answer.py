@@ -156,8 +156,10 @@ def _state(found: Found, now: datetime) -> str:
 
 def _held(found: Found, now: datetime) -> str:
     """Each reason once, with the clause of the first hold that has it."""
-    holds = list({hold.reason: hold for hold in reversed(found.holds)}.values())[::-1]
-    causes = [_cause(hold, found, now) for hold in holds]
+    firsts: dict[str, Hold] = {}
+    for hold in found.holds:
+        firsts.setdefault(hold.reason, hold)
+    causes = [_cause(hold, found, now) for hold in firsts.values()]
     why = f"because {causes[0]}" if len(causes) == 1 else f"for {len(causes)} reasons: {_listed(causes, ', and ')}"
     if found.status == "released":
         return f"{found.name} stays released from {found.store} {why}."
@@ -181,7 +183,10 @@ def _pending(action: Action, found: Found) -> str:
     if found.customer is None or action.kind in {"create", "adopt"}:
         does = _STEPS.get(action.kind, f"is: {action.kind}")
         return f"{found.name} is not in {found.store} yet: the next try {does}."
-    fields = ", ".join(change.field for change in action.changes)
+    causes: dict[str, list[str]] = {}
+    for change in action.changes:
+        causes.setdefault(change.why, []).append(change.field)
+    fields = ", ".join(f"{_listed(fields)} ({why})" for why, fields in causes.items())
     does = _STEPS.get(action.kind) or (f"writes {fields}" if fields else "records the mapping")
     return f"{found.name} is not in sync in {found.store}{_customer(found.customer)}: the next try {does}."
 
