@@ -134,7 +134,6 @@ def test_every_command_ends_with_sixty_stores(agency: Agency) -> None:
     assert agency.customers() == ROWS
     summary = agency("plan", "--output", "json")["summary"]
     assert (summary["in_sync"], summary["create"], summary["update"], summary["hold"]) == (ROWS, 0, 0, 0)
-    agency("drift")
     agency.sql("update customers set first_name = 'Grace'")
     agency("apply", "--yes", "--bulk", "never")
     assert agency.names() == {"Grace"}
