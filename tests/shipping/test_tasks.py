@@ -105,7 +105,7 @@ def test_a_lost_state_is_restored_from_its_backup(operator: Operator, postgres: 
     operator.follow(*blocks(RESTORE, *tools), *blocks(RESTORE, "db upgrade"))
     assert operator.plan_is_empty(), "what happened since the backup is recognised"
     assert operator.customers_of_users() < known, "the mapping of the last user came after the backup"
-    assert " create  email" in operator.ready("explain", "user_ada").out, "the history is there again"
+    assert " create  email" in operator.ready("explain", "user_ada", "--all").out, "the history is there again"
     assert operator.ready("apply", "--yes").code == 0
     assert operator.customers_of_users() == known
     assert operator.ready.mutations == mutations, "no shop was written to"
