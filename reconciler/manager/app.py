@@ -94,7 +94,7 @@ class Manager:
         workers = settings.controller.workers
         self._clock = connections.state_clock
         self._metrics = Metrics(workers)
-        self._metrics.follow(s.name for s in components.stores())
+        self._metrics.follow(s.name for s in components.configured_stores())
         self.running = RunningConfig(
             components, workers=workers, on_trouble=lambda message: _log.warning("clerk_check_failed", error=message)
         )
@@ -164,7 +164,7 @@ class Manager:
         server = settings.server
         self._tokens = AccessTokens(tokens_of(components.loaded))
         self.http_server = startup_server or StartupServer(host or server.host, server.port if port is None else port)
-        self._shops = Shops(components.stores())
+        self._shops = Shops(components.shop_keys.stores)
         sources = sources_of(components.loaded, self._shops)
         self._clerk = sources.clerk
         options = Options(

@@ -29,7 +29,7 @@ def test_each_reason_has_an_answer_with_its_cause_and_what_to_do(reason: str) ->
     assert there == f"Grace Hopper is held in acme-us (customer 7001) {cause}"
 
 
-def test_a_reason_of_several_fields_counts_once_and_its_time_stands_beside_it() -> None:
+def test_a_reason_of_several_fields_counts_once_and_its_time_is_beside_it() -> None:
     holds = (
         hold(GRACE, None, "Rejected", "note is too long", "note"),
         hold(GRACE, None, "EmailUnverified", "x", "email"),

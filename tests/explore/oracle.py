@@ -94,7 +94,8 @@ class Witness:
     def _takeover(self, rig: Rig, store: Store, was: Shown, now: Shown) -> None:
         if now.backlink == was.backlink:
             return
-        assert was.backlink is None or now.backlink is None, f"{was.id} was taken from {was.backlink}"
+        free = was.backlink is None or now.backlink is None or self._has_left(rig, store, was.backlink)
+        assert free, f"{was.id} was taken from {was.backlink}"
         if now.backlink is None:
             return
         profile = next((p for p in rig.profiles.rows.values() if p.clerk_user_id == now.backlink), None)
@@ -103,6 +104,12 @@ class Witness:
         trusted = store.trust_email == "always" or profile.email_verified is True
         known = (now.backlink, was.id) in self.mapped
         assert known or (theirs and trusted), f"{was.id} was taken over by {now.backlink}"
+
+    def _has_left(self, rig: Rig, store: Store, user: str) -> bool:
+        """Their profile is gone, or the store released them: the customer is free for who has its verified email."""
+        there = any(p.clerk_user_id == user and not p.deleted for p in rig.profiles.rows.values())
+        released = any(m.clerk_user_id == user and m.status == "released" for m in rig.mappings(store.name))
+        return released or not there
 
     mapped: frozenset[tuple[str, CustomerId]] = frozenset()
     """Which customer was which user's by the state before the cycle."""

@@ -7,7 +7,8 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from structlog.testing import capture_logs
@@ -21,13 +22,19 @@ NEVER = 1e-9  # rows a second
 LEASED = "select count(*) from reconciler_lease where name like 'bulk %' and owner <> ''"
 
 
-def begun(harness: RunHarness) -> subprocess.Popen[str]:
+@contextmanager
+def begun(harness: RunHarness) -> Iterator[subprocess.Popen[str]]:
+    """An `apply` that runs; it is killed at the end, also where it is frozen."""
     harness.write()
     command = [str(Path(sys.executable).with_name("reconciler")), "--config", str(harness.paths[0])]
     command += ["--stores", str(harness.paths[1]), "apply", "--yes", "--bulk", "always"]
-    return subprocess.Popen(
+    with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def is_leased(harness: RunHarness) -> bool:
@@ -38,6 +45,7 @@ def is_leased(harness: RunHarness) -> bool:
 def is_frozen(process: subprocess.Popen[str], harness: RunHarness) -> bool:
     """Stop it where it is; False where it holds the state's file just then."""
     process.send_signal(signal.SIGSTOP)
+    until(lambda: Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T", "it has stopped")
     with closing(sqlite3.connect(harness.folder / "state.db", timeout=1)) as state:
         try:
             state.execute("BEGIN IMMEDIATE")

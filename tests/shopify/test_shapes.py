@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 
-from reconciler.shopify.api.shapes import ReplyPart, shaped
+from reconciler.shopify.api.shapes import ReplyPart, as_shape
 
 begun, go_on = threading.Event(), threading.Event()
 
@@ -31,7 +31,7 @@ class Outer(ReplyPart, frozen=True):
 
 read = []
 threads = [
-    threading.Thread(target=lambda: read.append(shaped({"inner": {"number": 7}}, Outer).inner.number)) for _ in range(2)
+    threading.Thread(target=lambda: read.append(as_shape({"inner": {"number": 7}}, Outer).inner.number)) for _ in range(2)
 ]
 threads[0].start()
 begun.wait(30)
