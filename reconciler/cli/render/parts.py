@@ -12,6 +12,7 @@ from urllib.parse import urljoin
 from reconciler.cli.render.plain import clean, count_text, seconds_text, sentence, value_text
 from reconciler.core.model.action import KINDS, Action, Change, Hold, Kind, WhoActs
 from reconciler.core.model.reasons import reason_of
+from reconciler.core.model.values import tag_changes
 from reconciler.core.plan.plan import Forecast, StorePlan, Summary
 from reconciler.core.plan.series import M, kept
 
@@ -203,9 +204,7 @@ def change_parts(change: Change) -> tuple[str, str]:
     """The values before and after as text; for tags, the removed and the added ones."""
     if change.field != "tags":
         return value_text(change.before), value_text(change.after)
-    before, after = _tags(change.before), _tags(change.after)
-    gone = [before[t] for t in before if t not in after]
-    come = [after[t] for t in after if t not in before]
+    come, gone = tag_changes(change.before, change.after)
     return value_text(gone), value_text(come)
 
 
@@ -251,7 +250,3 @@ def docs_url(page: str) -> str | None:
 def guarded_holds(stores: Sequence[StorePlan]) -> int:
     """The number of actions that need an approval."""
     return sum(1 for s in stores for h in s.holds if h.reason == "GuardExceeded")
-
-
-def _tags(value: object) -> dict[str, str]:
-    return {str(t).casefold(): str(t) for t in value} if isinstance(value, (list, tuple)) else {}

@@ -15,3 +15,9 @@ def tags_of(value: Value) -> list[str]:
     """The value of tags; empty without a value."""
     assert not isinstance(value, str), "a text is no tags"
     return value or []
+
+
+def tag_changes(before: Value, after: Value) -> tuple[list[str], list[str]]:
+    """The tags that come and those that go, without those of which only the case differs."""
+    was, now = ({tag.casefold(): tag for tag in tags_of(value)} for value in (before, after))
+    return [now[tag] for tag in now if tag not in was], [was[tag] for tag in was if tag not in now]

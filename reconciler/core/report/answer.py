@@ -98,6 +98,14 @@ def span_text(seconds: float) -> str:
     return f"{whole // size} {unit}"
 
 
+def ago_text(at: datetime | None, now: datetime) -> str:
+    """How long ago it was; "never" for None."""
+    if at is None:
+        return "never"
+    seconds = (now - at).total_seconds()
+    return "just now" if seconds < 1 else f"{span_text(seconds)} ago"
+
+
 def name_of(user: ClerkUserId, profile: Profile | None, mapping: Mapping | None) -> str:
     """What to call the user: by name, else by email, else by id; from the profile, else from the state."""
     if profile is not None:
@@ -124,7 +132,7 @@ def unreadable_answer(name: str, store: StoreName, error: str, mapping: Mapping 
     if mapping is None or mapping.status == "in_sync":
         return said
     known = f"{mapping.status} ({mapping.reason})" if mapping.reason else mapping.status
-    seen = f", seen {_ago(mapping.last_seen_at, now)}" if mapping.last_seen_at else ""
+    seen = f", seen {ago_text(mapping.last_seen_at, now)}" if mapping.last_seen_at else ""
     return f"{said} The last known status is {known}{seen}."
 
 
@@ -140,7 +148,7 @@ def summary_of(name: str, answers: Sequence[tuple[str, str]]) -> str:
 def _state(found: Found, now: datetime) -> str:
     name, store = found.name, found.store
     if found.status == "erased":
-        at = f" {_ago(found.left_at, now)}" if found.left_at else ""
+        at = f" {ago_text(found.left_at, now)}" if found.left_at else ""
         return f"{name} was erased from {store} on request{at}, and no customer is created again."
     if found.holds:
         return _held(found, now)
@@ -149,7 +157,7 @@ def _state(found: Found, now: datetime) -> str:
     if found.action is not None:
         return _pending(found.action, found)
     if found.status == "in_sync":
-        written = f", last written {_ago(found.last_write_at, now)}" if found.last_write_at else ", not written yet"
+        written = f", last written {ago_text(found.last_write_at, now)}" if found.last_write_at else ", not written yet"
         return f"{name} is in sync in {store}{_customer(found.customer, written)}."
     return f"{name} is {found.status.replace('_', ' ')} in {store}{_customer(found.customer)}."
 
@@ -172,7 +180,7 @@ def _held(found: Found, now: datetime) -> str:
 def _left(found: Found, now: datetime) -> str:
     kept = f" Customer {_number(found.customer)} stays in the shop." if found.customer is not None else ""
     if found.status == "released":
-        at = f" {_ago(found.left_at, now)}" if found.left_at else ""
+        at = f" {ago_text(found.left_at, now)}" if found.left_at else ""
         return f"{found.name} was released from {found.store}{at} because {found.left}.{kept}"
     if found.action is not None:
         return f"{found.name} leaves {found.store}{_customer(found.customer)} because {found.left}."
@@ -224,13 +232,6 @@ def _customer(customer: CustomerId | None, more: str = "") -> str:
 
 def _number(customer: CustomerId | None) -> str:
     return (customer or "").rpartition("/")[2]
-
-
-def _ago(at: datetime | None, now: datetime) -> str:
-    if at is None:
-        return "never"
-    seconds = (now - at).total_seconds()
-    return "just now" if seconds < 1 else f"{span_text(seconds)} ago"
 
 
 def _listed(parts: Sequence[str], last: str = " and ") -> str:

@@ -10,6 +10,8 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from reconciler.core.model.values import tag_changes
+from reconciler.core.report.answer import ago_text
 from reconciler.ports import Clock
 from reconciler.server.console import words
 
@@ -47,7 +49,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {
-        "ago": words.ago,
+        "ago": ago_text,
         "stamp": words.stamp,
         "percent": words.percent,
         "shown": words.shown,
@@ -57,5 +59,5 @@ def _environment() -> Environment:
         "field": words.field_name,
         "under_way": words.under_way,
     }
-    made.globals["tag_changes"] = words.tag_changes
+    made.globals["tag_changes"] = tag_changes
     return made

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
 from reconciler.core.model.ids import CustomerId, ShopDomain
 from reconciler.core.model.reasons import reason_of
+from reconciler.core.model.values import tag_changes
+from reconciler.core.report.answer import span_text
 from reconciler.core.report.status import StatusRow
 
-_UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 _VALUE_MAX: Final = 120
 
 
@@ -22,19 +23,7 @@ def explain(reason: str) -> tuple[str, str]:
 
 def span(seconds: float | None) -> str:
     """Return a duration in its largest unit; a dash for None."""
-    if seconds is None:
-        return "–"
-    whole = max(0, int(seconds))
-    size, unit = next(((size, unit) for size, unit in _UNITS if whole >= size), (1, "s"))
-    return f"{whole // size} {unit}"
-
-
-def ago(at: datetime | None, now: datetime) -> str:
-    """Return how long ago it was; "never" for None."""
-    if at is None:
-        return "never"
-    seconds = (now - at).total_seconds()
-    return "just now" if seconds < 1 else f"{span(seconds)} ago"
+    return "–" if seconds is None else span_text(seconds)
 
 
 def stamp(at: datetime | None) -> str:
@@ -79,12 +68,6 @@ def change_text(change: Mapping[str, Any]) -> str:
     come, gone = tag_changes(before, after)
     parts = [f"+ {tag}" for tag in come] + [f"− {tag}" for tag in gone]
     return f"{name} {', '.join(parts) or 'spelt differently'}"
-
-
-def tag_changes(before: Iterable[str] | None, after: Iterable[str] | None) -> tuple[list[str], list[str]]:
-    """Return the tags that come and those that go."""
-    was, now = ({str(tag).casefold(): str(tag) for tag in tags or ()} for tags in (before, after))
-    return [now[tag] for tag in now if tag not in was], [was[tag] for tag in was if tag not in now]
 
 
 def under_way(row: StatusRow) -> list[str]:
