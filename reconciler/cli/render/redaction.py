@@ -10,15 +10,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
-from typing import Final, TypeVar
+from typing import Final
 
 from reconciler.core.model.action import Action, Change, Hold
 from reconciler.core.model.scalars import FIELDS
 from reconciler.core.plan.plan import Plan, StorePlan
+from reconciler.core.plan.series import with_each
 
-V = TypeVar("V")
 SHOWN_FIELDS: Final = frozenset(
     {"tags", "backlink", *(name for name, field in FIELDS.items() if not field.is_personal)}
 )
@@ -26,22 +25,6 @@ EMAIL: Final = re.compile(r"[^\s@<>()\[\],;:\"'`]+@[^\s@<>()\[\],;:\"'`]+\.[^\s@
 PHONE: Final = re.compile(r"(?<![\w/.-])\+\d[\d ()-]{5,}\d(?![\w])")
 DIGITS: Final = 6  # of a stand-in: among ten thousand values, two share one about every third time
 SHORTEST: Final = 3  # characters of a value that is looked for in messages
-
-
-class _Mapped(Collection[V]):
-    """A view of a collection in which each value is replaced when it is read."""
-
-    def __init__(self, values: Collection[V], change: Callable[[V], V]) -> None:
-        self._values, self._change = values, change
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def __iter__(self) -> Iterator[V]:
-        return map(self._change, self._values)
-
-    def __contains__(self, value: object) -> bool:
-        return any(each == value for each in self)
 
 
 class Redaction:
@@ -59,8 +42,8 @@ class Redaction:
             store,
             error=None if store.error is None else self.text(store.error),
             error_hint=self.text(store.error_hint),
-            actions=_Mapped(store.actions, self._action),
-            holds=_Mapped(store.holds, self._hold),
+            actions=with_each(store.actions, self._action),
+            holds=with_each(store.holds, self._hold),
         )
 
     def _action(self, action: Action) -> Action:

@@ -115,6 +115,17 @@ class _Kept(_View[M]):
         return filter(self._keep, self._values)
 
 
+class _Mapped(_View[M]):
+    def __init__(self, values: Collection[M], change: Callable[[M], M]) -> None:
+        self._values, self._change = values, change
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __iter__(self) -> Iterator[M]:
+        return map(self._change, self._values)
+
+
 def chain_of(parts: Iterable[Collection[M]]) -> Collection[M]:
     """The series one after the other."""
     filled = tuple(part for part in parts if part)
@@ -134,6 +145,11 @@ def merge_of(parts: Iterable[Collection[M]], key: Key[M]) -> Collection[M]:
 def kept(values: Collection[M], keep: Callable[[M], bool]) -> Collection[M]:
     """The values for which `keep` is true. The first `len` iterates over all."""
     return tuple(filter(keep, values)) if isinstance(values, tuple) else _Kept(values, keep)
+
+
+def with_each(values: Collection[M], change: Callable[[M], M]) -> Collection[M]:
+    """The values, each changed when it is read."""
+    return _Mapped(values, change)
 
 
 # --- as JSON ---------------------------------------------------------------------------------------------------------
