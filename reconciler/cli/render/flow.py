@@ -13,6 +13,11 @@ Piece = tuple[str, str]  # words, style
 ASCII = {"→": "->", "·": "-", "…": "...", "–": "-", "✓": "ok", "✗": "no", "│": "|", "─": "-"}
 
 
+def words_of(text: str, style: str = "") -> list[Piece]:
+    """The words of a text, between which a line may wrap."""
+    return [(word, style) for word in text.split(" ")]
+
+
 class LinePrinter:
     """Prints lines to one console, in characters that it can show."""
 
@@ -55,7 +60,7 @@ class LinePrinter:
 
     def prose(self, words: str, style: str = "", *, indent: int = 0, hang: int = 0) -> None:
         """Print a sentence and wrap it between words."""
-        self.flow([(word, style) for word in words.split(" ")], indent=indent, hang=hang)
+        self.flow(words_of(words, style), indent=indent, hang=hang)
 
     def _printable(self, words: str) -> str:
         if not self.console.options.ascii_only:

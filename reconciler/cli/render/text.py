@@ -10,7 +10,7 @@ from typing import Literal
 from rich.console import Console
 
 from reconciler.cli.approval import APPROVE
-from reconciler.cli.render.flow import LinePrinter, Piece
+from reconciler.cli.render.flow import LinePrinter, Piece, words_of
 from reconciler.cli.render.parts import (
     KIND_WORDS,
     WHO_WORDS,
@@ -76,7 +76,7 @@ def _print_store(store: StorePlan, lines: LinePrinter, limit: int | None, *, bri
         _print_held(group, lines, limit)
     if store.actions:
         lines.blank()
-        words = [(word, "") for word in forecast_of(store.forecast).split(" ")]
+        words = words_of(forecast_of(store.forecast))
         lines.flow([("forecast ", "bold"), *words], indent=2, hang=2)
 
 
@@ -172,7 +172,7 @@ def _print_held(group: HeldGroup, lines: LinePrinter, limit: int | None) -> None
         lines.flow(((clean(h.clerk_user_id), "dim") for h in group.holds), indent=6, between=", ")
     else:
         for hold in group.holds:
-            words = [(word, "") for word in sentence(hold.message).split(" ")]
+            words = words_of(sentence(hold.message))
             lines.flow([(f"{clean(hold.clerk_user_id)} ", "dim"), *words], indent=6, hang=2)
     _print_rest(group.count, limit, "held", lines)
 

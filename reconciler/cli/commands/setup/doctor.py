@@ -26,7 +26,7 @@ from reconciler.cli.checks.profile_sample import sample_of
 from reconciler.cli.checks.profiles import row_checks, table_checks, url_checks
 from reconciler.cli.checks.shop_needs import read_setup
 from reconciler.cli.context import Context
-from reconciler.cli.render.flow import LinePrinter, Piece
+from reconciler.cli.render.flow import LinePrinter, words_of
 from reconciler.cli.render.json import dumps
 from reconciler.cli.render.plain import clean, count_text, sentence
 from reconciler.controller.scan.standing import suspects
@@ -214,7 +214,7 @@ def show(checks: Sequence[Check], console: Console, *, everything: bool = False)
         if everything or any(check.level != "ok" for check in found):
             _print_area(area, found, lines, everything=everything)
         else:
-            lines.flow([("✓", "green"), (f"{clean(area):<17}", "bold"), *_words(_passed(found))], hang=20)
+            lines.flow([("✓", "green"), (f"{clean(area):<17}", "bold"), *words_of(_passed(found))], hang=20)
     _print_counts(checks, lines)
 
 
@@ -224,7 +224,7 @@ def _print_area(area: str, found: Sequence[Check], lines: LinePrinter, *, everyt
         if everything or check.level != "ok":
             mark, style = MARKS[check.level]
             lines.flow(
-                [(mark, style), (f"{clean(check.what):<15}", style), *_words(sentence(check.message))],
+                [(mark, style), (f"{clean(check.what):<15}", style), *words_of(sentence(check.message))],
                 indent=2,
                 hang=18,
             )
@@ -232,16 +232,12 @@ def _print_area(area: str, found: Sequence[Check], lines: LinePrinter, *, everyt
                 lines.prose(f"hint: {sentence(check.hint)}", "cyan", indent=20, hang=6)
     well = [check for check in found if check.level == "ok"]
     if well and not everything:
-        lines.flow([("✓", "green"), *_words(_passed(well))], indent=2, hang=2)
+        lines.flow([("✓", "green"), *words_of(_passed(well))], indent=2, hang=2)
 
 
 def _passed(found: Sequence[Check]) -> str:
     """`3 checks passed: token, scopes, clocks`."""
     return f"{count_text(len(found), 'check')} passed: {', '.join(clean(check.what) for check in found)}"
-
-
-def _words(text: str) -> list[Piece]:
-    return [(word, "") for word in text.split(" ")]
 
 
 def _print_counts(checks: Sequence[Check], lines: LinePrinter) -> None:
