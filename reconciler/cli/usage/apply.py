@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reconciler.cli.times import PLAN_MAX_AGE
-from reconciler.cli.usage.parameters import detail_option, store_option, user_option
+from reconciler.cli.usage.parameters import detail_option, output_option, store_option, user_option
 
 if TYPE_CHECKING:
     from reconciler.cli.context import Context
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     help="Send creates and updates as bulk operations: if the forecast says it is faster, never, or always.",
 )
 @detail_option
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@output_option
 @click.pass_obj
 def command(context: Context, /, **options: Any) -> int:
     """Apply a plan. Each mapping is recorded before the next action, and a second run does nothing."""

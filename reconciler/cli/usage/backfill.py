@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reconciler.cli.usage.parameters import store_option
+from reconciler.cli.usage.parameters import output_option, store_option
 
 if TYPE_CHECKING:
     from reconciler.cli.context import Context
@@ -19,7 +19,7 @@ def command() -> None:
 
 @command.command("clerk")
 @click.option("--yes", is_flag=True, help="Don't ask.")
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@output_option
 @click.pass_obj
 def clerk(context: Context, /, **options: Any) -> int:
     """Read all users from Clerk's API, show those with a missing or older profile row, ask, and write these rows.
@@ -33,7 +33,7 @@ def clerk(context: Context, /, **options: Any) -> int:
 
 @command.command("shopify")
 @store_option
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@output_option
 @click.pass_obj
 def shopify(context: Context, /, **options: Any) -> int:
     """Copy each shop's customers into its mirror, by a bulk query that costs no points. Changes nothing in the shop.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reconciler.cli.usage.parameters import store_option
+from reconciler.cli.usage.parameters import output_option, store_option
 
 if TYPE_CHECKING:
     from reconciler.cli.context import Context
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @click.command("bootstrap")
 @store_option
 @click.option("--yes", is_flag=True, help="Don't ask.")
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@output_option
 @click.pass_obj
 def command(context: Context, /, **options: Any) -> int:
     """Show what each shop lacks, then create it: the back-link's metafield definition and webhook subscriptions."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reconciler.cli.usage.parameters import store_option
+from reconciler.cli.usage.parameters import output_option, store_option
 
 if TYPE_CHECKING:
     from reconciler.cli.context import Context
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @click.command("doctor")
 @store_option
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@output_option
 @click.option("--all", "everything", is_flag=True, help="Text: show every check.")
 @click.pass_obj
 def command(context: Context, /, **options: Any) -> int:

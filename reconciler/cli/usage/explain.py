@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reconciler.cli.complete import complete_user
-from reconciler.cli.usage.parameters import store_option, user_id
+from reconciler.cli.usage.parameters import output_option, store_option, user_id
 
 if TYPE_CHECKING:
     from reconciler.cli.context import Context
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.command("explain")
 @click.argument("user", type=user_id, shell_complete=complete_user)
 @store_option
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@output_option
 @click.option("--all", "show_all", is_flag=True, help="Show every field of stores that need nothing, too.")
 @click.pass_obj
 def command(context: Context, /, **options: Any) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reconciler.cli.complete import complete_user
-from reconciler.cli.usage.parameters import store_option, user_id
+from reconciler.cli.usage.parameters import output_option, store_option, user_id
 
 if TYPE_CHECKING:
     from reconciler.cli.context import Context
@@ -23,7 +23,7 @@ def command() -> None:
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False, exists=True))
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @click.option("--approve", metavar="DIGEST", help="Apply also what the guards withhold in the plan with this digest.")
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@output_option
 @click.pass_obj
 def import_(context: Context, /, **options: Any) -> int:
     """Adopt customers by a table of pairs: clerk_user_id, store or shop, and shopify_customer_id, as CSV or JSON.
@@ -38,7 +38,7 @@ def import_(context: Context, /, **options: Any) -> int:
 
 @command.command("list")
 @store_option
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@output_option
 @click.pass_obj
 def list_(context: Context, /, **options: Any) -> None:
     """List all mappings by store and user."""

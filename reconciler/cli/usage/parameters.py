@@ -24,6 +24,8 @@ user_option = click.option(
     help="Only this user, by id, email, name, phone or customer; repeatable.", shell_complete=complete_user,
 )  # fmt: skip
 
+output_option = click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+
 
 def detail_option(command: Callable[..., int]) -> Callable[..., int]:
     """Add --brief and --all: how much of a plan its text shows. The last one given counts."""

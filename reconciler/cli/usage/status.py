@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reconciler.cli.usage.parameters import store_option
+from reconciler.cli.usage.parameters import output_option, store_option
 
 if TYPE_CHECKING:
     from reconciler.cli.context import Context
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @click.command("status")
 @store_option
 @click.option("--certificate", is_flag=True, help="Scan every shop now, and certify how many users are equal.")
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@output_option
 @click.pass_obj
 def command(context: Context, /, **options: Any) -> int:
     """Show parity, held users and the last scan of each store, from the state. Only --certificate reads the shops."""

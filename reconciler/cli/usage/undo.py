@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reconciler.cli.usage.parameters import store_option
+from reconciler.cli.usage.parameters import output_option, store_option
 
 if TYPE_CHECKING:
     from reconciler.cli.context import Context
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.option(
     "--approve", metavar="DIGEST", help="Apply also what the guards withhold in the undo plan with this digest."
 )
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@output_option
 @click.pass_obj
 def command(context: Context, /, **options: Any) -> int:
     """Revert recent writes. Values that others changed since remain, and so does what Shopify can't revert.
