@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import httpx
 import pytest
 from playwright.sync_api import Browser, Page
 
@@ -39,9 +38,3 @@ def page(browser: Browser, busy_console: str) -> Iterator[Page]:
         yield context.new_page()
     finally:
         context.close()
-
-
-@pytest.fixture
-def http(busy_console: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=busy_console, timeout=60) as client:
-        yield client
