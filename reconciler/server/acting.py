@@ -18,6 +18,7 @@ from reconciler.core.report.pending import Pending
 from reconciler.errors import PlanRefused, ReconcilerError
 from reconciler.ports import Clock
 from reconciler.server.access import Access
+from reconciler.server.callers import require_caller, unavailable, unknown_store
 from reconciler.server.nudges import UserId
 from reconciler.server.service import Operations
 from reconciler.server.webhooks import Mistake
@@ -81,25 +82,19 @@ def routes(service: Operations, access: Access, clock: Clock, *, stores: Collect
         """Does what an operator wants, and records who wanted it."""
         actor = _operator(request, access, clock)
         if wish.store is not None and wish.store not in stores:
-            raise HTTPException(404, {"error": "there is no such store", "hint": "the names are those of stores.yaml"})
+            raise unknown_store()
         try:
             return _answer(perform(service, wish, actor), wish)
         except PlanRefused as error:
             raise HTTPException(409, {"error": error.message, "hint": error.hint}) from error
         except ReconcilerError as error:
-            raise HTTPException(503, {"error": error.message, "hint": error.hint}, {"retry-after": "5"}) from error
+            raise unavailable(error) from error
 
     return router
 
 
 def _operator(request: Request, access: Access, clock: Clock) -> Actor:
-    try:
-        caller = access.caller(request, clock.now())
-    except ReconcilerError as error:
-        raise HTTPException(503, {"error": error.message, "hint": error.hint}, {"retry-after": "5"}) from error
-    if caller is None:
-        hint = "send Authorization: Bearer TOKEN, with the token of an operator"
-        raise HTTPException(401, {"error": "no token", "hint": hint}, {"www-authenticate": "Bearer"})
+    caller = require_caller(request, access, clock, role="an operator")
     if caller.role != "operator":
         raise HTTPException(403, {"error": "this token may not act", "hint": "use the token of an operator"})
     if is_foreign(request):

@@ -37,6 +37,7 @@ from reconciler.core.report.status import Replica, StatusRow
 from reconciler.errors import ReconcilerError
 from reconciler.ports import Clock
 from reconciler.server.access import Access, Caller
+from reconciler.server.callers import require_caller, unavailable, unknown_store
 from reconciler.server.nudges import UserId
 from reconciler.server.service import ConsoleReader
 from reconciler.server.webhooks import Mistake
@@ -163,13 +164,7 @@ def routes(service: ConsoleReader, access: Access, clock: Clock, *, stores: Coll
     """Return the routes below /api. `stores` is read at each request."""
 
     def reads(request: Request) -> Caller:
-        try:
-            caller = access.caller(request, clock.now())
-        except ReconcilerError as error:
-            raise _unavailable(error) from error
-        if caller is None:
-            hint = "send Authorization: Bearer TOKEN, with the token of a viewer or an operator"
-            raise HTTPException(401, {"error": "no token", "hint": hint}, {"www-authenticate": "Bearer"})
+        caller = require_caller(request, access, clock, role="a viewer or an operator")
         if caller.role == "nudge":
             raise HTTPException(403, {"error": "this token may only nudge", "hint": "use server.viewer_token"})
         return caller
@@ -291,7 +286,7 @@ class _Api:
 
     def _check(self, store: StoreName | None) -> None:
         if store is not None and store not in self._stores:
-            raise HTTPException(404, {"error": "there is no such store", "hint": "the names are those of stores.yaml"})
+            raise unknown_store()
 
 
 @contextmanager
@@ -300,11 +295,7 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except ReconcilerError as error:
-        raise _unavailable(error) from error
-
-
-def _unavailable(error: ReconcilerError) -> HTTPException:
-    return HTTPException(503, {"error": error.message, "hint": error.hint}, {"retry-after": "5"})
+        raise unavailable(error) from error
 
 
 def _pending(pending: Pending) -> JSONResponse:

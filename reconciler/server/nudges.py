@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from reconciler.core.model.ids import ClerkUserId, StoreName
 from reconciler.errors import NotAnEvent
 from reconciler.server.access import Access
+from reconciler.server.callers import unknown_store
 from reconciler.server.health import WebhookMetrics
 from reconciler.server.service import Intake
 from reconciler.server.webhooks import (
@@ -91,7 +92,7 @@ def routes(service: Intake, sources: Sources, access: Access, metrics: WebhookMe
         """Reconciles one user now."""
         unknown = [name for name in wish.stores or () if name not in sources.shops]
         if unknown:
-            raise HTTPException(404, {"error": "there is no such store", "hint": "the names are those of stores.yaml"})
+            raise unknown_store()
 
         def work() -> Result:
             service.nudge_user(wish.user, reason="nudge", stores=wish.stores)
