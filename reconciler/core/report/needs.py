@@ -20,7 +20,7 @@ class NeedChange(NamedTuple):
     ended: tuple[str, ...]
 
 
-def needs_of(row: StatusRow) -> dict[str, str]:
+def store_needs(row: StatusRow) -> dict[str, str]:
     """What needs a person now, by a name that stays the same while the numbers change."""
     found: dict[str, str] = {}
     if row.suspended is not None:

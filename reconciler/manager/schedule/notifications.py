@@ -6,7 +6,7 @@ from typing import Protocol
 
 import structlog
 
-from reconciler.core.report.needs import NeedChange, change_of, message_of, needs_of
+from reconciler.core.report.needs import NeedChange, change_of, message_of, store_needs
 from reconciler.errors import TemporaryError
 from reconciler.manager.http.status_rows import status_rows_of
 from reconciler.manager.running_config import RunningConfig
@@ -37,7 +37,7 @@ class Notifier:
             state = components.state
             before = state.notified()
             needs = {
-                store.shop: (store, needs_of(row))
+                store.shop: (store, store_needs(row))
                 for store, row in zip(stores, status_rows_of(components, stores), strict=True)
             }
             changes: list[NeedChange] = []

@@ -62,7 +62,7 @@ class ActPages:
 
     def ask(self, request: Request, verdict: Verdict) -> Response:
         if verdict != "operator":
-            return self._denied(request, verdict)
+            return self._renderer.denied(request, verdict)
         wish = self._wish({name: request.query_params.get(name, "") for name in FIELDS})
         if wish is None:
             return RedirectResponse("/", 303)
@@ -75,7 +75,7 @@ class ActPages:
         except ReconcilerError as error:
             return self._renderer.page("failed.html", request, status=503, error=error)
         if caller is None or caller.role != "operator" or is_foreign(request):
-            return self._denied(request, "needs token" if caller is None else "viewer", foreign=is_foreign(request))
+            return self._renderer.denied(request, "needs token" if caller is None else "viewer")
         sent = {name: values[0] for name, values in parse_qs(form.decode(errors="replace")).items()}
         wish = self._wish(sent)
         if wish is None:
@@ -120,10 +120,6 @@ class ActPages:
             problem=problem,
             done=done,
         )
-
-    def _denied(self, request: Request, verdict: Verdict, *, foreign: bool = False) -> Response:
-        mode = "foreign" if foreign else "role" if verdict == "viewer" else "closed"
-        return self._renderer.page("gate.html", request, status=403, mode=mode)
 
 
 def _back(wish: Wish) -> str:

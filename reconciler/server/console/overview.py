@@ -59,7 +59,7 @@ class StorePages:
             rows=[row for row in rows if only.casefold() in row.store.casefold()],
             total_stores=len(rows),
             totals=_totals(rows),
-            needs=needs_of(rows),
+            needs=needs_by_reason(rows),
             chart=parity_chart(samples, until=now),
             reasons=self._service.readiness(),
             config_problem=self._service.config_problem(),
@@ -80,7 +80,7 @@ class StorePages:
             verdict=verdict,
             done=done_act(request),
             row=row,
-            needs=needs_of([row]),
+            needs=needs_by_reason([row]),
             chart=parity_chart(samples, until=now),
             runs=self._service.runs(store=name, limit=RUNS_SHOWN),
             acts=self._service.acts(store=name, limit=ACTS_SHOWN),
@@ -94,7 +94,7 @@ def done_act(request: Request) -> str:
     return given if given in get_args(Kind) else ""
 
 
-def needs_of(rows: Iterable[StatusRow]) -> list[Need]:
+def needs_by_reason(rows: Iterable[StatusRow]) -> list[Need]:
     """What needs a person, the most frequent reason first."""
     found: defaultdict[str, dict[StoreName, int]] = defaultdict(dict)
     for row in rows:

@@ -113,10 +113,8 @@ class PeoplePages:
 
     def nudge(self, request: Request, verdict: Verdict) -> Response:
         """Nudge this user. Requires an operator's token, and a form of our own page."""
-        foreign = is_foreign(request)
-        if verdict != "operator" or foreign:
-            mode = "foreign" if foreign else "role" if verdict == "viewer" else "closed"
-            return self._renderer.page("gate.html", request, status=403, mode=mode)
+        if verdict != "operator" or is_foreign(request):
+            return self._renderer.denied(request, verdict)
         user = ClerkUserId(request.path_params["user"])
         if not user.isprintable() or not self._service.person(user):
             return RedirectResponse(f"/people/{quote(user, safe='')}", 303)

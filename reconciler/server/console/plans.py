@@ -51,18 +51,21 @@ class PlanPage:
         if name not in self._stores:
             return RedirectResponse("/", 303)
         found = self._service.plan(name)
-        values: dict[str, Any] = {"verdict": verdict, "store": name, "pending": None, "plan": None, "held": ()}
+        known: dict[str, Any] = {"verdict": verdict, "store": name, "pending": None, "plan": None, "held": ()}
         if isinstance(found, Pending):
-            return self._renderer.page("plan.html", request, **{**values, "pending": found})
+            return self._renderer.page("plan.html", request, **{**known, "pending": found})
         shown: Document = found
         plan: Document = next(iter(shown["stores"]), {"error": "it is no longer in stores.yaml", "error_hint": ""})
-        values |= {"plan": plan, "held": held_groups(plan.get("holds", ())), "digest": shown["digest"]}
-        values |= {"made_at": datetime.fromisoformat(shown["created_at"])}
-        values |= {"action_count": sum(plan.get("summary", {}).get(kind, 0) for kind in KINDS)}
-        values |= {
-            "approvable": bool(plan.get("actions") or [hold for hold in plan.get("holds", ()) if hold["action"]])
+        actions, holds = plan.get("actions", ()), plan.get("holds", ())
+        known |= {
+            "plan": plan,
+            "held": held_groups(holds),
+            "digest": shown["digest"],
+            "made_at": datetime.fromisoformat(shown["created_at"]),
+            "action_count": sum(plan.get("summary", {}).get(kind, 0) for kind in KINDS),
+            "approvable": bool(actions) or any(hold["action"] for hold in holds),
         }
-        return self._renderer.page("plan.html", request, **values)
+        return self._renderer.page("plan.html", request, **known)
 
 
 def held_groups(holds: Iterable[Document]) -> list[ReasonHolds]:
@@ -89,8 +92,8 @@ def _same(holds: Iterable[Document]) -> tuple[SameHolds, ...]:
 def _title(holds: list[Document]) -> str:
     """`408 times update: tags + club (config changed)`."""
     action = holds[0]["action"]
-    times = f"{len(holds):,} times " if len(holds) > 1 else ""
     if action is None:
-        return f"{len(holds):,} without an action" if len(holds) > 1 else "1 without an action"
+        return f"{len(holds):,} without an action"
+    times = f"{len(holds):,} times " if len(holds) > 1 else ""
     changes = [f"{words.change_text(change)} ({change['why']})" for change in action["changes"]]
     return f"{times}{action['kind']}: {', '.join(changes) or 'no field'}"

@@ -13,6 +13,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from reconciler.core.model.values import tag_changes
 from reconciler.core.report.answer import ago_text
 from reconciler.ports import Clock
+from reconciler.server.access import Verdict
+from reconciler.server.acting import is_foreign
 from reconciler.server.console import words
 
 HERE: Final = Path(__file__).parent
@@ -38,6 +40,11 @@ class Renderer:
             now=self._clock.now(), path=request.url.path, explain=words.explain, **values
         )
         return HTMLResponse(html, status)
+
+    def denied(self, request: Request, verdict: Verdict) -> Response:
+        """Return the page of an act that this caller may not do, or that a page of another site asked for."""
+        mode = "foreign" if is_foreign(request) else "role" if verdict == "viewer" else "closed"
+        return self.page("gate.html", request, status=403, mode=mode)
 
 
 def _environment() -> Environment:
