@@ -13,8 +13,8 @@ from reconciler.core.report.parity import ParitySample
 class ParityReader(Protocol):
     """Reads parity over time."""
 
-    def parity_line(self, shop: ShopDomain, *, since: datetime) -> list[ParitySample]:
-        """The samples of this shop, oldest first: 600 at most, since older ones are thinned out."""
+    def parity_lines(self, shops: Collection[ShopDomain], *, since: datetime) -> list[ParitySample]:
+        """The samples of these shops, oldest first: 600 of each at most, since older ones are thinned out."""
 
 
 class ParityRepository(ParityReader, Protocol):

@@ -281,7 +281,7 @@ class _Api:
         """Returns the parity of one store over time."""
         self._check(store)
         with _translated():
-            samples = self._service.parity_line(store, since=self._clock.now() - timedelta(days=days))
+            samples = self._service.parity_lines([store], since=self._clock.now() - timedelta(days=days))
         return JSONResponse({"store": store, "samples": parity_document(samples)})
 
     def _check(self, store: StoreName | None) -> None:

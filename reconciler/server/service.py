@@ -126,8 +126,8 @@ class ConsoleReader(Protocol):
     def acts(self, *, user: ClerkUserId | None = None, store: StoreName | None = None, limit: int) -> Sequence[Act]:
         """Return what operators did, newest first."""
 
-    def parity_line(self, store: StoreName, *, since: datetime) -> Sequence[ParitySample]:
-        """Return samples of the store's parity, oldest first."""
+    def parity_lines(self, stores: Collection[StoreName], *, since: datetime) -> Sequence[ParitySample]:
+        """Return samples of the parity of these stores, oldest first."""
 
 
 class Operations(Protocol):

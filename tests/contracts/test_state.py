@@ -649,10 +649,10 @@ def test_one_sample_of_parity_is_kept_for_five_minutes(state: StateStore) -> Non
     state.note_parity([])
     assert state.is_sampled([OTHER], at=began + timedelta(seconds=299))
     assert not state.is_sampled([OTHER], at=began + timedelta(seconds=300))
-    line = state.parity_line(SHOP, since=began)
+    line = state.parity_lines([SHOP], since=began)
     assert line == [sample(began), sample(began + timedelta(seconds=300), in_sync=4)]
-    assert state.parity_line(OTHER, since=began) == [sample(began, OTHER, in_sync=0, parity=None)]
-    assert state.parity_line(SHOP, since=began + timedelta(seconds=300)) == line[1:]
+    assert state.parity_lines([OTHER], since=began) == [sample(began, OTHER, in_sync=0, parity=None)]
+    assert state.parity_lines([SHOP], since=began + timedelta(seconds=300)) == line[1:]
 
 
 def test_samples_of_parity_are_thinned_out_and_their_number_is_bounded(state: StateStore) -> None:
@@ -661,7 +661,7 @@ def test_samples_of_parity_are_thinned_out_and_their_number_is_bounded(state: St
     state.note_parity([sample(now - timedelta(minutes=5 * n)) for n in range(1, count + 1)])
     state.note_parity([sample(now - timedelta(minutes=5), OTHER)])
     assert state.tidy(now=now)["parity"] > 8000
-    kept = [found.at for found in state.parity_line(SHOP, since=now - timedelta(days=40))]
+    kept = [found.at for found in state.parity_lines([SHOP], since=now - timedelta(days=40))]
     assert len(kept) == 288 + 6 * 24 + 23 * 4
     assert [at for at in kept if at >= now - timedelta(days=1)] == [
         now - timedelta(minutes=5 * n) for n in range(288, 0, -1)
@@ -670,7 +670,7 @@ def test_samples_of_parity_are_thinned_out_and_their_number_is_bounded(state: St
     assert {at.hour for at in kept if at < now - timedelta(days=7)} == {0, 6, 12, 18}
     assert min(kept) == now - timedelta(days=30)
     assert state.tidy(now=now)["parity"] == 0
-    assert len(state.parity_line(OTHER, since=now - timedelta(days=1))) == 1
+    assert len(state.parity_lines([OTHER], since=now - timedelta(days=1))) == 1
 
 
 # --- notifications ---------------------------------------------------------------------------------------------------

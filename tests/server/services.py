@@ -231,9 +231,9 @@ class MemoryService:
     def acts(self, *, user: ClerkUserId | None = None, store: StoreName | None = None, limit: int) -> Sequence[Act]:
         return [act for act in self.all_acts if user in {None, act.user} and store in {None, act.store}][:limit]
 
-    def parity_line(self, store: StoreName, *, since: datetime) -> Sequence[ParitySample]:
-        shop = SHOP_US if store == US else SHOP_EU
-        return [one for one in self.samples if one.shop == shop and one.at >= since]
+    def parity_lines(self, stores: Collection[StoreName], *, since: datetime) -> Sequence[ParitySample]:
+        shops = {SHOP_US if store == US else SHOP_EU for store in stores}
+        return [one for one in self.samples if one.shop in shops and one.at >= since]
 
     def _act(
         self, actor: Actor, kind: ActKind, store: StoreName | None = None, user: ClerkUserId | None = None

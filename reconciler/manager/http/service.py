@@ -218,9 +218,9 @@ class ManagerService:
     def acts(self, *, user: ClerkUserId | None = None, store: StoreName | None = None, limit: int) -> Sequence[Act]:
         return self._webhook_state.state.acts(user=user, store=store, limit=limit)
 
-    def parity_line(self, store: StoreName, *, since: datetime) -> Sequence[ParitySample]:
-        settings = self._running.store(store)
-        return [] if settings is None else self._webhook_state.state.parity_line(settings.shop, since=since)
+    def parity_lines(self, stores: Collection[StoreName], *, since: datetime) -> Sequence[ParitySample]:
+        shops = [store.shop for store in self._running.stores() if store.name in stores]
+        return self._webhook_state.state.parity_lines(shops, since=since)
 
     # --- made on request -------------------------------------------------------------------------------------------
 

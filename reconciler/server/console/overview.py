@@ -49,8 +49,8 @@ class StorePages:
         only = request.query_params.get("store", "").strip()[:100]
         rows = sorted(self._service.status_rows(), key=_urgency)
         now = self._clock.now()
-        names = [row.store for row in rows[:CHARTED_MAX]]
-        samples = [s for name in names for s in self._service.parity_line(name, since=now - timedelta(days=DAYS))]
+        charted = [row.store for row in rows[:CHARTED_MAX]]
+        samples = self._service.parity_lines(charted, since=now - timedelta(days=DAYS))
         return self._renderer.page(
             "overview.html",
             request,
@@ -73,7 +73,7 @@ class StorePages:
         if row is None:
             return RedirectResponse("/", 303)
         now = self._clock.now()
-        samples = self._service.parity_line(name, since=now - timedelta(days=DAYS))
+        samples = self._service.parity_lines([name], since=now - timedelta(days=DAYS))
         return self._renderer.page(
             "store.html",
             request,

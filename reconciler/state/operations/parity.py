@@ -57,9 +57,9 @@ class ParityTable(Database):
             with writing(self._engine) as connection:
                 connection.execute(self._insert(_parity).on_conflict_do_nothing(), rows)
 
-    def parity_line(self, shop: ShopDomain, *, since: datetime) -> list[ParitySample]:
-        query = select(_parity).where(_parity.c.shopify_shop == shop, _parity.c.slot >= _slot(since))
-        return [_sample_of(row) for row in self._rows(query.order_by(_parity.c.slot))]
+    def parity_lines(self, shops: Collection[ShopDomain], *, since: datetime) -> list[ParitySample]:
+        query = select(_parity).where(_parity.c.shopify_shop.in_(list(shops)), _parity.c.slot >= _slot(since))
+        return [_sample_of(row) for row in self._rows(query.order_by(_parity.c.slot, _parity.c.shopify_shop))]
 
 
 def thin_out(connection: Connection, now: datetime) -> int:
