@@ -20,7 +20,12 @@ FOUND_MAX: Final = 20
 
 def meaning_of(text: str, stores: Iterable[StoreSettings]) -> Sought | None:
     """What this text means in these stores; None for an empty one."""
-    return sought(text, {None, *(store.country for store in stores)})
+    return sought(text, _countries(stores))
+
+
+def _countries(stores: Iterable[StoreSettings]) -> set[str | None]:
+    """Where phones without a country code may be dialled."""
+    return {None, *(store.country for store in stores)}
 
 
 def find_users(components: Components, text: str) -> list[ClerkUserId]:
@@ -44,7 +49,7 @@ def find_users(components: Components, text: str) -> list[ClerkUserId]:
         return claimants
     if user in components.profiles.get([user]):
         return [user]
-    return _by_name_or_phone(components, meant, shops)
+    return _by_name_or_phone(components, meant, stores)
 
 
 def candidates(components: Components, users: Sequence[ClerkUserId]) -> list[Candidate]:
@@ -73,7 +78,7 @@ def find_unmapped(components: Components, text: str, *, limit: int) -> list[Cand
     profiles = dict(components.profiles.get([user]))
     if meant.email_key and "@" in meant.text:
         profiles |= {one.clerk_user_id: one for one in components.profiles.sharing_email({meant.email_key})}
-    profiles |= {one.clerk_user_id: one for one in _search(components, meant, limit)}
+    profiles |= {one.clerk_user_id: one for one in _search(components, meant, stores, limit)}
     known = {user for store in stores for user in components.state.get(store.shop, list(profiles))}
     return [candidate_of(user, profile, None) for user, profile in sorted(profiles.items()) if user not in known][
         :limit
@@ -94,21 +99,19 @@ def _by_email(components: Components, meant: Sought, shops: Sequence[str]) -> li
     return sorted({one.user for one in components.profile_writes.refusals().values() if one.email_key == key})
 
 
-def _by_name_or_phone(components: Components, meant: Sought, shops: Sequence[str]) -> list[ClerkUserId]:
+def _by_name_or_phone(components: Components, meant: Sought, stores: Sequence[StoreSettings]) -> list[ClerkUserId]:
     names: dict[ClerkUserId, str] = {}
     if meant.phones or meant.name_words:
-        table = _table(components)
-        found = table.search(meant, shops=shops)
+        found = _table(components).search(meant, shops=[store.shop for store in stores])
         names |= {row.clerk_user_id: name_key(row.profile_name) for row in found}
-        named = _search(components, meant, FOUND_MAX)
+        named = _search(components, meant, stores, FOUND_MAX)
         names |= {profile.clerk_user_id: name_key(full_name(profile)) for profile in named}
     exact = [user for user, name in names.items() if name == name_key(meant.text)]
     return sorted(exact or names)
 
 
-def _search(components: Components, meant: Sought, limit: int) -> list[Profile]:
-    countries = {None, *(store.country for store in components.stores())}
-    return components.profiles.search(meant, countries, limit=limit)
+def _search(components: Components, meant: Sought, stores: Iterable[StoreSettings], limit: int) -> list[Profile]:
+    return components.profiles.search(meant, _countries(stores), limit=limit)
 
 
 def _table(components: Components) -> ConsoleTable:
