@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
 from reconciler.controller.apply.plan import apply_plan
+from reconciler.controller.bulk.context import BulkContext
+from reconciler.controller.context import StoreContext
 from reconciler.controller.mirror.refresh import MirrorCheck, check_mirror
 from reconciler.controller.observe import ObserveOptions
 from reconciler.controller.parallel import STORES_AT_ONCE, Cancellation, run_parallel, side_by_side
 from reconciler.controller.runs import record_run
 from reconciler.controller.scan.plan import Planned, Progress, plan_stores
+from reconciler.controller.step import Outcome
 from reconciler.core.model.act import Actor
-from reconciler.core.model.ids import ClerkUserId, StoreName
+from reconciler.core.model.ids import ClerkUserId, CustomerId, StoreName
 from reconciler.core.model.run import NewRun, RunCounts
-from reconciler.core.plan.gather import with_withheld
+from reconciler.core.plan.gather import ScanResult, with_withheld
 from reconciler.core.plan.plan import total
 from reconciler.errors import PermanentError, PlanRefused
 from reconciler.settings import StoreSettings
@@ -63,26 +66,14 @@ def approve_withheld(planned: Planned, digest: str) -> Planned:
 
 def apply_approved(components: Components, planned: Planned, actor: Actor, owner: str) -> int:
     """Apply a plan as `apply` does, one by one, as a run of this actor; return the run's id. `owner`: see NewRun."""
-    planned_stores = [str(part.store) for part in planned.plan.stores if part.error is None]
-    chosen = {store.name: store for store in components.stores(planned_stores)} if planned_stores else {}
+    chosen = stores_to_apply(components, planned)
     refuse_pending_bulk(components, chosen.values())
     applied: Counter[str] = Counter()
     failed = held = 0
     new_run = NewRun("apply", tuple(chosen), actor, owner, planned.plan.digest)
     with record_run(components.state, new_run, components.state_clock) as run:
-        cancellation = Cancellation()
-        works = {
-            name: partial(
-                apply_plan,
-                planned.scans[name],
-                components.store_context(
-                    store, plan_digest=planned.plan.digest, run_id=run.id, cancellation=cancellation
-                ),
-                fresh=True,
-            )
-            for name, store in chosen.items()
-        }
-        for _, outcome in run_parallel(works, cancellation, at_once=STORES_AT_ONCE, name="apply", one_ends_all=False):
+        apply_store = partial(apply_plan, fresh=True)
+        for _, outcome in execute_plan(components, planned, chosen, run_id=run.id, apply_store=apply_store):
             held += len(outcome.holds)
             if outcome.result == "applied":
                 applied[outcome.action.kind] += 1
@@ -92,6 +83,44 @@ def apply_approved(components: Components, planned: Planned, actor: Actor, owner
         run.counts = RunCounts(actions=dict(sorted(applied.items())), holds=held, failures=failed)
         run.outcome = "failed" if failed or any(part.error for part in planned.plan.stores) else "done"
     return run.id
+
+
+def stores_to_apply(components: Components, planned: Planned) -> dict[StoreName, StoreSettings]:
+    """The stores of the plan, by name, without those that could not be planned."""
+    names = [str(part.store) for part in planned.plan.stores if part.error is None]
+    return {store.name: store for store in components.stores(names)} if names else {}
+
+
+def execute_plan(
+    components: Components,
+    planned: Planned,
+    stores: Mapping[StoreName, StoreSettings],
+    *,
+    run_id: int,
+    apply_store: Callable[[ScanResult, StoreContext], Iterator[Outcome]],
+    insists: bool = False,
+    bulk_tier: Callable[[StoreSettings], BulkContext | None] = lambda _store: None,
+    assigned: Mapping[StoreName, Mapping[ClerkUserId, CustomerId]] | None = None,
+) -> Generator[tuple[StoreName, Outcome], None, None]:
+    """Apply the plan of these stores side by side, and yield each outcome. Once it is closed, actions in progress end.
+
+    `assigned`: the pairs that the plan was made with; each action is checked again with them.
+    """
+    cancellation = Cancellation()
+    store_contexts = {
+        name: components.store_context(
+            store,
+            plan_digest=planned.plan.digest,
+            run_id=run_id,
+            insists=insists,
+            bulk=bulk_tier(store),
+            assigned=(assigned or {}).get(name),
+            cancellation=cancellation,
+        )
+        for name, store in stores.items()
+    }
+    works = {name: partial(apply_store, planned.scans[name], each) for name, each in store_contexts.items()}
+    return run_parallel(works, cancellation, at_once=STORES_AT_ONCE, name="apply", one_ends_all=False)
 
 
 def refuse_pending_bulk(components: Components, stores: Iterable[StoreSettings]) -> None:

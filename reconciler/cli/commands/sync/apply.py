@@ -28,7 +28,6 @@ from reconciler.cli.times import PLAN_MAX_AGE, duration_of
 from reconciler.controller.apply.plan import apply_plan
 from reconciler.controller.bulk.context import BulkContext, BulkRunProgress
 from reconciler.controller.context import StoreContext
-from reconciler.controller.parallel import STORES_AT_ONCE, Cancellation, run_parallel
 from reconciler.controller.runs import record_run
 from reconciler.controller.scan.plan import Planned
 from reconciler.controller.scan.spool import Spool
@@ -42,7 +41,7 @@ from reconciler.core.report.status import ApplyResult, Failure, counts_of_result
 from reconciler.errors import PlanRefused, UsageError
 from reconciler.settings import StoreSettings, environment
 from reconciler.wiring import Components
-from reconciler.wiring.plans import approve_withheld, refuse_pending_bulk
+from reconciler.wiring.plans import approve_withheld, execute_plan, refuse_pending_bulk, stores_to_apply
 
 FAILED = 1
 
@@ -190,11 +189,7 @@ def apply_each(
 
     `assigned`: the pairs that the plan was made with; each action is checked again with them.
     """
-    chosen = (
-        {s.name: s for s in components.stores([str(p.store) for p in planned.plan.stores if p.error is None])}
-        if any(p.error is None for p in planned.plan.stores)
-        else {}
-    )
+    chosen = stores_to_apply(components, planned)
     if bulk == "never":
         refuse_pending_bulk(components, chosen.values())
     tallies = {name: _Tally() for name in chosen}
@@ -212,21 +207,10 @@ def apply_each(
             show_progress = partial(_show_bulk, progress, bars[store.name], store.name)
             return components.bulk(store, always=bulk == "always", tell=show_progress)
 
-        cancellation = Cancellation()
-        store_contexts = {
-            name: components.store_context(
-                store,
-                plan_digest=planned.plan.digest,
-                run_id=run.id,
-                insists=insists,
-                bulk=bulk_tier(store),
-                assigned=(assigned or {}).get(name),
-                cancellation=cancellation,
-            )
-            for name, store in chosen.items()
-        }
-        works = {name: partial(apply_store, planned.scans[name], each) for name, each in store_contexts.items()}
-        outcomes = run_parallel(works, cancellation, at_once=STORES_AT_ONCE, name="apply", one_ends_all=False)
+        outcomes = execute_plan(
+            components, planned, chosen, run_id=run.id, apply_store=apply_store, insists=insists, bulk_tier=bulk_tier,
+            assigned=assigned,
+        )  # fmt: skip
         try:
             with closing(outcomes):  # on Ctrl-C, actions in progress end first
                 for name, outcome in outcomes:
