@@ -38,7 +38,7 @@ def action_of(
         profile_digest=profile_digest(case.profile),
         customer_digest=digest(*seen) if isinstance(seen, tuple) else seen,
         email=customer.email if customer else None,
-        name=full_name(customer),
+        name=customer_name(customer),
         found_by=_found_by(case, customer) if customer is not None and kind in TAKING else "",
         has_orders=_has_orders(customer) if kind in TAKING else None,
     )
@@ -59,7 +59,7 @@ def _has_orders(customer: Customer | None) -> bool | None:
     return None if customer is None or customer.can_delete is None else not customer.can_delete
 
 
-def full_name(customer: Customer | None) -> str | None:
+def customer_name(customer: Customer | None) -> str | None:
     """First and last name in one string; None without either."""
     names = (customer.first_name, customer.last_name) if customer else ()
     return " ".join(name for name in names if name) or None

@@ -12,7 +12,7 @@ from datetime import datetime
 from reconciler.core.decide.actions import (
     action_of,
     customer_digest,
-    full_name,
+    customer_name,
     withhold,
     withhold_drift,
     withhold_roll_out,
@@ -241,7 +241,7 @@ def _decide_leaving(
         profile_digest=profile_digest(profile),
         customer_digest=customer_digest(customer),
         email=customer.email,
-        name=full_name(customer),
+        name=customer_name(customer),
     )
     decision = Decision(clerk_user_id=user, action=action, holds=tuple(holds), customer=customer, status="released")
     return withhold_roll_out(decision, store)

@@ -13,7 +13,7 @@ from collections.abc import Mapping as MappingOf
 from dataclasses import replace
 from datetime import datetime
 
-from reconciler.core.decide.actions import customer_digest, full_name
+from reconciler.core.decide.actions import customer_digest, customer_name
 from reconciler.core.decide.cost import points_of
 from reconciler.core.decide.refused import UNDONE, refusal_digest
 from reconciler.core.fields import normalise
@@ -181,7 +181,7 @@ def _deletion(user: ClerkUserId, customer: Customer) -> Action | None:
         how="delete",
         customer_digest=customer_digest(customer),
         email=customer.email,
-        name=full_name(customer),
+        name=customer_name(customer),
     )
 
 
@@ -216,7 +216,7 @@ def _restoration(
         cost_points=points_of("update", tuple(back)),
         customer_digest=customer_digest(customer),
         email=customer.email,
-        name=full_name(customer),
+        name=customer_name(customer),
     )
     return [action], holds
 
