@@ -18,10 +18,9 @@ from reconciler.core.report.pending import Pending
 from reconciler.errors import PlanRefused, ReconcilerError
 from reconciler.ports import Clock
 from reconciler.server.access import Access
-from reconciler.server.callers import require_caller, unavailable, unknown_store
+from reconciler.server.callers import refusals, require_caller, unavailable, unknown_store
 from reconciler.server.nudges import UserId
 from reconciler.server.service import Operations
-from reconciler.server.webhooks import Mistake
 
 Kind = Literal["pause", "resume", "probe", "nudge", "reconcile", "forget", "approve"]
 NEEDS: Final[dict[Kind, tuple[str, ...]]] = {
@@ -33,14 +32,11 @@ NEEDS: Final[dict[Kind, tuple[str, ...]]] = {
     "forget": ("user",),
     "approve": ("store", "digest"),
 }
-REFUSED: Final[dict[int | str, dict[str, Any]]] = {
-    401: {"model": Mistake, "description": "No token or session, or a wrong one"},
-    403: {"model": Mistake, "description": "The token may not act, or the request came from a page of another site"},
-    404: {"model": Mistake, "description": "No such store, or no mapping of the user"},
-    409: {"model": Mistake, "description": "The plan has another digest"},
-    422: {"model": Mistake, "description": "Invalid shape"},
-    503: {"model": Mistake, "description": "The state or a shop does not answer"},
-}
+REFUSED: Final = refusals(
+    may_not="The token may not act, or the request came from a page of another site",
+    unknown="No such store, or no mapping of the user",
+    conflict="The plan has another digest",
+)
 
 
 class Wish(BaseModel):

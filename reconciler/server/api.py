@@ -37,21 +37,14 @@ from reconciler.core.report.status import Replica, StatusRow
 from reconciler.errors import ReconcilerError
 from reconciler.ports import Clock
 from reconciler.server.access import Access, Caller
-from reconciler.server.callers import require_caller, unavailable, unknown_store
+from reconciler.server.callers import SOUGHT_MAX, refusals, require_caller, sought_text, unavailable, unknown_store
 from reconciler.server.nudges import UserId
 from reconciler.server.service import ConsoleReader
-from reconciler.server.webhooks import Mistake
 
 ROWS_MAX: Final = 500
 PARITY_DAYS: Final = 30
 AGAIN_S: Final = 2
-REFUSED: Final[dict[int | str, dict[str, Any]]] = {
-    401: {"model": Mistake, "description": "No token or session, or a wrong one"},
-    403: {"model": Mistake, "description": "The token may not read"},
-    404: {"model": Mistake, "description": "There is none with this name or number"},
-    422: {"model": Mistake, "description": "Invalid shape"},
-    503: {"model": Mistake, "description": "The state or a shop does not answer"},
-}
+REFUSED: Final = refusals(may_not="The token may not read", unknown="There is none with this name or number")
 
 
 class StatusDocument(BaseModel):
@@ -205,7 +198,7 @@ class _Api:
         q: Annotated[
             str,
             Query(
-                max_length=320,
+                max_length=SOUGHT_MAX,
                 description="begins a user id or an email, is in a name, is a phone, or is a customer (number, gid, URL)",
             ),
         ] = "",
@@ -216,7 +209,7 @@ class _Api:
     ) -> JSONResponse:
         """Returns mappings by user id, email, name, phone or customer; all without `q`."""
         self._check(store)
-        text = "".join(letter for letter in q if letter.isprintable())
+        text = sought_text(q)
         with _translated():
             found = self._service.find_people(text, store=store, status=status, reason=reason, limit=limit + 1)
             unfiltered = text and store is None and status is None and reason is None

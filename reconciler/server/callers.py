@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 from fastapi import HTTPException, Request
 
 from reconciler.errors import ReconcilerError
 from reconciler.ports import Clock
 from reconciler.server.access import Access, Caller
+from reconciler.server.webhooks import Mistake
+
+SOUGHT_MAX: Final = 320  # characters of a search for people
+
+
+def refusals(*, may_not: str, unknown: str, conflict: str = "") -> dict[int | str, dict[str, Any]]:
+    """Return the errors of an endpoint of the API, for the OpenAPI page: what 403, 404 and, where it occurs, 409 mean."""
+    described = {
+        401: "No token or session, or a wrong one",
+        403: may_not,
+        404: unknown,
+        **({409: conflict} if conflict else {}),
+        422: "Invalid shape",
+        503: "The state or a shop does not answer",
+    }
+    return {code: {"model": Mistake, "description": text} for code, text in described.items()}
+
+
+def sought_text(given: str) -> str:
+    """Return a search for people as it is used: without invisible characters, and bounded."""
+    return "".join(letter for letter in given if letter.isprintable()).strip()[:SOUGHT_MAX]
 
 
 def require_caller(request: Request, access: Access, clock: Clock, *, role: str) -> Caller:

@@ -15,6 +15,7 @@ from reconciler.core.model.reasons import reason_of
 from reconciler.core.model.values import tag_changes
 from reconciler.core.plan.plan import Forecast, StorePlan, Summary
 from reconciler.core.plan.series import M, kept
+from reconciler.core.report.same_change import ChangeValues, same_change_key
 
 TENTH_S = 0.1
 USERS_OF_A_CHANGE = 5  # users listed with a change that many share
@@ -159,7 +160,8 @@ class _Withheld:
         self.uncounted = 0
 
     def add(self, action: Action) -> None:
-        key = (action.kind, action.how, tuple((c.field, *change_parts(c), c.why) for c in action.changes))
+        changes = (ChangeValues(c.field, c.before, c.after, c.why) for c in action.changes)
+        key = same_change_key(action.kind, action.how, changes)
         if (same := self._found.get(key)) is not None:
             same.count += 1
             if len(same.users) < USERS_OF_A_CHANGE:

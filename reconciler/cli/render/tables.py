@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from datetime import datetime
 from itertools import islice
 
 from rich import box
@@ -18,6 +17,7 @@ from reconciler.core.model.action import KINDS, Hold
 from reconciler.core.model.batches import batches
 from reconciler.core.model.mapping import Mapping
 from reconciler.core.report.status import ApplyResult, Replica, StatusRow
+from reconciler.core.report.under_way import under_way_of
 
 LAST_SCAN = "last scan, UTC"
 STATUS_COLUMNS = ("profiles", "mapped", "in sync", "pending", "held", "parity", LAST_SCAN)
@@ -144,7 +144,7 @@ def _notes(row: StatusRow) -> Iterator[tuple[str, str]]:
 
 
 def _print_remarks(row: StatusRow, lines: LinePrinter) -> None:
-    under_way = list(_progress_lines(row))
+    under_way = list(under_way_of(row))
     noted = row.held or row.suspended or row.failing or row.paused or row.parity_note or row.last_sweep_at is None
     if not (noted or row.oldest_request_s or under_way or row.mirror or row.updated_at_unmoved):
         return
@@ -175,28 +175,6 @@ def _print_remarks(row: StatusRow, lines: LinePrinter) -> None:
             [(f"! {clean(reason)} {count:,}", "yellow"), (docs_command(reason), "dim")],
             indent=2, hang=4, between="  ",
         )  # fmt: skip
-
-
-def _progress_lines(row: StatusRow) -> Iterator[str]:
-    """Lines on long work in progress: how much is done, the total, and the estimated end."""
-    scan, mirror, bulk = row.sweep, row.mirror, row.bulk
-    if scan is not None:
-        total = f" of {scan.total:,}" if scan.total is not None else ""
-        yield f"full scan in progress: {scan.looked_at:,}{total} rows{_until(scan.ends_at)}"
-    if mirror is not None and mirror.operation is not None:
-        total = f" of {mirror.expected:,}" if mirror.expected is not None else ""
-        since = f"since {time_text(mirror.began_at)}"
-        yield f"a bulk query fills the mirror {since}: {mirror.lines:,}{total} customers stored{_until(mirror.ends_at)}"
-    if bulk is not None:
-        since = f" since {time_text(bulk.began_at)}" if bulk.began_at is not None else ""
-        if bulk.files:
-            since += f", {count_text(bulk.files, 'file')}, {count_text(bulk.operations, 'operation')} running"
-        waiting = f", {bulk.waiting:,} more not in a file yet" if bulk.waiting else ""
-        yield f"bulk writes in progress{since}: {bulk.done:,} of {bulk.lines:,} lines done{waiting}{_until(bulk.ends_at)}"
-
-
-def _until(ends_at: datetime | None) -> str:
-    return f", until about {time_text(ends_at)}" if ends_at is not None else ""
 
 
 def print_mappings(rows: Iterable[Mapping], console: Console) -> None:

@@ -18,6 +18,7 @@ from reconciler.core.report.pending import Pending
 from reconciler.errors import ReconcilerError, SourceError
 from reconciler.server.access import Caller, Verdict
 from reconciler.server.acting import is_foreign
+from reconciler.server.callers import sought_text
 from reconciler.server.console.overview import done_act
 from reconciler.server.console.rendering import Renderer
 from reconciler.server.service import Service
@@ -25,7 +26,6 @@ from reconciler.server.service import Service
 PEOPLE_MAX: Final = 100
 EVENTS_MAX: Final = 100
 ACTS_MAX: Final = 20
-QUERY_MAX: Final = 320
 STATUSES: Final[tuple[Status, ...]] = get_args(Status)
 
 
@@ -43,13 +43,11 @@ class PeoplePages:
         self._service, self._renderer, self._stores, self._caller = service, renderer, stores, caller
 
     def people(self, request: Request, verdict: Verdict) -> Response:
-        asked = {
-            name: request.query_params.get(name, "").strip()[:QUERY_MAX] for name in ("q", "store", "status", "reason")
-        }
+        asked = {name: sought_text(request.query_params.get(name, "")) for name in ("q", "store", "status", "reason")}
         status = next((known for known in STATUSES if known == asked["status"]), None)
         store = StoreName(asked["store"]) if asked["store"] in self._stores else None
         found = self._service.find_people(
-            asked["q"].replace("\x00", ""),
+            asked["q"],
             store=store,
             status=status,
             reason=asked["reason"] or None,
@@ -59,7 +57,7 @@ class PeoplePages:
         unread: str | None = None
         if asked["q"] and not (store or status or asked["reason"]):
             try:
-                unmapped = self._service.find_unmapped(asked["q"].replace("\x00", ""), limit=PEOPLE_MAX)
+                unmapped = self._service.find_unmapped(asked["q"], limit=PEOPLE_MAX)
             except SourceError as error:  # what the state knows is shown all the same
                 unread = error.message
         return self._renderer.page(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from fastapi.responses import RedirectResponse, Response
 from reconciler.core.model.action import KINDS
 from reconciler.core.model.ids import StoreName
 from reconciler.core.report.pending import Pending
+from reconciler.core.report.same_change import ChangeValues, same_change_key
 from reconciler.server.access import Verdict
 from reconciler.server.console import words
 from reconciler.server.console.rendering import Renderer
@@ -80,13 +80,18 @@ def held_groups(holds: Iterable[Document]) -> list[ReasonHolds]:
 
 
 def _same(holds: Iterable[Document]) -> tuple[SameHolds, ...]:
-    by_change: defaultdict[str, list[Document]] = defaultdict(list)
+    by_change: defaultdict[object, list[Document]] = defaultdict(list)
     for hold in holds:
-        action = hold["action"]
-        key = json.dumps([action["kind"], action["changes"]] if action else None, sort_keys=True, default=str)
-        by_change[key].append(hold)
+        by_change[_key(hold["action"])].append(hold)
     ordered = sorted(by_change.values(), key=lambda found: (-len(found), found[0]["clerk_user_id"]))
     return tuple(SameHolds(_title(found), tuple(found)) for found in ordered)
+
+
+def _key(action: Document | None) -> object:
+    if action is None:
+        return None
+    changes = (ChangeValues(each["field"], each["before"], each["after"], each["why"]) for each in action["changes"])
+    return same_change_key(action["kind"], action["how"], changes)
 
 
 def _title(holds: list[Document]) -> str:

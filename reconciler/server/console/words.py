@@ -10,7 +10,6 @@ from reconciler.core.model.ids import CustomerId, ShopDomain
 from reconciler.core.model.reasons import reason_of
 from reconciler.core.model.values import tag_changes
 from reconciler.core.report.answer import span_text
-from reconciler.core.report.status import StatusRow
 
 _VALUE_MAX: Final = 120
 
@@ -68,23 +67,3 @@ def change_text(change: Mapping[str, Any]) -> str:
     come, gone = tag_changes(before, after)
     parts = [f"+ {tag}" for tag in come] + [f"− {tag}" for tag in gone]
     return f"{name} {', '.join(parts) or 'spelt differently'}"
-
-
-def under_way(row: StatusRow) -> list[str]:
-    """Return a line on each long work of a store: how much is done, and when it ends."""
-    lines: list[str] = []
-    if (scan := row.sweep) is not None:
-        lines.append(f"full scan: {_of(scan.looked_at, scan.total)} rows{_until(scan.ends_at)}")
-    if (mirror := row.mirror) is not None and mirror.operation is not None:
-        lines.append(f"the mirror is filled: {_of(mirror.lines, mirror.expected)} customers{_until(mirror.ends_at)}")
-    if (bulk := row.bulk) is not None:
-        lines.append(f"bulk writes: {_of(bulk.done, bulk.lines)} lines{_until(bulk.ends_at)}")
-    return lines
-
-
-def _of(done: int, total: int | None) -> str:
-    return f"{done:,}" if total is None else f"{done:,} of {total:,}"
-
-
-def _until(at: datetime | None) -> str:
-    return f", until about {at:%H:%M UTC}" if at is not None else ""
