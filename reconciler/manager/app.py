@@ -164,7 +164,7 @@ class Manager:
         server = settings.server
         self._tokens = AccessTokens(tokens_of(components.loaded))
         self.http_server = startup_server or StartupServer(host or server.host, server.port if port is None else port)
-        self._shops = Shops(components.shop_keys.stores)
+        self._shops = Shops(components.shop_keys.stores, components.state.known_shops())
         sources = sources_of(components.loaded, self._shops)
         self._clerk = sources.clerk
         options = Options(
@@ -268,7 +268,7 @@ class Manager:
             try:
                 read = self._files.read()
                 loaded = without_restart(self._settings, read)
-                webhooks_of(loaded.stores)
+                webhooks_of(loaded.stores, ())
                 clerk = sources_of(loaded, self._shops).clerk
             except ConfigError as error:
                 self._refuse_config(error)
@@ -290,14 +290,15 @@ class Manager:
                     if removed:
                         mapped = {s.name: components.state.count(s.shop) for s in components.stores(removed)}
                         _log.warning("config_removal", removed=removed, mapped=mapped)
-                    self.running.replace(Components(loaded, self._connections))
+                    known = components.state.known_shops()
+                self.running.replace(Components(loaded, self._connections))
             except StateError as error:
                 self._note_problem(f"it is applied once the state answers: {error.message}")
                 return
             self._settings = loaded.settings
             if self._clerk is not None and clerk is not None:
                 self._clerk.follow(clerk)
-            self._shops.follow(webhooks_of(self.running.stores()))
+            self._shops.follow(self.running.stores(), known)
             self._tokens.follow(tokens_of(loaded))
             self._metrics.note_reload("taken")
             if loaded.settings == read.settings:
@@ -339,6 +340,12 @@ class Manager:
             self.reload(settled_s=settled_s)
         if time.monotonic() - self._recorded_at >= self._intervals.replica_s:
             self._record_replica()
+            self._follow_shop_names()
+
+    def _follow_shop_names(self) -> None:
+        """Accept webhooks under the names that shops have had, also where another replica was first to see them."""
+        with suppress(StateError), self._reload_lock:
+            self._shops.follow(self.running.stores(), self._connections.state.known_shops())
 
     def _follow_pauses(self) -> None:
         """Follow the pauses in the state: what a pause held is found by a full scan once it ends, and the other way."""

@@ -6,6 +6,7 @@ not concern us; 401 means that the signature is wrong; 5xx is used only if sendi
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -20,14 +21,15 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from reconciler.clerk.webhook import ClerkWebhooks
-from reconciler.core.model.ids import StoreName
+from reconciler.core.model.ids import ShopDomain, StoreName
 from reconciler.errors import NotAnEvent, ReconcilerError, StateError, Unauthentic
 from reconciler.server.health import WebhookMetrics
 from reconciler.server.service import Intake
-from reconciler.shopify.webhooks import CUSTOMER_TOPICS, SHOP_TOPICS, ShopifyWebhooks
+from reconciler.shopify.webhooks import CUSTOMER_TOPICS, SHOP_TOPICS, ShopifyEvent, ShopifyWebhooks, named_shop
 
 WAIT_S: Final = 2.0  # Shopify closes the connection after 5
 IN_PROGRESS_MAX: Final = 100  # webhooks in progress, including those already answered with 503
+UNKNOWN_SHOP: Final = ShopifyWebhooks(ShopDomain(""), [secrets.token_hex()])  # nothing is signed with this secret
 SILENT_HINT: Final = "check the network to state.url and the database's locks; the sender sends it again"
 
 Result = Literal["queued", "ignored", "duplicate"]
@@ -176,10 +178,35 @@ def _shopify_result(
 ) -> Result:
     if reader is None:
         raise ReconcilerError(f"no secret for the webhooks of {store} is configured", hint="set its webhook_secret")
-    event = reader.read(request.headers, body)
+    return _accept_shopify_event(receiver, service, store, reader.shop, reader.read(request.headers, body))
+
+
+def _app_result(receiver: WebhookReceiver, service: Intake, sources: Sources, request: Request, body: bytes) -> Result:
+    """As `_shopify_result`, for the store of the shop in the header, which counts only if that store's secret signed.
+
+    Without a valid signature, all shops get the same answer in the same time, whether a store has them or not.
+    """
+    named = named_shop(request.headers)
+    found = [
+        (store, reader) for store, reader in sources.shops.items() if reader is not None and reader.has_name(named)
+    ]
+    store, reader = found[0] if found else (StoreName(""), UNKNOWN_SHOP)
+    try:
+        event = reader.read(request.headers, body)
+    except Unauthentic:
+        raise Unauthentic(
+            "no store has the shop that this webhook names and a secret that signed it",
+            hint="the shop must be in stores.yaml, with the app's client secret as webhook_secret",
+        ) from None
+    return _accept_shopify_event(receiver, service, store, reader.shop, event)
+
+
+def _accept_shopify_event(
+    receiver: WebhookReceiver, service: Intake, store: StoreName, shop: ShopDomain, event: ShopifyEvent
+) -> Result:
     if event.new_name:
         hint = "if the shop was renamed, correct shop in stores.yaml"
-        _log.warning("webhook_shop_renamed", store=store, shop=reader.shop, named=event.new_name, hint=hint)
+        _log.warning("webhook_shop_renamed", store=store, shop=shop, named=event.new_name, hint=hint)
 
     def enqueue() -> None:
         if event.topic in SHOP_TOPICS:
@@ -194,7 +221,7 @@ def _shopify_result(
 
 
 def routes(service: Intake, sources: Sources, metrics: WebhookMetrics) -> APIRouter:
-    """Return the routes /webhooks/clerk and /webhooks/shopify/{store}."""
+    """Return the routes /webhooks/clerk, /webhooks/shopify and /webhooks/shopify/{store}."""
     router = APIRouter(tags=["webhooks"])
     receiver = WebhookReceiver(service, metrics)
 
@@ -204,6 +231,13 @@ def routes(service: Intake, sources: Sources, metrics: WebhookMetrics) -> APIRou
     async def clerk(request: Request, body: RawBody) -> JSONResponse:
         """Receives Clerk's webhooks, signed by Svix."""
         return await receiver.answer_in_time("clerk", lambda: _clerk_result(receiver, service, sources, request, body))
+
+    @router.post(
+        "/webhooks/shopify", status_code=202, response_model=WebhookResult, responses=ERRORS, openapi_extra=JSON_BODY
+    )
+    async def shopify_app(request: Request, body: RawBody) -> JSONResponse:
+        """Receives the webhooks of an app for all its shops, with Shopify's HMAC."""
+        return await receiver.answer_in_time("shopify", lambda: _app_result(receiver, service, sources, request, body))
 
     @router.post(
         "/webhooks/shopify/{store}",

@@ -38,12 +38,14 @@ PRIVACY_TOPICS: Final = frozenset({"customers/redact", "customers/data_request",
 SHOP_TOPICS: Final = PRIVACY_TOPICS | {"app/uninstalled"}
 TOPICS: Final = CUSTOMER_TOPICS | SHOP_TOPICS
 
+SHOP_HEADER: Final = "x-shopify-shop-domain"
 _SHOP_KEYS: Final = ("shop_domain", "myshopify_domain")
 _GID = re.compile(r"gid://shopify/Customer/([0-9]{1,20})", re.ASCII)
 _NUMBER = re.compile(r"[0-9]{1,20}", re.ASCII)
 _TOPIC = re.compile(r"[a-z_./]{3,80}")
 _SHOP = re.compile(r"[a-z0-9][a-z0-9-]{0,62}\.myshopify\.com")
 _WEBHOOK_ID = re.compile(r"[\x21-\x7e]{1,200}")
+_KEYS_CHECKED: Final = 2  # for each webhook, whatever the number of secrets: the time must not tell shops apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +90,23 @@ class ShopifyWebhooks:
         self.shop = shop
         self._names = frozenset({shop, *former})
         self._others = frozenset(others) - self._names
-        self._keys = tuple(secret.strip().encode() for secret in secrets if secret.strip())
-        if not self._keys:
+        keys = tuple(secret.strip().encode() for secret in secrets if secret.strip())
+        if not keys:
             raise ConfigError(
                 f"no secret to verify the webhooks of {shop}",
                 hint="set webhook_secret (the app's client secret) in stores.yaml",
             )
+        self._keys = keys + keys[:1] * (_KEYS_CHECKED - len(keys))
+
+    def has_name(self, name: str) -> bool:
+        """Whether the shop has or had this name."""
+        return name in self._names
 
     def read(self, headers: Mapping[str, str], body: bytes) -> ShopifyEvent:
         """Verify and read one request. Raises Unauthentic or NotAnEvent for any bad input, and no other error."""
         given = {name.lower(): value for name, value in headers.items()}
         self._verify(given.get("x-shopify-hmac-sha256", ""), body)
-        name = given.get("x-shopify-shop-domain", "").strip().lower()
+        name = named_shop(headers)
         topic = given.get("x-shopify-topic", "").strip().lower()
         if name not in self._names and not (topic in CUSTOMER_TOPICS and self._may_be_new(name)):
             raise Unauthentic(
@@ -135,6 +142,11 @@ class ShopifyWebhooks:
                 f"the signature of a webhook for {self.shop} is not valid",
                 hint="webhook_secret must be the client secret of the app that created the subscription",
             )
+
+
+def named_shop(headers: Mapping[str, str]) -> str:
+    """Return the shop's name in the headers, which are not signed; empty if there is none."""
+    return next((value.strip().lower() for name, value in headers.items() if name.lower() == SHOP_HEADER), "")
 
 
 def _parse_json(body: bytes) -> Mapping[str, Any]:

@@ -101,14 +101,14 @@ class Running:
         until(lambda: self.clerk(kind, data, message_id=once) == 202, f"{kind} is accepted")
 
     def shopify(self, topic: str, payload: Any, *, store: str = US, named: str = "") -> httpx.Response:
-        """A webhook of a shop's, signed by hand. `named`: the shop's name in it."""
+        """A webhook of a shop's, signed by hand. `named`: the shop's name in it; no `store`: to the app's address."""
         body = json.dumps(payload).encode()
         headers = {
             "X-Shopify-Topic": topic,
             "X-Shopify-Hmac-Sha256": sign(body, APP_SECRET),
             "X-Shopify-Shop-Domain": named or f"{store}.myshopify.com",
         }
-        return self.client.post(f"/webhooks/shopify/{store}", content=body, headers=headers)
+        return self.client.post(f"/webhooks/shopify/{store}".rstrip("/"), content=body, headers=headers)
 
     def nudge(self, *users: str, store: str = US) -> None:
         requests = [Request(StoreName(store), ClerkUserId(user)) for user in users]

@@ -55,6 +55,9 @@ def test_a_shop_that_is_renamed_in_the_file_continues_where_it_was(harness: RunH
         check_works(run, harness, "New")
         old_name = run.shopify("customers/update", {"admin_graphql_api_id": "gid://shopify/Customer/1"})
         assert old_name.status_code == 202  # what Shopify has not delivered yet names the shop as it was
+        body = {"id": 1, "myshopify_domain": NEW}
+        for name in (NEW, f"{US}.myshopify.com"):
+            assert run.shopify("app/uninstalled", body, store="", named=name).status_code == 202, name
         assert {row.shop for row in run.manager.service.status_rows()} == {NEW}
         assert {row.shop for row in run.manager.service.person(ClerkUserId("user_a"))} == {NEW}
     with harness.replica() as run:
@@ -99,6 +102,8 @@ def test_replicas_with_the_old_and_the_new_file_share_the_state_of_the_shop(shar
         check_works(old, shared, "Old")
     with shared.replica() as old:  # with the old file once more, after the new name was seen
         old.scanned_all()
+        body = {"admin_graphql_api_id": shared.customers()["user_a@example.com"]["id"]}
+        assert old.shopify("customers/update", body, store="", named=NEW).status_code == 202
         check_works(old, shared, "Last")
 
 

@@ -26,6 +26,7 @@ CHECKS: list[Any] = [
 ]
 PATHS = [
     "/webhooks/clerk",
+    "/webhooks/shopify",
     "/webhooks/shopify/{store}",
     "/webhooks/supabase",
     "/nudge",

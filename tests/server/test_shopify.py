@@ -1,4 +1,4 @@
-"""POST /webhooks/shopify/{store}: Shopify's HMAC made by hand, every topic, every hostile shape."""
+"""POST /webhooks/shopify/{store} and /webhooks/shopify: Shopify's HMAC made by hand, every topic, every hostile shape."""
 
 from __future__ import annotations
 
@@ -38,8 +38,9 @@ def headers(
 
 
 def send(http: httpx.Client, payload: Any, topic: str, *, store: str = US, **signed: str) -> httpx.Response:
+    """Send it to the address of a store; without one, to that of the app."""
     body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-    return http.post(f"/webhooks/shopify/{store}", content=body, headers=headers(body, topic, **signed))
+    return http.post(f"/webhooks/shopify/{store}".rstrip("/"), content=body, headers=headers(body, topic, **signed))
 
 
 CUSTOMER: dict[str, Any] = {
@@ -179,6 +180,44 @@ def test_one_shops_webhook_is_refused_at_another_stores_address(http: httpx.Clie
     """Two shops may share an app and so a secret."""
     assert send(http, CUSTOMER, "customers/update", store=EU, shop=SHOP_US).status_code == 401
     assert send(http, CUSTOMER, "customers/update", store=EU, shop="").status_code == 401
+    assert service.untouched
+
+
+def test_an_apps_webhook_reaches_the_store_of_the_shop_that_it_names(
+    http: httpx.Client, service: MemoryService
+) -> None:
+    assert send(http, CUSTOMER, "customers/update", store="").json() == {"status": "queued"}
+    assert send(http, CUSTOMER, "customers/update").json() == {"status": "duplicate"}, (
+        "it came to the store's address too"
+    )
+    assert send(http, CUSTOMER, "customers/update", store="", shop=SHOP_EU.upper()).json() == {"status": "queued"}
+    assert service.customers == [(US, GID, "customers/update"), (EU, GID, "customers/update")]
+    body = {"shop_id": 1, "shop_domain": SHOP_EU, "customer": PERSON, "orders_to_redact": []}
+    assert send(http, body, "customers/redact", store="", shop=SHOP_EU).status_code == 202
+    assert send(http, body, "customers/redact", store="").status_code == 400, (
+        "the header names another shop than the body"
+    )
+    assert [(store, event.topic) for store, event in service.shop_events] == [(EU, "customers/redact")]
+    assert send(http, CUSTOMER, "orders/create", store="").json() == {"status": "ignored"}
+    assert send(http, b"{}", "customers/update", store="").status_code == 400
+
+
+def test_an_apps_webhook_that_no_store_can_verify_gets_one_answer_whatever_shop_it_names(
+    http: httpx.Client, service: MemoryService
+) -> None:
+    """The old secret is one of the first store only: it signs for no other shop."""
+    wrong = [
+        send(http, CUSTOMER, "customers/update", store="", shop=shop, secret=secret)
+        for shop, secret in [
+            (SHOP_US, "wrong"),
+            (SHOP_EU, OLD_APP_SECRET),
+            ("unknown.myshopify.com", APP_SECRET),
+            ("", APP_SECRET),
+            (f"{MUTE}.myshopify.com", APP_SECRET),
+        ]
+    ]
+    assert {(answer.status_code, answer.text) for answer in wrong} == {(401, wrong[0].text)}
+    assert "myshopify.com" not in wrong[0].text
     assert service.untouched
 
 

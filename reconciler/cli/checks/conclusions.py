@@ -186,7 +186,11 @@ def _subscription_check(subscriptions: Sequence[Subscription], uri: str, scopes:
         return Check(
             area=store.name, what="webhooks", level="warning", message="; ".join(notes), hint="grant the app that scope"
         )
-    return Check(area=store.name, what="webhooks", level="ok", message=f"{len(TOPICS)} topics to {uri}")
+    app_uri = uri.rpartition("/")[0]
+    message = (
+        f"{len(TOPICS)} topics to {uri}; Shopify does not say whether the app sends those about erasure to {app_uri}"
+    )
+    return Check(area=store.name, what="webhooks", level="ok", message=message)
 
 
 def clock_check(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from reconciler.clerk.webhook import ClerkWebhooks
+from reconciler.core.decide.shop_identity import KnownShop
 from reconciler.core.model.ids import ShopDomain, StoreName
 from reconciler.server.tokens import AccessToken
 from reconciler.server.webhooks import Sources
@@ -13,13 +14,13 @@ from reconciler.shopify.webhooks import ShopifyWebhooks
 
 
 class Shops(Mapping[StoreName, ShopifyWebhooks | None]):
-    """How each store's webhooks are verified; follows stores.yaml."""
+    """How each store's webhooks are verified; follows stores.yaml and the names of shops in the state."""
 
-    def __init__(self, stores: Sequence[StoreSettings]) -> None:
-        self._now = webhooks_of(stores)
+    def __init__(self, stores: Sequence[StoreSettings], known: Sequence[KnownShop]) -> None:
+        self._now = webhooks_of(stores, known)
 
-    def follow(self, shops: Mapping[StoreName, ShopifyWebhooks | None]) -> None:
-        self._now = shops
+    def follow(self, stores: Sequence[StoreSettings], known: Sequence[KnownShop]) -> None:
+        self._now = webhooks_of(stores, known)
 
     def __getitem__(self, name: StoreName) -> ShopifyWebhooks | None:
         return self._now[name]
@@ -50,11 +51,17 @@ def tokens_of(loaded: Loaded) -> list[AccessToken]:
     return [AccessToken(one.name, one.role, one.token.get_secret_value().encode()) for one in tokens]
 
 
-def webhooks_of(stores: Sequence[StoreSettings]) -> Mapping[StoreName, ShopifyWebhooks | None]:
-    """Return how each store's webhooks are verified. The key of a renamed shop is its first name, unless now another's."""
+def webhooks_of(
+    stores: Sequence[StoreSettings], known: Sequence[KnownShop]
+) -> Mapping[StoreName, ShopifyWebhooks | None]:
+    """Return how each store's webhooks are verified. A former name of a shop counts, unless it is now another's.
+
+    `known`: the names of shops in the state, in the order in which the shops got them.
+    """
     names = {store.domain for store in stores}
-    known = names | {store.shop for store in stores}
-    return {s.name: _webhooks_of(s, former={s.shop} - names, others=known) for s in stores}
+    keys = {store.shop: store.shop for store in stores} | {row.name: row.key for row in known}
+    former = {store.name: {name for name, key in keys.items() if key == store.shop} - names for store in stores}
+    return {store.name: _webhooks_of(store, former=former[store.name], others=names | keys.keys()) for store in stores}
 
 
 def _webhooks_of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
@@ -207,14 +208,19 @@ def _with_failures(area: str, what: str, checks: Callable[[], Iterable[Check]]) 
 
 
 def show(checks: Sequence[Check], console: Console, *, everything: bool = False) -> None:
-    """Print what needs attention first, then one line for each area that is well; all checks with `everything`."""
+    """Print what needs attention first, then one line for areas that are equally well; all checks with `everything`."""
     lines = LinePrinter(console)
     areas = [(area, tuple(found)) for area, found in groupby(checks, key=attrgetter("area"))]
+    well = defaultdict[str, list[str]](list)
     for area, found in sorted(areas, key=lambda each: all(check.level == "ok" for check in each[1])):
         if everything or any(check.level != "ok" for check in found):
             _print_area(area, found, lines, everything=everything)
         else:
-            lines.flow([("✓", "green"), (f"{clean(area):<17}", "bold"), *words_of(_passed(found))], hang=20)
+            well[_passed(found)].append(area)
+    for passed, names in well.items():
+        title = clean(names[0]) if len(names) == 1 else f"{len(names)} stores"
+        each = "" if len(names) == 1 else "each: "
+        lines.flow([("✓", "green"), (f"{title:<17}", "bold"), *words_of(each + passed)], hang=20)
     _print_counts(checks, lines)
 
 
