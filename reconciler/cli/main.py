@@ -38,6 +38,8 @@ COMMANDS = {
     "nudge": "Reconcile users ahead of schedule in a running controller.",
     "pause": "Pause stores: observe and decide, but write nothing.",
     "resume": "End the pause of stores.",
+    "accept": "Leave a user's drift alone until a day.",
+    "heal": "End that: heal the drift now.",
     "drift": "Report changes made in Shopify since the last sync.",
     "undo": "Revert recent writes, after showing the plan.",
     "status": "Show the sync state of each store.",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from pydantic import JsonValue
 
-from reconciler.core.model.act import Act, ActKind, Actor
+from reconciler.core.model.act import Acceptance, Act, ActKind, Actor
 from reconciler.core.model.ids import ClerkUserId, StoreName
 from reconciler.core.model.request import Priority, Request
 from reconciler.core.model.store import Store
+from reconciler.errors import UsageError
 from reconciler.ports import ActRepository, Clock, MappingWriter, RequestQueue
 
 
@@ -38,17 +40,45 @@ class Acts:
         An operator asked, so a value that the shop refused is tried once more.
         """
         requests = [Request(store.name, user) for store in stores for user in users]
-        self.queue.add(requests, self.clock.now(), priority=Priority.NUDGE, reason="nudge", explicit=True)
+        self._enqueue(requests)
         names: list[JsonValue] = [str(store.name) for store in stores]
         for user in users:
             self.note("nudge", user=user, detail={"stores": names})
         return len(requests)
+
+    def accept(self, store: Store, user: ClerkUserId, fields: Sequence[str], *, until: datetime) -> bool:
+        """Leave these fields of the user in this store as they were edited in Shopify until then; False without a mapping.
+
+        An earlier acceptance of the user there is replaced. The user is enqueued, so that what was held for this drift is
+        settled. UsageError if `until` is over.
+        """
+        now = self.clock.now()
+        if until <= now:
+            raise UsageError(f"{until:%Y-%m-%d %H:%M} UTC is over", hint="accept the drift until a later day")
+        acceptance = Acceptance(tuple(sorted(set(fields))), until, self.actor, now)
+        detail: dict[str, JsonValue] = {"fields": list(acceptance.fields), "until": until.isoformat()}
+        if not self.book.accept(store.shop, acceptance, self._act("accept", store.name, user, detail)):
+            return False
+        self._enqueue([Request(store.name, user)])
+        return True
+
+    def heal(self, store: Store, user: ClerkUserId) -> bool:
+        """End the acceptance of the user in this store, and enqueue them: their drift is healed as before. False without
+        one.
+        """
+        if not self.book.heal(store.shop, self._act("heal", store.name, user)):
+            return False
+        self._enqueue([Request(store.name, user)])
+        return True
 
     def forget(self, stores: Sequence[Store], user: ClerkUserId) -> None:
         """Delete the user's mappings in these stores: the next reconcile starts from the back-link. Lifts `Erased`."""
         for store in stores:
             self.mappings.forget(store.shop, user)
             self.note("forget", store.name, user)
+
+    def _enqueue(self, requests: Sequence[Request]) -> None:
+        self.queue.add(requests, self.clock.now(), priority=Priority.NUDGE, reason="nudge", explicit=True)
 
     def note(
         self,

@@ -31,6 +31,7 @@ from reconciler.manager.intervals import Intervals
 from reconciler.manager.metrics import GaugeValues, Metrics
 from reconciler.manager.profile_writer import row_writer
 from reconciler.manager.running_config import RunningConfig
+from reconciler.manager.schedule.acceptances import EndedAcceptances
 from reconciler.manager.schedule.failing import FailingStores
 from reconciler.manager.schedule.notifications import Notifier
 from reconciler.manager.schedule.outbox import OutboxNudges
@@ -139,6 +140,7 @@ class Manager:
             read_files=self._follow_files,
             read_pauses=self._follow_pauses,
             take_outbox=self._outbox.take,
+            end_acceptances=EndedAcceptances(self.running, self._clock, self.dispatcher.wake).end,
             sample_parity=ParitySampler(self.running, self._clock).sample,
             notify=Notifier(self.running, connections.notifications, self._clock).notify,
             intervals=intervals,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Protocol
 
-from reconciler.core.model.act import Act, Pause
+from reconciler.core.model.act import Acceptance, Act, Pause
 from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
 
 
@@ -30,6 +31,18 @@ class ActRepository(ActReader, Protocol):
 
     def pause(self, shop: ShopDomain, act: Act) -> bool:
         """Pause the shop by this act; False, and nothing recorded, if it is paused in the state already."""
+
+    def accept(self, shop: ShopDomain, acceptance: Acceptance, act: Act) -> bool:
+        """Accept drift of the act's user by this act, in place of an earlier acceptance; False without a mapping."""
+
+    def heal(self, shop: ShopDomain, act: Act) -> bool:
+        """End the acceptance of the act's user by this act; False, and nothing recorded, if there is none."""
+
+    def ended_acceptances(self, *, now: datetime) -> Sequence[tuple[ShopDomain, ClerkUserId]]:
+        """Users with an acceptance that is over, a bounded number of them."""
+
+    def clear_ended(self, shop: ShopDomain, users: Sequence[ClerkUserId], *, now: datetime) -> None:
+        """Delete the acceptances of these users that are over."""
 
     def resume(self, shop: ShopDomain, act: Act) -> bool:
         """Delete the shop's pause by this act; False, and nothing recorded, if the state has none."""

@@ -4,31 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, Final, Literal, Self
 
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from reconciler.core.model.act import Actor
 from reconciler.core.model.ids import StoreName
 from reconciler.core.model.run import Run
+from reconciler.core.model.store import check_fields, end_of_day
 from reconciler.core.report.documents import run_document
 from reconciler.core.report.pending import Pending
-from reconciler.errors import PlanRefused, ReconcilerError
+from reconciler.errors import PlanRefused, ReconcilerError, UsageError
 from reconciler.ports import Clock
 from reconciler.server.access import Access
 from reconciler.server.callers import refusals, require_caller, unavailable, unknown_store
 from reconciler.server.nudges import UserId
 from reconciler.server.service import Operations
 
-Kind = Literal["pause", "resume", "probe", "nudge", "reconcile", "forget", "approve"]
+Kind = Literal["pause", "resume", "probe", "nudge", "reconcile", "accept", "heal", "forget", "approve"]
 NEEDS: Final[dict[Kind, tuple[str, ...]]] = {
     "pause": ("store",),
     "resume": ("store",),
     "probe": ("store",),
     "nudge": ("store",),
     "reconcile": ("user",),
+    "accept": ("store", "user", "fields", "until"),
+    "heal": ("store", "user"),
     "forget": ("user",),
     "approve": ("store", "digest"),
 }
@@ -39,10 +43,15 @@ REFUSED: Final = refusals(
 )
 
 
-class Wish(BaseModel):
-    """An act. pause, resume, probe, nudge (a full resync) and approve need `store`, reconcile and forget `user`.
+FieldName = Annotated[str, StringConstraints(max_length=255)]
 
-    approve also needs the `digest` of the plan that was shown.
+
+class Wish(BaseModel):
+    """An act. pause, resume, probe, nudge (a full resync) and approve need `store`, reconcile and forget `user`, accept and
+    heal both.
+
+    accept also needs the `fields` of which drift is accepted, and `until`: the last day, or the moment. approve also needs
+    the `digest` of the plan that was shown.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -50,7 +59,24 @@ class Wish(BaseModel):
     kind: Kind
     store: StoreName | None = None
     user: UserId | None = None
+    fields: (
+        Annotated[tuple[Annotated[str, StringConstraints(max_length=255)], ...], Field(min_length=1, max_length=100)]
+        | None
+    ) = None
+    until: date | datetime | None = None
     digest: Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{8,64}$")] | None = None
+
+    @field_validator("fields")
+    @classmethod
+    def _known(cls, fields: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return fields if fields is None else check_fields(fields)
+
+    @property
+    def until_moment(self) -> datetime | None:
+        """`until` as a moment: the end of a day, and UTC without a zone."""
+        if isinstance(self.until, datetime):
+            return self.until if self.until.tzinfo else self.until.replace(tzinfo=UTC)
+        return end_of_day(self.until) if self.until is not None else None
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -83,6 +109,8 @@ def routes(service: Operations, access: Access, clock: Clock, *, stores: Collect
             return _answer(perform(service, wish, actor), wish)
         except PlanRefused as error:
             raise HTTPException(409, {"error": error.message, "hint": error.hint}) from error
+        except UsageError as error:
+            raise HTTPException(422, {"error": error.message, "hint": error.hint}) from error
         except ReconcilerError as error:
             raise unavailable(error) from error
 
@@ -125,6 +153,13 @@ def perform(service: Operations, wish: Wish, actor: Actor) -> Performed:
         case "reconcile" if user is not None:
             service.reconcile(user, actor)
             return Performed("queued")
+        case "accept" if store is not None and user is not None:
+            assert wish.fields is not None
+            assert wish.until_moment is not None
+            done = service.accept(store, user, wish.fields, until=wish.until_moment, actor=actor)
+            return Performed("done" if done else "unknown")
+        case "heal" if store is not None and user is not None:
+            return Performed("done" if service.heal(store, user, actor) else "unchanged")
         case "forget" if user is not None:
             return Performed("done" if service.forget(user, store, actor) else "unknown")
         case _:

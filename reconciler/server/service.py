@@ -148,6 +148,14 @@ class Operations(Protocol):
     def reconcile(self, user: ClerkUserId, actor: Actor) -> None:
         """Reconcile the user now in all stores; a value that a shop refused is tried once more."""
 
+    def accept(
+        self, store: StoreName, user: ClerkUserId, fields: Sequence[str], *, until: datetime, actor: Actor
+    ) -> bool:
+        """Leave these fields as they were edited in Shopify until then; False if the user has no mapping there."""
+
+    def heal(self, store: StoreName, user: ClerkUserId, actor: Actor) -> bool:
+        """End that now, so that drift is healed again; False if the user has no acceptance there."""
+
     def forget(self, user: ClerkUserId, store: StoreName | None, actor: Actor) -> bool:
         """Forget the user's mapping in this store or in all; False if there is none."""
 

@@ -47,6 +47,8 @@ _NOTHING: dict[str, Any] = {
     "profile_fp": None,
     "observed_fp": None,
     "equal_fp": None,
+    "accepted": None,
+    "accepted_until": None,
 }
 
 

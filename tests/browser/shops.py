@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from reconciler.core.model.act import Act, Actor
-from reconciler.core.model.action import Action, Change, Hold
+from reconciler.core.model.act import Acceptance, Act, Actor
+from reconciler.core.model.action import AcceptedDrift, Action, Change, Hold
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.model.mapping import Applied, Mapping, RefusedValue, Status
@@ -164,6 +164,15 @@ def _explained() -> ExplainedStore:
         observed={"email": EMAIL},
         fields=fields,
         next=Next(does="update first_name"),
+        acceptances=(
+            AcceptedDrift(
+                clerk_user_id=ADA,
+                customer_id=CustomerId("gid://shopify/Customer/7"),
+                change=Change(field="last_name", before=LONG[::-1], after=LONG, why="drift"),
+                until=NOON + timedelta(days=30),
+                by=f"{LONG} (console)",
+            ),
+        ),
         last_write_at=NOON - timedelta(days=2),
     )
 
@@ -182,4 +191,5 @@ def _mapping(user: ClerkUserId, store: StoreName, shop: ShopDomain, status: Stat
         applied={name: Applied(value=value, ours=name != "phone") for name, value in values.items()},
         refused={"phone": RefusedValue(digest="d", code="TAKEN", message="Phone has already been taken")},
         last_seen_at=NOON - timedelta(minutes=5),
+        accepted=Acceptance(("first_name", "tags"), NOON + timedelta(days=3), Actor(LONG, "console"), NOON),
     )

@@ -28,6 +28,7 @@ PAGES = {
     "plan": "/stores/acme-us/plan",
     "plan-empty": "/stores/acme-eu/plan",
     "ask": "/acts/ask?kind=pause&store=acme-us",
+    "ask-accept": f"/acts/ask?kind=accept&store=acme-us&user={ADA}&fields=first_name,metafields.clerk.avatar_url",
     "runs": "/runs",
     "run": "/runs/2",
     "run-unknown": "/runs/77",
@@ -158,6 +159,18 @@ def test_an_operator_is_asked_before_a_store_is_paused_and_sees_who_did_it(opera
     operator.get_by_role("button", name="Yes").click()
     expect(operator.get_by_text("Done: pause.")).to_be_visible()
     expect(operator.get_by_text("pause by console").first).to_be_visible()
+
+
+def test_drift_is_accepted_until_the_day_that_was_chosen_and_healed_early(operator: Page) -> None:
+    operator.goto(f"/people/{ADA}")
+    operator.get_by_role("link", name="Accept this drift").click()
+    operator.get_by_label("Until the end of").fill("2026-12-24")
+    operator.get_by_role("button", name="Yes").click()
+    expect(operator.get_by_text("Done: accept.")).to_be_visible()
+    expect(operator.get_by_text("first name and last name stay")).to_have_count(0)
+    operator.get_by_role("link", name="Heal now").first.click()
+    operator.get_by_role("button", name="Yes").click()
+    expect(operator.get_by_text("heal by console").first).to_be_visible()
 
 
 def test_an_approval_of_another_plan_is_refused_with_the_reason(operator: Page) -> None:

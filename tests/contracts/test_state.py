@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 
 from reconciler.core.decide.shop_identity import KnownShop
 from reconciler.core.fields.people import sought
-from reconciler.core.model.act import Act, Actor, Pause
+from reconciler.core.model.act import Acceptance, Act, ActKind, Actor, Pause
 from reconciler.core.model.action import Change
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
@@ -694,3 +694,34 @@ def test_a_notification_of_a_replica_that_died_or_failed_is_sent_again_soon(stat
     assert state.notified() == {SHOP: {}}
     assert not state.claim_notice(SHOP, now=AT + timedelta(minutes=10))
     assert state.claim_notice(SHOP, now=AT + timedelta(minutes=12))
+
+
+# --- accepted drift ------------------------------------------------------------------------------------------------
+
+
+def test_accepted_drift_is_written_by_acts_alone_and_ends_with_the_mapping(state: StateStore) -> None:
+    until = AT + timedelta(days=3)
+    acceptance = Acceptance(("first_name", "tags"), until, Actor("ada", "console"), AT)
+
+    def act(kind: ActKind, name: str) -> Act:
+        return Act(AT, acceptance.actor, kind, StoreName("acme"), user(name))
+
+    assert not state.accept(SHOP, acceptance, act("accept", "a"))
+    state.put_many([mapping("a", 1), mapping("b", 2), mapping("c", 3)])
+    for name in "abc":
+        assert state.accept(SHOP, acceptance, act("accept", name))
+    state.put(mapping("a", 1, first_seen_at=AT))  # decided on a row that was read before
+    assert (one(state, "a").accepted, one(state, "a").first_seen_at) == (acceptance, AT)
+    assert state.count_accepted(SHOP, now=AT) == 3
+    assert state.heal(SHOP, act("heal", "a"))
+    assert not state.heal(SHOP, act("heal", "a"))
+    assert one(state, "a").accepted is None
+    state.forget(SHOP, user("b"))
+    assert list(state.ended_acceptances(now=until - timedelta(seconds=1))) == []
+    assert list(state.ended_acceptances(now=until)) == [(SHOP, user("c"))]
+    state.clear_ended(SHOP, [user("c")], now=until)
+    assert (state.count_accepted(SHOP, now=AT), list(state.ended_acceptances(now=until))) == (0, [])
+    assert [(one.kind, one.user) for one in state.acts(limit=9)][:1] == [("heal", user("a"))]
+    state.accept(SHOP, acceptance, act("accept", "c"))
+    state.put(mapping("c", None, status="erased"))
+    assert (one(state, "c").accepted, state.accept(SHOP, acceptance, act("accept", "c"))) == (None, False)

@@ -9,6 +9,7 @@ import pytest
 
 from reconciler.core.decide.decide import customer_digest, decide
 from reconciler.core.decide.refused import refused_value_digest
+from reconciler.core.model.act import Acceptance, Actor
 from reconciler.core.model.mapping import Intent, RefusedValue
 from reconciler.core.model.store import Accepted
 from reconciler.core.model.view import Rival, Taken, View
@@ -186,7 +187,31 @@ def test_drift_that_is_agreed_to_stays_and_is_named() -> None:
     policy = store(**_accepting("first_name", "backlink"))
     found = decided(ada, settled(ada, same(ada)), policy, mapped=edited)
     assert (found.action, found.holds, found.status) == (None, (), "in_sync")
-    assert found.accepted == ("first_name",)
+    assert [(a.field, a.by, a.change.before) for a in found.accepted] == [
+        ("first_name", "stores.yaml", "Staff"),
+        ("backlink", "stores.yaml", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "until", "in_file", "accepted"),
+    [
+        (("first_name",), NOW + timedelta(seconds=1), "", "ada (console)"),
+        (("first_name",), NOW, "", None),
+        (("note",), NOW + timedelta(days=1), "", None),
+        (("note",), NOW + timedelta(days=1), "first_name", "stores.yaml"),
+        (("first_name",), NOW + timedelta(days=1), "first_name", "stores.yaml"),  # which agrees to it for longer
+        (("first_name",), NOW + timedelta(days=999), "first_name", "ada (console)"),
+    ],
+)
+def test_drift_that_an_operator_accepted_stays_until_then(
+    fields: tuple[str, ...], until: datetime, in_file: str, accepted: str | None
+) -> None:
+    row = settled(ada, same(ada), accepted=Acceptance(fields, until, Actor("ada", "console"), NOW))
+    policy = store(**_accepting(in_file, until=date(2027, 1, 1))) if in_file else store(heal_drift="hold")
+    found = decided(ada, row, policy, mapped=same(ada, first_name="Staff"))
+    assert [each.by for each in found.accepted] == ([accepted] if accepted else [])
+    assert held(found) == (set() if accepted else {("DriftHeld", "first_name")})
 
 
 def test_what_the_profile_changed_goes_through_an_agreement() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 
-from tests.manager.harness import US, RunHarness, Running, until
+from tests.manager.harness import US, RunHarness, Running, now_text, until
 from tests.manager.test_api import get
 
 ADA = {"authorization": "Bearer a-token-of-ada"}
@@ -88,3 +88,27 @@ def test_a_suspended_store_is_probed_and_a_user_forgotten(harness: RunHarness) -
         assert act(run, kind="forget", user="user_b").status_code == 404
         kinds = [one["kind"] for one in get(run, "/api/changes?user=user_a")["acts"]]
         assert kinds == ["forget"]
+
+
+def test_accepted_drift_is_left_alone_until_it_is_over_or_to_be_healed_now(harness: RunHarness) -> None:
+    harness.settings["server"] = {"tokens": TOKENS}
+    harness.person("user_a", first_name="Ada")
+    with harness.replica() as run:
+        run.scanned_all()
+        signed_in(run)
+        drift = {"store": US, "user": "user_a", "fields": ["first_name"]}
+        for end in ("heal", "until"):
+            until_ = now_text(days=1) if end == "heal" else now_text(seconds=2)
+            assert act(run, kind="accept", **drift, until=until_).json()["status"] == "done"
+            harness.shop().staff("edit", id=harness.customers()["user_a@example.com"]["id"], first_name="Adele")
+            assert act(run, kind="reconcile", user="user_a").status_code == 202
+            run.settled()
+            [store] = get(run, "/api/people/user_a")["stores"]
+            if end == "heal":
+                assert [(one["by"], one["change"]["before"]) for one in store["acceptances"]] == [
+                    ("ada (console)", "Adele")
+                ]
+                assert get(run, "/api/status")["stores"][0]["accepted"] == 1
+                assert act(run, kind="heal", store=US, user="user_a").json()["status"] == "done"
+            until(lambda: harness.customers()["user_a@example.com"]["firstName"] == "Ada", "the drift was healed")
+        assert act(run, kind="heal", store=US, user="user_a").json()["status"] == "unchanged"

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 from prometheus_client import CollectorRegistry
+from pydantic import JsonValue
 
 from reconciler.clerk.webhook import ClerkEvent, ClerkWebhooks
 from reconciler.core.model.act import Act, ActKind, Actor
@@ -25,7 +26,7 @@ from reconciler.core.report.explain import Explained, ExplainedStore
 from reconciler.core.report.parity import ParitySample
 from reconciler.core.report.pending import Pending
 from reconciler.core.report.status import Replica, StatusRow
-from reconciler.errors import PlanRefused, ReconcilerError, SourceError
+from reconciler.errors import PlanRefused, ReconcilerError, SourceError, UsageError
 from reconciler.server.app import Options, make_app
 from reconciler.server.recent_webhooks import SeenWebhooks
 from reconciler.server.run import ServerThread
@@ -256,6 +257,19 @@ class MemoryService:
     def reconcile(self, user: ClerkUserId, actor: Actor) -> None:
         self.nudge_user(user, reason="nudge")
         self._act(actor, "nudge", user=user)
+
+    def accept(
+        self, store: StoreName, user: ClerkUserId, fields: Sequence[str], *, until: datetime, actor: Actor
+    ) -> bool:
+        if until <= NOON:
+            raise UsageError(f"{until:%Y-%m-%d} is over", hint="a later day")
+        detail: dict[str, JsonValue] = {"fields": list(fields), "until": until.isoformat()}
+        self._write(lambda: self.all_acts.append(Act(NOON, actor, "accept", store, user, detail)))
+        return bool(self.person(user))
+
+    def heal(self, store: StoreName, user: ClerkUserId, actor: Actor) -> bool:
+        self._act(actor, "heal", store, user)
+        return bool(self.person(user))
 
     def forget(self, user: ClerkUserId, store: StoreName | None, actor: Actor) -> bool:
         self._act(actor, "forget", store, user)

@@ -71,9 +71,28 @@ def test_an_approval_names_the_digest_that_was_shown(http: httpx.Client, service
     assert (pending.status_code, pending.json()["status"], pending.headers["retry-after"]) == (202, "pending", "2")
 
 
+def test_drift_is_accepted_by_field_until_a_day_or_a_moment(http: httpx.Client, service: MemoryService) -> None:
+    drift: dict[str, Any] = {"kind": "accept", "store": US, "user": TOVE, "fields": ["first_name", "tags"]}
+    assert act(http, **drift, until="2026-12-01").status_code == 404  # no mapping
+    service.mappings = [row()]
+    assert act(http, **drift, until="2020-12-01").status_code == 422
+    for until in ("2026-12-01", "2026-12-01T12:00:00Z"):
+        assert act(http, **drift, until=until).json()["status"] == "done"
+    assert act(http, kind="heal", store=US, user=TOVE).json()["status"] == "done"
+    assert [(one.kind, one.detail.get("until"), one.actor.name) for one in service.all_acts[1:]] == [
+        ("accept", "2026-12-01T23:59:59+00:00", "console"),
+        ("accept", "2026-12-01T12:00:00+00:00", "console"),
+        ("heal", None, "console"),
+    ]
+
+
 @pytest.mark.parametrize(
     "wish",
     [
+        {"kind": "accept", "store": US, "user": "u", "fields": ["first_name"]},
+        {"kind": "accept", "store": US, "user": "u", "fields": [], "until": "2027-01-01"},
+        {"kind": "accept", "store": US, "user": "u", "fields": ["colour"], "until": "2027-01-01"},
+        {"kind": "accept", "store": US, "user": "u", "fields": ["note"], "until": "soon"},
         {}, {"kind": "pause"}, {"kind": "reconcile", "store": US}, {"kind": "approve", "store": US},
         {"kind": "drop", "store": US},
         {"kind": "approve", "store": US, "digest": "x"}, {"kind": "pause", "store": US, "more": 1},

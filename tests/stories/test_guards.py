@@ -278,6 +278,31 @@ def test_accepted_drift_stays_until_its_day_and_then_it_is_healed(six: StoryHarn
     six.settles()
 
 
+def test_an_operator_accepts_drift_until_a_day_and_ends_it_early(six: StoryHarness) -> None:
+    six.staff("edit", id=six.theirs("ada").id, first_name="Adele")
+    six.staff("edit", id=six.theirs("bob").id, first_name="Bert")
+    assert six("accept", "user_ada", "--until", "2020-12-31", "--yes").code == 64
+    assert "nothing of user_cyd drifts" in six("accept", "user_cyd", "--until", "2999-12-31", "--yes").err
+    said = six("accept", "user_ada", "--until", "2999-12-31", "--yes")
+    assert (said.code, "first_name of user_ada until 2999-12-31 23:59 UTC" in said.err) == (0, True)
+    assert six.actions() == {"bob": "update"}
+    assert "first_name: Adele, the profile has Ada" in six("plan").out
+    six.apply()
+    assert firsts(six) == ["Adele", "Bob"]
+    assert "1 user in sync but for drift that is accepted for now" in six("status").out
+    [found] = six("drift", "--output", "json").json["stores"]
+    assert (found["summary"]["accepted"], found["summary"]["drift"]) == (1, 0)
+    assert [(one["change"]["before"], one["until"]) for one in found["accepted"]] == [("Adele", "2999-12-31T23:59:59Z")]
+    certificate = six("status", "--certificate", "--output", "json").json
+    assert (certificate["users"] - certificate["equal"], certificate["exceptions"]) == (1, {"accepted drift": 1})
+    six.settles()
+    assert six("heal", "user_ada").code == 0
+    assert "no drift of user_ada is accepted there" in six("heal", "user_ada").err
+    six.apply()
+    assert firsts(six) == ["Ada", "Bob"]
+    six.settles()
+
+
 def test_what_is_new_in_the_profile_goes_though_drift_of_that_field_is_accepted(six: StoryHarness) -> None:
     accepted(six, "2999-12-31T12:00:00Z", "first_name", "tags")
     six.staff("edit", id=six.theirs("ada").id, first_name="Adele")

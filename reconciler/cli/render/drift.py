@@ -6,12 +6,13 @@ from collections.abc import Iterable
 
 from rich.console import Console
 
+from reconciler.cli.render.accepted import print_accepted
 from reconciler.cli.render.flow import LinePrinter
 from reconciler.cli.render.json import dumps
-from reconciler.cli.render.parts import KIND_WORDS, change_parts, field_text
+from reconciler.cli.render.parts import KIND_WORDS, accepted_users, change_parts, field_text
 from reconciler.cli.render.plain import clean, count_text, customer_text, sentence
 from reconciler.core.model.json import json_of
-from reconciler.core.report.documents import time_z
+from reconciler.core.report.documents import accepted_document, time_z
 from reconciler.core.report.drift import Drift, Finding, StoreDrift
 
 SHOWN = 10
@@ -28,7 +29,13 @@ def drift_json(found: Drift) -> str:
     stores = [
         {
             **json_of(s),
-            "summary": {"drift": _users(s.drift), "intent": _users(s.intent), "not_read": len(s.not_read)},
+            "accepted": [accepted_document(each) for each in s.accepted],
+            "summary": {
+                "drift": _users(s.drift),
+                "intent": _users(s.intent),
+                "accepted": accepted_users(s.accepted),
+                "not_read": len(s.not_read),
+            },
         }
         for s in found.stores
     ]
@@ -66,7 +73,6 @@ def _print_store(store: StoreDrift, lines: LinePrinter, limit: int | None) -> No
     for title, style, findings in (
         ("drift", "yellow", store.drift),
         ("not applied yet", "cyan", store.intent),
-        ("drift that stores.yaml accepts for now", "dim", store.accepted),
     ):
         if not findings:
             continue
@@ -75,6 +81,8 @@ def _print_store(store: StoreDrift, lines: LinePrinter, limit: int | None) -> No
             _print_finding(finding, lines)
         if limit is not None and len(findings) > limit:
             lines.prose(f"… and {len(findings) - limit:,} more: --all shows them", "dim", indent=4)
+    if store.accepted:
+        print_accepted(store.accepted, lines, limit)
     if store.not_read:
         lines.put(("not read", "bold red"), (f"  {count_text(len(store.not_read), 'field')}", "dim"), indent=2)
         for each in store.not_read[:limit]:

@@ -7,6 +7,7 @@ from datetime import datetime
 from rich.console import Console
 from rich.table import Table
 
+from reconciler.cli.render.accepted import accepted_words, until_words
 from reconciler.cli.render.flow import LinePrinter
 from reconciler.cli.render.json import dumps
 from reconciler.cli.render.parts import WHO_WORDS, docs_command
@@ -107,8 +108,9 @@ def _print_next(store: ExplainedStore, lines: LinePrinter, now: datetime) -> Non
             hang=4,
             between="  ",
         )
-    if store.accepted:
-        lines.prose(f"accepted by stores.yaml for now: {', '.join(store.accepted)}", "dim", indent=2, hang=2)
+    for each in store.acceptances:
+        said = f"drift is accepted {until_words(each)}: {accepted_words(each)}"
+        lines.prose(said, "dim", indent=2, hang=2)
 
 
 def _print_events(store: ExplainedStore, lines: LinePrinter) -> None:

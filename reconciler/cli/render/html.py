@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 
 from reconciler.cli.approval import APPROVE
 from reconciler.cli.render import parts as render_parts
+from reconciler.cli.render.accepted import accepted_words, until_words
 from reconciler.cli.render.plain import clean, count_text, customer_text, time_text
 from reconciler.core.plan.plan import Plan
 
@@ -57,5 +58,10 @@ def _template() -> Template:
         lstrip_blocks=True,
     )
     environment.filters.update(clean=clean, time=time_text, customer=customer_text, breakable=breakable, head=islice)
-    environment.globals.update(count_text=count_text)
+    environment.globals.update(
+        count_text=count_text,
+        accepted_words=accepted_words,
+        until_words=until_words,
+        accepted_users=render_parts.accepted_users,
+    )
     return environment.get_template("plan.html")

@@ -10,11 +10,13 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from reconciler.cli.approval import APPROVE
+from reconciler.cli.render.accepted import accepted_words, until_words
 from reconciler.cli.render.parts import (
     KIND_WORDS,
     WHO_WORDS,
     HeldGroup,
     KindGroup,
+    accepted_users,
     actions_by_kind,
     change_parts,
     common_why,
@@ -28,7 +30,7 @@ from reconciler.cli.render.parts import (
     totals_of,
 )
 from reconciler.cli.render.plain import clean, count_text, customer_text, time_text
-from reconciler.core.model.action import KINDS, Action, Change
+from reconciler.core.model.action import KINDS, AcceptedDrift, Action, Change
 from reconciler.core.plan.plan import Plan, StorePlan, Summary
 
 CHARACTERS = 60_000  # the limit of a comment on GitHub is 65,536
@@ -98,7 +100,7 @@ def _store(store: StorePlan, actions: Sequence[KindGroup], holds: Sequence[HeldG
         if store.error_hint:
             yield f"hint: {code(store.error_hint)}"
         return
-    if not store.actions and not store.holds:
+    if not (store.actions or store.holds or store.accepted):
         yield f"**{_word(store.store)}** ({_word(store.shop)}): nothing to do, {store.summary.in_sync:,} in sync"
         return
     opened = " open" if len(store.actions) <= OPEN_UP_TO else ""
@@ -109,10 +111,23 @@ def _store(store: StorePlan, actions: Sequence[KindGroup], holds: Sequence[HeldG
         yield from _kind(kind, limit)
     for reason in holds:
         yield from _held(reason, limit)
+    yield from _accepted(store.accepted, limit)
     if store.actions:
         yield f"Forecast: {forecast_of(store.forecast)}"
         yield ""
     yield "</details>"
+
+
+def _accepted(accepted: Sequence[AcceptedDrift], limit: int) -> Iterator[str]:
+    if not accepted:
+        return
+    yield f"#### drift that is accepted for now: {count_text(accepted_users(accepted), 'user')}"
+    yield ""
+    for each in accepted[:limit]:
+        yield f"- {code(each.clerk_user_id)} {code(accepted_words(each))}, {code(until_words(each))}"
+    if len(accepted) > limit:
+        yield f"- … and {len(accepted) - limit:,} more; `reconciler plan --output json` has them"
+    yield ""
 
 
 def _kind(group: KindGroup, limit: int) -> Iterator[str]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, metadata
 from urllib.parse import urljoin
 
 from reconciler.cli.render.plain import clean, count_text, seconds_text, sentence, value_text
-from reconciler.core.model.action import KINDS, Action, Change, Hold, Kind, WhoActs
+from reconciler.core.model.action import KINDS, AcceptedDrift, Action, Change, Hold, Kind, WhoActs
 from reconciler.core.model.reasons import reason_of
 from reconciler.core.model.values import tag_changes
 from reconciler.core.plan.plan import Forecast, StorePlan, Summary
@@ -191,9 +191,21 @@ def totals_of(summary: Summary, stores: Sequence[StorePlan]) -> str:
     """One line on the whole plan."""
     broken = sum(1 for s in stores if s.error)
     parts = [count_text(summary.actions, "action"), count_text(summary.hold, "hold"), f"{summary.in_sync:,} in sync"]
+    parts += [accepted] if (accepted := accepted_text(stores)) else []
     if broken:
         parts.append(f"{count_text(broken, 'store')} could not be planned")
     return ", ".join(parts)
+
+
+def accepted_users(accepted: Iterable[AcceptedDrift]) -> int:
+    """The number of users with accepted drift."""
+    return len({each.clerk_user_id for each in accepted})
+
+
+def accepted_text(stores: Iterable[StorePlan]) -> str:
+    """`2 with accepted drift`, which count as in sync; empty without any."""
+    count = sum(accepted_users(store.accepted) for store in stores)
+    return f"{count:,} with accepted drift" if count else ""
 
 
 def forecast_of(forecast: Forecast) -> str:

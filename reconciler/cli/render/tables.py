@@ -136,6 +136,8 @@ def _notes(row: StatusRow) -> Iterator[tuple[str, str]]:
             f"reconciles fail{since}: {sentence(row.failing)}; they are retried, other stores are not affected",
             "yellow",
         )
+    if row.accepted:
+        yield f"{count_text(row.accepted, 'user')} in sync but for drift that is accepted for now", "dim"
     if row.bulk is not None and row.bulk.abandoned:
         command = f"reconciler apply --store {clean(row.store)} --bulk auto"
         yield f"an apply ended before it read the results of its bulk operations; to continue: {command}", "yellow"
@@ -146,7 +148,7 @@ def _notes(row: StatusRow) -> Iterator[tuple[str, str]]:
 def _print_remarks(row: StatusRow, lines: LinePrinter) -> None:
     under_way = list(under_way_of(row))
     noted = row.held or row.suspended or row.failing or row.paused or row.parity_note or row.last_sweep_at is None
-    if not (noted or row.oldest_request_s or under_way or row.mirror or row.updated_at_unmoved):
+    if not (noted or row.oldest_request_s or under_way or row.mirror or row.updated_at_unmoved or row.accepted):
         return
     lines.blank()
     lines.put((clean(row.store), "bold"), ("  ", ""), (clean(row.shop), "dim"))

@@ -5,17 +5,20 @@ Readable without colour and at 80 columns. Long lists are cut, with a line that 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from rich.console import Console
 
 from reconciler.cli.approval import APPROVE
+from reconciler.cli.render.accepted import print_accepted
 from reconciler.cli.render.flow import LinePrinter, Piece, words_of
 from reconciler.cli.render.parts import (
     KIND_WORDS,
     WHO_WORDS,
     HeldGroup,
     KindGroup,
+    accepted_text,
     actions_by_kind,
     change_parts,
     common_why,
@@ -66,7 +69,18 @@ def _print_store(store: StorePlan, lines: LinePrinter, limit: int | None, *, bri
     if brief:
         for group in groups:
             lines.flow(_held_heading(group), indent=2, hang=4, between="  ")
-        return
+    else:
+        _print_holds(store, groups, lines, limit)
+    if store.accepted:
+        lines.blank()
+        print_accepted(store.accepted, lines, 0 if brief else limit)
+    if store.actions and not brief:
+        lines.blank()
+        words = words_of(forecast_of(store.forecast))
+        lines.flow([("forecast ", "bold"), *words], indent=2, hang=2)
+
+
+def _print_holds(store: StorePlan, groups: Sequence[HeldGroup], lines: LinePrinter, limit: int | None) -> None:
     if groups:
         lines.blank()
         lines.put(
@@ -74,10 +88,6 @@ def _print_store(store: StorePlan, lines: LinePrinter, limit: int | None, *, bri
         )
     for group in groups:
         _print_held(group, lines, limit)
-    if store.actions:
-        lines.blank()
-        words = words_of(forecast_of(store.forecast))
-        lines.flow([("forecast ", "bold"), *words], indent=2, hang=2)
 
 
 def _count_style(name: str) -> str:
@@ -210,7 +220,8 @@ def _print_totals(plan: Plan, lines: LinePrinter, approve: str) -> None:
     summary = plan.summary
     broken = any(s.error for s in plan.stores)
     if not summary.actions and not summary.hold and not broken:
-        lines.put(("✓ ", "bold green"), (f"nothing to do: {summary.in_sync:,} in sync", "bold"))
+        accepted = f", {words}" if (words := accepted_text(plan.stores)) else ""
+        lines.put(("✓ ", "bold green"), (f"nothing to do: {summary.in_sync:,} in sync{accepted}", "bold"))
     else:
         lines.prose(totals_of(summary, plan.stores), "bold")
     waiting = guarded_holds(plan.stores)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, replace
 
+from reconciler.core.decide.accepted import is_accepted, without_accepted
 from reconciler.core.decide.actions import (
     action_of,
     withhold_roll_out,
@@ -25,7 +26,7 @@ from reconciler.core.fields.diff import (
     observed_value,
     unobserved_fields,
 )
-from reconciler.core.model.action import Change, Hold, Kind, Why
+from reconciler.core.model.action import AcceptedDrift, Change, Hold, Kind, Why
 from reconciler.core.model.customer import Customer
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.mapping import Heal, Mapping, Status
@@ -58,9 +59,10 @@ def decide_patch(case: Case, customer: Customer) -> Decision:
     changes = list(changes_between(case.spec, customer, mapping if known else former))
     if not known:
         changes = [replace(c, why="profile changed") for c in changes]
-    accepted: tuple[str, ...] = ()
+    accepted: tuple[AcceptedDrift, ...] = ()
     if known:
-        changes, accepted = _without_accepted(case, changes)
+        changes, accepted = without_accepted(case, customer, changes)
+        accepted += _accepted_link(case, customer)
     changes, contested, contests = _without_contested(case, customer, changes)
     if known and (link := _contested_link(case, customer)) is not None:
         contested, contests = [*contested, link[0]], (*contests, link[1])
@@ -161,7 +163,7 @@ def _backlink_changes(case: Case, customer: Customer, *, known: bool) -> tuple[l
     if missing:
         change = _link_change(case, customer, known=known)
         changes.insert(0, change)
-        if change.why == "drift" and "backlink" in case.store.accepts(case.user, case.now):
+        if is_accepted(case, customer, change):
             return [], []
     held = _link_hold(case, customer, changes) if changes and known else None
     return ([], [held]) if held is not None else (changes, [])
@@ -175,12 +177,19 @@ def _link_change(case: Case, customer: Customer, *, known: bool) -> Change:
     return Change(field="backlink", before=customer.backlink, after=case.user, why=why)
 
 
+def _accepted_link(case: Case, customer: Customer) -> tuple[AcceptedDrift, ...]:
+    """The accepted drift of a back-link that was removed in Shopify."""
+    if customer.backlink == case.user or "backlink" in customer.unknown:
+        return ()
+    return without_accepted(case, customer, [_link_change(case, customer, known=True)])[1]
+
+
 def _contested_link(case: Case, customer: Customer) -> tuple[Hold, Contest] | None:
     """The hold of a back-link that others repeatedly remove; None where it is present or may be written."""
     if customer.backlink == case.user or "backlink" in customer.unknown or case.insists:
         return None
     change = _link_change(case, customer, known=True)
-    if case.store.heal_drift == "hold" or "backlink" in case.store.accepts(case.user, case.now):
+    if case.store.heal_drift == "hold" or is_accepted(case, customer, change):
         return None
     heals = contesting_heals(case.mapping, change, case.now)
     if not heals:
@@ -222,13 +231,6 @@ def _without_contested(
 def _contested_hold(case: Case, customer: Customer, change: Change, heals: tuple[Heal, ...]) -> Hold:
     action = action_of(case, "update", customer, (change,))
     return hold(case.user, customer, "Contested", message_of(change, heals), change.field, action)
-
-
-def _without_accepted(case: Case, changes: list[Change]) -> tuple[list[Change], tuple[str, ...]]:
-    """The changes without accepted drift, and the accepted fields."""
-    fields = case.store.accepts(case.user, case.now)
-    left = [c for c in changes if c.why != "drift" or c.field not in fields]
-    return left, tuple(c.field for c in changes if c not in left)
 
 
 # --- the new email belongs to another customer ---------------------------------------------------------------------
@@ -325,12 +327,12 @@ def _relink_or_merge(case: Case, customer: Customer, conflict: _Conflict) -> Dec
 
 def _patch_without_merge(case: Case, customer: Customer, held: Hold, conflict: _Conflict) -> Decision:
     """The patch without a merge that Shopify refuses: all changes but the email."""
-    changes = _changes_except_email(case, customer)
+    changes, accepted = without_accepted(case, customer, _changes_except_email(case, customer))
     in_the_way = taken_phone(case, customer, next((text_of(c.after) for c in changes if c.field == "phone"), None))
     holds = [*doubt_holds(case, customer), held, *phone_holds(case, customer, in_the_way)]
     decision = _decide_changes(case, customer, changes, holds, known=True)
     taken = (conflict.taken, *([in_the_way] if in_the_way is not None else []))
-    return replace(decision, taken=taken)
+    return replace(decision, accepted=accepted, taken=taken)
 
 
 def _changes_except_email(case: Case, customer: Customer) -> list[Change]:

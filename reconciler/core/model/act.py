@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
 
 Via = Literal["command", "console", "schedule"]
-ActKind = Literal["pause", "resume", "probe", "nudge", "approve", "reconcile", "accept", "forget", "undo"]
+ActKind = Literal["pause", "resume", "probe", "nudge", "approve", "reconcile", "accept", "heal", "forget", "undo"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,19 @@ class Act:
     store: StoreName | None = None
     user: ClerkUserId | None = None
     detail: Mapping[str, JsonValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """Drift of one user in one shop that an operator has accepted in the state, beside `accept` of stores.yaml.
+
+    Until then, these fields stay as they were edited in Shopify.
+    """
+
+    fields: tuple[str, ...]
+    until: datetime
+    actor: Actor
+    since: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from reconciler.core.model.ids import ClerkUserId, CustomerId, Unique
@@ -73,6 +74,26 @@ class Hold:
     who_acts: WhoActs
     field: str | None = None
     action: Action | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptedDrift:
+    """A field that was edited in Shopify, and stays as it is until then: `change` would heal it.
+
+    `by`: who accepted it, an operator or `stores.yaml`; `since`: when an operator did.
+    """
+
+    clerk_user_id: ClerkUserId
+    customer_id: CustomerId | None
+    change: Change
+    until: datetime
+    by: str
+    since: datetime | None = None
+
+    @property
+    def field(self) -> str:
+        """The name of the field."""
+        return self.change.field
 
 
 def sorted_actions(actions: Iterable[Action]) -> tuple[Action, ...]:

@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal, TypedDict
 
 from pydantic import Field
 
+from reconciler.core.model.act import Acceptance
 from reconciler.core.model.action import Change
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 
@@ -157,8 +158,8 @@ class Mapping:
     `profile_digest` is that of the row when it was last present, `wanted_digest` that of the row when the store last
     wanted it. `absent_since`: when the row was first found missing; None while it is present.
     `left_row_at`: `updated_at` of the row when the user was released; None without a row. `reason_since`: since when the
-    user has this reason. `profile_name`, `profile_email` and `profile_phone` are those of the profile, so that a user
-    without a customer can be found.
+    user has this reason. `accepted`: drift that an operator has accepted, which only acts write. `profile_name`,
+    `profile_email` and `profile_phone` are those of the profile, so that a user without a customer can be found.
     """
 
     clerk_user_id: ClerkUserId
@@ -191,6 +192,7 @@ class Mapping:
     profile_name: str | None = None
     profile_email: str | None = None
     profile_phone: str | None = None
+    accepted: Acceptance | None = None
 
     @property
     def awaited_keys(self) -> tuple[str, ...]:

@@ -87,18 +87,34 @@ class Accepted(_Part):
     @field_validator("fields")
     @classmethod
     def _known(cls, fields: tuple[str, ...]) -> tuple[str, ...]:
-        known = (*SCALARS, "tags", "backlink")
-        for name in fields:
-            if name not in known and not name.startswith("metafields."):
-                raise ValueError(f"'{name}' is not a field: use {', '.join(known)} or metafields.NAMESPACE.KEY")
-        return fields
+        return check_fields(fields)
 
     def holds_at(self, now: datetime) -> bool:
         """Whether the acceptance has not expired: a day lasts until its end (UTC)."""
         if isinstance(self.until, datetime):
-            moment = self.until if self.until.tzinfo else self.until.replace(tzinfo=UTC)
-            return now < moment
+            return now < self.ends_at
         return now <= datetime.combine(self.until, time.max, UTC)
+
+    @property
+    def ends_at(self) -> datetime:
+        """The last second of the day, or the moment."""
+        if isinstance(self.until, datetime):
+            return self.until if self.until.tzinfo else self.until.replace(tzinfo=UTC)
+        return end_of_day(self.until)
+
+
+def check_fields(fields: tuple[str, ...]) -> tuple[str, ...]:
+    """These names of fields. ValueError if one can't drift."""
+    known = (*SCALARS, "tags", "backlink")
+    for name in fields:
+        if name not in known and not name.startswith("metafields."):
+            raise ValueError(f"'{name}' is not a field: use {', '.join(known)} or metafields.NAMESPACE.KEY")
+    return fields
+
+
+def end_of_day(day: date) -> datetime:
+    """The last second of this day (UTC)."""
+    return datetime.combine(day, time(23, 59, 59), UTC)
 
 
 class StoreChange(TypedDict, total=False):
@@ -204,9 +220,13 @@ class Store(_Part):
             raise ValueError(f"'{shop}' is not a shop domain such as acme.myshopify.com")
         return shop
 
-    def accepts(self, user: ClerkUserId, now: datetime) -> frozenset[str]:
-        """The fields of this user with accepted drift at this time."""
-        return frozenset(f for a in self.accept if a.user == user and a.holds_at(now) for f in a.fields)
+    def accepts(self, user: ClerkUserId, now: datetime) -> dict[str, datetime]:
+        """The fields of this user of which `accept` agrees to drift at this time, each with the end."""
+        found: dict[str, datetime] = {}
+        for each in self.accept:
+            if each.user == user and each.holds_at(now):
+                found |= {name: max(each.ends_at, found.get(name, each.ends_at)) for name in each.fields}
+        return found
 
     @field_validator("tags")
     @classmethod

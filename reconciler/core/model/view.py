@@ -6,7 +6,7 @@ from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from reconciler.core.model.action import Action, Hold
+from reconciler.core.model.action import AcceptedDrift, Action, Hold
 from reconciler.core.model.customer import Customer
 from reconciler.core.model.ids import ClerkUserId, CustomerId, Unique
 from reconciler.core.model.mapping import Applied, Heal, Mapping, Status
@@ -118,7 +118,7 @@ class Decision:
 
     `customer` is the user's customer, None where there is none. `status` None: no mapping row is needed. `taken`:
     values that another customer still has; if it gives them up first, the decision changes (core/plan/chains.py).
-    `target`: the customer of the user after a re-link or merge. `accepted`: drifted fields that the config accepts.
+    `target`: the customer of the user after a re-link or merge. `accepted`: drift that is accepted for now.
     `contests`: fields that others change back, when and to what. `missing_since`: when the profile row was first found
     missing, while that is no proof that the user has left. `inherited`: the last-applied fields of a former user of the
     customer that is adopted. `successor`: the user who adopts the customer of this user, who has left or is leaving.
@@ -136,7 +136,7 @@ class Decision:
     spec: Spec | None = None
     status: Status | None = None
     taken: tuple[Taken, ...] = ()
-    accepted: tuple[str, ...] = ()
+    accepted: tuple[AcceptedDrift, ...] = ()
     contests: tuple[tuple[str, tuple[Heal, ...]], ...] = ()
     missing_since: datetime | None = None
     lost: bool = False

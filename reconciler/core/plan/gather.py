@@ -13,7 +13,7 @@ from datetime import datetime
 
 from reconciler.core.decide.record import is_news, observed_row
 from reconciler.core.fields.desired import config_digest, is_wanted
-from reconciler.core.model.action import KINDS, Action, Hold, Kind, action_order, hold_order
+from reconciler.core.model.action import KINDS, AcceptedDrift, Action, Hold, Kind, action_order, hold_order
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.mapping import Mapping
 from reconciler.core.model.reasons import hold
@@ -137,6 +137,7 @@ class PlanBuilder:
         self._all_late: dict[ClerkUserId, Decision] = {}
         self._profiles = 0
         self._in_sync = 0
+        self._accepted: list[AcceptedDrift] = []
 
     def count_in_sync(self, count: int) -> None:
         """Count wanted users in sync that the scan skipped because nothing has changed."""
@@ -146,6 +147,7 @@ class PlanBuilder:
     def add(self, subject: Subject, decision: Decision, blocked: chains.Blocked | None = None) -> None:
         """Add one user's decision; `blocked`: the alternatives where other users have the new email or phone."""
         self._profiles += is_wanted(subject.profile, self._store) is not False
+        self._accepted += decision.accepted
         if blocked is not None:
             self._blocked[subject.user] = (subject, blocked)
         elif self._phones.note_phone(decision):
@@ -172,6 +174,7 @@ class PlanBuilder:
             summary=Summary(**counts, hold=len(holds), in_sync=self._in_sync),
             actions=chain_of(found[kind] for kind in counts),
             holds=holds,
+            accepted=tuple(sorted(self._accepted, key=lambda each: (each.clerk_user_id, each.field))),
             forecast=forecast_of(costs, restore_rate),
             config_digest=config_digest(self._store),
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Literal
 
-from reconciler.core.model.action import KINDS, Action, Hold
+from reconciler.core.model.action import KINDS, AcceptedDrift, Action, Hold
 from reconciler.core.model.ids import ShopDomain, StoreName
 from reconciler.core.plan.series import Series, canonical_parts, dump_around
 
@@ -50,7 +50,8 @@ class Forecast:
 class StorePlan:
     """One store's part of a plan. With `error` set nothing was decided, and the rest is empty.
 
-    Actions are sorted by kind and user, holds by user and reason; both may be larger than memory.
+    Actions are sorted by kind and user, holds by user and reason; both may be larger than memory. `accepted` is
+    drift that is accepted for now; its users count as in sync unless something else is to be done.
     """
 
     store: StoreName
@@ -60,6 +61,7 @@ class StorePlan:
     summary: Summary = Summary()
     actions: Series[Action] = ()
     holds: Series[Hold] = ()
+    accepted: tuple[AcceptedDrift, ...] = ()
     forecast: Forecast = Forecast()
     config_digest: str = ""
 
@@ -95,11 +97,11 @@ def total(summaries: Iterable[Summary]) -> Summary:
 
 
 def digest_of_stores(stores: Iterable[StorePlan]) -> str:
-    """`sha256:…` over all decisions, without the time of planning and the forecast."""
+    """`sha256:…` over all decisions, without the time of planning, the forecast and accepted drift."""
     found = hashlib.sha256()
     body = [json_parts(store) for store in stores]
     for part in body:
-        del part["forecast"], part["error_hint"]
+        del part["forecast"], part["error_hint"], part["accepted"]
     for text in canonical_parts(body):
         found.update(text.encode())
     return "sha256:" + found.hexdigest()

@@ -45,7 +45,10 @@ class Certificate:
 
 
 def certificate(scan_results: Iterable[ScanResult], *, at: datetime) -> Certificate:
-    """The certificate from fresh scans of all stores. Users with an action count under the kind of the action."""
+    """The certificate from fresh scans of all stores. Users with an action count under the kind of the action.
+
+    Users with drift that is accepted for now are not equal.
+    """
     details = tuple(sorted((_store(s) for s in scan_results), key=lambda d: d.store))
     exceptions: Counter[str] = Counter()
     for part in details:
@@ -75,9 +78,12 @@ def _store(scan_result: ScanResult) -> StoreCertificate:
         if hold.clerk_user_id not in acting:
             held.setdefault(hold.clerk_user_id, hold.reason)
     reasons.update(held.values())
+    accepted = {a.clerk_user_id for a in plan.accepted} - acting - held.keys()
+    if accepted:
+        reasons["accepted drift"] = len(accepted)
     return StoreCertificate(
         store=plan.store,
         users=scan_result.profiles,
-        equal=plan.summary.in_sync,
+        equal=plan.summary.in_sync - len(accepted),
         exceptions=dict(sorted(reasons.items())),
     )

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from itertools import islice
 
 from reconciler.core.model.act import Act
+from reconciler.core.model.action import AcceptedDrift
 from reconciler.core.model.event import Event
 from reconciler.core.model.json import json_of
 from reconciler.core.model.mapping import Mapping
@@ -64,10 +65,11 @@ def explained_document(found: Explained) -> Document:
     """The explanation of one user."""
     stores: list[Document] = []
     for store in found.stores:
-        body = json_of(store, exclude={"events", "last_write_at", "next_try_at"})
+        body = json_of(store, exclude={"events", "last_write_at", "next_try_at", "acceptances"})
         events = [{**asdict(event), "at": time_z(event.at)} for event in store.events]
         times = {"last_write_at": time_z(store.last_write_at), "next_try_at": time_z(store.next_try_at)}
-        stores.append({**body, "events": events, **times})
+        acceptances = [accepted_document(each) for each in store.acceptances]
+        stores.append({**body, "events": events, **times, "acceptances": acceptances})
     return {"clerk_user_id": found.clerk_user_id, "name": found.name, "answer": found.answer, "stores": stores}
 
 
@@ -75,9 +77,10 @@ def plan_document(plan: Plan, *, rows_max: int) -> Document:
     """The plan, with the first `rows_max` actions and holds of each store; the summaries count all of them."""
     stores = [
         {
-            **json_of(store, exclude={"actions", "holds"}),
+            **json_of(store, exclude={"actions", "holds", "accepted"}),
             "actions": [json_of(action) for action in islice(store.actions, rows_max)],
             "holds": [json_of(hold) for hold in islice(store.holds, rows_max)],
+            "accepted": [accepted_document(each) for each in islice(store.accepted, rows_max)],
         }
         for store in plan.stores
     ]
@@ -87,6 +90,11 @@ def plan_document(plan: Plan, *, rows_max: int) -> Document:
         "stores": stores,
         "rows_max": rows_max,
     }
+
+
+def accepted_document(each: AcceptedDrift) -> Document:
+    """One field with accepted drift."""
+    return {**json_of(each), "until": time_z(each.until), "since": time_z(each.since)}
 
 
 def run_document(run: Run) -> Document:

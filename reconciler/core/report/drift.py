@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from reconciler.core.model.action import Change, Kind
+from reconciler.core.model.action import AcceptedDrift, Change, Kind
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.model.store import Store
 from reconciler.core.model.view import Decision, Subject
@@ -46,7 +46,7 @@ class NotRead:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreDrift:
-    """One store's part; with `error` set the rest is empty. `accepted` is drift that the config accepts.
+    """One store's part; with `error` set the rest is empty. `accepted` is drift that is accepted for now, a field each.
 
     `not_read`: fields that could not be compared, for which "no drift" would be wrong.
     """
@@ -57,7 +57,7 @@ class StoreDrift:
     error_hint: str = ""
     drift: tuple[Finding, ...] = ()
     intent: tuple[Finding, ...] = ()
-    accepted: tuple[Finding, ...] = ()
+    accepted: tuple[AcceptedDrift, ...] = ()
     not_read: tuple[NotRead, ...] = ()
 
 
@@ -79,7 +79,7 @@ def drift_of(store: Store, looked_at: Iterable[tuple[Subject, Decision]]) -> Sto
     """The drift and the intent (our unwritten changes) of one store; one user may have both. Holds are neither."""
     drift: list[Finding] = []
     intent: list[Finding] = []
-    accepted: list[Finding] = []
+    accepted: list[AcceptedDrift] = []
     not_read: list[NotRead] = []
     for subject, decision in sorted(looked_at, key=lambda pair: pair[0].user):
         user = subject.user
@@ -87,9 +87,7 @@ def drift_of(store: Store, looked_at: Iterable[tuple[Subject, Decision]]) -> Sto
         linked = _linked_elsewhere(subject, decision)
         if linked is not None:
             drift.append(linked)
-        if decision.accepted:
-            customer = decision.customer.id if decision.customer else None
-            accepted.append(Finding(clerk_user_id=user, customer_id=customer, how="edited"))
+        accepted += decision.accepted
         edited = tuple(c for h in decision.holds if h.reason == "Contested" and h.action for c in h.action.changes)
         action = decision.action
         if action is None:

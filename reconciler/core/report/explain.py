@@ -10,7 +10,7 @@ from typing import Literal
 from reconciler.core.decide.actions import withhold
 from reconciler.core.fields.desired import is_wanted, unmatched_paths
 from reconciler.core.fields.diff import agreement_on, is_in_place, observed_value, owned_tags
-from reconciler.core.model.action import Action, Hold, WhoActs
+from reconciler.core.model.action import AcceptedDrift, Action, Hold, WhoActs
 from reconciler.core.model.customer import Customer
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
@@ -63,7 +63,8 @@ class ExplainedStore:
     """One store's part; with `error` set the shop could not be observed.
 
     `answer` says in a sentence or two why the user is as they are there. `where`: the lines of the store's `where` that
-    do not match. `next_try_at`: when the queued request of the user is due, None without one.
+    do not match. `accepted`: the fields of `acceptances`. `next_try_at`: when the queued request of the user is due, None
+    without one.
     """
 
     store: StoreName
@@ -80,6 +81,7 @@ class ExplainedStore:
     next: Next | None = None
     events: tuple[Event, ...] = ()
     last_write_at: datetime | None = None
+    acceptances: tuple[AcceptedDrift, ...] = ()
     accepted: tuple[str, ...] = ()
     where: tuple[Unmatched, ...] = ()
     next_try_at: datetime | None = None
@@ -162,7 +164,8 @@ def explain_store(
         next=following,
         events=written,
         last_write_at=found.last_write_at,
-        accepted=decision.accepted,
+        acceptances=decision.accepted,
+        accepted=tuple(each.field for each in decision.accepted),
         where=where,
         next_try_at=known.next_try_at,
     )

@@ -150,7 +150,8 @@ class StatusRow:
     A user who waits for a reconcile counts as pending, and so do all users while the shop refuses access. `parity_note`
     explains a parity of 0 that is unknown. `failing` is the last error of a shop that grants access but fails our
     requests, `failing_since` its start. `paused` says who paused the store and since when; `paused_by` and
-    `paused_since` are those of a pause in the state, and None where stores.yaml pauses it. `updated_at_unmoved` are users
+    `paused_since` are those of a pause in the state, and None where stores.yaml pauses it. `accepted` users have drift that
+    is accepted for now; they count as in sync. `updated_at_unmoved` are users
     with a row that changed without its `updated_at`: resyncs read all rows until the column is updated again.
     """
 
@@ -174,6 +175,7 @@ class StatusRow:
     sweep: ScanProgress | None = None
     mirror: MirrorProgress | None = None
     bulk: BulkProgress | None = None
+    accepted: int = 0
     updated_at_unmoved: tuple[ClerkUserId, ...] = ()
 
     @property
@@ -271,6 +273,7 @@ def status_row(
     scan: ScanProgress | None = None,
     mirror: MirrorProgress | None = None,
     bulk: BulkProgress | None = None,
+    accepted: int = 0,
     updated_at_unmoved: Sequence[ClerkUserId] = (),
 ) -> StatusRow:
     """The status of one store, from the counts of mappings by (status, reason).
@@ -314,6 +317,7 @@ def status_row(
         sweep=scan,
         mirror=mirror,
         bulk=bulk,
+        accepted=accepted,
         updated_at_unmoved=tuple(updated_at_unmoved),
     )
 

@@ -268,6 +268,18 @@ class ManagerService:
         self._metrics.note_added(self._acts(actor).nudge(self._running.stores(), [user]))
         self._wake()
 
+    def accept(
+        self, store: StoreName, user: ClerkUserId, fields: Sequence[str], *, until: datetime, actor: Actor
+    ) -> bool:
+        done = self._acts(actor).accept(self._store(store), user, fields, until=until)
+        self._wake()
+        return done
+
+    def heal(self, store: StoreName, user: ClerkUserId, actor: Actor) -> bool:
+        done = self._acts(actor).heal(self._store(store), user)
+        self._wake()
+        return done
+
     def forget(self, user: ClerkUserId, store: StoreName | None, actor: Actor) -> bool:
         state = self._webhook_state.state
         chosen = [s for s in self._running.stores() if store in {None, s.name} and state.get(s.shop, [user])]

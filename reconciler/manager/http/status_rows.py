@@ -56,6 +56,7 @@ def status_rows_of(components: Components, stores: Iterable[StoreSettings]) -> t
             scan=scan_progress(running.started_at, running.looked_at, running.total, now=now) if running else None,
             mirror=_mirror(components.state, store.shop, now),
             bulk=_bulk(components.state, store.shop, now),
+            accepted=_accepted(components, store, now),
             updated_at_unmoved=suspects(components.state, store.shop),
         )
         found.append(row)
@@ -98,6 +99,14 @@ def _tally(
             tally[row.status, row.reason] -= 1
         tally[shown.status, shown.reason] += 1
     return {key: count for key, count in tally.items() if count > 0}
+
+
+def _accepted(components: Components, store: StoreSettings, now: datetime) -> int:
+    """Return how many users have accepted drift: by operators, or by stores.yaml."""
+    in_file = {accepted.user for accepted in store.accept if accepted.holds_at(now)}
+    both = components.state.get(store.shop, sorted(in_file))
+    twice = sum(row.accepted is not None and now < row.accepted.until for row in both.values())
+    return components.state.count_accepted(store.shop, now=now) + len(in_file) - twice
 
 
 def _mirror(state: Mirror, shop: ShopDomain, now: datetime) -> MirrorProgress | None:

@@ -30,7 +30,7 @@ def routes(service: Service, access: Access, clock: Clock, *, stores: Collection
     sign_in = SignIn(service, access, clock, renderer)
     store_pages = StorePages(service, clock, renderer, stores)
     people = PeoplePages(service, renderer, stores, lambda request: access.caller(request, clock.now()))
-    acts = ActPages(service, renderer, stores, lambda request: access.caller(request, clock.now()))
+    acts = ActPages(service, clock, renderer, stores, lambda request: access.caller(request, clock.now()))
     records = RecordPages(service, renderer, stores)
     router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
     for path, view in (

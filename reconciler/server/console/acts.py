@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Annotated, Final
+from datetime import timedelta
+from typing import Annotated, Any, Final
 from urllib.parse import parse_qs, quote
 
 from fastapi import Body, Request
@@ -11,11 +12,13 @@ from fastapi.responses import RedirectResponse, Response
 from pydantic import ValidationError
 
 from reconciler.core.model.act import Actor
-from reconciler.errors import PlanRefused, ReconcilerError
+from reconciler.errors import PlanRefused, ReconcilerError, UsageError
+from reconciler.ports import Clock
 from reconciler.server.access import Caller, Verdict
 from reconciler.server.acting import Kind, Performed, Wish, is_foreign, perform
 from reconciler.server.console.rendering import Renderer
 from reconciler.server.console.sign_in import FORM
+from reconciler.server.console.words import field_name
 from reconciler.server.service import Service
 
 QUESTIONS: Final[dict[Kind, tuple[str, str]]] = {
@@ -33,6 +36,14 @@ QUESTIONS: Final[dict[Kind, tuple[str, str]]] = {
         "A full resync starts soon: it reads all profiles and customers, and queues what differs.",
     ),
     "reconcile": ("Reconcile {user}?", "The user is read again in all stores, and what differs is written."),
+    "accept": (
+        "Accept this drift of {user} in {store}?",
+        "Until the day is over (UTC), {fields} stays as it was edited in Shopify. Afterwards it is drift, and healed.",
+    ),
+    "heal": (
+        "Heal the drift of {user} in {store} now?",
+        "The drift is no longer accepted: the user is reconciled, and the profile's values are written again.",
+    ),
     "forget": (
         "Forget {user}?",
         "The mappings of this user are deleted from the state. Customers in Shopify stay as they are.",
@@ -45,7 +56,8 @@ QUESTIONS: Final[dict[Kind, tuple[str, str]]] = {
         ),
     ),
 }
-FIELDS: Final = ("kind", "store", "user", "digest")
+FIELDS: Final = ("kind", "store", "user", "fields", "until", "digest")
+ACCEPTED_DAYS: Final = 30  # the suggestion
 
 
 class ActPages:
@@ -54,16 +66,21 @@ class ActPages:
     def __init__(
         self,
         service: Service,
+        clock: Clock,
         renderer: Renderer,
         stores: Collection[str],
         caller: Callable[[Request], Caller | None],
     ) -> None:
-        self._service, self._renderer, self._stores, self._caller = service, renderer, stores, caller
+        self._service, self._clock, self._renderer, self._stores = service, clock, renderer, stores
+        self._caller = caller
 
     def ask(self, request: Request, verdict: Verdict) -> Response:
         if verdict != "operator":
             return self._renderer.denied(request, verdict)
-        wish = self._wish({name: request.query_params.get(name, "") for name in FIELDS})
+        given = {name: request.query_params.get(name, "") for name in FIELDS}
+        if given["kind"] == "accept" and not given["until"]:
+            given["until"] = (self._clock.now() + timedelta(days=ACCEPTED_DAYS)).date().isoformat()
+        wish = self._wish(given)
         if wish is None:
             return RedirectResponse("/", 303)
         return self._page(request, wish)
@@ -84,6 +101,8 @@ class ActPages:
             done = perform(self._service, wish, Actor(caller.name, "console"))
         except PlanRefused as error:
             return self._page(request, wish, problem=error, status=409)
+        except UsageError as error:
+            return self._page(request, wish, problem=error, status=422)
         except ReconcilerError as error:
             return self._page(request, wish, problem=error, status=503)
         if done.status in {"pending", "unknown"}:
@@ -93,7 +112,10 @@ class ActPages:
     def _wish(self, given: dict[str, str]) -> Wish | None:
         """The wish in these values; None if they make none, or name an unknown store."""
         try:
-            wish = Wish.model_validate({name: given[name] for name in FIELDS if given.get(name)})
+            said: dict[str, Any] = {name: given[name] for name in FIELDS if given.get(name)}
+            if "fields" in said:
+                said["fields"] = said["fields"].split(",")
+            wish = Wish.model_validate(said)
         except ValidationError:
             return None
         return None if wish.store is not None and wish.store not in self._stores else wish
@@ -107,7 +129,9 @@ class ActPages:
         done: Performed | None = None,
         status: int = 200,
     ) -> Response:
-        question, meaning = (words.format(**wish.model_dump()) for words in QUESTIONS[wish.kind])
+        values = {name: _text(value) for name, value in wish.model_dump().items() if value is not None}
+        shown = {**values, "fields": " and ".join(field_name(name) for name in wish.fields or ())}
+        question, meaning = (words.format(**shown) for words in QUESTIONS[wish.kind])
         return self._renderer.page(
             "act.html",
             request,
@@ -115,11 +139,17 @@ class ActPages:
             verdict="operator",
             question=question,
             meaning=meaning,
-            values={name: value for name, value in wish.model_dump().items() if value is not None},
+            until=values.pop("until", None),
+            values=values,
             back=_back(wish),
             problem=problem,
             done=done,
         )
+
+
+def _text(value: Any) -> str:
+    """A value as the form sends it."""
+    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _back(wish: Wish) -> str:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Index, Table, delete, or_, select
+from sqlalchemy import ColumnElement, Connection, Index, Table, and_, delete, func, or_, select, update
 from sqlmodel import Field
 
-from reconciler.core.model.act import Act, Actor, Pause
+from reconciler.core.model.act import Acceptance, Act, Actor, Pause
 from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
 from reconciler.state.database.engine import SCHEMA, writing
-from reconciler.state.database.queries import Database
-from reconciler.state.tables.mappings import Row, json_column, key_column, time_column
+from reconciler.state.database.queries import ASK, Database, parts
+from reconciler.state.tables.mappings import MappingRow, Row, json_column, key_column, time_column
+from reconciler.state.tables.rows import acceptance_row
 
 
 class ActRow(Row, table=True):
@@ -47,6 +49,7 @@ class PauseRow(Row, table=True):
 
 _act: Table = ActRow.__table__
 _pause: Table = PauseRow.__table__
+_mapping: Table = MappingRow.__table__
 
 
 class ActTable(Database):
@@ -85,6 +88,43 @@ class ActTable(Database):
             if was_paused:
                 connection.execute(_act.insert(), [_act_row(act)])
             return was_paused
+
+    def accept(self, shop: ShopDomain, acceptance: Acceptance, act: Act) -> bool:
+        return self._put_acceptance(shop, acceptance, act, _mapping.c.status != "erased")
+
+    def heal(self, shop: ShopDomain, act: Act) -> bool:
+        return self._put_acceptance(shop, None, act, _mapping.c.accepted_until.is_not(None))
+
+    def _put_acceptance(
+        self, shop: ShopDomain, acceptance: Acceptance | None, act: Act, where: ColumnElement[bool]
+    ) -> bool:
+        theirs = and_(_mapping.c.shopify_shop == shop, _mapping.c.clerk_user_id == act.user, where)
+        said = update(_mapping).where(theirs).values(acceptance_row(acceptance)).returning(_mapping.c.clerk_user_id)
+        with writing(self._engine) as connection:
+            found = connection.execute(said).first() is not None
+            if found:
+                connection.execute(_act.insert(), [_act_row(act)])
+            return found
+
+    def ended_acceptances(self, *, now: datetime) -> list[tuple[ShopDomain, ClerkUserId]]:
+        query = select(_mapping.c.shopify_shop, _mapping.c.clerk_user_id).where(_mapping.c.accepted_until <= now)
+        return [(ShopDomain(shop), ClerkUserId(user)) for shop, user in self._rows(query.limit(ASK))]
+
+    def clear_ended(self, shop: ShopDomain, users: Sequence[ClerkUserId], *, now: datetime) -> None:
+        def clear(connection: Connection) -> None:
+            for part in parts(users):
+                over = and_(_mapping.c.shopify_shop == shop, _mapping.c.clerk_user_id.in_(part))
+                over = and_(over, _mapping.c.accepted_until <= now)
+                query = select(_mapping.c.clerk_user_id).where(over).order_by(_mapping.c.clerk_user_id)
+                connection.execute(query.with_for_update())  # in the order of all writers
+                connection.execute(update(_mapping).where(over).values(acceptance_row(None)))
+
+        self._transact(clear)
+
+    def count_accepted(self, shop: ShopDomain, *, now: datetime) -> int:
+        """Return how many users of this shop have drift that an operator has accepted until after now."""
+        live = and_(_mapping.c.accepted_until > now, _mapping.c.shopify_shop == shop)
+        return int(self._rows(select(func.count()).select_from(_mapping).where(live))[0][0])
 
 
 def _act_row(act: Act) -> dict[str, Any]:

@@ -36,6 +36,7 @@ metadata = MetaData()
 
 TOMBSTONES = ("released", "erased")  # the statuses of users who left
 ABSENT = text("absent_since IS NOT NULL")
+ACCEPTED = text("accepted_until IS NOT NULL")
 HAS_RUN = text("run_id IS NOT NULL")
 
 
@@ -139,6 +140,8 @@ class MappingRow(Row, table=True):
     profile_email: str | None = None
     profile_phone: str | None = None
     search_key: str | None = Field(default=None, sa_column=key_column(nullable=True))  # of these three
+    accepted: dict[str, Any] | None = Field(default=None, sa_column=json_column(nullable=True))  # by acts.py alone
+    accepted_until: datetime | None = Field(default=None, sa_column=time_column())
     __table_args__ = (
         Index("reconciler_mapping_customer", "shopify_shop", "shopify_customer_id", unique=True),
         Index("reconciler_mapping_email", "shopify_shop", "email_key"),
@@ -151,6 +154,7 @@ class MappingRow(Row, table=True):
             "shopify_shop",
             sqlite_where=ABSENT,  # for Postgres: requests_table.whole_for_postgres
         ),
+        Index("reconciler_mapping_accepted", "accepted_until", sqlite_where=ACCEPTED),  # as the one before
         # With the user, so that a search for a part of a name reads only the index.
         Index("reconciler_mapping_search", "shopify_shop", "search_key", "clerk_user_id"),
         # With the customer, so that counts of mappings need only the index.

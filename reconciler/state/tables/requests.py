@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, Column, Index, Integer, SmallInteger, String,
 from sqlmodel import Field
 
 from reconciler.state.database.engine import SCHEMA
-from reconciler.state.tables.mappings import ABSENT, Row, UtcDateTime, metadata
+from reconciler.state.tables.mappings import ABSENT, ACCEPTED, Row, UtcDateTime, metadata
 
 _KEY = String().with_variant(String(collation="C"), "postgresql")
 _NUMBER = BigInteger().with_variant(Integer(), "sqlite")
@@ -63,7 +63,11 @@ class FencingRow(Row, table=True):
 
 def make_partial_on_postgres() -> None:
     """Make the indexes partial on Postgres too. A declaration above would import that dialect, slowly, in each command."""
-    partial = {"reconciler_request_owner": _TAKEN, "reconciler_mapping_absent": ABSENT}
+    partial = {
+        "reconciler_request_owner": _TAKEN,
+        "reconciler_mapping_absent": ABSENT,
+        "reconciler_mapping_accepted": ACCEPTED,
+    }
     for index in (index for table in metadata.tables.values() for index in table.indexes):
         if index.name in partial:
             index.dialect_options["postgresql"]["where"] = partial[index.name]

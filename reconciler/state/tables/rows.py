@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping as MappingOf
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from reconciler.core.fields import normalise
 from reconciler.core.fields.people import search_key
+from reconciler.core.model.act import Acceptance, Actor
 from reconciler.core.model.action import Change
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import UNIQUE, ClerkUserId, CustomerId, ShopDomain, StoreName
@@ -113,6 +115,26 @@ def _intent_of(row: Any) -> Intent | None:
     )
 
 
+def acceptance_row(acceptance: Acceptance | None) -> dict[str, Any]:
+    """Return the columns of an acceptance. `mapping_row` leaves them out: a reconcile never writes them."""
+    if acceptance is None:
+        return {"accepted": None, "accepted_until": None}
+    said = {
+        "fields": list(acceptance.fields),
+        "actor": acceptance.actor.name,
+        "via": acceptance.actor.via,
+        "since": acceptance.since.isoformat(),
+    }
+    return {"accepted": said, "accepted_until": acceptance.until}
+
+
+def _acceptance_of(said: Any, until: datetime | None) -> Acceptance | None:
+    if said is None or until is None:
+        return None
+    actor = Actor(said["actor"], said["via"])
+    return Acceptance(tuple(said["fields"]), until, actor, datetime.fromisoformat(said["since"]))
+
+
 def mapping_of(row: Any) -> Mapping:
     """Return the mapping of a row."""
     values: MappingOf[str, Any] = row._mapping  # noqa: SLF001  SQLAlchemy's documented name
@@ -123,6 +145,7 @@ def mapping_of(row: Any) -> Mapping:
         applied=_APPLIED.validate_python(values["applied"]),
         refused=_REFUSED.validate_python(values["refused"]),
         intent=_intent_of(values["intent"]),
+        accepted=_acceptance_of(values["accepted"], values["accepted_until"]),
         **{name: values[name] for name in _PLAIN},
     )
 
