@@ -1,7 +1,9 @@
-"""Tests of many combinations: `make test` runs as many that each value occurs, `make explore` runs all.
+"""Which rows of a parametrised test `make test` runs; `make explore` runs all.
 
-For a test that is expensive, and of which each parameter alone decides what the product does. A test marked `matrix` that
-depends on one combination has a test of its own for that.
+- `matrix`: as few rows as have each value. For parameters that each alone decide what the product does. Whoever depends on
+  one combination has a test of its own for that. In the folders `PER_DATABASE` this holds without the mark.
+- In the folders `COSTLY` a test without a mark states one property of many variants: its first and its last row.
+- `each_row`: every row, for variants that are rules of their own and have no cheaper test.
 """
 
 from __future__ import annotations
@@ -13,19 +15,32 @@ from typing import Any
 
 import pytest
 
+COSTLY = frozenset({"cli", "controller", "manager", "scenarios", "stories"})
+PER_DATABASE = frozenset({"contracts", "state", "supabase"})
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark all but the chosen rows of each test that is marked `matrix` with `explore`."""
+    """Mark all but the chosen rows of each parametrised test with `explore`."""
     rows: dict[str, list[pytest.Function]] = {}
     for item in items:
-        if isinstance(item, pytest.Function) and item.get_closest_marker("matrix"):
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec") and not item.get_closest_marker("explore"):
             rows.setdefault(item.nodeid.partition("[")[0], []).append(item)
     for same in rows.values():
-        chosen = covering([values_of(item) for item in same])
+        chosen = chosen_of(same)
         for at, item in enumerate(same):
             if at not in chosen:
                 item.add_marker("explore")
+
+
+def chosen_of(same: Sequence[pytest.Function]) -> Collection[int]:
+    """The positions of the rows of one test that `make test` runs."""
+    folder = same[0].path.parent.name
+    if same[0].get_closest_marker("each_row"):
+        return range(len(same))
+    if same[0].get_closest_marker("matrix") or folder in PER_DATABASE:
+        return covering([values_of(item) for item in same])
+    return {0, len(same) - 1} if folder in COSTLY else range(len(same))
 
 
 def values_of(item: pytest.Function) -> frozenset[tuple[str, str]]:

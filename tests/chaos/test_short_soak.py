@@ -16,6 +16,7 @@ from tests.chaos.soak import SHORT, Soak
 SEED = 4
 
 
+@pytest.mark.explore
 @pytest.mark.timeout(1500)
 def test_nothing_is_lost_doubled_taken_over_or_wrong_after_seconds_of_every_kind_of_fault(tmp_path: Path) -> None:
     outcome = Soak(SEED, SHORT, tmp_path).run()

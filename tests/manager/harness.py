@@ -9,7 +9,7 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -163,6 +163,12 @@ class Running:
     def status(self, user: str, store: str = US) -> str | None:
         row = self.mapping(user, store)
         return row.status if row else None
+
+    def statuses(self, users: Iterable[str], store: str = US) -> set[str | None]:
+        """Those that occur among these users, read in one statement; None for a user without a mapping."""
+        asked = [ClerkUserId(user) for user in users]
+        found = self.components.state.get(ShopDomain(f"{store}.myshopify.com"), asked)
+        return {row.status if (row := found.get(user)) else None for user in asked}
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from tests import servers
 from tests.clock import WallClock
 from tests.manager.harness import US, RunHarness, Running, deleted_event, run_harness, until, user_event
 
-PEOPLE = [f"user_{n:02}" for n in range(24)]
+PEOPLE = [f"user_{n:02}" for n in range(12)]
 COLUMNS = (
     "clerk_user_id text primary key, email text, email_verified boolean, first_name text, last_name text, locale text, "
     "updated_at timestamptz, deleted_at timestamptz, phone text"
@@ -98,7 +98,7 @@ def webhooks(run: Running) -> Iterator[None]:
 
 
 def all_there(run: Running) -> bool:
-    return run.idle() and {run.status(user) for user in PEOPLE} == {"in_sync"}
+    return run.idle() and run.statuses(PEOPLE) == {"in_sync"}
 
 
 def reloaded(table: Table, run: Running) -> None:
@@ -204,7 +204,7 @@ def test_a_table_that_is_half_loaded_for_longer_than_the_grace_deletes_no_custom
     with harness.replica() as run:
         until(lambda: all_there(run), "everybody has a customer")
         before = harness.mutations()
-        table("create table kept as select * from customers", "delete from customers where clerk_user_id > 'user_11'")
+        table("create table kept as select * from customers", "delete from customers where clerk_user_id > 'user_05'")
         for _ in range(3):
             scans = run.metric("reconciler_sweeps_total", kind="changes")
             with webhooks(run):
@@ -251,6 +251,7 @@ def test_a_whole_clerk_instance_moves_while_run_works(harness: RunHarness, table
         check_move(harness, table, run)
 
 
+@pytest.mark.explore
 def test_a_whole_clerk_instance_moves_while_two_replicas_work_and_webhooks_tell_of_deletions(
     shared: RunHarness, table: Table
 ) -> None:
@@ -267,8 +268,8 @@ def check_move(harness: RunHarness, table: Table, run: Running, *, deleted_at: R
     for user in PEOPLE[::2] if deleted_at is not None else ():
         assert deleted_at is not None
         assert deleted_at.clerk("user.deleted", deleted_event(user)) == 202
-    until(lambda: {run.status(f"new_{user}") for user in PEOPLE} == {"in_sync"}, "everybody has the old customer")
-    until(lambda: {run.status(user) for user in PEOPLE} == {"released"}, "the old ids are released")
+    until(lambda: run.statuses(f"new_{user}" for user in PEOPLE) == {"in_sync"}, "everybody has the old customer")
+    until(lambda: run.statuses(PEOPLE) == {"released"}, "the old ids are released")
     assert {email: customer["id"] for email, customer in harness.customers().items()} == before
     run.settled()
     rows = [run.mapping(f"new_{user}") for user in PEOPLE]

@@ -26,7 +26,7 @@ def test_a_circle_of_addresses_turns_by_nudges_alone_and_everybody_keeps_their_c
             harness.person(user, email=email)
         run.nudge(*users)
         until(lambda: emails_by_user(harness, run, *users) == wanted, "the circle has turned")
-        until(lambda: {run.status(u) for u in users} == {"in_sync"}, "all are in sync")
+        until(lambda: run.statuses(users) == {"in_sync"}, "all are in sync")
         after = {u: row.customer_id for u in users if (row := run.mapping(u))}
         assert after == customers
 

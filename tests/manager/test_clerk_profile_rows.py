@@ -244,10 +244,12 @@ def test_while_a_migration_locks_the_table_webhooks_and_probes_answer_and_all_ro
         def probed() -> list[tuple[str, int, float]]:
             found: list[tuple[str, int, float]] = []
             with httpx.Client(base_url=run.manager.url, timeout=60) as client:
-                while not sent.is_set() or not found:
+                ended = False
+                while not ended:
                     for path in ("/healthz", "/readyz"):
                         began = time.monotonic()
                         found.append((path, client.get(path).status_code, time.monotonic() - began))
+                    ended = sent.wait(0.05)
             return found
 
         seen: list[tuple[str, int, float]] = []

@@ -39,7 +39,7 @@ def is_right(harness: RunHarness, run: Running) -> bool:
     """Every user that is there is in sync, every one that is not has no customer that is managed."""
     return (
         run.idle()
-        and all(run.status(user) == "in_sync" for user in PEOPLE[3:])
+        and run.statuses(PEOPLE[3:]) == {"in_sync"}
         and not any(run.status(user) in {"in_sync", "pending"} for user in PEOPLE[:3])
     )
 

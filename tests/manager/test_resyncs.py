@@ -28,7 +28,7 @@ def test_the_resync_at_the_start_creates_links_and_releases_and_a_second_start_d
         run.scanned_all()
         assert harness.emails() == sorted(f"user_{n:02}@example.com" for n in range(12))
         assert harness.customers()["user_03@example.com"]["firstName"] == "N3"
-        assert {run.status(f"user_{n:02}") for n in range(12)} == {"in_sync"}
+        assert run.statuses(f"user_{n:02}" for n in range(12)) == {"in_sync"}
     before = harness.mutations()
     with harness.replica() as run:
         run.scanned_all()
@@ -143,11 +143,11 @@ def test_half_a_table_releases_no_one(harness: RunHarness) -> None:
         until(lambda: run.metric("reconciler_sweeps_total") >= done + 4, "some incremental scans were made")
         run.settled()
         assert harness.mutations() == before
-        assert {run.status(f"user_{n}") for n in range(8)} == {"in_sync"}
+        assert run.statuses(f"user_{n}" for n in range(8)) == {"in_sync"}
     with harness.replica() as run:  # nor does the full scan at a start
         run.scanned_all()
         assert harness.mutations() == before
-        assert {run.status(f"user_{n}") for n in range(4, 8)} == {"held"}
+        assert run.statuses(f"user_{n}" for n in range(4, 8)) == {"held"}
 
 
 def test_what_a_full_resync_holds_is_not_released_one_by_one_by_incremental_resyncs(harness: RunHarness) -> None:
@@ -161,7 +161,7 @@ def test_what_a_full_resync_holds_is_not_released_one_by_one_by_incremental_resy
         until(lambda: run.metric("reconciler_sweeps_total") >= seen + 3, "incremental scans were made")
         run.settled()
         assert harness.emails() == []
-        assert {run.status(f"user_{n}") for n in range(5)} == {"held"}
+        assert run.statuses(f"user_{n}" for n in range(5)) == {"held"}
         run.nudge("user_3")
         until(lambda: run.status("user_3") == "in_sync", "a single one may pass within the hour's budget")
 
@@ -180,7 +180,7 @@ def test_supabase_away_means_waiting_and_not_deciding(harness: RunHarness) -> No
         until(lambda: run.metric("reconciler_sweeps_total", result="failed") >= 2, "scans were tried")
         assert harness.mutations() == before
         assert run.waiting() >= {"user_0", "user_1", "user_2"}
-        assert {run.status(f"user_{n}") for n in range(4)} == {"in_sync"}
+        assert run.statuses(f"user_{n}" for n in range(4)) == {"in_sync"}
         harness.sql("alter table elsewhere rename to customers")
         harness.gone("user_2")
         until(lambda: run.status("user_2") == "released", "the work continues")
@@ -202,7 +202,7 @@ def test_an_empty_table_releases_no_one(harness: RunHarness) -> None:
             lambda: run.metric("controller_runtime_reconcile_total", result="error") > put_off + 3,
             "reconciles are put off",
         )
-        assert {run.status(f"user_{n}") for n in range(4)} == {"in_sync"}
+        assert run.statuses(f"user_{n}" for n in range(4)) == {"in_sync"}
 
 
 @pytest.fixture

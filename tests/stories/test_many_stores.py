@@ -1,7 +1,7 @@
-"""Sixty stores on one table of 120 rows: each command ends, as a process of its own, on both databases.
+"""Many stores on one table, two rows each: each command ends, and so does `run` as a process, on both databases.
 
 More stores than there are threads, connections or slots of any kind, so that a thread that holds one of a kind and waits
-for a second one of it waits for ever.
+for a second one of it waits for ever. There are eight of most kinds: twelve stores in `make test`, sixty in `make explore`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -20,6 +19,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from reconciler.cli.main import run
 from reconciler.outbound.databases.url import rewritten
 from reconciler.simulator.control import all_customers
 from reconciler.simulator.server import SimulatorServer
@@ -29,19 +29,21 @@ from tests.clerk import sender
 from tests.manager.harness import until
 from tests.manager.processes import Process, begin
 
-STORES, ROWS = 60, 120
-NAMES = [f"shop-{number:02}" for number in range(STORES)]
+SOME, MANY = 12, 60
+EACH = 2
 ENDS_WITHIN_S = 300.0  # on a machine that is busy with other things; what hangs does so for ever
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = pytest.mark.timeout(900)
 
 
 @dataclass(slots=True)
 class Agency:
-    """Sixty shops, each with the two users of its own locale."""
+    """Shops, each with the two users of its own locale."""
 
     folder: Path
+    names: list[str]
     world: World
     profiles: sa.Engine
+    capsys: pytest.CaptureFixture[str]
 
     @property
     def command(self) -> list[str]:
@@ -50,23 +52,21 @@ class Agency:
 
     def __call__(self, *words: str, code: int = 0) -> Any:
         """Run one command to its end; what it said as JSON, if it was asked to."""
-        ran = subprocess.run(
-            [*self.command, *words],
-            cwd=self.folder,
-            env={**os.environ, "SSL_CERT_FILE": os.devnull},  # noqa: TID251  of the machine, for a process
-            capture_output=True,
-            text=True,
-            timeout=ENDS_WITHIN_S,
-            check=False,
-        )
-        assert ran.returncode == code, ran.stdout[-2000:] + ran.stderr[-2000:]
-        return json.loads(ran.stdout) if "json" in words else ran.stdout
+        self.capsys.readouterr()
+        ended = run([*self.command[1:], *words])
+        out, err = self.capsys.readouterr()
+        assert ended == code, out[-2000:] + err[-2000:]
+        return json.loads(out) if "json" in words else out
 
     def sql(self, statement: str, **values: Any) -> None:
         with self.profiles.begin() as connection:
             connection.execute(sa.text(statement), values)
 
-    def names(self) -> set[str]:
+    @property
+    def rows(self) -> int:
+        return EACH * len(self.names)
+
+    def first_names(self) -> set[str]:
         """The first names of all customers in all shops."""
         return {c["firstName"] for sim in self.world.shops.values() for c in all_customers(sim)}
 
@@ -74,15 +74,29 @@ class Agency:
         return sum(len(list(all_customers(sim))) for sim in self.world.shops.values())
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def agency(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Agency]:
+def databases(*, quick: str) -> list[Any]:
+    """Twelve stores on one kind of database in `make test`; sixty on both in `make explore`."""
+    more = [pytest.param((kind, MANY), marks=pytest.mark.explore) for kind in ("sqlite", "postgres")]
+    return [(quick, SOME), *more]
+
+
+@pytest.fixture
+def agency(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Agency]:
+    monkeypatch.setenv("SSL_CERT_FILE", os.devnull)  # all is on loopback
+    kind, stores_wanted = request.param
+    names = [f"shop-{number:02}" for number in range(stores_wanted)]
     state, profiles, table = f"sqlite:///{tmp_path / 'state.db'}", f"sqlite:///{tmp_path / 'profiles.db'}", "customers"
-    if request.param == "postgres":
+    if kind == "postgres":
         server: servers.Server = request.getfixturevalue("postgres")
         database: Callable[..., str] = request.getfixturevalue("postgres_database")
         state, profiles, table = server.url(database(migrated=True)), server.url(database()), "public.customers"
     world = World()
-    for name in NAMES:
+    for name in names:
         domain = f"{name}.myshopify.com"
         options: dict[str, Any] = {"restore_rate": 10_000, "bucket_size": 200_000, "scopes": set(ALL_SCOPES)}
         world.add_shop(domain, access_token=f"token-{name}", **options)
@@ -90,7 +104,7 @@ def agency(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Agency]:
     with ExitStack() as stack:
         simulator = stack.enter_context(SimulatorServer(world))
         stack.callback(engine.dispose)
-        found = Agency(tmp_path, world, engine)
+        found = Agency(tmp_path, names, world, engine, capsys)
         columns = ("clerk_user_id", "email", "email_verified", "first_name", "locale", "updated_at")
         settings = {
             "version": 1,
@@ -109,7 +123,7 @@ def agency(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Agency]:
                 "tags": ["app-user"],
                 "guards": {kind: {"max": 1000} for kind in ("create", "update")},
             }
-            for name in NAMES
+            for name in names
         ]
         (tmp_path / "reconciler.yaml").write_text(json.dumps(settings))
         (tmp_path / "stores.yaml").write_text(json.dumps({"version": 1, "stores": stores}))
@@ -117,37 +131,39 @@ def agency(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Agency]:
             "create table customers (clerk_user_id text primary key, email text, email_verified boolean, "
             "first_name text, locale text, updated_at timestamp default current_timestamp)"
         )
-        for number in range(ROWS):
+        for number in range(found.rows):
             found.sql(
                 "insert into customers (clerk_user_id, email, email_verified, first_name, locale) "
                 "values (:user, :email, true, 'Ada', :locale)",
-                user=f"user_{number:04}", email=f"u{number}@example.com", locale=NAMES[number % STORES],
+                user=f"user_{number:04}", email=f"u{number}@example.com", locale=names[number % len(names)],
             )  # fmt: skip
         yield found
 
 
-def test_every_command_ends_with_sixty_stores(agency: Agency) -> None:
+@pytest.mark.parametrize("agency", databases(quick="postgres"), indirect=True)
+def test_every_command_ends_with_many_stores(agency: Agency) -> None:
     agency("bootstrap", "--yes")
-    assert agency("plan", "--output", "json")["summary"]["create"] == ROWS
+    assert agency("plan", "--output", "json")["summary"]["create"] == agency.rows
     assert agency("drift", "--output", "json", code=2)
     agency("apply", "--yes", "--bulk", "never")
-    assert agency.customers() == ROWS
+    assert agency.customers() == agency.rows
     summary = agency("plan", "--output", "json")["summary"]
-    assert (summary["in_sync"], summary["create"], summary["update"], summary["hold"]) == (ROWS, 0, 0, 0)
+    assert (summary["in_sync"], summary["create"], summary["update"], summary["hold"]) == (agency.rows, 0, 0, 0)
     agency.sql("update customers set first_name = 'Grace'")
     agency("apply", "--yes", "--bulk", "never")
-    assert agency.names() == {"Grace"}
+    assert agency.first_names() == {"Grace"}
     found = agency("status", "--output", "json")
-    assert [store["in_sync"] for store in found["stores"]] == [ROWS // STORES] * STORES
-    assert "shop-59" in agency("doctor")
+    assert [store["in_sync"] for store in found["stores"]] == [EACH] * len(agency.names)
+    assert agency.names[-1] in agency("doctor")
 
 
-def test_run_reconciles_sixty_stores_and_ends(agency: Agency) -> None:
+@pytest.mark.parametrize("agency", databases(quick="sqlite"), indirect=True)
+def test_run_reconciles_many_stores_and_ends(agency: Agency) -> None:
     agency("bootstrap", "--yes")
     with ExitStack() as stack:
         process: Process = begin([*agency.command, "run", "--port", "0"], stack)
         process.started()
-        until(lambda: agency.customers() == ROWS, "everybody is in a shop", within_s=ENDS_WITHIN_S)
+        until(lambda: agency.customers() == agency.rows, "everybody is in a shop", within_s=ENDS_WITHIN_S)
         process.signal(signal.SIGTERM)
         assert process.ended() == 0
     agency("plan", "--detailed-exitcode")

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from tests.matrices import seeds
 from tests.stories.harness import AVATAR, StoryHarness, mail
 
-SEEDS = range(3)
 WRITES = ("customerSet", "metafieldsSet", "tagsAdd", "tagsRemove")
 TYPES = {
     "color": "#AABBCC",
@@ -27,7 +27,7 @@ TYPES = {
 ENFORCED = dict.fromkeys(("email", "first_name", "last_name", "phone", "locale", "note"), "enforce")
 
 
-@pytest.fixture(params=SEEDS)
+@pytest.fixture(params=seeds(3, quick=1))
 def strange(story: StoryHarness, request: pytest.FixtureRequest) -> StoryHarness:
     """Ada and Bob have a value of every type; the shop re-spells them all."""
     story.shop().shop.change_habits(strange=request.param)
@@ -177,7 +177,7 @@ def test_what_the_answer_may_not_show_is_no_value_and_the_write_is_done(strange:
 
 
 @pytest.mark.parametrize("guests", [1, 20])
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", seeds(6, quick=1))
 def test_a_guest_with_an_address_shown_in_another_spelling_is_adopted(
     story: StoryHarness, seed: int, guests: int
 ) -> None:
@@ -193,7 +193,7 @@ def test_a_guest_with_an_address_shown_in_another_spelling_is_adopted(
     assert {row["status"] for row in story.mappings().values()} == {"in_sync"}
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", seeds(4, quick=1))
 def test_by_the_mirror_such_a_guest_is_adopted_too(story: StoryHarness, seed: int) -> None:
     story.shop().shop.change_habits(strange=seed)
     story.staff("guest_checkout", email=mail("ada"))
