@@ -38,6 +38,7 @@ COMMANDS = {
     "nudge": "Reconcile users ahead of schedule in a running controller.",
     "pause": "Pause stores: observe and decide, but write nothing.",
     "resume": "End the pause of stores.",
+    "probe": "Call shops, and resume suspended stores that grant access.",
     "accept": "Leave a user's drift alone until a day.",
     "heal": "End that: heal the drift now.",
     "drift": "Report changes made in Shopify since the last sync.",

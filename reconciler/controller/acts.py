@@ -46,6 +46,10 @@ class Acts:
             self.note("nudge", user=user, detail={"stores": names})
         return len(requests)
 
+    def nudge_all(self, store: Store) -> None:
+        """Have running controllers start a full resync of the store: it reads all its users, and queues what differs."""
+        self.note("nudge", store.name)
+
     def accept(self, store: Store, user: ClerkUserId, fields: Sequence[str], *, until: datetime) -> bool:
         """Leave these fields of the user in this store as they were edited in Shopify until then; False without a mapping.
 

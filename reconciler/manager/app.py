@@ -34,6 +34,7 @@ from reconciler.manager.running_config import RunningConfig
 from reconciler.manager.schedule.acceptances import EndedAcceptances
 from reconciler.manager.schedule.failing import FailingStores
 from reconciler.manager.schedule.notifications import Notifier
+from reconciler.manager.schedule.nudged import NudgedStores
 from reconciler.manager.schedule.outbox import OutboxNudges
 from reconciler.manager.schedule.parity import ParitySampler
 from reconciler.manager.schedule.probes import Probes
@@ -138,13 +139,14 @@ class Manager:
             self.scans,
             self._probes,
             read_files=self._follow_files,
-            read_pauses=self._follow_pauses,
+            read_pauses=self._follow_acts,
             take_outbox=self._outbox.take,
             end_acceptances=EndedAcceptances(self.running, self._clock, self.dispatcher.wake).end,
             sample_parity=ParitySampler(self.running, self._clock).sample,
             notify=Notifier(self.running, connections.notifications, self._clock).notify,
             intervals=intervals,
         )
+        self._nudged = NudgedStores(self.running, self._clock, self.schedule.scan_soon)
         self._metrics.read_at_scrape(self._gauges)
         self._webhook_state = WebhookState(settings, connections, wait_s=intervals.webhook_wait_s)
         self._state_probe = StateProbe(self._state_problems)
@@ -156,9 +158,9 @@ class Manager:
             self._metrics,
             readiness=self.readiness,
             wake=self.dispatcher.wake,
-            probe=self.schedule.probe_soon,
-            scan=self.schedule.scan_soon,
-            follow_pauses=self._follow_pauses,
+            probe_soon=self.schedule.probe_soon,
+            probe=self._probes.probe,
+            follow_acts=self._follow_acts,
             owner=self.owner,
             rows=self._rows,
             config_problem=lambda: self._config_problem,
@@ -188,6 +190,7 @@ class Manager:
         if self._settings.clerk.upsert_profiles:
             _ = self._connections.upserts
         self.running.read_pauses()
+        self._nudged.follow()
         self._take_over()
         self._since = self._clock.now()
         self._record_replica()
@@ -349,8 +352,9 @@ class Manager:
         with suppress(StateError), self._reload_lock:
             self._shops.follow(self.running.stores(), self._connections.state.known_shops())
 
-    def _follow_pauses(self) -> None:
-        """Follow the pauses in the state: what a pause held is found by a full scan once it ends, and the other way."""
+    def _follow_acts(self) -> None:
+        """Follow the full resyncs that operators want, and pauses: what one held is found by a full scan once it ends."""
+        self._nudged.follow()
         for store in self.running.read_pauses():
             if store.pause is not None:
                 _log.warning("store_paused", store=store.name, by=store.pause.actor.name, via=store.pause.actor.via)

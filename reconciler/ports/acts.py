@@ -23,6 +23,9 @@ class ActReader(PauseReader, Protocol):
     def acts(self, *, store: StoreName | None = None, user: ClerkUserId | None = None, limit: int) -> list[Act]:
         """The newest acts, newest first: of this store (those of all stores included), of this user, or of all."""
 
+    def nudged_stores(self, *, since: datetime) -> Mapping[StoreName, datetime]:
+        """The stores of which an operator wants a full resync since then, each with the time of the newest act."""
+
 
 class ActRepository(ActReader, Protocol):
     """Records what operators do. Each call is one transaction, durable when it returns."""

@@ -88,11 +88,12 @@ class Wish(BaseModel):
 class ActResult(BaseModel):
     """done, unchanged (it was so already), queued (it follows soon), or pending (send it again to learn the result).
 
-    `run`: the run of an approval.
+    `run`: the run of an approval. `found`: what a probe found.
     """
 
     status: Literal["done", "unchanged", "queued", "pending"]
     run: dict[str, Any] | None = None
+    found: str | None = None
 
 
 def routes(service: Operations, access: Access, clock: Clock, *, stores: Collection[StoreName]) -> APIRouter:
@@ -134,10 +135,11 @@ def is_foreign(request: Request) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Performed:
-    """What came of an act. "unknown": the user has no mapping. `run`: the run of an approval."""
+    """What came of an act. "unknown": the user has no mapping. `run`: the run of an approval. `found`: see ActResult."""
 
     status: Literal["done", "unchanged", "queued", "pending", "unknown"]
     run: Run | None = None
+    found: str | None = None
 
 
 def perform(service: Operations, wish: Wish, actor: Actor) -> Performed:
@@ -147,8 +149,11 @@ def perform(service: Operations, wish: Wish, actor: Actor) -> Performed:
         case "pause" | "resume" if store is not None:
             done = service.pause(store, actor) if wish.kind == "pause" else service.resume(store, actor)
             return Performed("done" if done else "unchanged")
-        case "probe" | "nudge" if store is not None:
-            (service.probe if wish.kind == "probe" else service.scan)(store, actor)
+        case "probe" if store is not None:
+            found = service.probe(store, actor)
+            return Performed("pending") if isinstance(found, Pending) else Performed("done", found=found)
+        case "nudge" if store is not None:
+            service.scan(store, actor)
             return Performed("queued")
         case "reconcile" if user is not None:
             service.reconcile(user, actor)
@@ -172,6 +177,6 @@ def perform(service: Operations, wish: Wish, actor: Actor) -> Performed:
 def _answer(done: Performed, wish: Wish) -> JSONResponse:
     if done.status == "unknown":
         raise HTTPException(404, {"error": f"{wish.user} has no mapping", "hint": "see /api/people"})
-    document = {"status": done.status, "run": run_document(done.run) if done.run else None}
+    document = {"status": done.status, "run": run_document(done.run) if done.run else None, "found": done.found}
     headers = {"retry-after": "2"} if done.status == "pending" else None
     return JSONResponse(document, 202 if done.status in {"queued", "pending"} else 200, headers=headers)

@@ -139,8 +139,8 @@ class Operations(Protocol):
     def resume(self, store: StoreName, actor: Actor) -> bool:
         """End the store's pause in the state; False if there is none."""
 
-    def probe(self, store: StoreName, actor: Actor) -> None:
-        """Call the shop of a suspended store soon, and resume the store if it grants access."""
+    def probe(self, store: StoreName, actor: Actor) -> str | Pending:
+        """Call the shop, resume the store if it grants access, and return what was found. Pending: the call takes long."""
 
     def scan(self, store: StoreName, actor: Actor) -> None:
         """Start a full resync of the store soon."""

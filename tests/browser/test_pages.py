@@ -161,6 +161,13 @@ def test_an_operator_is_asked_before_a_store_is_paused_and_sees_who_did_it(opera
     expect(operator.get_by_text("pause by console").first).to_be_visible()
 
 
+def test_a_probe_says_what_it_found(operator: Page) -> None:
+    operator.goto("/stores/acme-eu")
+    operator.get_by_role("link", name="Probe").click()
+    operator.get_by_role("button", name="Yes").click()
+    expect(operator.get_by_text("Found: the shop grants access: Acme.")).to_be_visible()
+
+
 def test_drift_is_accepted_until_the_day_that_was_chosen_and_healed_early(operator: Page) -> None:
     operator.goto(f"/people/{ADA}")
     operator.get_by_role("link", name="Accept this drift").click()

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from reconciler.controller.scan.standing import FULL
-from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain
-from reconciler.ports import BulkFile, BulkLine, Seen
+from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
+from reconciler.ports import BulkFile, BulkLine, Seen, StoreFacts
 from reconciler.state.database.engine import open_engine
 from reconciler.state.store import StateStore
 from tests.cli.harness import EU, US, CliHarness
@@ -197,3 +197,25 @@ def test_json_schemas_are_printed_or_written(cli: CliHarness) -> None:
     assert cli("schema", "--out", str(cli.folder / "schemas")).code == 0
     written = cli.folder / "schemas" / "stores.schema.json"
     assert json.loads(written.read_text()) == schemas["stores.schema.json"]
+
+
+def test_a_probe_says_what_the_shop_answers_and_ends_a_suspension(ready: CliHarness) -> None:
+    ready("apply", "--yes")
+    with state_of(ready) as state:
+        state.put_facts(StoreFacts(StoreName(US), SHOP, suspended_reason="token refused"))
+    ready.shop(US).faults.add("status", status=401, times=1)
+    refused = ready("probe", US)
+    assert (refused.code, "the shop refuses access" in refused.err) == (1, True)
+    granted = ready("probe", US)
+    assert (granted.code, "the shop grants access" in granted.err) == (0, True)
+    assert "its suspension has ended" in granted.err
+    assert "ended" not in ready("probe", US).err
+
+
+def test_a_nudge_of_all_names_its_stores(ready: CliHarness) -> None:
+    assert ready("nudge", "--all").code == 64
+    assert ready("nudge", "user_ada", "--all", "--store", US).code == 64
+    assert ready("nudge").code == 64
+    assert "starts a full resync" in ready("nudge", "--all", "--store", US).err
+    with state_of(ready) as state:
+        assert [(one.kind, one.store, one.user) for one in state.acts(limit=9)] == [("nudge", US, None)]

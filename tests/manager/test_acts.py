@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 
+from reconciler.core.model.act import Actor
 from tests.manager.harness import US, RunHarness, Running, now_text, until
 from tests.manager.test_api import get
 
@@ -80,10 +81,17 @@ def test_a_suspended_store_is_probed_and_a_user_forgotten(harness: RunHarness) -
         harness.shop().faults.add("status", status=401, times=None)
         assert act(run, kind="nudge", store=US).status_code == 202
         until(lambda: get(run, "/api/status")["stores"][0]["suspended"], "the store is suspended")
+        refused = until(lambda: _ended(act(run, kind="probe", store=US)), "the shop was called").json()["found"]
+        assert refused.startswith("the shop refuses access: ")
         harness.shop().faults.clear()
-        assert act(run, kind="probe", store=US).status_code == 202
+        found = until(lambda: _ended(act(run, kind="probe", store=US)), "the shop was called").json()["found"]
+        assert found.startswith("the shop grants access: ")
         until(lambda: get(run, "/api/status")["stores"][0]["suspended"] is None, "it was probed")
         run.settled()
+        until(lambda: not run.manager.schedule.has_full_resync(US), "the resumed store was scanned")
+        scans = len(get(run, "/api/runs?kind=full_resync")["runs"])
+        run.components.acts(Actor("ops", "command")).nudge_all(run.components.stores([US])[0])
+        until(lambda: len(get(run, "/api/runs?kind=full_resync")["runs"]) > scans, "run follows a command")
         assert act(run, kind="forget", user="user_a").json()["status"] == "done"
         assert act(run, kind="forget", user="user_b").status_code == 404
         kinds = [one["kind"] for one in get(run, "/api/changes?user=user_a")["acts"]]

@@ -248,8 +248,9 @@ class MemoryService:
     def resume(self, store: StoreName, actor: Actor) -> bool:
         return False
 
-    def probe(self, store: StoreName, actor: Actor) -> None:
+    def probe(self, store: StoreName, actor: Actor) -> str | Pending:
         self._act(actor, "probe", store)
+        return self.pending or "the shop grants access: Acme"
 
     def scan(self, store: StoreName, actor: Actor) -> None:
         self._act(actor, "nudge", store)

@@ -28,7 +28,11 @@ def test_only_operators_act(http: httpx.Client, service: MemoryService) -> None:
     http.post("/login", data={"token": TOKEN})
     assert act(http, {"origin": "https://elsewhere.example"}, **PAUSE).status_code == 403
     assert service.all_acts == []
-    assert act(http, {"origin": str(http.base_url).rstrip("/")}, **PAUSE).json() == {"status": "done", "run": None}
+    assert act(http, {"origin": str(http.base_url).rstrip("/")}, **PAUSE).json() == {
+        "status": "done",
+        "run": None,
+        "found": None,
+    }
     assert [(done.kind, done.store, done.actor.name, done.actor.via) for done in service.all_acts] == [
         ("pause", US, "console", "console")
     ]
@@ -49,9 +53,10 @@ def test_a_form_of_another_site_is_no_act(http: httpx.Client, service: MemorySer
 def test_each_act_says_what_became_of_it(http: httpx.Client, service: MemoryService) -> None:
     service.mappings = [row()]
     assert act(http, kind="resume", store=US).json()["status"] == "unchanged"
-    for kind in ("probe", "nudge"):
-        answer = act(http, kind=kind, store=US)
-        assert (answer.status_code, answer.json()["status"]) == (202, "queued")
+    answer = act(http, kind="nudge", store=US)
+    assert (answer.status_code, answer.json()["status"]) == (202, "queued")
+    answer = act(http, kind="probe", store=US)
+    assert (answer.status_code, answer.json()["found"]) == (200, "the shop grants access: Acme")
     assert act(http, kind="reconcile", user=TOVE).json()["status"] == "queued"
     assert service.nudges == [Nudged(TOVE, "nudge", None)]
     assert act(http, kind="forget", user=TOVE).json()["status"] == "done"

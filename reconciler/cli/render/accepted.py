@@ -24,7 +24,7 @@ def until_words(accepted: AcceptedDrift) -> str:
 
 
 def accepted_pieces(accepted: AcceptedDrift) -> list[Piece]:
-    """The user, the field with both values, and until when and by whom that is accepted."""
+    """The user, the field with both values, until when that is accepted, and who accepted it."""
     return [
         (clean(accepted.clerk_user_id), "bold"),
         (accepted_words(accepted), ""),

@@ -20,6 +20,7 @@ from reconciler.ports import Clock
 T = TypeVar("T")
 AT_ONCE = 2
 KEPT_MAX = 100
+TAKEN_WITHIN_S = 300.0
 
 
 @dataclass(slots=True)
@@ -30,6 +31,11 @@ class _Answer(Generic[T]):
     value: T | None = None
     error: ReconcilerError | None = None
     made_at: float = 0.0
+
+    @property
+    def age_s(self) -> float:
+        """The seconds since it was made."""
+        return time.monotonic() - self.made_at
 
     def count(self, users: int) -> None:
         self.read += users
@@ -49,7 +55,22 @@ class OnRequest(Generic[T]):
 
         `make` is given a function that counts what it has read. Its ReconcilerError is raised here.
         """
-        answer = self._answer(key, make, age_s)
+        answer = self._answer(key, make, lambda found: found.error is None and found.age_s <= age_s)
+        return self._value(answer, wait_s)
+
+    def take(self, key: str, make: Callable[[Callable[[int], None]], T], *, wait_s: float) -> T | Pending:
+        """As `get` for something that is done: the answer, or its error, is given to who asks next, and then dropped.
+
+        So to ask for the result does not do it again. Without a question for TAKEN_WITHIN_S it is dropped too.
+        """
+        answer = self._answer(key, make, lambda found: found.age_s <= TAKEN_WITHIN_S)
+        if answer is not None and answer.done.wait(wait_s):
+            with self._lock:
+                if self._answers.get(key) is answer:
+                    del self._answers[key]
+        return self._value(answer, 0.0)
+
+    def _value(self, answer: _Answer[T] | None, wait_s: float) -> T | Pending:
         if answer is None or not answer.done.wait(wait_s):
             return Pending(answer.since if answer is not None else None, answer.read if answer is not None else 0)
         if answer.error is not None:
@@ -62,11 +83,13 @@ class OnRequest(Generic[T]):
         with self._lock:
             self._answers.pop(key, None)
 
-    def _answer(self, key: str, make: Callable[[Callable[[int], None]], T], age_s: float) -> _Answer[T] | None:
+    def _answer(
+        self, key: str, make: Callable[[Callable[[int], None]], T], is_valid: Callable[[_Answer[T]], bool]
+    ) -> _Answer[T] | None:
         """Return the answer to wait for; None while as many others are being made as may be."""
         with self._lock:
             found = self._answers.get(key)
-            if found is not None and not (found.done.is_set() and self._is_old(found, age_s)):
+            if found is not None and (not found.done.is_set() or is_valid(found)):
                 return found
             if not self._slots.acquire(blocking=False):
                 return None
@@ -75,9 +98,6 @@ class OnRequest(Generic[T]):
                 del self._answers[old]
         threading.Thread(target=self._make, args=(made, make), name=self._name, daemon=True).start()
         return made
-
-    def _is_old(self, answer: _Answer[T], age_s: float) -> bool:
-        return answer.error is not None or time.monotonic() - answer.made_at > age_s
 
     def _make(self, answer: _Answer[T], make: Callable[[Callable[[int], None]], T]) -> None:
         answer.error = ReconcilerError("this is a defect in the program", hint="see the log for the traceback")

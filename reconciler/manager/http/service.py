@@ -44,6 +44,7 @@ from reconciler.shopify.webhooks import ShopifyEvent
 from reconciler.wiring.explanations import explain_user
 from reconciler.wiring.people import find_unmapped, meaning_of
 from reconciler.wiring.plans import apply_approved, approve_withheld, plan_of
+from reconciler.wiring.probing import Probed
 
 REDACT, SHOP_REDACT, UNINSTALLED = "customers/redact", "shop/redact", "app/uninstalled"
 WAIT_S = 2.0  # for a document that is made on request, before the caller is asked to come again
@@ -65,18 +66,19 @@ class ManagerService:
         *,
         readiness: Callable[[], Sequence[str]],
         wake: Callable[[], None],
-        probe: Callable[[StoreName], None],
-        scan: Callable[[StoreName], None],
-        follow_pauses: Callable[[], None],
+        probe_soon: Callable[[StoreName], None],
+        probe: Callable[[StoreName], Probed],
+        follow_acts: Callable[[], None],
         owner: str,
         config_problem: Callable[[], str | None],
         rows: ProfileWriter | None = None,
     ) -> None:
         self._running, self._webhook_state, self._clock, self._metrics = running, webhook_state, clock, metrics
-        self._readiness, self._wake, self._probe = readiness, wake, probe
-        self._scan, self._follow_pauses, self._owner = scan, follow_pauses, owner
+        self._readiness, self._wake, self._probe_soon, self._probe = readiness, wake, probe_soon, probe
+        self._follow_acts, self._owner = follow_acts, owner
         self._config_problem = config_problem
         self._approvals = OnRequest[Run](clock, "approve", at_once=1)
+        self._probed = OnRequest[str](clock, "probe", at_once=4)
         self._rows = rows
         self._seen = SeenWebhooks()
         self._explanations = OnRequest[Explained](clock, "explain", at_once=4)
@@ -131,7 +133,7 @@ class ManagerService:
         if event.topic == REDACT:
             self._redact(settings, event)
         elif event.topic in {UNINSTALLED, SHOP_REDACT}:
-            self._probe(store)
+            self._probe_soon(store)
         _log.info("shopify_event", store=store, topic=event.topic, data_request=event.data_request or None)
 
     def is_webhook_done(self, webhook_id: str) -> bool:
@@ -248,21 +250,24 @@ class ManagerService:
 
     def pause(self, store: StoreName, actor: Actor) -> bool:
         done = self._acts(actor).pause(self._store(store))
-        self._follow_pauses()
+        self._follow_acts()
         return done
 
     def resume(self, store: StoreName, actor: Actor) -> bool:
         done = self._acts(actor).resume(self._store(store))
-        self._follow_pauses()
+        self._follow_acts()
         return done
 
-    def probe(self, store: StoreName, actor: Actor) -> None:
-        self._acts(actor).note("probe", self._store(store).name)
-        self._probe(store)
+    def probe(self, store: StoreName, actor: Actor) -> str | Pending:
+        def make(_count: Callable[[int], None]) -> str:
+            self._acts(actor).note("probe", self._store(store).name)
+            return self._probe(store).found
+
+        return self._probed.take(store, make, wait_s=WAIT_S)
 
     def scan(self, store: StoreName, actor: Actor) -> None:
-        self._acts(actor).note("nudge", self._store(store).name)
-        self._scan(store)
+        self._acts(actor).nudge_all(self._store(store))
+        self._follow_acts()
 
     def reconcile(self, user: ClerkUserId, actor: Actor) -> None:
         self._metrics.note_added(self._acts(actor).nudge(self._running.stores(), [user]))
@@ -298,7 +303,7 @@ class ManagerService:
                 assert run is not None
                 return run
 
-        return self._approvals.get(f"{store} {digest}", make, age_s=0.0, wait_s=WAIT_S)
+        return self._approvals.take(f"{store} {digest}", make, wait_s=WAIT_S)
 
     # --- parts ---------------------------------------------------------------------------------------------------
 

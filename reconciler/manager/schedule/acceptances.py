@@ -1,4 +1,4 @@
-"""`EndedAcceptances`: once accepted drift is no longer accepted, its user is reconciled, so that it is healed as before."""
+"""`EndedAcceptances`: users with drift that is no longer accepted are reconciled, so that it is healed as before."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class EndedAcceptances:
         self._running, self._clock, self._wake = running, clock, wake
 
     def end(self) -> None:
-        """Enqueue the users whose acceptance is over, then delete it: a crash in between repeats both."""
+        """Enqueue the users of acceptances that are over, then delete these: a crash in between repeats it."""
         now = self._clock.now()
         connections = self._running.connections
         found: defaultdict[ShopDomain, list[ClerkUserId]] = defaultdict(list)

@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 import structlog
 
 from reconciler.core.model.ids import StoreName
-from reconciler.errors import AccessError, ConfigError, PermanentError, StateError, TemporaryError
+from reconciler.errors import AccessError, ConfigError, PermanentError, StateError
 from reconciler.manager.intervals import Intervals
 from reconciler.manager.running_config import RunningConfig
 from reconciler.ports import Clock, StoreFacts
+from reconciler.wiring.probing import Probed, probe_shop
 
 UNIDENTIFIED = "the shop has not returned its gid yet, and the state may know it by another name"
 _log = structlog.get_logger(__name__)
@@ -73,27 +74,23 @@ class Probes:
         _log.info("store_resumed", store=name)
         return True
 
-    def probe(self, name: StoreName) -> None:
-        """Call the shop, and resume the store if it grants access."""
+    def probe(self, name: StoreName) -> Probed:
+        """Call the shop, and resume the store if it grants access, or suspend it if it refuses."""
         with self._running.components() as components:
             store = self._running.store(name)
             if store is None:
-                return
-            try:
+                gone = PermanentError(f"there is no store '{name}' any more", hint="the names are those of stores.yaml")
+                return Probed(name, gone.message, gone)
+            probed = probe_shop(components, store)
+            if isinstance(probed.error, AccessError):
+                self.suspend(name, probed.error)
+            elif probed.error is not None:
+                _log.info("probe_failed", store=name, error=probed.error.message)
                 if name in components.shop_keys.unsure():
-                    components.identify(name)
-                    store = self._running.store(name) or store
-                components.setup(store).facts()
-            except AccessError as error:
-                self.suspend(name, error)
-                return
-            except (ConfigError, TemporaryError, PermanentError) as error:
-                _log.info("probe_failed", store=name, error=error.message)
-                if name in components.shop_keys.unsure():
-                    self._remember(name, f"{UNIDENTIFIED}: {error.message}")
-                return
-        if self.resume(name):
+                    self._remember(name, f"{UNIDENTIFIED}: {probed.error.message}")
+        if probed.grants and self.resume(name):
             self._resumed(name)
+        return probed
 
     def due(self) -> list[StoreName]:
         """Return the stores to probe now: the pause is over (the next is twice as long), or another replica resumed it."""

@@ -146,9 +146,12 @@ class Scheduler:
         self._scan_soon(*((name, self._clock.now(), not first) for name in sorted(stores - self._stores)))
         self._stores = stores
 
-    def scan_soon(self, name: StoreName) -> None:
-        """Scan this store fully as soon as possible: its config has changed, or its shop grants access again."""
-        self._scan_soon((name, self._clock.now(), True))
+    def scan_soon(self, name: StoreName, since: datetime | None = None) -> None:
+        """Scan this store fully as soon as possible: its config has changed, or its shop grants access again.
+
+        `since`: unless a full scan that began since then has ended; None: since now.
+        """
+        self._scan_soon((name, since or self._clock.now(), True))
 
     def probe_soon(self, name: StoreName) -> None:
         """Probe the shop in a scheduler thread; the caller does not wait."""
@@ -250,7 +253,7 @@ class Scheduler:
                 self._full[scan[0]] += 1
             self.jobs.add_job(self._safely(self.scan_full), args=scan)
 
-    def _safely(self, call: Callable[..., None]) -> Callable[..., None]:
+    def _safely(self, call: Callable[..., object]) -> Callable[..., None]:
         """Wrap a job: log our own errors; the job runs again at its next time."""
 
         def safe(*args: Any) -> None:

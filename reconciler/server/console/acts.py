@@ -29,7 +29,7 @@ QUESTIONS: Final[dict[Kind, tuple[str, str]]] = {
     "resume": ("Resume {store}?", "The controller writes again what is pending for this shop."),
     "probe": (
         "Probe {store} now?",
-        "The controller calls the suspended shop, and resumes it if the shop grants access.",
+        "The controller calls the shop and shows what it answers. A suspended store is resumed if the shop grants access.",
     ),
     "nudge": (
         "Reconcile all of {store}?",
@@ -105,7 +105,7 @@ class ActPages:
             return self._page(request, wish, problem=error, status=422)
         except ReconcilerError as error:
             return self._page(request, wish, problem=error, status=503)
-        if done.status in {"pending", "unknown"}:
+        if done.status in {"pending", "unknown"} or done.found is not None:
             return self._page(request, wish, done=done)
         return RedirectResponse(_next(wish, done), 303)
 

@@ -13,7 +13,7 @@ from reconciler.core.model.act import Acceptance, Act, Actor, Pause
 from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
 from reconciler.state.database.engine import SCHEMA, writing
 from reconciler.state.database.queries import ASK, Database, parts
-from reconciler.state.tables.mappings import MappingRow, Row, json_column, key_column, time_column
+from reconciler.state.tables.mappings import MappingRow, Row, UtcDateTime, json_column, key_column, time_column
 from reconciler.state.tables.rows import acceptance_row
 
 
@@ -68,6 +68,13 @@ class ActTable(Database):
         if user is not None:
             query = query.where(_act.c.clerk_user_id == user)
         return [_act_of(row) for row in self._rows(query.order_by(_act.c.at.desc(), _act.c.id.desc()).limit(limit))]
+
+    def nudged_stores(self, *, since: datetime) -> dict[StoreName, datetime]:
+        whole = and_(
+            _act.c.at >= since, _act.c.kind == "nudge", _act.c.store.is_not(None), _act.c.clerk_user_id.is_(None)
+        )
+        query = select(_act.c.store, func.max(_act.c.at, type_=UtcDateTime())).where(whole).group_by(_act.c.store)
+        return {StoreName(store): at for store, at in self._rows(query)}
 
     def note_act(self, act: Act) -> None:
         with writing(self._engine) as connection:

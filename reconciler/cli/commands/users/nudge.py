@@ -6,7 +6,7 @@ from reconciler.cli.context import Context
 from reconciler.cli.render.plain import count_text
 from reconciler.cli.users import resolve_users
 from reconciler.core.model.ids import ClerkUserId
-from reconciler.errors import SourceError
+from reconciler.errors import SourceError, UsageError
 
 
 def nudge(
@@ -14,7 +14,13 @@ def nudge(
     *,
     users: tuple[str, ...],
     stores: tuple[str, ...],
+    everyone: bool,
 ) -> None:
+    if everyone == bool(users):
+        raise UsageError("name users, or give --all", hint="reconciler nudge USER, or reconciler nudge --all --store N")
+    if everyone:
+        nudge_all(context, stores=stores)
+        return
     with context.components() as components:
         chosen = components.stores(stores)
         try:
@@ -24,3 +30,13 @@ def nudge(
             named = [ClerkUserId(user) for user in dict.fromkeys(users)]
         count = components.acts(context.actor).nudge(chosen, named)
         context.say(f"enqueued {count_text(count, 'request')}: a running controller reconciles them")
+
+
+def nudge_all(context: Context, *, stores: tuple[str, ...]) -> None:
+    if not stores:
+        raise UsageError("--all needs the stores", hint="reconciler nudge --all --store N")
+    with context.components() as components:
+        acts = components.acts(context.actor)
+        for store in components.stores(stores):
+            acts.nudge_all(store)
+            context.say(f"{store.name}: a running controller starts a full resync within seconds")
