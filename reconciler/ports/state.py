@@ -96,6 +96,7 @@ class MappingReader(LivingReader, Protocol):
         shop: ShopDomain | None = None,
         since: datetime | None = None,
         plan_digest: str | None = None,
+        run_id: int | None = None,
         limit: int = 1000,
     ) -> list[Event]:
         """The newest `limit` events, oldest first; events of one time in the order of writing."""

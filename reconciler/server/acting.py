@@ -24,7 +24,7 @@ from reconciler.server.callers import refusals, require_caller, unavailable, unk
 from reconciler.server.nudges import UserId
 from reconciler.server.service import Operations
 
-Kind = Literal["pause", "resume", "probe", "nudge", "reconcile", "accept", "heal", "forget", "approve"]
+Kind = Literal["pause", "resume", "probe", "nudge", "reconcile", "accept", "heal", "forget", "approve", "undo"]
 NEEDS: Final[dict[Kind, tuple[str, ...]]] = {
     "pause": ("store",),
     "resume": ("store",),
@@ -35,6 +35,7 @@ NEEDS: Final[dict[Kind, tuple[str, ...]]] = {
     "heal": ("store", "user"),
     "forget": ("user",),
     "approve": ("store", "digest"),
+    "undo": ("run", "digest"),
 }
 REFUSED: Final = refusals(
     may_not="The token may not act, or the request came from a page of another site",
@@ -51,7 +52,7 @@ class Wish(BaseModel):
     heal both.
 
     accept also needs the `fields` of which drift is accepted, and `until`: the last day, or the moment. approve also needs
-    the `digest` of the plan that was shown.
+    the `digest` of the plan that was shown, and undo that of the revert of a `run`.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -64,6 +65,7 @@ class Wish(BaseModel):
         | None
     ) = None
     until: date | datetime | None = None
+    run: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
     digest: Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{8,64}$")] | None = None
 
     @field_validator("fields")
@@ -88,7 +90,7 @@ class Wish(BaseModel):
 class ActResult(BaseModel):
     """done, unchanged (it was so already), queued (it follows soon), or pending (send it again to learn the result).
 
-    `run`: the run of an approval. `found`: what a probe found.
+    `run`: the run of an approval or a revert. `found`: what a probe found.
     """
 
     status: Literal["done", "unchanged", "queued", "pending"]
@@ -167,11 +169,17 @@ def perform(service: Operations, wish: Wish, actor: Actor) -> Performed:
             return Performed("done" if service.heal(store, user, actor) else "unchanged")
         case "forget" if user is not None:
             return Performed("done" if service.forget(user, store, actor) else "unknown")
+        case "undo" if wish.run is not None:
+            assert wish.digest is not None
+            return _done(service.undo(wish.run, wish.digest, actor))
         case _:
             assert store is not None
             assert wish.digest is not None
-            run = service.approve(store, wish.digest, actor)
-            return Performed("pending") if isinstance(run, Pending) else Performed("done", run)
+            return _done(service.approve(store, wish.digest, actor))
+
+
+def _done(run: Run | Pending) -> Performed:
+    return Performed("pending") if isinstance(run, Pending) else Performed("done", run)
 
 
 def _answer(done: Performed, wish: Wish) -> JSONResponse:

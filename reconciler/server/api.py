@@ -171,6 +171,7 @@ def routes(service: ConsoleReader, access: Access, clock: Clock, *, stores: Coll
         ("/plan", api.plan, PlanDocument),
         ("/runs", api.runs, RunsPage),
         ("/runs/{number}", api.run, RunDocument),
+        ("/runs/{number}/undo", api.revert, PlanDocument),
         ("/changes", api.changes, ChangesPage),
         ("/parity", api.parity, ParityLine),
     ):
@@ -258,6 +259,15 @@ class _Api:
                 raise HTTPException(404, {"error": "there is no such run", "hint": "see /api/runs"})
             events = self._service.run_events(number, limit=limit)
         return JSONResponse({"run": run_document(found), "events": [event_document(event) for event in events]})
+
+    def revert(self, number: int) -> JSONResponse:
+        """Returns the plan that reverts what a run wrote, as `reconciler undo --run` makes it. Reads the shops."""
+        with _translated():
+            written = self._service.run_events(number, limit=1) if 0 < number < 2**31 else ()
+            if not written:
+                raise HTTPException(404, {"error": "this run wrote nothing", "hint": "see /api/runs"})
+            found = self._service.revert(number)
+        return _pending(found) if isinstance(found, Pending) else JSONResponse(found)
 
     def changes(
         self, store: Store = None, user: Annotated[UserId | None, Query()] = None, limit: Limit = 100

@@ -113,6 +113,9 @@ class ConsoleReader(Protocol):
     def plan(self, store: StoreName) -> Document | Pending:
         """Return the store's pending plan as a document, with a bounded number of rows."""
 
+    def revert(self, number: int) -> Document | Pending:
+        """Return the plan that reverts what a run wrote, with a bounded number of rows."""
+
     def runs(
         self, *, store: StoreName | None = None, kind: RunKind | None = None, before: int | None = None, limit: int
     ) -> Sequence[Run]:
@@ -163,6 +166,12 @@ class Operations(Protocol):
         """Apply the store's plan with what its guards withhold, if it still has this digest; else PlanRefused.
 
         Pending: it is being planned or applied; the run is listed when it begins.
+        """
+
+    def undo(self, number: int, digest: str, actor: Actor) -> Run | Pending:
+        """Revert what a run wrote, with what guards withhold, if the plan still has this digest; else PlanRefused.
+
+        Pending: as `approve`.
         """
 
 

@@ -147,12 +147,14 @@ class MappingTable(Database):
         shop: ShopDomain | None = None,
         since: datetime | None = None,
         plan_digest: str | None = None,
+        run_id: int | None = None,
         limit: int = 1000,
     ) -> list[Event]:
         asked = {
             _event.c.clerk_user_id: user,
             _event.c.shopify_shop: shop,
             _event.c.plan_digest: plan_digest,
+            _event.c.run_id: run_id,
         }
         wanted = [column == value for column, value in asked.items() if value is not None]
         if since is not None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
+from typing import Final, Literal
 
 from reconciler.controller.apply.plan import apply_plan
+from reconciler.controller.apply.undo import apply_undo, undo_plan
 from reconciler.controller.bulk.context import BulkContext
 from reconciler.controller.context import StoreContext
 from reconciler.controller.mirror.refresh import MirrorCheck, check_mirror
@@ -20,10 +23,12 @@ from reconciler.core.model.act import Actor
 from reconciler.core.model.ids import ClerkUserId, CustomerId, StoreName
 from reconciler.core.model.run import NewRun, RunCounts
 from reconciler.core.plan.gather import ScanResult, with_withheld
-from reconciler.core.plan.plan import total
+from reconciler.core.plan.plan import build_plan, total
 from reconciler.errors import PermanentError, PlanRefused
 from reconciler.settings import StoreSettings
 from reconciler.wiring.components import Components
+
+EVENTS_MAX: Final = 1_000_000  # of one store that are reverted
 
 
 def plan_of(
@@ -64,15 +69,42 @@ def approve_withheld(planned: Planned, digest: str) -> Planned:
     return Planned(plan, scan_result, planned.passed_over, narrowed=planned.narrowed)
 
 
-def apply_approved(components: Components, planned: Planned, actor: Actor, owner: str) -> int:
-    """Apply a plan as `apply` does, one by one, as a run of this actor; return the run's id. `owner`: see NewRun."""
+def plan_revert(
+    components: Components,
+    stores: Sequence[StoreSettings],
+    *,
+    since: datetime | None = None,
+    digest: str | None = None,
+    run_id: int | None = None,
+) -> Planned:
+    """The plan that reverts what was written to these stores since then, for the plan with this digest, or by this run.
+
+    PermanentError if the plan or the run wrote nothing there.
+    """
+    events = {
+        s.name: components.state.events(shop=s.shop, since=since, plan_digest=digest, run_id=run_id, limit=EVENTS_MAX)
+        for s in stores
+    }
+    if since is None and not any(events.values()):
+        if digest is not None:
+            raise PermanentError(f"nothing was written for a plan {digest}", hint="give the whole digest, or --since T")
+        raise PermanentError(f"run {run_id} wrote nothing", hint="the console's page of runs, or /api/runs, shows all")
+    work = {s.name: partial(undo_plan, s, components.readers(s), events[s.name]) for s in stores}
+    scan_result = side_by_side(work)
+    return Planned(build_plan((s.plan for s in scan_result.values()), created_at=components.clock.now()), scan_result)
+
+
+def apply_approved(
+    components: Components, planned: Planned, actor: Actor, owner: str, *, kind: Literal["apply", "undo"] = "apply"
+) -> int:
+    """Apply a plan as `apply` or `undo` does, one by one, as a run of this actor; return its id. `owner`: see NewRun."""
     chosen = stores_to_apply(components, planned)
     refuse_pending_bulk(components, chosen.values())
     applied: Counter[str] = Counter()
     failed = held = 0
-    new_run = NewRun("apply", tuple(chosen), actor, owner, planned.plan.digest)
+    new_run = NewRun(kind, tuple(chosen), actor, owner, planned.plan.digest)
     with record_run(components.state, new_run, components.state_clock) as run:
-        apply_store = partial(apply_plan, fresh=True)
+        apply_store = apply_undo if kind == "undo" else partial(apply_plan, fresh=True)
         for _, outcome in execute_plan(components, planned, chosen, run_id=run.id, apply_store=apply_store):
             held += len(outcome.holds)
             if outcome.result == "applied":

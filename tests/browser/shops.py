@@ -73,6 +73,7 @@ def busy(service: MemoryService) -> MemoryService:
             kind=kind,
             message="" if n % 3 else f"a message about {EMAIL}",
             changes=(Change(field="first_name", before=LONG, after=LONG[::-1], why="profile changed"),),
+            run_id=2 if n < 2 else None,
         )
         for n, kind in enumerate(("create", "adopt", "update", "relink", "merge", "release"))
     ]

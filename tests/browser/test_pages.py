@@ -32,6 +32,8 @@ PAGES = {
     "runs": "/runs",
     "run": "/runs/2",
     "run-unknown": "/runs/77",
+    "run-undo": "/runs/2/undo",
+    "ask-undo": "/acts/ask?kind=undo&run=2&digest=sha256:" + "0123456789abcdef" * 4,
 }
 WIDTHS = {"wide": (1280, 900), "phone": (375, 812)}
 FITS = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
@@ -178,6 +180,14 @@ def test_drift_is_accepted_until_the_day_that_was_chosen_and_healed_early(operat
     operator.get_by_role("link", name="Heal now").first.click()
     operator.get_by_role("button", name="Yes").click()
     expect(operator.get_by_text("heal by console").first).to_be_visible()
+
+
+def test_a_run_is_undone_only_by_the_plan_that_was_shown(operator: Page) -> None:
+    operator.goto("/runs/2")
+    operator.get_by_role("link", name="Show the plan that undoes this run").click()
+    operator.get_by_role("link", name="Undo exactly this").click()
+    operator.get_by_role("button", name="Yes").click()
+    expect(operator.get_by_role("alert")).to_contain_text("Nothing was done: the approved digest is")
 
 
 def test_an_approval_of_another_plan_is_refused_with_the_reason(operator: Page) -> None:

@@ -302,6 +302,7 @@ class ModelState:
         shop: ShopDomain | None = None,
         since: datetime | None = None,
         plan_digest: str | None = None,
+        run_id: int | None = None,
         limit: int = 1000,
     ) -> list[Event]:
         return [e for e in self.told if user is None or e.clerk_user_id == user][-limit:]

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 
 from reconciler.core.model.act import Actor
+from reconciler.core.model.ids import StoreName
 from tests.manager.harness import US, RunHarness, Running, now_text, until
 from tests.manager.test_api import get
 
@@ -14,8 +15,8 @@ ADA = {"authorization": "Bearer a-token-of-ada"}
 TOKENS = [{"name": "ada", "role": "operator", "token": "a-token-of-ada"}]
 
 
-def act(run: Running, **wish: Any) -> httpx.Response:
-    return run.client.post("/api/acts", json=wish, headers=ADA)
+def act(running: Running, /, **wish: Any) -> httpx.Response:
+    return running.client.post("/api/acts", json=wish, headers=ADA)
 
 
 def signed_in(run: Running) -> None:
@@ -88,7 +89,7 @@ def test_a_suspended_store_is_probed_and_a_user_forgotten(harness: RunHarness) -
         assert found.startswith("the shop grants access: ")
         until(lambda: get(run, "/api/status")["stores"][0]["suspended"] is None, "it was probed")
         run.settled()
-        until(lambda: not run.manager.schedule.has_full_resync(US), "the resumed store was scanned")
+        until(lambda: not run.manager.schedule.has_full_resync(StoreName(US)), "the resumed store was scanned")
         scans = len(get(run, "/api/runs?kind=full_resync")["runs"])
         run.components.acts(Actor("ops", "command")).nudge_all(run.components.stores([US])[0])
         until(lambda: len(get(run, "/api/runs?kind=full_resync")["runs"]) > scans, "run follows a command")
@@ -120,3 +121,33 @@ def test_accepted_drift_is_left_alone_until_it_is_over_or_to_be_healed_now(harne
                 assert act(run, kind="heal", store=US, user="user_a").json()["status"] == "done"
             until(lambda: harness.customers()["user_a@example.com"]["firstName"] == "Ada", "the drift was healed")
         assert act(run, kind="heal", store=US, user="user_a").json()["status"] == "unchanged"
+
+
+def test_a_run_is_undone_by_exactly_the_plan_that_was_shown(harness: RunHarness) -> None:
+    harness.settings["server"] = {"tokens": TOKENS}
+    harness.stores[US]["guards"] = {"update": {"max": 0}}
+    harness.person("user_a", first_name="Ada")
+    with harness.replica() as run:
+        run.scanned_all()
+        signed_in(run)
+        harness.person("user_a", first_name="Grace")
+        plan = get(run, f"/api/plan?store={US}")
+        applied = until(lambda: _ended(act(run, kind="approve", store=US, digest=plan["digest"])), "it was applied")
+        number = applied.json()["run"]["id"]
+        assert harness.customers()["user_a@example.com"]["firstName"] == "Grace"
+        [back] = get(run, f"/api/runs/{number}/undo")["stores"]
+        assert [hold["action"]["changes"][0]["after"] for hold in back["holds"]] == ["Ada"]
+        digest = get(run, f"/api/runs/{number}/undo")["digest"]
+        refused = until(lambda: _ended(act(run, kind="undo", run=number, digest=plan["digest"])), "it was planned")
+        assert refused.status_code == 409
+        undone = until(lambda: _ended(act(run, kind="undo", run=number, digest=digest)), "it was reverted").json()[
+            "run"
+        ]
+        assert (undone["kind"], undone["counts"]["actions"]) == ("undo", {"update": 1})
+        assert undone["actor"] == {"name": "ada", "via": "console"}
+        assert harness.customers()["user_a@example.com"]["firstName"] == "Ada"
+        assert act(run, kind="reconcile", user="user_a").status_code == 202
+        run.settled()
+        assert harness.customers()["user_a@example.com"]["firstName"] == "Ada"
+        assert [one["kind"] for one in get(run, "/api/changes")["acts"]] == ["nudge", "undo", "approve"]
+        assert run.client.get("/api/runs/999999/undo").status_code == 404

@@ -211,6 +211,16 @@ class MemoryService:
             build_plan([self.plans.get(store, StorePlan(store=store, shop=SHOP_US))], created_at=NOON), rows_max=9
         )
 
+    def revert(self, number: int) -> Document | Pending:
+        plans = [replace(plan, store=StoreName(store)) for store, plan in self.plans.items()]
+        return self.pending or plan_document(build_plan(plans, created_at=NOON), rows_max=9)
+
+    def undo(self, number: int, digest: str, actor: Actor) -> Run | Pending:
+        if digest != SHOWN:
+            raise PlanRefused(f"the approved digest is {digest}, but the plan is now {SHOWN}", hint="review it")
+        self._act(actor, "undo")
+        return self.pending or self.all_runs[0]
+
     def runs(
         self, *, store: StoreName | None = None, kind: RunKind | None = None, before: int | None = None, limit: int
     ) -> Sequence[Run]:

@@ -71,6 +71,9 @@ def test_an_approval_names_the_digest_that_was_shown(http: httpx.Client, service
     done = act(http, kind="approve", store=US, digest=SHOWN)
     assert (done.json()["status"], done.json()["run"]["id"]) == ("done", 7)
     assert [one.kind for one in service.all_acts] == ["approve"]
+    assert act(http, kind="undo", run=7, digest="sha256:" + "0" * 64).status_code == 409
+    assert act(http, kind="undo", run=7, digest=SHOWN).json()["run"]["id"] == 7
+    assert [one.kind for one in service.all_acts] == ["approve", "undo"]
     service.pending = Pending(NOON)
     pending = act(http, kind="approve", store=US, digest=SHOWN)
     assert (pending.status_code, pending.json()["status"], pending.headers["retry-after"]) == (202, "pending", "2")
@@ -98,6 +101,7 @@ def test_drift_is_accepted_by_field_until_a_day_or_a_moment(http: httpx.Client, 
         {"kind": "accept", "store": US, "user": "u", "fields": [], "until": "2027-01-01"},
         {"kind": "accept", "store": US, "user": "u", "fields": ["colour"], "until": "2027-01-01"},
         {"kind": "accept", "store": US, "user": "u", "fields": ["note"], "until": "soon"},
+        {"kind": "undo", "run": 7}, {"kind": "undo", "run": 0, "digest": SHOWN},
         {}, {"kind": "pause"}, {"kind": "reconcile", "store": US}, {"kind": "approve", "store": US},
         {"kind": "drop", "store": US},
         {"kind": "approve", "store": US, "digest": "x"}, {"kind": "pause", "store": US, "more": 1},

@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 @click.command("undo")
 @click.option("--since", metavar="T", help="Revert everything written since T: 2026-11-23T09:00Z, or 90m, 2h, 1d ago.")
 @click.option("--plan", "digest", metavar="DIGEST", help="Revert everything written for the plan with this digest.")
+@click.option(
+    "--run",
+    "run_id",
+    type=click.IntRange(1, 2**31 - 1),
+    metavar="N",
+    help="Revert everything that the run with this number wrote.",
+)
 @store_option
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @click.option(

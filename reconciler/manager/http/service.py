@@ -43,7 +43,7 @@ from reconciler.settings import StoreSettings
 from reconciler.shopify.webhooks import ShopifyEvent
 from reconciler.wiring.explanations import explain_user
 from reconciler.wiring.people import find_unmapped, meaning_of
-from reconciler.wiring.plans import apply_approved, approve_withheld, plan_of
+from reconciler.wiring.plans import apply_approved, approve_withheld, plan_of, plan_revert
 from reconciler.wiring.probing import Probed
 
 REDACT, SHOP_REDACT, UNINSTALLED = "customers/redact", "shop/redact", "app/uninstalled"
@@ -78,6 +78,7 @@ class ManagerService:
         self._follow_acts, self._owner = follow_acts, owner
         self._config_problem = config_problem
         self._approvals = OnRequest[Run](clock, "approve", at_once=1)
+        self._reverts = OnRequest[Document](clock, "revert", at_once=1)
         self._probed = OnRequest[str](clock, "probe", at_once=4)
         self._rows = rows
         self._seen = SeenWebhooks()
@@ -246,6 +247,14 @@ class ManagerService:
 
         return self._plans.get(store, make, age_s=PLANNED_FOR_S, wait_s=WAIT_S)
 
+    def revert(self, number: int) -> Document | Pending:
+        def make(_count: Callable[[int], None]) -> Document:
+            with self._running.components() as components:
+                planned = plan_revert(components, self._stores_of_run(number), run_id=number)
+                return plan_document(planned.plan, rows_max=PLAN_ROWS_MAX)
+
+        return self._reverts.get(str(number), make, age_s=PLANNED_FOR_S, wait_s=WAIT_S)
+
     # --- what operators do -----------------------------------------------------------------------------------------
 
     def pause(self, store: StoreName, actor: Actor) -> bool:
@@ -298,12 +307,23 @@ class ManagerService:
                 planned = approve_withheld(plan, digest)
                 self._acts(actor).note("approve", store, detail={"digest": digest})
                 self._plans.forget(store)
-                number = apply_approved(components, planned, actor, self._owner)
-                run = components.state.find_run(number, now=self._clock.now())
-                assert run is not None
-                return run
+                return self._run(apply_approved(components, planned, actor, self._owner))
 
         return self._approvals.take(f"{store} {digest}", make, wait_s=WAIT_S)
+
+    def undo(self, number: int, digest: str, actor: Actor) -> Run | Pending:
+        def make(_count: Callable[[int], None]) -> Run:
+            with self._running.components() as components:
+                stores = self._stores_of_run(number)
+                planned = approve_withheld(plan_revert(components, stores, run_id=number), digest)
+                only = stores[0].name if len(stores) == 1 else None
+                self._acts(actor).note("undo", only, detail={"run": number, "digest": digest})
+                for store in stores:
+                    self._plans.forget(store.name)
+                self._reverts.forget(str(number))
+                return self._run(apply_approved(components, planned, actor, self._owner, kind="undo"))
+
+        return self._approvals.take(f"undo {number} {digest}", make, wait_s=WAIT_S)
 
     # --- parts ---------------------------------------------------------------------------------------------------
 
@@ -339,6 +359,19 @@ class ManagerService:
         """Return the acts of this operator, on connections that do not wait long."""
         state = self._webhook_state.state
         return Acts(actor, state, self._webhook_state.queue, state, self._clock)
+
+    def _run(self, number: int) -> Run:
+        """Return the run that was just recorded."""
+        run = self.find_run(number)
+        assert run is not None
+        return run
+
+    def _stores_of_run(self, number: int) -> list[StoreSettings]:
+        """Return the stores of a run that are still in stores.yaml. PermanentError if there is no such run."""
+        run = self.find_run(number)
+        if run is None:
+            raise PermanentError(f"there is no run {number} any more", hint="old runs are deleted")
+        return [store for store in self._running.stores() if store.name in run.stores]
 
     def _store(self, name: StoreName) -> StoreSettings:
         store = self._running.store(name)

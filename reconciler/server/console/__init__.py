@@ -17,7 +17,7 @@ from reconciler.server.access import Access
 from reconciler.server.console.acts import ActPages
 from reconciler.server.console.overview import StorePages
 from reconciler.server.console.people import PeoplePages
-from reconciler.server.console.plans import PlanPage
+from reconciler.server.console.plans import PlanPages
 from reconciler.server.console.records import RecordPages
 from reconciler.server.console.rendering import Renderer, style
 from reconciler.server.console.sign_in import SignIn
@@ -31,16 +31,18 @@ def routes(service: Service, access: Access, clock: Clock, *, stores: Collection
     store_pages = StorePages(service, clock, renderer, stores)
     people = PeoplePages(service, renderer, stores, lambda request: access.caller(request, clock.now()))
     acts = ActPages(service, clock, renderer, stores, lambda request: access.caller(request, clock.now()))
+    plans = PlanPages(service, renderer, stores)
     records = RecordPages(service, renderer, stores)
     router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
     for path, view in (
         ("/", store_pages.overview),
         ("/stores/{store}", store_pages.store),
-        ("/stores/{store}/plan", PlanPage(service, renderer, stores).plan),
+        ("/stores/{store}/plan", plans.plan),
         ("/people", people.people),
         ("/people/{user}", people.person),
         ("/runs", records.runs),
         ("/runs/{number}", records.run),
+        ("/runs/{number}/undo", plans.revert),
         ("/events", records.events),
         ("/acts/ask", acts.ask),
     ):

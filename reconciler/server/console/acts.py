@@ -48,6 +48,13 @@ QUESTIONS: Final[dict[Kind, tuple[str, str]]] = {
         "Forget {user}?",
         "The mappings of this user are deleted from the state. Customers in Shopify stay as they are.",
     ),
+    "undo": (
+        "Undo run {run}?",
+        (
+            "The revert is planned again. If the digest is still {digest}, its actions are applied, with those that guards "
+            "withhold. What was reverted is not written again until the profile or the config changes."
+        ),
+    ),
     "approve": (
         "Approve exactly this plan of {store}?",
         (
@@ -56,7 +63,7 @@ QUESTIONS: Final[dict[Kind, tuple[str, str]]] = {
         ),
     ),
 }
-FIELDS: Final = ("kind", "store", "user", "fields", "until", "digest")
+FIELDS: Final = ("kind", "store", "user", "fields", "until", "run", "digest")
 ACCEPTED_DAYS: Final = 30  # the suggestion
 
 
@@ -153,6 +160,8 @@ def _text(value: Any) -> str:
 
 
 def _back(wish: Wish) -> str:
+    if wish.run is not None:
+        return f"/runs/{wish.run}/undo"
     if wish.user is not None:
         return f"/people/{quote(wish.user, safe='')}"
     store = f"/stores/{quote(wish.store or '', safe='')}"

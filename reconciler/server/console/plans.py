@@ -1,4 +1,4 @@
-"""The page of a store's pending plan: actions and what is withheld, grouped by same change."""
+"""The pages of plans, of a store and of a revert: actions and what is withheld, grouped by same change."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from reconciler.core.report.pending import Pending
 from reconciler.core.report.same_change import ChangeValues, same_change_key
 from reconciler.server.access import Verdict
 from reconciler.server.console import words
+from reconciler.server.console.records import number_of
 from reconciler.server.console.rendering import Renderer
 from reconciler.server.service import Service
 
@@ -40,8 +41,8 @@ class ReasonHolds:
     same: tuple[SameHolds, ...]
 
 
-class PlanPage:
-    """The pending plan of a store. It reads the shop, so it is made on request."""
+class PlanPages:
+    """The pending plan of a store, and the plan that reverts a run. They read shops, so they are made on request."""
 
     def __init__(self, service: Service, renderer: Renderer, stores: Collection[StoreName]) -> None:
         self._service, self._renderer, self._stores = service, renderer, stores
@@ -51,21 +52,38 @@ class PlanPage:
         if name not in self._stores:
             return RedirectResponse("/", 303)
         found = self._service.plan(name)
-        known: dict[str, Any] = {"verdict": verdict, "store": name, "pending": None, "plan": None, "held": ()}
-        if isinstance(found, Pending):
-            return self._renderer.page("plan.html", request, **{**known, "pending": found})
-        shown: Document = found
-        plan: Document = next(iter(shown["stores"]), {"error": "it is no longer in stores.yaml", "error_hint": ""})
-        actions, holds = plan.get("actions", ()), plan.get("holds", ())
-        known |= {
+        return self._renderer.page("plan.html", request, verdict=verdict, store=name, run=None, **_shown(found))
+
+    def revert(self, request: Request, verdict: Verdict) -> Response:
+        number = number_of(request.path_params["number"])
+        if number is None or not self._service.run_events(number, limit=1):
+            return RedirectResponse("/runs", 303)
+        found = self._service.revert(number)
+        return self._renderer.page("plan.html", request, verdict=verdict, store=None, run=number, **_shown(found))
+
+
+def _shown(found: Document | Pending) -> dict[str, Any]:
+    """The values of plan.html: the plan of each store, with its holds in groups."""
+    if isinstance(found, Pending):
+        return {"pending": found, "parts": ()}
+    parts = [
+        {
             "plan": plan,
-            "held": held_groups(holds),
-            "digest": shown["digest"],
-            "made_at": datetime.fromisoformat(shown["created_at"]),
+            "held": held_groups(plan.get("holds", ())),
             "action_count": sum(plan.get("summary", {}).get(kind, 0) for kind in KINDS),
-            "approvable": bool(actions) or any(hold["action"] for hold in holds),
         }
-        return self._renderer.page("plan.html", request, **known)
+        for plan in found["stores"] or [{"error": "it is no longer in stores.yaml", "error_hint": ""}]
+    ]
+    return {
+        "pending": None,
+        "parts": parts,
+        "summary": found["summary"],
+        "digest": found["digest"],
+        "made_at": datetime.fromisoformat(found["created_at"]),
+        "approvable": any(
+            plan.get("actions") or any(hold["action"] for hold in plan.get("holds", ())) for plan in found["stores"]
+        ),
+    }
 
 
 def held_groups(holds: Iterable[Document]) -> list[ReasonHolds]:

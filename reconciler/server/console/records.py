@@ -25,7 +25,7 @@ class RecordPages:
         self._service, self._renderer, self._stores = service, renderer, stores
 
     def runs(self, request: Request, verdict: Verdict) -> Response:
-        store, before = self._store(request), _number(request.query_params.get("before", ""))
+        store, before = self._store(request), number_of(request.query_params.get("before", ""))
         runs = self._service.runs(store=store, before=before, limit=RUNS_MAX)
         return self._renderer.page(
             "runs.html",
@@ -38,7 +38,7 @@ class RecordPages:
         )
 
     def run(self, request: Request, verdict: Verdict) -> Response:
-        number = _number(request.path_params["number"])
+        number = number_of(request.path_params["number"])
         run = self._service.find_run(number) if number is not None else None
         return self._renderer.page(
             "run.html",
@@ -66,5 +66,6 @@ class RecordPages:
         return StoreName(asked) if asked in self._stores else None
 
 
-def _number(text: str) -> int | None:
+def number_of(text: str) -> int | None:
+    """The number of a run in a path or a parameter; None if it is none."""
     return int(text) if text.isascii() and text.isdigit() and 0 < int(text) <= NUMBER_MAX else None
