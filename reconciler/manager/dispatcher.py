@@ -202,6 +202,7 @@ class Dispatcher:
             _log.warning("requeue_failed", store=claim.store, user=claim.clerk_user_id, error=error.message)
 
     def _renew_loop(self) -> None:
+        missed = frozenset[int]()  # not renewed the last time; just done or lost
         while not self._stopped.wait(self._intervals.lease_s / 3):
             self.renewed_at = time.monotonic()
             claims = [held.claim for held in self.in_progress()]
@@ -212,10 +213,10 @@ class Dispatcher:
             except StateError as error:
                 _log.warning("lease_renewal_failed", error=error.message, requests=len(claims))
                 continue
-            held_now = {held.claim.fencing for held in self.in_progress()}
             for claim in lost:
-                if claim.fencing in held_now:  # otherwise it was finished meanwhile
+                if claim.fencing in missed:  # otherwise it may have been finished at this moment
                     _log.warning("lease_lost", store=claim.store, user=claim.clerk_user_id)
+            missed = frozenset(claim.fencing for claim in lost)
 
 
 def effective_caps(

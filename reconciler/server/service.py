@@ -84,7 +84,7 @@ class ConsoleReader(Protocol):
     def config_problem(self) -> str | None:
         """Return why the files on disk are not what this replica runs; None if they are."""
 
-    def status_rows(self) -> Sequence[StatusRow]: ...
+    def status_rows(self, store: StoreName | None = None) -> Sequence[StatusRow]: ...
 
     def find_people(
         self, text: str, *, store: StoreName | None, status: Status | None, reason: str | None, limit: int

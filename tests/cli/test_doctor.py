@@ -54,6 +54,10 @@ def test_a_shop_without_its_definition_is_asked_to_bootstrap(cli: CliHarness) ->
     assert check["level"] == "failed"
     assert check["hint"] == "reconciler bootstrap --store acme-us"
     assert cli.mutations == 0
+    out = cli("doctor").out
+    assert out.startswith("2 stores  acme-us, acme-eu\n  ✗ back-link"), "both lack the same"
+    assert out.count("hint: reconciler bootstrap --store STORE") == 1
+    assert cli("doctor", "--all").out.count("hint: reconciler bootstrap --store acme-us") == 1
 
 
 def test_one_broken_shop_does_not_keep_the_others_from_being_checked(ready: CliHarness) -> None:

@@ -105,7 +105,7 @@ def test_what_was_guessed_and_what_was_not_is_said_with_the_reason(
     assert "✓ clerk_user_id clerkId (its values begin with user_)" in said
     assert "– email_verified emailVerified is timestamp, not a yes or no" in said
     assert "none finds an existing customer: see trust_email" in said
-    assert "guessed by its values begin with user_" in (tmp_path / "config.yaml").read_text()
+    assert "guessed: its values begin with user_" in (tmp_path / "config.yaml").read_text()
 
 
 def test_from_a_database_to_a_first_plan(cli: CliHarness, tmp_path: Path) -> None:

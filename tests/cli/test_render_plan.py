@@ -37,9 +37,6 @@ def undigested(text: str) -> str:
 
 def test_a_plan_reads_well_at_eighty_columns() -> None:
     assert undigested(text_of(example())) == snapshot("""\
-acme-eu  acme-eu.myshopify.com
-  88 in sync
-
 acme-fr  acme-fr.myshopify.com
   could not be planned: StoreSuspended: acme-fr.myshopify.com refuses the token
   hint: install the app again, or set its token
@@ -73,8 +70,8 @@ acme-us  acme-us.myshopify.com
   - user_9  customer 9  on_leave: keep
 
   held  7 decisions not to act
-  ! GuardExceeded 3  the operator must act  reconciler docs GuardExceeded
-    See reconciler plan, then run apply --approve DIGEST, or raise the guard.
+  ! GuardExceeded 3 update  the operator must act  reconciler docs GuardExceeded
+    See the plan, then approve it by its digest, or raise the guard.
       3 update actions are above the ceiling of 2
   ~ 3 times update
       tags: + club  (config changed)
@@ -89,6 +86,9 @@ acme-us  acme-us.myshopify.com
       user_7, user_8
 
   forecast  80 points, about 0.8 s at the shop's restore rate
+
+acme-eu  acme-eu.myshopify.com
+  88 in sync
 
 5 actions, 7 holds, 283 in sync, 1 store could not be planned
 3 actions withheld by a guard; to approve exactly these:
@@ -138,6 +138,16 @@ def test_a_long_plan_is_cut_and_says_how_to_see_all_of_it() -> None:
 def test_nothing_to_do_is_one_plain_line() -> None:
     plan = build_plan([store_plan("acme-us", (), (), 200)], created_at=AT)
     assert "✓ nothing to do: 200 in sync" in text_of(plan)
+
+
+def test_stores_with_nothing_to_do_are_shown_together_after_the_others() -> None:
+    names = [f"shop-{number:02}" for number in range(60)]
+    held = hold("user_1", "NoEmail", "the profile has no email")
+    plan = build_plan([store_plan(name, (), (held,) if name == "shop-30" else (), 2) for name in names], created_at=AT)
+    text = text_of(plan)
+    assert text.index("shop-30  shop-30.myshopify.com") < text.index("59 stores  shop-00, shop-01, ")
+    assert "and 19 more\n  118 in sync\n" in text
+    assert len(text.splitlines()) <= 20
 
 
 def test_what_a_guard_holds_can_be_allowed_with_the_digest() -> None:
@@ -265,7 +275,7 @@ hint: `install the app again, or set its token`
 
 #### held, GuardExceeded: 3
 
-[GuardExceeded](https://github.com/customer-parity/customer-parity/blob/main/docs/errors.md#guardexceeded): the operator must act. More would change than the store's guards allow. See reconciler plan, then run apply --approve DIGEST, or raise the guard.
+[GuardExceeded](https://github.com/customer-parity/customer-parity/blob/main/docs/errors.md#guardexceeded): the operator must act. More would change than the store's guards allow. See the plan, then approve it by its digest, or raise the guard.
 
 `3 update actions are above the ceiling of 2`
 

@@ -102,10 +102,11 @@ acme-eu  acme-eu.myshopify.com
 
 acme-us  acme-us.myshopify.com
   suspended: the shop refuses the token
-  hint: reconciler doctor
+  hint: reconciler doctor --store acme-us
   the oldest request has waited for 3.2 s
-  ! NoEmail 8  reconciler docs NoEmail
-  ! EmailTaken 2  reconciler docs EmailTaken
+
+! NoEmail 8  reconciler docs NoEmail  in acme-us (8)
+! EmailTaken 2  reconciler docs EmailTaken  in acme-us (2)
 """)
 
 
@@ -162,18 +163,13 @@ def test_status_as_json_has_the_promised_keys() -> None:
 def test_results_name_each_action_that_was_not_applied() -> None:
     assert shown(lambda console: render.print_results(RESULTS, console)) == snapshot("""\
 
-acme-us
-  120 created · 1 updated · 1 not applied · 3 held
-  121 actions applied, 2,420 points in 24 s
+acme-us  120 created · 1 updated · 1 not applied · 3 held · 2,420 points in 24 s
   ✗ update user_7 refused: the customer has changed in Shopify since the plan
       was made
       hint: plan again
-
-acme-eu
-  nothing to do
-
-acme-fr
-  nothing was applied: StoreSuspended: the shop refuses the token
+acme-fr  nothing was applied: StoreSuspended: the shop refuses the token
+acme-eu  nothing to do
+121 actions applied in 3 stores
 """)
 
 

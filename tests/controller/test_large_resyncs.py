@@ -152,6 +152,7 @@ def test_half_a_table_in_one_slice_makes_a_resync_compare_all_keys_and_release_n
     rig.pour()
     found = incremental_resync(sliced)
     assert (found.whole, found.queued, found.held) == (True, 0, {"release": PEOPLE // 2})
+    assert not found.actions, "what is held is no action"
 
 
 def test_an_incremental_resync_finds_who_was_edited_in_the_shop(rig: MirrorRig) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from reconciler.core.model.ids import ShopDomain, StoreName
 from reconciler.core.report.status import Doubts, StatusRow, bulk_progress, mirror_progress, scan_progress, status_row
+from reconciler.core.report.under_way import under_way_of
 
 Tally = Mapping[tuple[str, str | None], int]
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
@@ -96,3 +97,9 @@ def test_writes_by_bulk_end_never_in_the_past_either() -> None:
     assert bulk_progress(NOW - timedelta(minutes=10), 400, 300, 0, **so).ends_at == NOW + timedelta(minutes=30)
     assert bulk_progress(NOW + timedelta(minutes=5), 400, 300, 0, **so).ends_at is None
     assert bulk_progress(NOW - timedelta(minutes=10), 400, 400, 0, **so).ends_at is None
+
+
+def test_no_scan_is_in_progress_while_the_shop_refuses() -> None:
+    scan = scan_progress(NOW, 0, 10, now=NOW)
+    assert list(under_way_of(row(scan=scan))) == ["full scan in progress: 0 of 10 rows"]
+    assert not list(under_way_of(row(scan=scan, suspended="the token is refused")))

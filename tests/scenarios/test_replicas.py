@@ -123,7 +123,8 @@ def test_killed_frozen_and_restarted_replicas_lose_nothing_and_do_nothing_twice(
     creates = sum("customerSet" in call.roots for call in harness.shop().calls)
     # A create in hand of a replica that was killed or frozen may be sent once more, by its key; so may that of one that
     # got no CPU for as long as a lease lasts.
-    lost = sum(entry["event"] == "lease_lost" for process in (leaving, fresh) for entry in process.log())
+    said = [entry for process in (leaving, fresh) for entry in process.log()]
+    lost = sum(e["event"] in {"lease_lost", "reconcile_abandoned"} or e.get("result") == "lost" for e in said)
     assert creates <= PEOPLE + 2 * 2 + lost
     at = WallClock().now()
     harness.person("user_0", first_name="Thawed")

@@ -164,10 +164,10 @@ class MemoryService:
     def metrics(self) -> CollectorRegistry:
         return self.registry
 
-    def status_rows(self) -> Sequence[StatusRow]:
+    def status_rows(self, store: StoreName | None = None) -> Sequence[StatusRow]:
         if self.fails is not None:
             raise self.fails
-        return self.rows
+        return [row for row in self.rows if store in {None, row.store}]
 
     def find_people(
         self, text: str, *, store: StoreName | None, status: Status | None, reason: str | None, limit: int

@@ -296,6 +296,10 @@ def test_parity_is_shown_per_store_the_worst_first(http: httpx.Client, service: 
     ):
         assert words_ in shown
     assert "/people?store=acme-us&amp;status=held&amp;reason=EmailTaken" in answer.text
+    needs = answer.text.partition("Needs a person")[2].partition("Stores, those")[0]
+    assert re.search(
+        r'>suspended</a>\s*<span>token refused</span>\s*<span class="dim">in <a href="/stores/acme-us">', needs
+    )
 
 
 def test_what_is_not_ready_is_shown_on_the_first_page(http: httpx.Client, service: MemoryService) -> None:

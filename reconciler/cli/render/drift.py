@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from rich.console import Console
 
 from reconciler.cli.render.accepted import print_accepted
+from reconciler.cli.render.alike import print_heading
 from reconciler.cli.render.flow import LinePrinter
 from reconciler.cli.render.json import dumps
 from reconciler.cli.render.parts import KIND_WORDS, accepted_users, change_parts, field_text
@@ -46,15 +47,19 @@ def print_drift(found: Drift, console: Console, *, everything: bool = False) -> 
     """Print for each store the changes made in Shopify by field, then the changes of ours that are not applied yet."""
     lines = LinePrinter(console)
     for store in found.stores:
-        lines.put((clean(store.store), "bold"), ("  ", ""), (clean(store.shop), "dim"))
+        if _is_quiet(store):
+            continue
+        print_heading([(store.store, store.shop)], lines)
         if store.error is not None:
             lines.prose(f"could not be read: {clean(store.error)}", "bold red", indent=2, hang=2)
             if store.error_hint:
                 lines.prose(f"hint: {clean(store.error_hint)}", indent=2, hang=2)
-        elif not (store.drift or store.intent or store.accepted or store.not_read):
-            lines.put(("no drift, nothing left to apply", "green"), indent=2)
         else:
             _print_store(store, lines, None if everything else SHOWN)
+        lines.blank()
+    if quiet := [store for store in found.stores if _is_quiet(store)]:
+        print_heading([(store.store, store.shop) for store in quiet], lines)
+        lines.put(("no drift, nothing left to apply", "green"), indent=2)
         lines.blank()
     drift, intent = sum(_users(s.drift) for s in found.stores), sum(_users(s.intent) for s in found.stores)
     unknown = sum(len(s.not_read) for s in found.stores)
@@ -62,6 +67,10 @@ def print_drift(found: Drift, console: Console, *, everything: bool = False) -> 
     words = f"{drift:,} drifted, {intent:,} not applied yet" + (f", {unknown:,} not read" if unknown else "")
     words += f", {count_text(broken, 'store')} could not be read" if broken else ""
     lines.put((words, "bold"))
+
+
+def _is_quiet(store: StoreDrift) -> bool:
+    return store.error is None and not (store.drift or store.intent or store.accepted or store.not_read)
 
 
 def _users(findings: Iterable[Finding]) -> int:

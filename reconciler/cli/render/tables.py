@@ -10,11 +10,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from reconciler.cli.render.flow import LinePrinter
+from reconciler.cli.render.alike import NAMES_MAX, print_heading
+from reconciler.cli.render.flow import LinePrinter, Piece
 from reconciler.cli.render.parts import KIND_WORDS, docs_command
 from reconciler.cli.render.plain import clean, count_text, customer_text, seconds_text, sentence, time_text
 from reconciler.core.model.action import KINDS, Hold
 from reconciler.core.model.batches import batches
+from reconciler.core.model.ids import StoreName
 from reconciler.core.model.mapping import Mapping
 from reconciler.core.report.status import ApplyResult, Replica, StatusRow
 from reconciler.core.report.under_way import under_way_of
@@ -32,24 +34,20 @@ NEARLY = 0.99
 
 
 def print_results(results: Sequence[ApplyResult], console: Console) -> None:
-    """Print for each store the applied actions, the first failures with their messages, and the new holds."""
+    """Print a line for each store with the applied actions, the first failures with their messages, and the new holds."""
     lines = LinePrinter(console)
+    lines.blank()
+    quiet = []
     for result in results:
-        lines.blank()
-        done = sum(result.applied.values())
-        lines.put((clean(result.store), "bold"))
+        name, parts = clean(result.store), _result_parts(result)
         if result.error is not None:
-            lines.prose(f"nothing was applied: {sentence(result.error)}", "bold red", indent=2, hang=2)
+            lines.prose(f"{name}  nothing was applied: {sentence(result.error)}", "bold red", hang=2)
             continue
-        parts = [(f"{result.applied[k]:,} {_past(k)}", KIND_WORDS[k].style) for k in KINDS if result.applied.get(k)]
-        if result.failed:
-            parts.append((f"{len(result.failed):,} not applied", "bold red"))
-        if result.held:
-            parts.append((f"{result.held:,} held", "yellow"))
-        lines.flow(parts or [("nothing to do", "green")], indent=2, between=" · ")
-        if done:
-            spent = f"{count_text(result.points_spent, 'point')} in {seconds_text(result.seconds)}"
-            lines.put((f"{count_text(done, 'action')} applied, {spent}", "dim"), indent=2)
+        if not parts:
+            quiet.append((name, "nothing to do"))
+            continue
+        (first, style), *rest = parts
+        lines.flow([(f"{name}  {first}", style), *rest], hang=2, between=" · ")
         for failure in islice(result.failed, FAILURES_SHOWN):
             what = f"✗ {failure.kind} {clean(failure.clerk_user_id)} {failure.result}: {sentence(failure.message)}"
             lines.prose(what, "red", indent=2, hang=4)
@@ -58,6 +56,26 @@ def print_results(results: Sequence[ApplyResult], console: Console) -> None:
         if len(result.failed) > FAILURES_SHOWN:
             lines.prose(f"… and {len(result.failed) - FAILURES_SHOWN:,} more: --output json has them", "dim", indent=6)
         _print_new_holds(result.holds, lines)
+    if quiet:
+        print_heading(quiet, lines)
+        if len(quiet) > 1:
+            lines.put(("nothing to do", "green"), indent=2)
+    if len(results) > 1:
+        applied = sum(sum(result.applied.values()) for result in results)
+        lines.put((f"{count_text(applied, 'action')} applied in {count_text(len(results), 'store')}", "bold"))
+
+
+def _result_parts(result: ApplyResult) -> list[Piece]:
+    """What was applied in one store, what was not, and what it cost; empty if there was nothing to do."""
+    parts = [(f"{result.applied[k]:,} {_past(k)}", KIND_WORDS[k].style) for k in KINDS if result.applied.get(k)]
+    if result.failed:
+        parts.append((f"{len(result.failed):,} not applied", "bold red"))
+    if result.held:
+        parts.append((f"{result.held:,} held", "yellow"))
+    if any(result.applied.values()):
+        spent = f"{count_text(result.points_spent, 'point')} in {seconds_text(result.seconds)}"
+        parts.append((spent, "dim"))
+    return parts
 
 
 def _print_new_holds(holds: Collection[Hold], lines: LinePrinter) -> None:
@@ -82,6 +100,7 @@ def print_status(rows: Sequence[StatusRow], console: Console) -> None:
     lines = LinePrinter(console)
     for row in rows:
         _print_remarks(row, lines)
+    _print_holds(rows, lines)
 
 
 def _status_table(rows: Sequence[StatusRow], console: Console, columns: Sequence[str]) -> Table:
@@ -147,14 +166,14 @@ def _notes(row: StatusRow) -> Iterator[tuple[str, str]]:
 
 def _print_remarks(row: StatusRow, lines: LinePrinter) -> None:
     under_way = list(under_way_of(row))
-    noted = row.held or row.suspended or row.failing or row.paused or row.parity_note or row.last_sweep_at is None
+    noted = row.suspended or row.failing or row.paused or row.parity_note or row.last_sweep_at is None
     if not (noted or row.oldest_request_s or under_way or row.mirror or row.updated_at_unmoved or row.accepted):
         return
     lines.blank()
     lines.put((clean(row.store), "bold"), ("  ", ""), (clean(row.shop), "dim"))
     if row.suspended:
         lines.prose(f"suspended: {sentence(row.suspended)}", "bold red", indent=2, hang=2)
-        lines.prose("hint: reconciler doctor", indent=2)
+        lines.prose(f"hint: reconciler doctor --store {clean(row.store)}", indent=2)
     for said, style in _notes(row):
         lines.prose(said, style, indent=2, hang=2)
     if row.last_sweep_at is None:
@@ -172,11 +191,23 @@ def _print_remarks(row: StatusRow, lines: LinePrinter) -> None:
             lines.prose("too old to be used by plans: reconciler backfill shopify", indent=2)
     if row.oldest_request_s:
         lines.prose(f"the oldest request has waited for {seconds_text(row.oldest_request_s)}", indent=2)
-    for reason, count in sorted(row.held.items(), key=lambda item: (-item[1], item[0])):
-        lines.flow(
-            [(f"! {clean(reason)} {count:,}", "yellow"), (docs_command(reason), "dim")],
-            indent=2, hang=4, between="  ",
-        )  # fmt: skip
+
+
+def _print_holds(rows: Sequence[StatusRow], lines: LinePrinter) -> None:
+    """Print a line for each reason of holds, the most frequent first, with the stores that have them."""
+    held: dict[str, list[tuple[StoreName, int]]] = {}
+    for row in rows:
+        for reason, count in row.held.items():
+            held.setdefault(reason, []).append((row.store, count))
+    if held:
+        lines.blank()
+    for reason, stores in sorted(held.items(), key=lambda item: (-sum(count for _, count in item[1]), item[0])):
+        total = sum(count for _, count in stores)
+        places = [f"{clean(name)} ({count:,})" for name, count in stores[:NAMES_MAX]]
+        if len(stores) > NAMES_MAX:
+            places.append(f"and {len(stores) - NAMES_MAX:,} more stores")
+        heading = [(f"! {clean(reason)} {total:,}", "yellow"), (f" {docs_command(reason)}", "dim"), (" in", "")]
+        lines.flow([*heading, *((f"{place},", "") for place in places[:-1]), (places[-1], "")], hang=4)
 
 
 def print_mappings(rows: Iterable[Mapping], console: Console) -> None:

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from reconciler.cli.approval import APPROVE
 from reconciler.cli.render.accepted import print_accepted
+from reconciler.cli.render.alike import print_heading
 from reconciler.cli.render.flow import LinePrinter, Piece, words_of
 from reconciler.cli.render.parts import (
     KIND_WORDS,
@@ -50,9 +51,20 @@ def print_plan(plan: Plan, console: Console, *, detail: Detail = "examples", app
     limit = None if detail == "all" else SHOWN
     lines = LinePrinter(console)
     for store in plan.stores:
-        _print_store(store, lines, limit, brief=detail == "brief")
+        if not _is_quiet(store):
+            _print_store(store, lines, limit, brief=detail == "brief")
+            lines.blank()
+    if quiet := [store for store in plan.stores if _is_quiet(store)]:
+        in_sync = sum(store.summary.in_sync for store in quiet)
+        print_heading([(store.store, store.shop) for store in quiet], lines)
+        lines.put((f"{in_sync:,} in sync" if in_sync else "nothing to do", IN_SYNC), indent=2)
         lines.blank()
-    _print_totals(plan, lines, approve)
+    _print_totals(plan, lines, approve, brief=detail == "brief")
+
+
+def _is_quiet(store: StorePlan) -> bool:
+    """Whether this store has neither actions, nor holds, nor drift that is accepted."""
+    return store.error is None and not (store.summary.actions or store.summary.hold or store.accepted)
 
 
 def _print_store(store: StorePlan, lines: LinePrinter, limit: int | None, *, brief: bool) -> None:
@@ -162,8 +174,9 @@ def _print_change(change: Change, lines: LinePrinter, *, with_why: bool) -> None
 
 
 def _held_heading(group: HeldGroup) -> list[Piece]:
+    kinds = ", ".join(dict.fromkeys(same.action.kind for same in group.changes))
     return [
-        (f"! {group.reason} {group.count:,}", HELD),
+        (f"! {group.reason} {group.count:,} {kinds}".rstrip(), HELD),
         (WHO_WORDS[group.who_acts], ""),
         (docs_command(group.reason), "dim"),
     ]
@@ -216,7 +229,7 @@ def _print_rest(count: int, limit: int | None, what: str, lines: LinePrinter) ->
         lines.prose(f"… and {count - limit:,} more {what}: --all shows them, --output json has them", "dim", indent=6)
 
 
-def _print_totals(plan: Plan, lines: LinePrinter, approve: str) -> None:
+def _print_totals(plan: Plan, lines: LinePrinter, approve: str, *, brief: bool) -> None:
     summary = plan.summary
     broken = any(s.error for s in plan.stores)
     if not summary.actions and not summary.hold and not broken:
@@ -229,4 +242,5 @@ def _print_totals(plan: Plan, lines: LinePrinter, approve: str) -> None:
         lines.prose(f"{count_text(waiting, 'action')} withheld by a guard; to approve exactly these:")
         lines.put((f"{approve} {plan.digest}", ""), indent=2)
     lines.put(("digest ", "dim"), (plan.digest, "dim"))
-    lines.put((f"made at {time_text(plan.created_at)}", "dim"))
+    if not brief:
+        lines.put((f"made at {time_text(plan.created_at)}", "dim"))

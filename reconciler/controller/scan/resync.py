@@ -97,7 +97,7 @@ class ResyncContext:
 class ResyncResult:
     """What a resync came to. `whole` False: it was stopped, and continues from there the next time.
 
-    `actions`: those that a full one found, by kind, the held ones included.
+    `actions`: those that a full one found and did not hold, by kind.
     """
 
     whole: bool
@@ -238,7 +238,7 @@ def _finish(context: ResyncContext, mapped: int, started_at: datetime, untold: S
             suspended_reason=before.suspended_reason if before else None,
         )
     )
-    actions: dict[str, int] = {kind: totals[kind] for kind in KINDS if totals.get(kind)}
+    actions: dict[str, int] = {kind: count for kind, count in counts.items() if count and kind not in over}
     return ResyncResult(whole=True, looked_at=looked_at, wanted=wanted, queued=queued, held=held, actions=actions)
 
 

@@ -96,7 +96,7 @@ HOLD_REASONS: Final[MappingOf[str, Reason]] = {
     "GuardExceeded": Reason(
         "operator",
         "More would change than the store's guards allow.",
-        "See reconciler plan, then run apply --approve DIGEST, or raise the guard.",
+        "See the plan, then approve it by its digest, or raise the guard.",
         "more would change than the store's guards allow",
     ),
     "DriftHeld": Reason(

@@ -314,7 +314,7 @@ def status_row(
         paused_by=pause.actor.name if pause is not None else None,
         paused_since=pause.since if pause is not None else None,
         oldest_request_s=oldest_request_s,
-        sweep=scan,
+        sweep=scan if suspended is None else None,
         mirror=mirror,
         bulk=bulk,
         accepted=accepted,

@@ -160,9 +160,10 @@ class ManagerService:
     def metrics(self) -> CollectorRegistry:
         return self._metrics.registry
 
-    def status_rows(self) -> Sequence[StatusRow]:
+    def status_rows(self, store: StoreName | None = None) -> Sequence[StatusRow]:
+        stores = [each for each in self._running.stores() if store in {None, each.name}]
         with self._running.components() as components:
-            return status_rows_of(components, self._running.stores())
+            return status_rows_of(components, stores)
 
     def find_people(
         self, text: str, *, store: StoreName | None, status: Status | None, reason: str | None, limit: int

@@ -60,6 +60,7 @@ class StorePages:
             total_stores=len(rows),
             totals=_totals(rows),
             needs=needs_by_reason(rows),
+            refused=[row for row in rows if row.suspended or row.failing],
             chart=parity_chart(samples, until=now),
             reasons=self._service.readiness(),
             config_problem=self._service.config_problem(),
@@ -69,7 +70,7 @@ class StorePages:
 
     def store(self, request: Request, verdict: Verdict) -> Response:
         name = StoreName(request.path_params["store"])
-        row = next((row for row in self._service.status_rows() if row.store == name), None)
+        row = next(iter(self._service.status_rows(name)), None)
         if row is None:
             return RedirectResponse("/", 303)
         now = self._clock.now()

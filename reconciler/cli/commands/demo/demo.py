@@ -109,13 +109,13 @@ class Demo:
         self.step += 1
         self.lines.blank()
         self.lines.put((f"━━ {self.step}. {title}", "bold cyan"))
-        self.lines.prose(words)
+        if words:
+            self.lines.prose(words)
 
     def run_command(self, *words: str, expect: int) -> None:
         """Print a command and run it. PermanentError if it does not exit with `expect`."""
         shown = [w.removeprefix(f"{self.folder}/") for w in words]
         self.lines.put((f"$ reconciler {' '.join(shown)}", "bold"))
-        self.lines.blank()
         files = ["--config", str(self.folder / "reconciler.yaml"), "--stores", str(self.folder / "stores.yaml")]
         code = self.run([*files, *words])
         claim(code == expect, f"`reconciler {words[0]}` exits with {expect}, not {code}")
@@ -229,26 +229,24 @@ def _sqlite(path: Path) -> str:
 
 def _prepare_shops(demo: Demo) -> None:
     demo.lines.prose(
-        f"Two simulated Shopify shops run on this machine, next to a table of {US_PEOPLE + EU_PEOPLE} users who signed up "
-        "in an app. No customer is linked to a user yet. The demo brings the shops in sync with the table, changes both "
-        "sides, syncs them again, and ends with an empty plan."
+        f"Two simulated Shopify shops run on this machine, next to a table of {US_PEOPLE + EU_PEOPLE} users of an app. No "
+        "customer is linked to a user yet. The demo syncs the shops, changes both sides, and ends with an empty plan."
     )
     demo.tell(
-        "Prepare the shops",
-        "Each shop needs one metafield definition: the back-link, which stores the user's id on the customer. So a "
-        "customer is never matched by name.",
+        "Prepare and check",
+        "Each shop needs one metafield definition: the back-link, which stores the user's id on the customer. Doctor "
+        "checks databases, tokens, scopes and shops.",
     )
     demo.run_command("bootstrap", "--yes", expect=DONE)
-    demo.tell("Check the set-up", "Doctor checks databases, tokens, scopes and shops, and changes nothing.")
+    demo.lines.blank()
     demo.run_command("doctor", expect=DONE)
 
 
 def _sync_first(demo: Demo) -> None:
     demo.tell(
         "Plan and apply",
-        "Apply shows the plan, asks for a confirmation (--yes gives it) and applies the plan. "
-        f"{GUESTS} users bought as guests before they signed up: their customers are adopted with their orders instead of "
-        "created twice. Users with an unverified or shared email are held. An invalid phone is omitted.",
+        f"Apply shows the plan, asks and writes. {GUESTS} users bought as guests: their customers are adopted with their "
+        "orders. Users with an unverified or shared email are held. An invalid phone is omitted.",
     )
     demo.run_command("apply", demo.detail, "--yes", expect=DONE)
     us, eu = demo.customers(demo.us), demo.customers(demo.eu)
@@ -259,12 +257,12 @@ def _sync_first(demo: Demo) -> None:
         guest = us[demo.users[f"guest {n}"].email]
         claim(guest["numberOfOrders"] == "1" and "app-user" in guest["tags"], "guests keep their customer and orders")
     claim(us[demo.users["unverified"].email]["tags"] == [], "an unverified email adopts no customer")
-    demo.tell("Parity", "Status shows how many users of each store are in sync, and how many are held and why.")
+    demo.lines.blank()
     demo.run_command("status", expect=DONE)
 
 
 def _change_both_sides(demo: Demo) -> None:
-    demo.tell("Changes", "Users change their data in the app, and staff edit customers in Shopify.")
+    demo.tell("Changes on both sides", "")
     users, us = demo.users, demo.customers(demo.us)
     new_mail = f"new.{users['moved'].email}"
     demo.table.change(users["renamed"].clerk_user_id, first_name="Maximiliane", last_name="Weiß-O’Connor")
@@ -276,23 +274,19 @@ def _change_both_sides(demo: Demo) -> None:
     demo.us.staff("edit", id=us[users["edited"].email]["id"], first_name="Tpyo")
     demo.us.staff("tag", id=us[users["vip"].email]["id"], tags=["vip"])
     for words in (
-        "in the app, two users change their names, and one has a new email",
-        "in the app, one user verifies an email, and two users no longer share one",
-        "in the app, one user closes the account",
-        "in Shopify, staff mistype a first name (drift), and add the tag vip (not managed, so it remains)",
+        "in the app: two new names, a new email, an email verified, one no longer shared",
+        "in the app: one user closes the account",
+        "in Shopify: staff mistype a first name (drift), and add a tag, which remains",
     ):
         demo.lines.prose(f"· {words}", indent=2, hang=2)
 
 
 def _sync_again(demo: Demo) -> None:
-    demo.tell("Plan again", "The plan contains only the fields that differ.")
+    demo.tell("Plan again, and apply", "The plan has only the fields that differ. The file is sealed.")
     before = demo.mutations
     demo.run_plan("second.plan", expect=ACTIONS)
     claim(demo.mutations == before, "a plan changes nothing in a shop")
-    demo.tell(
-        "Apply the saved plan",
-        "The saved plan is sealed: exactly this plan is applied, and only if nothing changed since.",
-    )
+    demo.lines.blank()
     demo.run_command("apply", str(demo.folder / "second.plan"), "--yes", expect=DONE)
     users, us, eu = demo.users, demo.customers(demo.us), demo.customers(demo.eu)
     claim(us[users["renamed"].email]["firstName"] == "Maximiliane", "a new name in the app is written to the shop")
@@ -308,9 +302,7 @@ def _sync_again(demo: Demo) -> None:
 
 
 def _show_empty_plan(demo: Demo) -> None:
-    demo.tell(
-        "Nothing left to do", "Nothing has changed since: the plan is empty. So a second apply would send nothing."
-    )
+    demo.tell("Nothing left to do", "The plan is empty: a second apply would send nothing.")
     demo.run_plan(expect=DONE)
 
 

@@ -1,6 +1,7 @@
 """`reconciler simulate`: serves a simulated Shopify on loopback, to test a stores.yaml without a real shop.
 
-stdout is a stores.yaml of the served shops; messages go to stderr. Runs until SIGINT or SIGTERM.
+stdout is a stores.yaml of the served shops, unless the user's own leads to them already; messages go to stderr. Runs until
+SIGINT or SIGTERM.
 """
 
 from __future__ import annotations
@@ -152,6 +153,9 @@ def _serve(context: Context, world: World, to_serve: Sequence[ServedShop], webho
 
 def _print_stores_file(context: Context, world: World, to_serve: Sequence[ServedShop]) -> None:
     """Print a stores.yaml to stdout and a summary to stderr. Neither repeats secrets of the user's file."""
+    leads_there = all(
+        served.store is not None and served.store.admin_url == world.url(served.shop) for served in to_serve
+    )
     lines = ["version: 1", "stores:"]
     for served in to_serve:
         url = world.url(served.shop)
@@ -164,6 +168,7 @@ def _print_stores_file(context: Context, world: World, to_serve: Sequence[Served
         if served.store is None or served.store.webhook_secret is None:
             lines.append(f"    webhook_secret: {served.secret}")
         lines.append(f'    country: "{served.country}"')
-    click.echo("\n".join(lines))
-    sys.stdout.flush()
+    if not leads_there:
+        click.echo("\n".join(lines))
+        sys.stdout.flush()
     context.say("serving until Ctrl-C; POST /_sim/SHOP/edit and others act as staff")

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from reconciler.cli.checks.shop_needs import Needs, needs_of, read_setup
 from reconciler.cli.context import Context
+from reconciler.cli.render.alike import for_any_store, group_alike, print_heading
 from reconciler.cli.render.flow import LinePrinter
 from reconciler.cli.render.json import dumps
 from reconciler.cli.render.plain import clean, count_text, sentence
@@ -122,16 +123,27 @@ def missing_items(report: Report) -> list[str]:
 
 
 def _show(reports: Sequence[Report], console: Console) -> None:
+    """Print what each shop lacks; once for shops that lack the same."""
     lines = LinePrinter(console)
-    for report in reports:
-        lines.put((clean(report.store.name), "bold"), ("  ", ""), (clean(report.store.domain), "dim"))
-        for what in missing_items(report):
-            lines.prose(f"+ {clean(what)}", "green", indent=2, hang=2)
-        for note in report.needs.notes if report.needs else ():
+    for alike in group_alike((report, _shape(report)) for report in reports).values():
+        first, is_one = alike[0], len(alike) == 1
+        print_heading([(report.store.name, report.store.domain) for report in alike], lines)
+        for what in missing_items(first):
+            shown = what if is_one else for_any_store(what, first.store.name)
+            lines.prose(f"+ {clean(shown)}", "green", indent=2, hang=2)
+        for note in first.needs.notes if first.needs else ():
             lines.prose(f"! {clean(note)}", "yellow", indent=2, hang=2)
-        _show_error(report, lines)
-        if report.error is None and report.needs is not None and not report.needs.count:
+        _show_error(first, lines)
+        if first.error is None and first.needs is not None and not first.needs.count:
             lines.put(("✓ nothing to create", "green"), indent=2)
+
+
+def _shape(report: Report) -> object:
+    """What is printed of this shop, without its name."""
+    if report.error is not None:
+        return report.store.name
+    missing = tuple(for_any_store(what, report.store.name) for what in missing_items(report))
+    return missing, report.needs.notes if report.needs else ()
 
 
 def _show_made(reports: Sequence[Report], console: Console) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
@@ -27,6 +26,7 @@ from reconciler.cli.checks.profile_sample import sample_of
 from reconciler.cli.checks.profiles import row_checks, table_checks, url_checks
 from reconciler.cli.checks.shop_needs import read_setup
 from reconciler.cli.context import Context
+from reconciler.cli.render.alike import for_any_store, group_alike, print_heading
 from reconciler.cli.render.flow import LinePrinter, words_of
 from reconciler.cli.render.json import dumps
 from reconciler.cli.render.plain import clean, count_text, sentence
@@ -208,35 +208,46 @@ def _with_failures(area: str, what: str, checks: Callable[[], Iterable[Check]]) 
 
 
 def show(checks: Sequence[Check], console: Console, *, everything: bool = False) -> None:
-    """Print what needs attention first, then one line for areas that are equally well; all checks with `everything`."""
+    """Print what needs attention first, then what is well; once for stores with the same results, unless `everything`."""
     lines = LinePrinter(console)
     areas = [(area, tuple(found)) for area, found in groupby(checks, key=attrgetter("area"))]
-    well = defaultdict[str, list[str]](list)
-    for area, found in sorted(areas, key=lambda each: all(check.level == "ok" for check in each[1])):
-        if everything or any(check.level != "ok" for check in found):
-            _print_area(area, found, lines, everything=everything)
-        else:
-            well[_passed(found)].append(area)
-    for passed, names in well.items():
-        title = clean(names[0]) if len(names) == 1 else f"{len(names)} stores"
-        each = "" if len(names) == 1 else "each: "
-        lines.flow([("✓", "green"), (f"{title:<17}", "bold"), *words_of(each + passed)], hang=20)
+    areas.sort(key=lambda each: all(check.level == "ok" for check in each[1]))
+    shapes = ((each, each[0] if everything else _shape(*each)) for each in areas)
+    for alike in group_alike(shapes).values():
+        _print_areas(alike, lines, everything=everything)
     _print_counts(checks, lines)
 
 
-def _print_area(area: str, found: Sequence[Check], lines: LinePrinter, *, everything: bool) -> None:
-    lines.put((clean(area), "bold"))
+def _shape(area: str, found: Sequence[Check]) -> object:
+    """What is printed of this area, without its name."""
+    attention = tuple(
+        (check.what, check.level, for_any_store(check.message, area), for_any_store(check.hint, area))
+        for check in found
+        if check.level != "ok"
+    )
+    return attention, _passed(found)
+
+
+def _print_areas(alike: Sequence[tuple[str, Sequence[Check]]], lines: LinePrinter, *, everything: bool) -> None:
+    """Print areas that have the same shape: one, or several stores."""
+    (area, found), *more = alike
+    well = [check for check in found if check.level == "ok"]
+    if len(well) == len(found) and not everything:
+        title, each = (f"{len(alike)} stores", "each: ") if more else (clean(area), "")
+        lines.flow([("✓", "green"), (f"{title:<17}", "bold"), *words_of(each + _passed(found))], hang=20)
+        return
+    print_heading([(name, "") for name, _ in alike], lines)
     for check in found:
         if everything or check.level != "ok":
             mark, style = MARKS[check.level]
+            message, hint = (for_any_store(t, area) if more else t for t in (check.message, check.hint))
             lines.flow(
-                [(mark, style), (f"{clean(check.what):<15}", style), *words_of(sentence(check.message))],
+                [(mark, style), (f"{clean(check.what):<15}", style), *words_of(sentence(message))],
                 indent=2,
                 hang=18,
             )
-            if check.hint:
-                lines.prose(f"hint: {sentence(check.hint)}", "cyan", indent=20, hang=6)
-    well = [check for check in found if check.level == "ok"]
+            if hint:
+                lines.prose(f"hint: {sentence(hint)}", "cyan", indent=20, hang=6)
     if well and not everything:
         lines.flow([("✓", "green"), *words_of(_passed(well))], indent=2, hang=2)
 

@@ -91,7 +91,7 @@ def write_settings(context: Context, *, profiles_url: str | None, table: str | N
             stores: STORES.format(name=name, shop=domain, variable=variable),
         }
     )
-    _show(guess, context.out, config=config, stores=stores, place=place, variable=variable)
+    _show(guess, context.out, config=config, stores=stores, place=place, variable=variable, is_example=shop is None)
     return 0
 
 
@@ -137,7 +137,7 @@ def _column_lines(guess: TableGuess) -> Iterator[str]:
     for field in NAMES:
         if field in guess.columns:
             found = guess.columns[field]
-            yield f"    {field}: {json.dumps(found.column)} # guessed by {found.why}"
+            yield f"    {field}: {json.dumps(found.column)} # guessed: {found.why}"
         elif field != "clerk_user_id":
             yield f"    # {field}: # not found: {guess.missing[field]}"
 
@@ -161,7 +161,9 @@ def _write_both(texts: Mapping[Path, str]) -> None:
         ) from error
 
 
-def _show(guess: TableGuess, console: Console, *, config: Path, stores: Path, place: str, variable: str) -> None:
+def _show(
+    guess: TableGuess, console: Console, *, config: Path, stores: Path, place: str, variable: str, is_example: bool
+) -> None:
     lines = LinePrinter(console)
     lines.put((f"table {clean(guess.table)}", "bold"))
     for field in NAMES:
@@ -187,6 +189,8 @@ def _show(guess: TableGuess, console: Console, *, config: Path, stores: Path, pl
         lines.prose(
             "no column says which emails are verified, so none finds an existing customer: see trust_email", indent=2
         )
-    lines.prose(f"name your shop in {stores}, and export {variable}=shpat_…", indent=2)
-    for command in ("doctor", "bootstrap", "plan"):
+    if is_example:
+        lines.prose(f"name your shop in {stores}", indent=2)
+    lines.prose(f"export {variable}=shpat_…, or set client_id and client_secret in {stores}", indent=2)
+    for command in ("bootstrap", "doctor", "plan"):
         lines.put((f"reconciler {command}", ""), indent=2)
