@@ -78,8 +78,9 @@ fix: $(STAMP) ## repair what can be repaired
 	$(BIN)/cog -I . -r $(DOCS)
 	$(BIN)/reconciler schema --out config/schema
 
-explore: $(STAMP) ## the long profile of the random tests
+explore: $(STAMP) ## the long profile of the random tests, and ten minutes of the simulation
 	HYPOTHESIS_PROFILE=explore $(BIN)/python -m pytest -m "explore or not explore" -k "property or machine or explore" --timeout 3600
+	$(BIN)/python -m tests.simulation --minutes 10
 
 bench: $(STAMP) ## the benchmarks: one table, and raw figures as JSON
 	$(BIN)/python -m tests.benchmarks

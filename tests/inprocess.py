@@ -298,7 +298,7 @@ class Rig:
         """An empty state of its own."""
         self._states += 1
         path = self._folder / f"state-{self._states}.db"
-        path.write_bytes(_template())
+        path.write_bytes(state_template())
         return _unsynced(path)
 
     # --- the product ----------------------------------------------------------------------------------------------
@@ -463,7 +463,7 @@ def shown(customer: SimCustomer, link: str) -> Shown:
 
 
 @cache
-def _template() -> bytes:
+def state_template() -> bytes:
     """A state's file at the newest schema, made once a process."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "template.db"

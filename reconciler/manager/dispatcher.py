@@ -5,11 +5,9 @@ One thread claims, one renews, the others reconcile. This module does not know w
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
+from queue import Empty
 
 import structlog
 
@@ -21,6 +19,7 @@ from reconciler.core.model.request import Claim, Request
 from reconciler.errors import LeaseLost, StateError
 from reconciler.manager.intervals import Intervals
 from reconciler.manager.shutdown import run_within
+from reconciler.manager.threads import THREADS, Threads
 from reconciler.ports import Clock, RequestQueue
 
 Caps = Callable[[], Mapping[StoreName, int]]
@@ -49,6 +48,7 @@ class Dispatcher:
         caps: Caps,
         on_worked: Callable[[Claim, ReconcileResult, float], None],
         intervals: Intervals,
+        threads: Threads = THREADS,
     ) -> None:
         self.owner = owner
         self._queue, self._worker, self._clock = queue, worker, clock
@@ -57,18 +57,17 @@ class Dispatcher:
         # The fencing token is part of the key: after an outage this process may claim again a request with an expired lease.
         self._in_progress: dict[tuple[Request, int], InProgress] = {}
         self._durations: dict[StoreName, tuple[float, float]] = {}  # end and seconds of the last reconcile
-        self._changed = threading.Condition()  # guards what is in progress
-        self._ready: SimpleQueue[Claim | None] = SimpleQueue()
-        self._wake = threading.Event()
-        self._stopping = threading.Event()
-        self._stopped = threading.Event()
-        self._claiming = threading.Thread(target=self._claim_loop, name="dispatch", daemon=True)
+        self._changed = threads.condition()  # guards what is in progress
+        self._ready = threads.queue(Claim)
+        self._wake, self._stopping, self._stopped = threads.event(), threads.event(), threads.event()
+        self._claiming = threads.thread(self._claim_loop, "dispatch")
         self._threads = [
             self._claiming,
-            threading.Thread(target=self._renew_loop, name="leases", daemon=True),
-            *(threading.Thread(target=self._work_loop, name=f"worker-{n}", daemon=True) for n in range(workers)),
+            threads.thread(self._renew_loop, "leases"),
+            *(threads.thread(self._work_loop, f"worker-{n}") for n in range(workers)),
         ]
-        self.beat_at = self.renewed_at = self.done_at = time.monotonic()
+        self._steady_s = threads.steady_s
+        self.beat_at = self.renewed_at = self.done_at = self._steady_s()
         self.worked = 0
 
     def start(self) -> None:
@@ -91,16 +90,16 @@ class Dispatcher:
 
     def stop(self, grace_s: float | None = None) -> None:
         """Claim nothing more, wait for what is in progress, return the rest. Safe to repeat, and before `start`."""
-        deadline = time.monotonic() + (self._intervals.grace_s if grace_s is None else grace_s)
+        deadline = self._steady_s() + (self._intervals.grace_s if grace_s is None else grace_s)
         self._stopping.set()
         self._wake.set()
         if self._claiming.ident is not None:
-            self._claiming.join(max(0.0, deadline - time.monotonic()))
+            self._claiming.join(max(0.0, deadline - self._steady_s()))
         self._return(self._drop_waiting())
         for _ in range(self._workers):
             self._ready.put(None)
         with self._changed:
-            self._changed.wait_for(lambda: not self._in_progress, max(0.0, deadline - time.monotonic()))
+            self._changed.wait_for(lambda: not self._in_progress, max(0.0, deadline - self._steady_s()))
         self._return([held.claim for held in self.in_progress()])
         self._stopped.set()
 
@@ -134,7 +133,7 @@ class Dispatcher:
 
     def _claim_loop(self) -> None:
         while not self._stopping.is_set():
-            self.beat_at = time.monotonic()
+            self.beat_at = self._steady_s()
             self._wake.clear()
             try:
                 taken = self._claim_some()
@@ -149,7 +148,7 @@ class Dispatcher:
         """Claim a request for each free worker; return False if there was none, or no free worker."""
         held = self.in_progress()
         free = self._workers - len(held)
-        now, slow_s = time.monotonic(), self._intervals.slow_s
+        now, slow_s = self._steady_s(), self._intervals.slow_s
         caps = effective_caps(self._caps(), held, self._durations, workers=self._workers, slow_s=slow_s, now=now)
         if free <= 0 or not caps:
             return False
@@ -161,7 +160,7 @@ class Dispatcher:
             self._durations[name] = (now, self._durations[name][1])
         for claim in claims:
             with self._changed:
-                self._in_progress[claim.request, claim.fencing] = InProgress(claim, time.monotonic())
+                self._in_progress[claim.request, claim.fencing] = InProgress(claim, self._steady_s())
             self._ready.put(claim)
         return bool(claims)
 
@@ -170,12 +169,12 @@ class Dispatcher:
             self.work(claim)
 
     def work(self, claim: Claim) -> None:
-        began = time.monotonic()
+        began = self._steady_s()
         try:
             with structlog.contextvars.bound_contextvars(
                 store=claim.store, user=claim.clerk_user_id, request=f"{claim.fencing}", reason=claim.reason
             ):
-                self._on_worked(claim, self._worker.work(claim), time.monotonic() - began)
+                self._on_worked(claim, self._worker.work(claim), self._steady_s() - began)
         except (LeaseLost, StateError) as error:
             _log.warning("reconcile_abandoned", store=claim.store, user=claim.clerk_user_id, error=error.message)
         except Exception:  # noqa: BLE001  the worker's loop must continue after a defect in one reconcile
@@ -183,7 +182,7 @@ class Dispatcher:
             self._requeue(claim)
         finally:
             self.worked += 1
-            self.done_at = time.monotonic()
+            self.done_at = self._steady_s()
             self._durations[claim.store] = (self.done_at, self.done_at - began)
             self._finish(claim)
 
@@ -204,7 +203,7 @@ class Dispatcher:
     def _renew_loop(self) -> None:
         missed = frozenset[int]()  # not renewed the last time; just done or lost
         while not self._stopped.wait(self._intervals.lease_s / 3):
-            self.renewed_at = time.monotonic()
+            self.renewed_at = self._steady_s()
             claims = [held.claim for held in self.in_progress()]
             if not claims:
                 continue

@@ -19,6 +19,7 @@ delays.
 | `shops.py` | the simulated shops: what staff do, and a biography of every customer there ever was |
 | `cluster.py` | Postgres, PgBouncer and the replicas: started, killed, frozen, restarted |
 | `replica.py` | one replica: the command itself, with a clock that can be moved and, if asked, shorter pauses |
+| `policy.py` | stores.yaml of both shops |
 | `plan.py` | which fault happens when, from a seed |
 | `faults.py` | what each fault does, and how it ends |
 | `watch.py` | transactions on the profiles, health, memory, threads and descriptors, while all this happens |

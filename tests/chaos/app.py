@@ -91,6 +91,9 @@ class App:
             self.confirmed(work)
             self.slowest_s = max(self.slowest_s, time.monotonic() - before - pause_s)
 
+    def pause(self, seconds: float) -> None:
+        self.stop.wait(seconds)
+
     def make(self) -> None:
         self.write((TABLE, None), (GRANTS, None))
 

@@ -9,6 +9,7 @@ What is left out, by rule:
 * Staff decide the owner of a customer into which they have merged another.
 * A user that Clerk deleted need have no row: the webhooks of both may come in any order.
 * A user who never had a verified address of their own is nowhere expected.
+* A user with the address of a customer that a re-link left behind gets no customer in that shop.
 """
 
 from __future__ import annotations
@@ -93,6 +94,8 @@ def _users(population: Population, shop: str, everybody: list[Customer]) -> list
         own = by_owner.get(user.id, [])
         who = f"{user.id} in {shop}"
         if user.wanted(shop):
+            if not own and shop in user.blocked:
+                continue
             if not own:
                 holder = next((c for c in everybody if _same(c.email, user.email)), None)
                 what = f"no customer; {user.email} is on {holder.id} of {holder.owner}" if holder else "no customer"
@@ -198,6 +201,7 @@ def _touched(each: Bystander, customer: Customer) -> list[str]:
 def _owners(population: Population, life: Life) -> list[Violation]:
     """A customer goes from one user to another only when the first was away and the second has the same email.
 
+    That holds for one that a re-link left behind as well: it has no owner, and its last one is still there.
     From no one to a user: only by an email that this user has had, or newly made.
     """
     if (life.shop, life.id) in population.staff_merged:
@@ -205,16 +209,17 @@ def _owners(population: Population, life: Life) -> list[Violation]:
     found = []
     who = f"{life.id} in {life.shop}"
     before: tuple[str | None, str | None] | None = None
+    last: str | None = None
     for at, owner, email in life.steps:
         if owner is not None and before is not None and owner != before[0]:
             user = population.users.get(owner)
             emails = {each.lower() for each in user.emails} if user else set()
             if (before[1] or "").lower() not in emails:
                 found.append(Violation("taken over", who, f"{owner} took it with {before[1]}, never theirs"))
-            former = population.users.get(before[0]) if before[0] else None
+            former = population.users.get(last) if last not in {None, owner} else None
             if former is not None and not any(since <= at for since, _ in former.away[life.shop]):
                 found.append(Violation("taken over", who, f"{owner} took it from {former.id}, who was there"))
-        before = (owner, email)
+        before, last = (owner, email), owner or last
     return found
 
 

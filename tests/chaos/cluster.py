@@ -24,8 +24,9 @@ import httpx
 import psycopg
 
 from tests import servers
-from tests.chaos.people import EU, US
-from tests.chaos.shops import SECRET, Shops, domain
+from tests.chaos.people import SHOPS
+from tests.chaos.policy import stores_text
+from tests.chaos.shops import ServedShops, domain
 from tests.clerk import sender
 from tests.clock import WallClock
 from tests.manager.processes import Cable
@@ -290,7 +291,7 @@ class Cluster:
 
     folder: Path
     postgres: Postgres
-    shops: Shops
+    shops: ServedShops
     cable: Cable
     clock: Path
     stores: Path
@@ -307,20 +308,7 @@ class Cluster:
         return [replica.url for replica in self.replicas if replica.wanted]
 
     def stores_text(self, wave: int) -> str:
-        """stores.yaml; the last line of each store is its `where`, so that half a file is valid YAML without it."""
-        lines = ["version: 1", "defaults:", f"  tags: [app-user, wave-{wave}]"]
-        lines += ["  fields: {email: enforce, first_name: enforce, last_name: enforce, phone: enforce}"]
-        lines += ["  metafields: {clerk.avatar_url: {from: image_url, type: url, policy: enforce}}"]
-        kinds = ("create", "adopt", "update", "relink", "merge", "release")
-        guards = ", ".join(f"{kind}: {{max: 100000}}" for kind in kinds)
-        lines += [f"  guards: {{{guards}}}", "stores:"]
-        for shop, leave, key in ((EU, "keep", "eu"), (US, "delete", "us")):
-            lines += [
-                f"  - name: {shop}", f"    shop: {domain(shop)}", f"    admin_url: {self.shops.server.url(domain(shop))}",
-                f"    auth: {{access_token: token-{shop}}}", f"    webhook_secret: {SECRET}", "    country: US",
-                f"    on_leave: {leave}", f"    where: {{metadata.{key}: true}}",
-            ]  # fmt: skip
-        return "\n".join(lines) + "\n"
+        return stores_text(wave, {shop: self.shops.server.url(domain(shop)) for shop in SHOPS})
 
 
 def settings(
@@ -342,7 +330,7 @@ def settings(
 @contextmanager
 def open_cluster(
     folder: Path,
-    shops: Shops,
+    shops: ServedShops,
     *,
     controller: Mapping[str, Any],
     intervals: Mapping[str, Any] | None,

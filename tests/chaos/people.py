@@ -44,6 +44,8 @@ class User:
     """Has the phone of a former user, and gets their customer by the email alone: with another one both would keep it."""
     entangled: bool = False
     """Has exchanged addresses with other users."""
+    blocked: set[str] = field(default_factory=set)
+    """Shops in which the address is that of a customer that a re-link left behind: there the user gets no customer."""
     drifted: int = 0
     updated_ms: int = 0
     away: dict[str, list[tuple[float, float | None]]] = field(default_factory=lambda: {shop: [] for shop in SHOPS})
@@ -66,6 +68,7 @@ class User:
 
     def becomes(self, email: str) -> None:
         self.email = email
+        self.blocked.clear()
         self.emails.append(email)
 
 

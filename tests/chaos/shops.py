@@ -1,10 +1,10 @@
-"""The simulated shops over HTTP: what staff and guests do in them, and a biography of every customer there ever was."""
+"""The simulated shops: what staff and guests do in them, and a biography of every customer there ever was."""
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from reconciler.simulator.customers.records import SimCustomer
 from reconciler.simulator.server import SimulatorServer
 from reconciler.simulator.webhooks.delivery import Deliverer, Weather
-from reconciler.simulator.world import ALL_SCOPES, SimShop, World
+from reconciler.simulator.world import ALL_SCOPES, SimShop, World, wall_clock
 from tests.chaos.checker import Customer, Life
 from tests.chaos.people import SHOPS, Bystander
 from tests.clock import WallClock
@@ -27,12 +27,16 @@ def domain(shop: str) -> str:
     return f"{shop}.myshopify.com"
 
 
+def wall_s() -> float:
+    return WallClock().now().timestamp()
+
+
 @dataclass(slots=True)
 class Shops:
-    """Both shops. `lives` grows while `recording` runs."""
+    """Both shops. `lives` grows with each `look`."""
 
     world: World
-    server: SimulatorServer
+    now: Callable[[], float] = wall_s
     lives: dict[tuple[str, str], Life] = field(default_factory=dict)
     _known: dict[tuple[str, str], tuple[str | None, str | None]] = field(default_factory=dict)
 
@@ -82,6 +86,37 @@ class Shops:
     def counts(self) -> dict[str, Counter[str]]:
         return {shop: Counter(self.sim(shop).counts) for shop in SHOPS}
 
+    def subscribe(self) -> None:
+        """Let the shops tell of their customers."""
+        for shop in SHOPS:
+            sim = self.sim(shop)
+            for topic in TOPICS:
+                uri = f"https://hooks.example.com/webhooks/shopify/{shop}"
+                with sim.lock:
+                    answer = sim.shop.webhook_subscription_create(topic, {"uri": uri})
+                assert not answer["userErrors"], answer
+
+    def look(self) -> None:
+        at = self.now()
+        for shop in SHOPS:
+            sim = self.sim(shop)
+            with sim.lock:
+                now = {(shop, GID + str(r.number)): (_owner(r), r.email) for r in sim.shop.people}
+            for key, state in now.items():
+                if self._known.get(key, ("", "")) != state:
+                    self.lives.setdefault(key, Life(*key)).steps.append((at, *state))
+            for key in [key for key in self._known if key[0] == shop and key not in now]:
+                self.lives[key].gone_at = at
+                del self._known[key]
+            self._known.update(now)
+
+
+@dataclass(slots=True, kw_only=True)
+class ServedShops(Shops):
+    """Both shops over HTTP."""
+
+    server: SimulatorServer
+
     @contextmanager
     def recording(self) -> Iterator[None]:
         """Look at every customer ten times a second."""
@@ -100,33 +135,14 @@ class Shops:
             thread.join()
             self.look()
 
-    def look(self) -> None:
-        for shop in SHOPS:
-            sim = self.sim(shop)
-            with sim.lock:
-                at = WallClock().now().timestamp()
-                now = {(shop, GID + str(r.number)): (_owner(r), r.email) for r in sim.shop.people}
-            for key, state in now.items():
-                if self._known.get(key, ("", "")) != state:
-                    self.lives.setdefault(key, Life(*key)).steps.append((at, *state))
-            for key in [key for key in self._known if key[0] == shop and key not in now]:
-                self.lives[key].gone_at = at
-                del self._known[key]
-            self._known.update(now)
-
     @contextmanager
     def webhooks(self, urls: dict[str, str], seed: int) -> Iterator[dict[str, Deliverer]]:
         """Deliver what the shops tell, unreliably, to these addresses."""
         weather = Weather(drop=0.1, duplicate=0.1, shuffle=True, delay_s=0.5)
         made: dict[str, Deliverer] = {}
+        self.subscribe()
         for shop, url in urls.items():
             sim = self.sim(shop)
-            for topic in TOPICS:
-                with sim.lock:
-                    answer = sim.shop.webhook_subscription_create(
-                        topic, {"uri": f"https://hooks.example.com/webhooks/shopify/{shop}"}
-                    )
-                assert not answer["userErrors"], answer
             routes = {"https://hooks.example.com": url}
             made[shop] = Deliverer(sim.shop, secret=SECRET, routes=routes, weather=weather, seed=seed)
         for each in made.values():
@@ -151,16 +167,14 @@ def _plain(shop: str, r: SimCustomer) -> Customer:
     )  # fmt: skip
 
 
-@contextmanager
-def open_shops(seed: int, *, strange: bool = False) -> Iterator[Shops]:
+def make_world(seed: int, *, strange: bool = False, clock: Callable[[], float] = wall_clock) -> World:
     """Both shops; `strange`: they show every value in another spelling, the same for the same value."""
-    world = World()
+    world = World(clock)
     for shop in SHOPS:
         sim = world.add_shop(
             domain(shop), access_token=f"token-{shop}", restore_rate=1000, bucket_size=20_000, scopes=set(ALL_SCOPES),
             seed=seed,
         )  # fmt: skip
-        sim.latency_s = 0.01
         sim.shop.habits.strange = seed if strange else None
         definition = {
             "ownerType": "CUSTOMER", "namespace": "clerk", "key": "user_id", "name": "Clerk user", "type": "id",
@@ -169,5 +183,14 @@ def open_shops(seed: int, *, strange: bool = False) -> Iterator[Shops]:
         with sim.lock:
             made = sim.shop.metafield_definition_create(definition)
         assert not made["userErrors"], made
+    return world
+
+
+@contextmanager
+def open_shops(seed: int, *, strange: bool = False) -> Iterator[ServedShops]:
+    """Both shops while they are served."""
+    world = make_world(seed, strange=strange)
+    for sim in world.shops.values():
+        sim.latency_s = 0.01
     with SimulatorServer(world) as server:
-        yield Shops(world, server)
+        yield ServedShops(world, server=server)

@@ -4,7 +4,7 @@ Users of the source `app` have rows that only the app writes; those of the sourc
 product writes into the table. Which change comes next depends on nothing but the seed and the changes before it; what
 the shops answer only fills in ids.
 
-Left out, by rule: an address that a re-link left behind belongs to no user; users exchange addresses only where they are
+Left out, by rule: users exchange addresses only where they are
 wanted in the same shops, and where no customer with the address may be another's: of a guest, of a former user, or in a
 shop they left (else one is re-linked to that customer before the other is, and leaves their own behind with the address
 that a third one takes next: `EmailConflict`, by design); users who exchange addresses do not leave (what the one who
@@ -18,12 +18,11 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from tests.chaos.app import App, metadata_of
-from tests.chaos.clerk import Sender
+from tests.chaos.app import metadata_of
 from tests.chaos.people import EU, FIRST, LAST, SHOPS, US, Bystander, Population, Source, User
 from tests.chaos.shops import Shops
 from tests.clock import WallClock
@@ -33,14 +32,40 @@ WEIGHTS = {
     "phone cleared": 1, "avatar": 2, "row deleted": 4, "row marked": 2, "back as it was": 4, "back as new": 3, "moved": 4,
     "again": 3, "to a guest": 2, "drift": 3, "staff tag": 3, "bystander": 6, "customer deleted": 1, "order": 2,
     "slow write": 2, "app's own metadata": 3, "blink": 3,
-    "staff merge": 2,
+    "staff merge": 2, "address left behind": 1,
 }  # fmt: skip
 SLOW_S = 2.0
 KEPT_STRANGERS = 4  # who is merged is no bystander any more, and some must stay
 
 
-def now() -> float:
+def wall_s() -> float:
     return WallClock().now().timestamp()
+
+
+class Table(Protocol):
+    """The app that owns the profiles table, and its everyday writes (`app.py`)."""
+
+    def upsert(self, *users: User, pause_s: float = 0.0) -> None: ...
+
+    def bare(self, user: User) -> None: ...
+
+    def row(self, user_id: str) -> dict[str, Any] | None: ...
+
+    def delete(self, user: User) -> None: ...
+
+    def restore(self, user: User, row: dict[str, Any]) -> None: ...
+
+    def mark(self, user: User) -> None: ...
+
+    def keeps(self, user: User, key: str, value: str) -> None: ...
+
+    def pause(self, seconds: float) -> None: ...
+
+
+class Signs(Protocol):
+    """Clerk, which tells of a user (`clerk.py`)."""
+
+    def tell(self, kind: str, user: User) -> None: ...
 
 
 @dataclass(slots=True)
@@ -49,16 +74,19 @@ class Stream:
 
     seed: int
     population: Population
-    app: App
-    clerk: Sender
+    app: Table
+    clerk: Signs
     shops: Shops
+    now: Callable[[], float] = wall_s
+    weights: Mapping[str, int] = field(default_factory=lambda: WEIGHTS)
     done: Counter[str] = field(default_factory=Counter)
     numbers: int = 0
     what: str = "at the beginning"
-    began_at: float = field(default_factory=now)
+    began_at: float = 0.0
     chance: random.Random = field(default_factory=random.Random)
 
     def __post_init__(self) -> None:
+        self.began_at = self.now()
         self.chance = random.Random(f"stream {self.seed}")
 
     def begin(self, people: int) -> None:
@@ -76,7 +104,7 @@ class Stream:
 
     def step(self) -> str:
         """One change, chosen by weight among those that are possible; its name."""
-        kind = self.chance.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
+        kind = self.chance.choices(list(self.weights), list(self.weights.values()))[0]
         self.what = kind
         if CHANGES[kind](self):
             self.done[kind] += 1
@@ -124,12 +152,12 @@ class Stream:
         self._tell(user, "user.created")
 
     def _tell(self, user: User, kind: str = "user.updated") -> None:
-        user.updated_ms = max(int(now() * 1000), user.updated_ms + 1)
+        user.updated_ms = max(int(self.now() * 1000), user.updated_ms + 1)
         self.clerk.tell(kind, user)
 
     def _noted(self, *users: User) -> None:
         for user in users:
-            user.story.append(f"{now() - self.began_at:.1f} s {self.what}")
+            user.story.append(f"{self.now() - self.began_at:.1f} s {self.what}")
 
     def _write(self, *users: User, pause_s: float = 0.0) -> None:
         """Make known that these users are as they are now."""
@@ -165,13 +193,13 @@ class Stream:
     def _leaves(self, user: User, *shops: str) -> None:
         self._noted(user)
         for shop in shops:
-            user.away[shop].append((now(), None))
+            user.away[shop].append((self.now(), None))
 
     def _returns(self, user: User, *shops: str) -> None:
         self._noted(user)
         for shop in shops:
             if user.away[shop] and user.away[shop][-1][1] is None:
-                user.away[shop][-1] = (user.away[shop][-1][0], now())
+                user.away[shop][-1] = (user.away[shop][-1][0], self.now())
 
     # --- changes: False where no one is there that it could happen to ---------------------------------------------------
 
@@ -288,7 +316,7 @@ class Stream:
             return False
         self._leaves(user, *SHOPS)
         self.app.delete(user)
-        self.app.stop.wait(away_s)
+        self.app.pause(away_s)
         self.app.restore(user, row)
         self._returns(user, *SHOPS)
         return True
@@ -329,7 +357,7 @@ class Stream:
     def again(self) -> bool:
         """Somebody who left signs up again: a new id with the same address."""
         gone = [u for u in self.population.users.values() if not u.wanted(US) and not u.wanted(EU) and not u.succeeded]
-        gone = [u for u in gone if (not u.here or u.marked) and not u.relinked]
+        gone = [u for u in gone if (not u.here or u.marked) and not u.relinked and not u.blocked]
         if not gone:
             return False
         former = self.chance.choice(gone)
@@ -354,6 +382,22 @@ class Stream:
         user.becomes(guest.email)
         self._write(user)
         return True
+
+    def address_left_behind(self) -> bool:
+        """Somebody signs up with the address of a customer that a re-link left behind, which no user may have."""
+        shop = self.chance.choice(SHOPS)
+        known = {user.email for user in self.population.users.values()}
+        left = [c for c in self.shops.customers(shop) if c.moved_to and c.owner is None and c.email not in known]
+        former = [u for u in self.population.current() if u.relinked and u.wanted(shop) and not u.entangled]
+        for customer in left:
+            for owner in former:
+                if customer.email in owner.emails:
+                    owner.entangled = True
+                    user = self._new_user("app", email=customer.email or "", shops={shop})
+                    user.blocked, user.inherited = {shop}, True
+                    self._join(user)
+                    return True
+        return False
 
     def drift(self) -> bool:
         """Staff change a name that is ours."""
@@ -472,4 +516,5 @@ CHANGES: dict[str, Callable[[Stream], bool]] = {
     "app's own metadata": Stream.metadata,
     "blink": Stream.blink,
     "staff merge": Stream.staff_merge,
+    "address left behind": Stream.address_left_behind,
 }

@@ -36,8 +36,10 @@ class Probes:
         intervals: Intervals,
         *,
         resumed: Callable[[StoreName], None],
+        steady_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._running, self._clock, self._intervals, self._resumed = running, clock, intervals, resumed
+        self._steady_s = steady_s
         self._pauses: dict[StoreName, _Pause] = {}
         self._lock = threading.Lock()
 
@@ -48,7 +50,7 @@ class Probes:
             return
         first_s = self._intervals.probe_first_s
         with self._lock:
-            self._pauses[name] = _Pause(first_s, time.monotonic() + first_s)
+            self._pauses[name] = _Pause(first_s, self._steady_s() + first_s)
         _log.error("store_suspended", store=name, error=error.message, hint=error.hint)
         self._remember(name, error.message)
 
@@ -94,7 +96,7 @@ class Probes:
 
     def due(self) -> list[StoreName]:
         """Return the stores to probe now: the pause is over (the next is twice as long), or another replica resumed it."""
-        now = time.monotonic()
+        now = self._steady_s()
         found = []
         for name in self._running.suspensions():
             with self._lock:

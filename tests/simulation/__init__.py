@@ -1,0 +1,18 @@
+"""A deterministic simulation of `run`: everything in one thread, under one seeded scheduler, with virtual time.
+
+    python -m tests.simulation                      runs for ten minutes, from a new seed on
+    python -m tests.simulation --seed 7 --runs 1    the run of this seed again, as it was
+
+| module | what it does |
+|---|---|
+| `scheduler.py` | tasks, turns and the virtual clock: which task is next is drawn from the seed |
+| `threads.py` | what the product's threads wait with, as tasks |
+| `ways.py` | the ways to state, profiles and shops: a scheduling point before and after each call, and what is lost there |
+| `replica.py` | one replica: the product's dispatcher, workers, scans, probes and intake of webhooks |
+| `outside.py` | the app and its table, Clerk, and the webhooks of the shops |
+| `faults.py` | faults that last: crashes, freezes, outages, reloads of the table, jumps of a clock |
+| `simulation.py` | one run: a storm, calm, quiet, and the verdict of `tests/chaos/checker.py` |
+| `history.py` | faults of the past, put back, each of which a run must find |
+
+People and staff do what they do in the chaos (`tests/chaos/stream.py`), and the checker is that of the chaos.
+"""

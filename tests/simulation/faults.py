@@ -1,0 +1,153 @@
+"""Faults that last: which comes when, and for how long, is drawn from the seed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from tests.chaos.people import SHOPS
+from tests.simulation.scheduler import START
+
+if TYPE_CHECKING:
+    from tests.simulation.simulation import Simulation
+
+SHOP_KINDS = (
+    "lost_before", "lost_after", "throttled", "html", "truncated", "missing_scope", "internal_error",
+    "internal_error_after", "null_payload",
+)  # fmt: skip
+ROOTS = (None, "customerSet", "customerUpdate", "customerByIdentifier", "customer", "tagsAdd", "metafieldsSet")
+STATUSES = (401, 402, 403, 404, 423, 500, 502, 503)
+RELOAD_MAX_S = 200.0  # with the time in which the rows come back, less than the grace: no one has left
+
+
+class Faults:
+    """One fault after the other, some at the same time; `over` when all have ended."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self.simulation, self.kinds = simulation, simulation.variant.faults
+        self.gap_s = simulation.size.gap_s * simulation.variant.gap_share
+        self.dice = random.Random(f"faults {simulation.seed}")
+        self.running = 0
+        self.begun_all = False
+
+    @property
+    def over(self) -> bool:
+        return self.begun_all and not self.running
+
+    def run(self) -> None:
+        scheduler = self.simulation.scheduler
+        until_s = START + self.simulation.size.storm_s - 2 * self.gap_s
+        while scheduler.now_s < until_s and self.kinds:
+            scheduler.sleep(2 * self.gap_s * self.dice.random())
+            kind = self.dice.choice(self.kinds)
+            self.simulation.luck.injected[kind] += 1
+            self.running += 1
+            scheduler.spawn(self.simulation.outside, f"fault {kind}", lambda kind=kind: self._one(kind))  # type: ignore[misc]
+        self.begun_all = True
+
+    def _one(self, kind: str) -> None:
+        self.simulation.scheduler.note("begins")
+        FAULTS[kind](self)
+        self.simulation.scheduler.note("ends")
+        self.running -= 1
+
+    def lasts(self, shortest_s: float, longest_s: float) -> float:
+        return self.dice.choice((shortest_s, self.dice.uniform(shortest_s, longest_s)))
+
+    def sleep(self, seconds: float) -> None:
+        self.simulation.scheduler.sleep(seconds)
+
+    # --- replicas ---------------------------------------------------------------------------------------------------
+
+    def crash(self) -> None:
+        some = [r for r in self.simulation.replicas if not r.machine.dead]
+        if some:
+            self.simulation.drop(self.dice.choice(some))
+            self.sleep(self.lasts(1, 90))
+            self.simulation.add_replica()
+
+    def restart(self) -> None:
+        some = [r for r in self.simulation.replicas if not r.machine.dead]
+        if some:
+            replica = self.dice.choice(some)
+            replica.stop()
+            while not replica.machine.dead:
+                self.sleep(1)
+            if replica in self.simulation.replicas:
+                self.simulation.drop(replica)
+                self.simulation.add_replica()
+
+    def freeze(self) -> None:
+        if self.simulation.replicas:
+            machine = self.dice.choice(self.simulation.replicas).machine
+            machine.frozen_until = self.simulation.scheduler.now_s + self.lasts(5, 180)
+            self.sleep(200)
+
+    # --- ways -------------------------------------------------------------------------------------------------------
+
+    def cut(self, to: str, *, everybody: bool) -> None:
+        seconds = self.lasts(3, 240)
+        some = self.simulation.replicas
+        chosen = some if everybody or not some else [self.dice.choice(some)]
+        for replica in chosen:
+            replica.machine.cut_until[to] = self.simulation.scheduler.now_s + seconds
+        self.sleep(seconds)
+
+    # --- the table --------------------------------------------------------------------------------------------------
+
+    def reload(self) -> None:
+        if not self.simulation.app.reloading:
+            self.simulation.app.reloaded(self.lasts(2, RELOAD_MAX_S), self.dice.choice((0.1, 0.3, 0.6, 1.0)))
+
+    def away(self) -> None:
+        if not self.simulation.app.reloading:
+            self.simulation.app.away(self.lasts(2, 300))
+
+    # --- the shops --------------------------------------------------------------------------------------------------
+
+    def shop(self) -> None:
+        sim = self.simulation.shops.sim(self.dice.choice(SHOPS))
+        kind, on = self.dice.choice(SHOP_KINDS), self.dice.choice(ROOTS)
+        self.simulation.luck.injected[f"shop: {kind}"] += 1
+        sim.faults.add(kind, on=on, times=None)  # type: ignore[arg-type]  # one of the simulator's names
+        self.sleep(self.lasts(5, 240))
+        sim.faults.clear()
+
+    def status(self) -> None:
+        sim = self.simulation.shops.sim(self.dice.choice(SHOPS))
+        sim.status = self.dice.choice(STATUSES)
+        self.sleep(self.lasts(5, 240))
+        sim.status = None
+
+    def neighbour(self) -> None:
+        sim = self.simulation.shops.sim(self.dice.choice(SHOPS))
+        sim.bucket.neighbour(980)
+        self.sleep(self.lasts(5, 240))
+        sim.bucket.neighbour(0)
+
+    # --- clocks -----------------------------------------------------------------------------------------------------
+
+    def clock(self) -> None:
+        """Where one replica has the state for itself, its time is that of its own clock."""
+        if len(self.simulation.replicas) == 1:
+            clock = self.simulation.replicas[0].connections.state_clock
+            clock.moved_s = self.dice.choice((-3600, -120, -20, 20, 120, 3600))
+            self.sleep(self.lasts(5, 240))
+            clock.moved_s = 0.0
+
+
+FAULTS: Mapping[str, Callable[[Faults], None]] = {
+    "crash": Faults.crash,
+    "restart": Faults.restart,
+    "freeze": Faults.freeze,
+    "state away": lambda faults: faults.cut("state", everybody=True),
+    "state cut": lambda faults: faults.cut("state", everybody=False),
+    "profiles away": lambda faults: faults.cut("profiles", everybody=True),
+    "table reloaded": Faults.reload,
+    "table away": Faults.away,
+    "shop fault": Faults.shop,
+    "shop status": Faults.status,
+    "busy neighbour": Faults.neighbour,
+    "clock moved": Faults.clock,
+}

@@ -1,0 +1,246 @@
+"""What is outside: the app and its table, Clerk, and the webhooks of the shops; each in tasks of the scheduler."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from reconciler.clerk.webhook import ClerkEvent
+from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
+from reconciler.errors import ReconcilerError
+from reconciler.manager.http.service import ManagerService
+from reconciler.shopify.webhooks import ShopifyWebhooks
+from reconciler.simulator.customers.records import SimEvent
+from reconciler.simulator.webhooks.bodies import topic_header
+from reconciler.simulator.webhooks.delivery import sign
+from tests.chaos.app import metadata_of
+from tests.chaos.people import SHOPS, User
+from tests.chaos.shops import SECRET, Shops, domain
+from tests.simulation.scheduler import Machine, Scheduler
+
+COLUMNS = (
+    "clerk_user_id", "email", "email_verified", "first_name", "last_name", "phone", "avatar_url", "metadata",
+    "updated_at", "deleted_at",
+)  # fmt: skip
+TABLE = f"CREATE TABLE customers ({COLUMNS[0]} TEXT PRIMARY KEY, {', '.join(COLUMNS[1:])})"
+LATE_S = 90.0
+DROPPED, DOUBLED = 0.15, 0.15
+LOOK_S = 1.0
+
+Anyone = Callable[[], tuple[Machine, ManagerService] | None]
+"""A replica that takes webhooks now."""
+
+
+class SimApp:
+    """The app of `tests/chaos/app.py` on a table of SQLite. A write is confirmed when it returns."""
+
+    def __init__(self, path: Path, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self.reloading = False
+        """A fault has the table now: writes wait."""
+        self._db = sqlite3.connect(path, isolation_level=None)
+        self._db.execute("PRAGMA synchronous=OFF")
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute(TABLE)
+
+    def close(self) -> None:
+        self._db.close()
+
+    def pause(self, seconds: float) -> None:
+        self._scheduler.sleep(seconds)
+
+    def _now(self) -> str:
+        return datetime.fromtimestamp(self._scheduler.now_s, UTC).isoformat()
+
+    def _settled(self) -> None:
+        while self.reloading:
+            self.pause(1.0)
+
+    def _put(self, row: dict[str, Any], *, replace: bool = True) -> None:
+        names = [name for name in COLUMNS if name in row]
+        verb = "REPLACE" if replace else "INSERT OR IGNORE"
+        marks = ", ".join("?" for _ in names)
+        self._db.execute(f"{verb} INTO customers ({', '.join(names)}) VALUES ({marks})", [row[name] for name in names])
+
+    def upsert(self, *users: User, pause_s: float = 0.0) -> None:
+        self._settled()
+        at = self._now()
+        self.pause(pause_s)
+        self._settled()
+        self._db.execute("BEGIN")
+        for user in users:
+            row = {
+                "clerk_user_id": user.id, "email": user.email, "email_verified": True, "first_name": user.first,
+                "last_name": user.last, "phone": user.phone, "avatar_url": user.avatar, "metadata": metadata_of(user),
+                "updated_at": at, "deleted_at": at if user.marked else None,
+            }  # fmt: skip
+            self._put(row)
+        self._db.execute("COMMIT")
+
+    def restore(self, user: User, row: dict[str, Any]) -> None:
+        self._settled()
+        self._put(row, replace=False)
+
+    def row(self, user_id: str) -> dict[str, Any] | None:
+        self._settled()
+        found = self._db.execute("SELECT * FROM customers WHERE clerk_user_id = ?", [user_id]).fetchone()
+        return dict(zip(COLUMNS, found, strict=True)) if found else None
+
+    def delete(self, user: User) -> None:
+        self._settled()
+        self._db.execute("DELETE FROM customers WHERE clerk_user_id = ?", [user.id])
+
+    def mark(self, user: User) -> None:
+        self._settled()
+        now = self._now()
+        values = [now, now, user.id]
+        self._db.execute("UPDATE customers SET deleted_at = ?, updated_at = ? WHERE clerk_user_id = ?", values)
+
+    def bare(self, user: User) -> None:
+        self._settled()
+        self._put({"clerk_user_id": user.id, "updated_at": self._now()}, replace=False)
+
+    def keeps(self, user: User, key: str, value: str) -> None:
+        self._settled()
+        row = self.row(user.id)
+        if row is not None:
+            metadata = json.dumps({**json.loads(row["metadata"] or "{}"), key: value})
+            self._db.execute("UPDATE customers SET metadata = ? WHERE clerk_user_id = ?", [metadata, user.id])
+
+    # --- what owners do to the table as a whole -------------------------------------------------------------------
+
+    def reloaded(self, seconds: float, share: float) -> None:
+        """A share of the rows, in the order of their keys, is away for a while, and comes back in three parts."""
+        self.reloading = True
+        rows = self._db.execute("SELECT * FROM customers ORDER BY clerk_user_id").fetchall()
+        kept = rows[: round(len(rows) * (1 - share))]
+        gone = rows[len(kept) :]
+        self._db.executemany("DELETE FROM customers WHERE clerk_user_id = ?", [[row[0]] for row in gone])
+        self.pause(seconds)
+        marks = ", ".join("?" for _ in COLUMNS)
+        for part in range(3):
+            self._db.executemany(f"INSERT INTO customers VALUES ({marks})", gone[part::3])
+            self.pause(seconds / 4)
+        self.reloading = False
+
+    def away(self, seconds: float) -> None:
+        """The table has another name for a while."""
+        self.reloading = True
+        self._db.execute("ALTER TABLE customers RENAME TO away")
+        self.pause(seconds)
+        self._db.execute("ALTER TABLE away RENAME TO customers")
+        self.reloading = False
+
+
+@dataclass(slots=True)
+class SimClerk:
+    """Clerk tells the app, which writes the row, and the product, in any order: late, doubled, again until it is taken."""
+
+    scheduler: Scheduler
+    machine: Machine
+    app: SimApp
+    anyone: Anyone
+    waiting: int = 0
+    numbers: int = 0
+
+    def tell(self, kind: str, user: User) -> None:
+        dice, self.numbers = self.scheduler.dice, self.numbers + 1
+        updated_at = datetime.fromtimestamp(user.updated_ms / 1000, UTC)
+        event = ClerkEvent(
+            id=f"msg_{self.numbers}", type=kind, user_id=ClerkUserId(user.id), updated_at=updated_at,
+            deleted=kind == "user.deleted",
+        )  # fmt: skip
+
+        def write() -> None:
+            self.scheduler.sleep(dice.choice((0.0, 0.5, LATE_S * dice.random())))
+            self.app.mark(user) if kind == "user.deleted" else self.app.upsert(user)
+            self.waiting -= 1
+
+        def send() -> None:
+            self.scheduler.sleep(LATE_S * dice.random() if dice.random() < DROPPED else dice.random())
+            pause_s = 1.0
+            while not self._deliver(event):
+                self.scheduler.sleep(pause_s)
+                pause_s = min(pause_s * 2, 300.0)
+            self.waiting -= 1
+
+        for call in (write, send, *((send,) if dice.random() < DOUBLED else ())):
+            self.waiting += 1
+            self.scheduler.spawn(self.machine, f"clerk {self.numbers}", call)
+
+    def _deliver(self, event: ClerkEvent) -> bool:
+        return deliver(self.scheduler, self.anyone, f"clerk {event.id}", lambda s: s.accept_clerk_event(event))
+
+
+def deliver(scheduler: Scheduler, anyone: Anyone, name: str, accept: Callable[[ManagerService], None]) -> bool:
+    """Send a webhook to a replica; return whether it was accepted within two seconds. It may be accepted later as well."""
+    found = anyone()
+    if found is None:
+        return False
+    machine, service = found
+    taken: list[bool] = []
+
+    def take() -> None:
+        try:
+            accept(service)
+        except ReconcilerError:
+            return
+        taken.append(True)
+
+    scheduler.spawn(machine, name, take)
+    for _ in range(8):
+        scheduler.sleep(0.25)
+        if taken:
+            break
+    return bool(taken)
+
+
+@dataclass(slots=True)
+class ShopHooks:
+    """What the shops tell: some of it is lost, doubled, late or out of order."""
+
+    scheduler: Scheduler
+    machine: Machine
+    shops: Shops
+    anyone: Anyone
+    numbers: int = 0
+
+    def run(self) -> None:
+        dice = self.scheduler.dice
+        while True:
+            self.scheduler.sleep(LOOK_S * (0.5 + dice.random()))
+            for shop in SHOPS:
+                outbox = self.shops.sim(shop).shop.outbox
+                while outbox:
+                    event = outbox.popleft()
+                    if dice.random() < DROPPED:
+                        continue
+                    for _ in range(2 if dice.random() < DOUBLED else 1):
+                        self._send(shop, event)
+
+    def _send(self, shop: str, told: SimEvent) -> None:
+        dice, self.numbers = self.scheduler.dice, self.numbers + 1
+        name, body = f"hook {self.numbers}", json.dumps(told.payload).encode()
+        headers = {
+            "x-shopify-topic": topic_header(told.topic), "x-shopify-hmac-sha256": sign(body, SECRET),
+            "x-shopify-shop-domain": domain(shop),
+        }  # fmt: skip
+        read = ShopifyWebhooks(ShopDomain(domain(shop)), [SECRET]).read(headers, body)
+
+        def accept(service: ManagerService) -> None:
+            for customer in read.customers:
+                service.nudge_customer(StoreName(shop), customer, reason=read.topic)
+
+        def send() -> None:
+            self.scheduler.sleep(LATE_S * dice.random() if dice.random() < DROPPED else dice.random())
+            for pause_s in (10, 60, 300):
+                if deliver(self.scheduler, self.anyone, name, accept):
+                    return
+                self.scheduler.sleep(pause_s)
+
+        self.scheduler.spawn(self.machine, name, send)

@@ -1,0 +1,244 @@
+"""One run: replicas, people and faults for some hours of virtual time, all from one seed; then calm, and the verdict."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import structlog
+
+from reconciler.core.model.ids import ShopDomain
+from reconciler.manager.http.service import ManagerService
+from reconciler.settings import Loaded
+from reconciler.state.database.engine import open_engine
+from reconciler.state.requests.queue import RequestTable
+from reconciler.state.store import StateStore
+from reconciler.wiring import Components
+from tests.chaos.checker import Violation, check
+from tests.chaos.people import SHOPS, Population
+from tests.chaos.shops import Shops, domain, make_world
+from tests.chaos.stream import WEIGHTS, Stream
+from tests.inprocess import state_template
+from tests.simulation.faults import FAULTS, Faults
+from tests.simulation.outside import ShopHooks, SimApp, SimClerk
+from tests.simulation.replica import GRACE_S, Place, Replica, SimConnections
+from tests.simulation.scheduler import START, Machine, Scheduler, Stuck
+from tests.simulation.ways import Luck
+
+HOUR_S = 3600.0
+SETTLES_S = 5 * HOUR_S
+LOOK_S = 60.0
+MUTATIONS_PER_CHANGE = 60
+FOR_GOOD = frozenset({"taken over", "deleted although there"})  # what no time heals
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How many people, and how often something changes or goes wrong, for how long; then the time without either."""
+
+    people: int
+    storm_s: float
+    step_s: float
+    gap_s: float
+    quiet_s: float
+
+
+LONG = Size(people=12, storm_s=1.5 * HOUR_S, step_s=45.0, gap_s=240.0, quiet_s=1.5 * HOUR_S)
+SHORT = Size(people=6, storm_s=0.4 * HOUR_S, step_s=40.0, gap_s=120.0, quiet_s=1.1 * HOUR_S)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """All of one run. It has passed when there is no violation."""
+
+    seed: int
+    violations: list[Violation] = field(default_factory=list)
+    hours: float = 0.0
+    points: int = 0
+    changes: int = 0
+    mutations: int = 0
+    injected: Counter[str] = field(default_factory=Counter)
+    digest: str = ""
+    trace: tuple[str, ...] = ()
+    stories: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """What the product of a run is made of, and which faults it meets: `history.py` puts faults of the past back."""
+
+    components: Callable[[Loaded, SimConnections], Components] = Components
+    connections: Callable[[Place, Loaded], SimConnections] = SimConnections
+    faults: tuple[str, ...] = tuple(FAULTS)
+    gap_share: float = 1.0
+    """Of the pauses between faults."""
+    luck: float = 1.0
+    """How often a call to the state is lost, as a multiple."""
+
+
+PRODUCT = Variant()
+
+
+def simulate(seed: int, size: Size = LONG, variant: Variant = PRODUCT) -> Outcome:
+    """One run from this seed."""
+    with TemporaryDirectory(prefix="simulation-") as folder, quiet_logs():
+        return Simulation(seed, Path(folder), size, variant).run()
+
+
+class Simulation:
+    """The world of one run."""
+
+    def __init__(self, seed: int, folder: Path, size: Size, variant: Variant) -> None:
+        self.seed, self.folder, self.size, self.variant = seed, folder, size, variant
+        (folder / "state.db").write_bytes(state_template())
+        self.scheduler = scheduler = Scheduler(seed)
+        self.luck = Luck(scheduler)
+        self.luck.state *= variant.luck
+        strange = seed % 4 == 3
+        self.world = make_world(seed, strange=strange, clock=lambda: scheduler.now_s)
+        self.shops = Shops(self.world, lambda: scheduler.now_s)
+        self.shops.subscribe()
+        self.outside = Machine("outside")
+        self.app = SimApp(folder / "profiles.db", scheduler)
+        self.clerk = SimClerk(scheduler, self.outside, self.app, self.anyone)
+        self.population = Population(respelt=strange)
+        weights = {**WEIGHTS, "app's own metadata": 0, "to a guest": 4, "address left behind": 4}
+        self.stream = Stream(
+            seed, self.population, self.app, self.clerk, self.shops, now=lambda: scheduler.now_s, weights=weights
+        )
+        self.replicas: list[Replica] = []
+        self.closed: list[Replica] = []
+        self.machines = 0
+        self.engine = open_engine(f"sqlite:///{folder / 'state.db'}")
+        self.queue, self.state = RequestTable(self.engine), StateStore(self.engine)
+        self.storm_over = self.begun = False
+
+    def anyone(self) -> tuple[Machine, ManagerService] | None:
+        """A replica that takes a webhook: any that runs, frozen or not."""
+        some = [replica for replica in self.replicas if not replica.machine.dead]
+        if not some:
+            return None
+        chosen = self.scheduler.dice.choice(some)
+        return chosen.machine, chosen.service
+
+    def add_replica(self) -> None:
+        self.machines += 1
+        machine = Machine(f"replica-{self.machines}")
+        place = Place(self.scheduler, self.luck, machine, self.folder, self.world, self.shops.look)
+        replica = Replica(place, self.variant.components, self.variant.connections)
+        self.replicas.append(replica)
+        replica.start()
+
+    def drop(self, replica: Replica) -> None:
+        """Its machine has ended, or ends now."""
+        if not replica.machine.dead:
+            self.scheduler.kill(replica.machine)
+        self.replicas.remove(replica)
+        self.closed.append(replica)
+
+    def run(self) -> Outcome:
+        outcome = Outcome(self.seed)
+        try:
+            for _ in range(1 + self.seed % 3):
+                self.add_replica()
+            self.scheduler.spawn(
+                self.outside, "hooks", ShopHooks(self.scheduler, self.outside, self.shops, self.anyone).run
+            )
+            self.scheduler.spawn(self.outside, "people", self._people)
+            faults = Faults(self)
+            self.scheduler.spawn(self.outside, "faults", faults.run)
+            self.scheduler.run(START + 10 * self.size.storm_s, lambda: self.storm_over and faults.over)
+            self.luck.calm()
+            outcome.violations += self._settle() or self._quiet()
+        except Stuck as error:
+            outcome.violations.append(Violation("ended by itself", "scheduler", str(error)))
+            raise
+        finally:
+            self.scheduler.end()
+            self._tell(outcome)
+            for replica in [*self.replicas, *self.closed]:
+                replica.close()
+            self.app.close()
+            self.engine.dispose()
+        return outcome
+
+    def _people(self) -> None:
+        """Changes until the storm is over."""
+        self.stream.begin(self.size.people)
+        self.shops.look()
+        until_s = START + self.size.storm_s
+        while self.scheduler.now_s < until_s:
+            self.scheduler.sleep(2 * self.size.step_s * self.scheduler.dice.random())
+            self.scheduler.note(f"people: {self.stream.step() or 'nothing'}")
+            self.shops.look()
+        self.storm_over = True
+
+    def _settle(self) -> list[Violation]:
+        """Let time pass until nothing is left to do; what is left when it is up."""
+        end_s = self.scheduler.now_s + SETTLES_S
+        least_s = self.scheduler.now_s + HOUR_S  # a look at all of each store
+        while True:
+            self.scheduler.run(self.scheduler.now_s + LOOK_S)
+            left = self.violations_now()
+            if self.scheduler.now_s >= least_s and not left:
+                return []
+            if self.scheduler.now_s >= end_s or any(each.kind in FOR_GOOD for each in left):
+                return left
+
+    def _quiet(self) -> list[Violation]:
+        """Nothing may be sent any more."""
+        before, counts = self.shops.mutations(), self.shops.counts()
+        self.scheduler.run(self.scheduler.now_s + self.size.quiet_s)
+        found = self.violations_now()
+        if more := self.shops.mutations() - before:
+            found.append(Violation("quiet mutation", f"{more} mutations", self.shops.calls_of(counts)))
+        if before > MUTATIONS_PER_CHANGE * (sum(self.stream.done.values()) + self.size.people):
+            found.append(Violation("quiet mutation", "altogether", f"{before} mutations"))
+        return found
+
+    def violations_now(self) -> list[Violation]:
+        """What is not as it should be now, in shops, queue and mappings."""
+        customers = {shop: self.shops.customers(shop) for shop in SHOPS}
+        found = check(self.population, customers, self.shops.lives.values(), grace_s=GRACE_S + 120)
+        if depth := self.queue.depth():
+            found.append(Violation("queue left over", "queue", f"{depth} requests"))
+        if self.clerk.waiting:
+            found.append(Violation("not settled", "clerk", f"{self.clerk.waiting} webhooks"))
+        for shop in SHOPS:
+            for row in (m for chunk in self.state.scan(ShopDomain(domain(shop))) for m in chunk):
+                user = self.population.users.get(row.clerk_user_id)
+                if user is not None and user.wanted(shop) and shop not in user.blocked and row.status != "in_sync":
+                    what = f"{row.status} {row.reason} {row.message}"
+                    found.append(Violation("not in sync", f"{user.id} in {shop}", what))
+        return found
+
+    def _tell(self, outcome: Outcome) -> None:
+        outcome.hours = (self.scheduler.now_s - START) / HOUR_S
+        outcome.points = self.scheduler.points.total()
+        outcome.changes = sum(self.stream.done.values())
+        outcome.mutations = self.shops.mutations()
+        outcome.injected = self.luck.injected
+        outcome.digest = self.scheduler.digest
+        outcome.trace = tuple(self.scheduler.trace)
+        named = {each.who.split()[0] for each in outcome.violations} & self.population.users.keys()
+        users = (self.population.users[name] for name in sorted(named))
+        outcome.stories = {u.id: f"{u.source}, {u.email}, {sorted(u.shops)}: " + ", ".join(u.story) for u in users}
+
+
+@contextmanager
+def quiet_logs() -> Iterator[None]:
+    """What the product logs is dropped: the trace tells more."""
+    before = structlog.get_config()
+
+    def drop(_logger: object, _name: str, _event: object) -> str:
+        raise structlog.DropEvent
+
+    structlog.configure(processors=[drop])
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
