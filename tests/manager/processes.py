@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import httpx
 
 from tests.clerk import sender
 from tests.clock import WallClock
+from tests.forks import Fork, fork_command
 from tests.manager.harness import WAIT_S, RunHarness, until
 
 ROOT = Path(__file__).parents[2]
@@ -33,7 +33,7 @@ QUICK = {
 class Process:
     """One replica. `lines` are what it logged so far."""
 
-    popen: subprocess.Popen[str]
+    popen: subprocess.Popen[str] | Fork
     lines: list[str] = field(default_factory=list)
     url: str = ""
 
@@ -94,34 +94,41 @@ def replicas(harness: RunHarness) -> Iterator[Any]:
                 config = harness.folder / f"config-{harness.new_id()}.yaml"
                 settings = {**harness.settings, "state": {"url": state_url}}
                 config.write_text(json.dumps({"version": 1, **settings}))
-            command = [sys.executable, "-m", "tests.manager.replica", json.dumps({**QUICK, **intervals})]
-            command += ["--config", str(config), "--stores", str(harness.paths[1]), "run", "--port", "0"]
-            return begin(command, stack)
+            files = ["--config", str(config), "--stores", str(harness.paths[1])]
+            return begin([*files, "run", "--port", "0"], stack, {**QUICK, **intervals})
 
         yield start
 
 
-def begin(command: list[str], stack: ExitStack) -> Process:
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}  # noqa: TID251  a child's
-    popen = subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    process = Process(popen)
+def begin(words: Sequence[str], stack: ExitStack, intervals: Mapping[str, Any] | None = None) -> Process:
+    """`reconciler` with these words as a fork (tests/forks.py), by default with the pauses of production."""
+    fork = fork_command(words, intervals)
+    return _listened_to(Process(fork), fork.err, stack)
 
+
+def begin_installed(words: Sequence[str], stack: ExitStack) -> Process:
+    """The same as it is installed: a new interpreter."""
+    popen = subprocess.Popen(
+        [Path(sys.executable).with_name("reconciler"), *words], cwd=ROOT, stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert popen.stderr is not None
+    return _listened_to(Process(popen), popen.stderr, stack)
+
+
+def _listened_to(process: Process, err: IO[str], stack: ExitStack) -> Process:
     def listen() -> None:
-        assert popen.stderr is not None
-        with popen.stderr:
-            process.lines.extend(popen.stderr)  # list.extend takes them one by one as they come
+        with err:
+            process.lines.extend(err)  # list.extend takes them one by one as they come
 
     listener = threading.Thread(target=listen, daemon=True)
     listener.start()
     stack.callback(listener.join, WAIT_S)
-    stack.callback(_end, popen)
+    stack.callback(_end, process.popen)
     return process
 
 
-def _end(popen: subprocess.Popen[str]) -> None:
+def _end(popen: subprocess.Popen[str] | Fork) -> None:
     if popen.poll() is None:
         popen.send_signal(signal.SIGCONT)
         popen.kill()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -14,6 +12,7 @@ from pathlib import Path
 from structlog.testing import capture_logs
 
 from reconciler.core.model.ids import ShopDomain
+from tests.forks import Fork, fork_command
 from tests.manager.harness import US, RunHarness, Running, run_harness, until
 
 PEOPLE = 20
@@ -23,18 +22,17 @@ LEASED = "select count(*) from reconciler_lease where name like 'bulk %' and own
 
 
 @contextmanager
-def begun(harness: RunHarness) -> Iterator[subprocess.Popen[str]]:
+def begun(harness: RunHarness) -> Iterator[Fork]:
     """An `apply` that runs; it is killed at the end, also where it is frozen."""
     harness.write()
-    command = [str(Path(sys.executable).with_name("reconciler")), "--config", str(harness.paths[0])]
-    command += ["--stores", str(harness.paths[1]), "apply", "--yes", "--bulk", "always"]
-    with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    ) as process:
+    files = ["--config", str(harness.paths[0]), "--stores", str(harness.paths[1])]
+    process = fork_command([*files, "apply", "--yes", "--bulk", "always"])
+    with process.err:
         try:
             yield process
         finally:
             process.kill()
+            process.wait(60)
 
 
 def is_leased(harness: RunHarness) -> bool:
@@ -42,7 +40,7 @@ def is_leased(harness: RunHarness) -> bool:
         return bool(state.execute(LEASED).fetchone()[0])
 
 
-def is_frozen(process: subprocess.Popen[str], harness: RunHarness) -> bool:
+def is_frozen(process: Fork, harness: RunHarness) -> bool:
     """Stop it where it is; False where it holds the state's file just then."""
     process.send_signal(signal.SIGSTOP)
     until(lambda: Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T", "it has stopped")
@@ -66,8 +64,7 @@ def test_who_comes_after_a_killed_apply_waits_for_nothing(tmp_path: Path) -> Non
             until(lambda: is_frozen(killed, harness), "it is frozen outside of a transaction")
             harness.shop().shop.bulk_rows_per_s = None
             with begun(harness) as waiting:
-                assert waiting.stderr is not None
-                told = next(line for line in waiting.stderr if "another process" in line)
+                told = next(line for line in waiting.err if "another process" in line)
                 assert f"(process {killed.pid} on this machine)" in told
                 killed.kill()
                 began = time.monotonic()

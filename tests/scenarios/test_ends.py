@@ -27,10 +27,10 @@ def stack() -> Iterator[ExitStack]:
 
 
 def the_command(harness: RunHarness, stack: ExitStack) -> Process:
-    """The command itself, with the pauses that it has in production."""
+    """The command with the pauses that it has in production."""
     harness.write()
-    command = [str(Path(sys.executable).with_name("reconciler")), "--config", str(harness.paths[0])]
-    process = begin([*command, "--stores", str(harness.paths[1]), "run", "--port", "0"], stack)
+    files = ["--config", str(harness.paths[0]), "--stores", str(harness.paths[1])]
+    process = begin([*files, "run", "--port", "0"], stack)
     process.started()
     return process
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.manager.harness import HELD_S, RunHarness, deleted_event, run_harness, until, user_event
-from tests.manager.processes import begin, replicas
+from tests.manager.processes import begin_installed, replicas
 
 
 @pytest.fixture
@@ -48,10 +48,9 @@ def test_the_command_itself_runs_ends_by_sigterm_and_logs_json_without_anything_
     for n in range(4):
         harness.person(f"user_{n}", first_name="Tove", last_name="Personal", email=f"tove{n}@private.example")
     harness.write()
-    command = [str(Path(sys.executable).with_name("reconciler")), "--config", str(harness.paths[0])]
-    command += ["--stores", str(harness.paths[1]), "run", "--port", "0"]
+    files = ["--config", str(harness.paths[0]), "--stores", str(harness.paths[1])]
     with ExitStack() as stack:
-        process = begin(command, stack)
+        process = begin_installed([*files, "run", "--port", "0"], stack)
         process.started()
         until(lambda: len(harness.emails()) == 4, "everybody is in the shop")
         harness.shop().staff("create", email="taken@private.example", first_name="Guest")

@@ -5,60 +5,38 @@ Real processes, ended by SIGKILL: each is a fork of a clean one that has read th
 
 from __future__ import annotations
 
-import io
-import multiprocessing
 import os
 import signal
-import sys
 from collections.abc import Mapping
-from multiprocessing.context import ForkServerContext, ForkServerProcess
 from queue import SimpleQueue
 
 import pytest
 
-from reconciler.cli.main import run
 from reconciler.simulator.faults import FaultKind
+from tests.forks import Fork, fork_command
 from tests.stories.harness import AVATAR, TRACE, StoryHarness, at_the_nth_write, mail
 
 PICTURE = "https://img.example.com/1.png"
 ENOUGH_S = 60.0
 
 
-def run_silently(words: list[str]) -> None:
-    """One command line in a process of its own."""
-    sys.stdout, sys.stderr = io.StringIO(), io.StringIO()
-    sys.exit(run(words))
-
-
-@pytest.fixture(scope="module")
-def forks() -> ForkServerContext:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["reconciler.cli.commands.sync.apply", "reconciler.state.schema", "tests.stories.test_killed"]
-    )
-    return context
-
-
-def started(story: StoryHarness, forks: ForkServerContext, *words: str) -> ForkServerProcess:
+def started(story: StoryHarness, *words: str) -> Fork:
     story.write_files()
-    process = forks.Process(target=run_silently, args=([*story.files, *words],))
-    process.start()
-    return process
+    return fork_command([*story.files, *words])
 
 
-def ended(process: ForkServerProcess) -> int:
-    process.join(ENOUGH_S)
-    assert process.exitcode is not None
-    return process.exitcode
+def ended(process: Fork) -> int:
+    with process.err:
+        process.err.read()
+    return process.wait(ENOUGH_S)
 
 
-def killed_at(story: StoryHarness, forks: ForkServerContext, n: int, kind: FaultKind) -> bool:
+def killed_at(story: StoryHarness, n: int, kind: FaultKind) -> bool:
     """One apply that is killed when the shop gets the n-th write, before the work or after it; False: it got to the end."""
     pid: SimpleQueue[int] = SimpleQueue()
 
     at_the_nth_write(story, n, kind, lambda: os.kill(pid.get(timeout=ENOUGH_S), signal.SIGKILL))
-    process = started(story, forks, "apply", "--yes")
-    assert process.pid is not None
+    process = started(story, "apply", "--yes")
     pid.put(process.pid)
     code = ended(process)
     story.shop().faults.clear()
@@ -108,13 +86,13 @@ def all_is_as_it_should_be(story: StoryHarness, first: Mapping[str, str]) -> Non
     ],
 )
 def test_killed_again_and_again_everybody_ends_with_one_customer(
-    everything_due: StoryHarness, forks: ForkServerContext, kind: FaultKind, steps: tuple[int, ...]
+    everything_due: StoryHarness, kind: FaultKind, steps: tuple[int, ...]
 ) -> None:
     story = everything_due
     first = {name: story.theirs(name).id for name in ("bob", "cleo", "eve")}
     deaths = 0
     for n in steps:
-        if not killed_at(story, forks, n, kind):
+        if not killed_at(story, n, kind):
             break
         deaths += 1
     assert deaths
@@ -122,16 +100,14 @@ def test_killed_again_and_again_everybody_ends_with_one_customer(
     all_is_as_it_should_be(story, first)
 
 
-def test_two_controllers_with_states_of_their_own_make_one_customer(
-    story: StoryHarness, forks: ForkServerContext
-) -> None:
+def test_two_controllers_with_states_of_their_own_make_one_customer(story: StoryHarness) -> None:
     story.staff("guest_checkout", email=mail("guest"))
     for name in ("ada", "bob", "guest"):
         story.user(name)
     story.shop().latency_s = 0.1  # both look before either writes
-    one = started(story, forks, "apply", "--yes")
+    one = started(story, "apply", "--yes")
     story.settings["state"] = {"url": f"sqlite:///{story.folder / 'other.db'}"}
-    other = started(story, forks, "apply", "--yes")
+    other = started(story, "apply", "--yes")
     assert {ended(one), ended(other)} <= {0, 1}  # the second one may be refused by name: the shop has changed
     story.shop().latency_s = 0.0
     story.apply()
@@ -143,9 +119,7 @@ def test_two_controllers_with_states_of_their_own_make_one_customer(
     story.settles()
 
 
-def test_what_a_killed_process_had_written_is_ours_although_it_was_not_recorded(
-    story: StoryHarness, forks: ForkServerContext
-) -> None:
+def test_what_a_killed_process_had_written_is_ours_although_it_was_not_recorded(story: StoryHarness) -> None:
     """Else what the profile gives up would stay in the shop for ever, and so would tags of an older configuration."""
     story.store.update({"metafields": {AVATAR: {"from": "image_url", "type": "url"}}, "tags": ["first"]})
     story.store["fields"] = {**story.store.get("fields", {}), "phone": "enforce"}
@@ -155,7 +129,7 @@ def test_what_a_killed_process_had_written_is_ours_although_it_was_not_recorded(
     for change in changes:
         story.user("ada", **change)
         story.store["tags"] = ["second"] if not change else ["first"]
-        assert killed_at(story, forks, 1, "lost_after")
+        assert killed_at(story, 1, "lost_after")
     story.user("ada", phone=None, image_url=None)
     story.store["tags"] = ["third"]
     story.apply()
@@ -164,13 +138,11 @@ def test_what_a_killed_process_had_written_is_ours_although_it_was_not_recorded(
     story.settles()
 
 
-def test_a_customer_that_a_killed_process_made_is_released_when_the_user_is_gone_by_then(
-    story: StoryHarness, forks: ForkServerContext
-) -> None:
+def test_a_customer_that_a_killed_process_made_is_released_when_the_user_is_gone_by_then(story: StoryHarness) -> None:
     story.store["on_leave"] = "delete"
     story.user("ada")
     story.user("bob")
-    assert killed_at(story, forks, 1, "lost_after")
+    assert killed_at(story, 1, "lost_after")
     assert len(story.everybody()) >= 1
     story.gone("ada")
     story.gone("bob")

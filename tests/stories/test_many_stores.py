@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -46,14 +45,13 @@ class Agency:
     capsys: pytest.CaptureFixture[str]
 
     @property
-    def command(self) -> list[str]:
-        program = str(Path(sys.executable).with_name("reconciler"))
-        return [program, "--config", str(self.folder / "reconciler.yaml"), "--stores", str(self.folder / "stores.yaml")]
+    def files(self) -> list[str]:
+        return ["--config", str(self.folder / "reconciler.yaml"), "--stores", str(self.folder / "stores.yaml")]
 
     def __call__(self, *words: str, code: int = 0) -> Any:
         """Run one command to its end; what it said as JSON, if it was asked to."""
         self.capsys.readouterr()
-        ended = run([*self.command[1:], *words])
+        ended = run([*self.files, *words])
         out, err = self.capsys.readouterr()
         assert ended == code, out[-2000:] + err[-2000:]
         return json.loads(out) if "json" in words else out
@@ -161,7 +159,7 @@ def test_every_command_ends_with_many_stores(agency: Agency) -> None:
 def test_run_reconciles_many_stores_and_ends(agency: Agency) -> None:
     agency("bootstrap", "--yes")
     with ExitStack() as stack:
-        process: Process = begin([*agency.command, "run", "--port", "0"], stack)
+        process: Process = begin([*agency.files, "run", "--port", "0"], stack)
         process.started()
         until(lambda: agency.customers() == agency.rows, "everybody is in a shop", within_s=ENDS_WITHIN_S)
         process.signal(signal.SIGTERM)
