@@ -15,6 +15,7 @@ from tests.browser.shops import ADA, UNBROKEN
 from tests.server.services import TOKEN, VIEWER
 
 Scheme = Literal["light", "dark"]
+Look = tuple[Scheme, str]
 PAGES = {
     "overview": "/",
     "people": "/people",
@@ -36,6 +37,10 @@ PAGES = {
     "ask-undo": "/acts/ask?kind=undo&run=2&digest=sha256:" + "0123456789abcdef" * 4,
 }
 WIDTHS = {"wide": (1280, 900), "phone": (375, 812)}
+LOOKS: tuple[Look, ...] = (("light", "wide"), ("dark", "phone"))
+"""Each scheme and each width once; `make explore` has the other two."""
+OTHER_LOOKS: tuple[Look, ...] = (("dark", "wide"), ("light", "phone"))
+in_looks = pytest.mark.parametrize("looks", [LOOKS, pytest.param(OTHER_LOOKS, marks=pytest.mark.explore)])
 FITS = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
 SHATTERED = """() => {
   const hidden = e => e && (getComputedStyle(e).clipPath !== 'none' || hidden(e.parentElement));
@@ -74,22 +79,22 @@ def pictures() -> Path | None:
     return Path(folder) if folder else None
 
 
-def faults_of(page: Page, name: str, pictures: Path | None) -> list[str]:
-    """What is wrong with the page that is open, in each scheme and width: the rules of axe-core, and of layout."""
+def faults_of(page: Page, name: str, looks: tuple[Look, ...], pictures: Path | None) -> list[str]:
+    """What is wrong with the page that is open, in these schemes and widths: the rules of axe-core, and of layout."""
     found: list[str] = []
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-        for width, (wide, high) in WIDTHS.items():
-            page.set_viewport_size({"width": wide, "height": high})
-            where = f"{name}, {scheme}, {width}"
-            if not page.evaluate(FITS):
-                found.append(f"{where}: wider than the screen")
-            found += [f"{where}: shattered: {text!r}" for text in page.evaluate(SHATTERED)]
-            for violation in Axe().run(page).response["violations"]:
-                nodes = "; ".join(node["html"][:160] for node in violation["nodes"][:3])
-                found.append(f"{where}: {violation['id']}: {violation['help']}: {nodes}")
-            if pictures:
-                page.screenshot(path=pictures / f"{name}-{scheme}-{width}.png", full_page=True)
+    for scheme, width in looks:
+        page.emulate_media(color_scheme=scheme)
+        wide, high = WIDTHS[width]
+        page.set_viewport_size({"width": wide, "height": high})
+        where = f"{name}, {scheme}, {width}"
+        if not page.evaluate(FITS):
+            found.append(f"{where}: wider than the screen")
+        found += [f"{where}: shattered: {text!r}" for text in page.evaluate(SHATTERED)]
+        for violation in Axe().run(page).response["violations"]:
+            nodes = "; ".join(node["html"][:160] for node in violation["nodes"][:3])
+            found.append(f"{where}: {violation['id']}: {violation['help']}: {nodes}")
+        if pictures:
+            page.screenshot(path=pictures / f"{name}-{scheme}-{width}.png", full_page=True)
     return found
 
 
@@ -100,15 +105,21 @@ def test_a_word_that_breaks_into_letters_is_a_fault(operator: Page) -> None:
     assert "email" in operator.evaluate(SHATTERED)
 
 
+@in_looks
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_is_readable_in_every_scheme_and_width(operator: Page, name: str, pictures: Path | None) -> None:
+def test_a_page_is_readable_in_every_scheme_and_width(
+    operator: Page, name: str, looks: tuple[Look, ...], pictures: Path | None
+) -> None:
     operator.goto(PAGES[name])
-    assert faults_of(operator, name, pictures) == []
+    assert faults_of(operator, name, looks, pictures) == []
 
 
-def test_the_sign_in_page_is_readable_in_every_scheme_and_width(page: Page, pictures: Path | None) -> None:
+@in_looks
+def test_the_sign_in_page_is_readable_in_every_scheme_and_width(
+    page: Page, looks: tuple[Look, ...], pictures: Path | None
+) -> None:
     page.goto("/")
-    assert faults_of(page, "sign-in", pictures) == []
+    assert faults_of(page, "sign-in", looks, pictures) == []
 
 
 def test_a_person_is_found_and_reconciled_by_the_keyboard_alone(operator: Page) -> None:
