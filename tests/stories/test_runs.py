@@ -6,7 +6,6 @@ import os
 import pwd
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing.context import ForkServerContext
 
 from reconciler.core.model.act import Actor
 from reconciler.core.model.run import Run, RunCounts
@@ -14,9 +13,7 @@ from reconciler.state.database.engine import open_engine
 from reconciler.state.store import StateStore
 from tests.clock import WallClock
 from tests.stories.harness import StoryHarness
-from tests.stories.test_killed import forks, killed_at
-
-__all__ = ["forks"]
+from tests.stories.test_killed import killed_at
 
 
 @contextmanager
@@ -72,10 +69,10 @@ def test_a_plan_alone_is_no_run_and_a_backfill_is_one(story: StoryHarness) -> No
     assert (found.kind, found.outcome, found.counts.users) == ("backfill_shopify", "done", 1)
 
 
-def test_a_killed_apply_is_shown_as_interrupted(story: StoryHarness, forks: ForkServerContext) -> None:
+def test_a_killed_apply_is_shown_as_interrupted(story: StoryHarness) -> None:
     for name in ("ada", "bob"):
         story.user(name)
-    assert killed_at(story, forks, 2, "lost_after")
+    assert killed_at(story, 2, "lost_after")
     (run,) = runs(story)
     assert (run.outcome, run.ended_at, run.counts) == ("interrupted", None, RunCounts())
     story.apply()
