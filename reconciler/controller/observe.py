@@ -20,6 +20,7 @@ from reconciler.controller.step import Step
 from reconciler.core.decide.decide import decide, unreadable_decision
 from reconciler.core.decide.leaving.absence import without_absence
 from reconciler.core.decide.mirrored import is_final
+from reconciler.core.decide.patch import keeps_its_email
 from reconciler.core.decide.written import claim_unrecorded_write
 from reconciler.core.fields import normalise
 from reconciler.core.fields.desired import is_wanted, spec_of
@@ -40,6 +41,8 @@ from reconciler.ports import Clock, CustomerReader, MappingReader, ProfileReader
 REFUSED_MAX: Final = 5  # of one chunk; more are a refusal of the question, and an error of the store
 
 Claims = MappingOf[str, tuple[ClerkUserId, ...]]
+ClaimReader = Callable[[Sequence[Subject]], Claims]
+"""Reads who else claims the emails of these users. Asked only of users for whom it matters."""
 Views = dict[ClerkUserId, View]
 Refusals = dict[ClerkUserId, PermanentError | PartUnreadable]
 
@@ -92,7 +95,7 @@ def observe_users(
     """Observe these users now and decide: one step each, in key order; one without an action has an empty update."""
     readers, store = context.readers, context.store
     subjects = _with_sightings(subjects_of(users, store, readers), context.state)
-    claims = claims_on(subjects, readers.profiles, store)
+    claims = partial(claims_on, profiles=readers.profiles, store=store)
     options = ObserveOptions(now=context.clock.now(), users=users, explicit=explicit, insists=context.insists)
     steps = decide_users(subjects, store, readers, claims, options, by_mirror=by_mirror)
     for step in steps:
@@ -130,7 +133,7 @@ def decide_users(
     subjects: Sequence[Subject],
     store: Store,
     readers: Readers,
-    claims: Claims,
+    claims: ClaimReader,
     options: ObserveOptions,
     *,
     by_mirror: CustomerReader | None = None,
@@ -153,7 +156,7 @@ def _decide_users(
     specs: MappingOf[ClerkUserId, Spec],
     store: Store,
     readers: Readers,
-    claims: Claims,
+    claims: ClaimReader,
     options: ObserveOptions,
     *,
     by_mirror: CustomerReader | None = None,
@@ -233,7 +236,7 @@ def views_of(
     store: Store,
     customers: CustomerReader,
     mappings: MappingReader,
-    claims: Claims,
+    read_claims: ClaimReader,
     departures: Departures,
 ) -> dict[ClerkUserId, View]:
     """What the shop shows of these users, one view each. `departures` says who has left, and who comes after them."""
@@ -257,6 +260,7 @@ def views_of(
     owners = _owners(with_phones, mappings, store)
     formers = departures.formers(_strangers(seen, owners))
     heirs = departures.heirs(subjects, current)
+    claims = _claims_that_matter(subjects, specs, current, read_claims)
     mapped_rivals = _mapped_rivals(specs, claims, mappings, store)
     former = _former_links(subjects, specs, store, customers)
     views = {
@@ -414,6 +418,24 @@ def _strangers(
         named = {ClerkUserId(c.backlink) if c.backlink else owners.get(c.id) for c in customers if c is not None}
         found |= {owner for owner in named if owner is not None and owner != user}
     return found
+
+
+def _claims_that_matter(
+    subjects: Sequence[Subject],
+    specs: MappingOf[ClerkUserId, Spec],
+    current: MappingOf[ClerkUserId, Customer | None],
+    read_claims: ClaimReader,
+) -> Claims:
+    """Who claims the emails that may be written. A customer that has its email keeps it, whoever else claims it."""
+    asked = [s for s in subjects if s.user in specs and not _keeps_its_email(s, specs[s.user], current.get(s.user))]
+    return read_claims(asked) if asked else {}
+
+
+def _keeps_its_email(subject: Subject, spec: Spec, customer: Customer | None) -> bool:
+    mapping = subject.mapping
+    if customer is None or (mapping is not None and mapping.intent is not None):  # what was written is not known yet
+        return False
+    return keeps_its_email(subject.user, mapping, spec, customer)
 
 
 def _claimants(spec: Spec | None, claims: Claims) -> tuple[ClerkUserId, ...]:

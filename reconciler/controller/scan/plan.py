@@ -16,7 +16,7 @@ from operator import itemgetter
 from typing import Any, Final
 
 from reconciler.controller.observe import (
-    Claims,
+    ClaimReader,
     ObserveOptions,
     claims_of,
     claims_on,
@@ -184,12 +184,12 @@ def _scan(
 
 def _chunks(
     store: Store, readers: Readers, users: Collection[ClerkUserId] | None, moved: Moved | None
-) -> Iterator[tuple[list[Subject], Claims]]:
+) -> Iterator[tuple[list[Subject], ClaimReader]]:
     if users is not None:
         subjects = subjects_of(users, store, readers)
         if any(s.profile is None and s.mapping is not None for s in subjects):
             check_source(store, readers)
-        yield subjects, claims_on(subjects, readers.profiles, store)
+        yield subjects, partial(claims_on, profiles=readers.profiles, store=store)
         return
     chunks: Iterator[list[Subject]]
     if moved is None:
@@ -198,12 +198,13 @@ def _chunks(
         chunks = named_subjects(moved.chunks(CHUNK), moved.odd, store, readers)
     claims = all_claims(store, readers)
     for chunk in chunks:
-        yield chunk, claims()
+        yield chunk, claims
 
 
-def all_claims(store: Store, readers: Readers) -> Callable[[], Claims]:
-    """The claims of all rows: a pass of its own, made at the first call, and not where there is no user to observe."""
-    return cache(lambda: claims_of(readers.profiles.sharing_email(None), store))
+def all_claims(store: Store, readers: Readers) -> ClaimReader:
+    """The claims of all rows: a pass of its own, made at the first call, and not where they matter for no user."""
+    read = cache(lambda: claims_of(readers.profiles.sharing_email(None), store))
+    return lambda _subjects: read()
 
 
 def _read_missing_again(chunk: list[Subject], store: Store, readers: Readers) -> list[Subject]:

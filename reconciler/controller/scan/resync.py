@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from reconciler.controller.observe import Claims, ObserveOptions, decide_users
+from reconciler.controller.observe import ClaimReader, ObserveOptions, decide_users
 from reconciler.controller.readers import Readers
 from reconciler.controller.record import record_decisions, record_withheld
 from reconciler.controller.scan.plan import CHUNK, all_claims, check_source, named_subjects
@@ -157,7 +157,7 @@ def _is_large(context: ResyncContext) -> bool:
 
 
 def _observe_part(
-    part: Part, claims: Callable[[], Claims], context: ResyncContext, untold: Evidence, by_mirror: CustomerReader | None
+    part: Part, claims: ClaimReader, context: ResyncContext, untold: Evidence, by_mirror: CustomerReader | None
 ) -> bool:
     """Observe the users that the part names, and record the whole of it; False where it was stopped on the way."""
     store = context.store
@@ -167,7 +167,7 @@ def _observe_part(
         if not context.go_on():
             return False
         asked_at = context.clock.now()
-        found, customers, more = _decide(chunk, claims(), context, by_mirror)
+        found, customers, more = _decide(chunk, claims, context, by_mirror)
         if part.users and customers:  # what was observed is not read again
             context.mirror.note_read(customers, as_of=asked_at)
         untold.note((s.profile, s.mapping.profile_digest) for s in chunk if s.profile and s.mapping)
@@ -179,7 +179,7 @@ def _observe_part(
 
 
 def _decide(
-    chunk: Sequence[Subject], claims: Claims, context: ResyncContext, by_mirror: CustomerReader | None
+    chunk: Sequence[Subject], claims: ClaimReader, context: ResyncContext, by_mirror: CustomerReader | None
 ) -> tuple[dict[ClerkUserId, str], list[Customer], int]:
     """What is due for each, customers that the shop showed, and how many are wanted; what was observed is recorded."""
     store, now = context.store, context.clock.now()

@@ -32,6 +32,7 @@ from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.mapping import Heal, Mapping, Status
 from reconciler.core.model.reasons import hold
 from reconciler.core.model.scalars import IDENTITIES
+from reconciler.core.model.spec import Spec
 from reconciler.core.model.values import text_of
 from reconciler.core.model.view import Decision, Taken
 
@@ -246,10 +247,7 @@ def rival_holds(case: Case, customer: Customer | None) -> tuple[Hold, ...]:
     adopts = spec.lookup_email is not None and case.view.by_email is not None
     if spec.value("email") is None and not adopts:
         return ()
-    theirs = customer is not None and (
-        customer.backlink == user or (mapping is not None and mapping.customer_id == customer.id)
-    )
-    if theirs and customer is not None and _has_its_email(case, customer):
+    if customer is not None and keeps_its_email(user, mapping, spec, customer):
         return ()
     mapped = mapping is not None and mapping.customer_id is not None and mapping.left_at is None
     in_the_way = [r for r in case.view.rivals if r.mapped or customer is None or not mapped]
@@ -259,12 +257,14 @@ def rival_holds(case: Case, customer: Customer | None) -> tuple[Hold, ...]:
     return (hold(user, customer, "EmailTaken", f"the email is also claimed by {names}", "email"),)
 
 
-def _has_its_email(case: Case, customer: Customer) -> bool:
-    """Whether the customer has the wanted email."""
-    wanted = case.spec.fields.get("email")
+def keeps_its_email(user: ClerkUserId, mapping: Mapping | None, spec: Spec, customer: Customer) -> bool:
+    """Whether this is the user's own customer, with the wanted email: then it does not matter who else claims it."""
+    if customer.backlink != user and (mapping is None or mapping.customer_id != customer.id):
+        return False
+    wanted = spec.fields.get("email")
     if wanted is None:
         return customer.email is None
-    return is_in_place("email", wanted, customer.email, agreement_on(case.mapping, customer, "email"))
+    return is_in_place("email", wanted, customer.email, agreement_on(mapping, customer, "email"))
 
 
 def _conflict(case: Case, customer: Customer) -> _Conflict | None:
