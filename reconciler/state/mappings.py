@@ -14,6 +14,7 @@ from sqlalchemy import (
     Connection,
     Table,
     and_,
+    bindparam,
     case,
     delete,
     func,
@@ -41,19 +42,22 @@ OWNERS = 1  # class of advisory locks: changes of customers' owners
 _mapping: Table = MappingRow.__table__
 _event: Table = EventRow.__table__
 _store: Table = StoreRow.__table__
+_OF_SHOP = select(_mapping).where(_mapping.c.shopify_shop == bindparam("shop"))
+_GET_ONE = _OF_SHOP.where(_mapping.c.clerk_user_id == bindparam("user"))
+_GET = _OF_SHOP.where(_mapping.c.clerk_user_id.in_(bindparam("users", expanding=True)))
+"""Built once: building a statement, and expanding its parameters, takes longer than to read one row."""
 
 
 class MappingTable(Database):
     """`ports.State` on SQLite or Postgres."""
 
     def get(self, shop: ShopDomain, users: Collection[ClerkUserId]) -> dict[ClerkUserId, Mapping]:
-        found: dict[ClerkUserId, Mapping] = {}
-        for part in parts(users):
-            query = select(_mapping).where(_mapping.c.shopify_shop == shop, _mapping.c.clerk_user_id.in_(part))
-            for row in self._rows(query):
-                mapping = mapping_of(row)
-                found[mapping.clerk_user_id] = mapping
-        return found
+        if len(users) == 1:
+            (user,) = users
+            rows = self._rows(_GET_ONE, {"shop": shop, "user": user})
+        else:
+            rows = [row for part in parts(users) for row in self._rows(_GET, {"shop": shop, "users": part})]
+        return {mapping.clerk_user_id: mapping for mapping in map(mapping_of, rows)}
 
     def owners(self, shop: ShopDomain, customers: Collection[CustomerId]) -> dict[CustomerId, ClerkUserId]:
         found: dict[CustomerId, ClerkUserId] = {}

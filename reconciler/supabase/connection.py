@@ -18,12 +18,14 @@ from sqlalchemy.pool import QueuePool
 
 from reconciler.errors import SourceBusy, SourceError
 from reconciler.outbound.databases.logins import DB_LOGINS, DbLogins
+from reconciler.outbound.databases.pings import ping_idle
 from reconciler.outbound.databases.refusals import db_refusal, telling_line
 from reconciler.outbound.databases.sqlite_file import follow_file
 from reconciler.outbound.databases.url import rewritten, shown
 from reconciler.supabase.limits import BUSY_S, SILENT
 
 POOL_WAIT_S = 20.0
+CONNECTIONS = 4  # kept open: to open one costs more than ten reads
 CONNECTIONS_MAX = 8  # each read uses one for a short time, and never a second
 
 
@@ -46,14 +48,21 @@ def open_source(url: str, *, logins: DbLogins = DB_LOGINS) -> Engine:
             "application_name": "customer-parity",
             **SILENT,
         },
-        pool_size=2,
-        max_overflow=CONNECTIONS_MAX - 2,
+        pool_size=CONNECTIONS,
+        max_overflow=CONNECTIONS_MAX - CONNECTIONS,
         pool_timeout=POOL_WAIT_S,
-        pool_pre_ping=True,
         pool_recycle=300,
     )
     logins.watch(engine)
-    return engine.execution_options(isolation_level="READ COMMITTED", postgresql_readonly=True)
+    ping_idle(engine)
+
+    @event.listens_for(engine, "connect")
+    def read_only(connection: Any, _record: Any) -> None:
+        from psycopg import IsolationLevel  # noqa: PLC0415  commands on SQLite never need it
+
+        connection.isolation_level, connection.read_only = IsolationLevel.READ_COMMITTED, True
+
+    return engine
 
 
 def _sqlite(address: str) -> Engine:

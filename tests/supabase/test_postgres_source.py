@@ -242,8 +242,11 @@ def test_reads_of_single_users_and_addresses_use_an_index(source: Source) -> Non
     assert set(reader.get([ClerkUserId("user_77")])) == {"user_77"}
     assert [p.clerk_user_id for p in reader.sharing_email({"P77@example.com"})] == ["user_77"]
     with reader.transaction() as (connection, table):
-        for condition in (table.among(["user_77"]), table.rough_email().in_(["p77@example.com"])):
-            query = table.select().where(condition).compile(connection, compile_kwargs={"literal_binds": True})
+        for asked in (
+            table.rows_among.params(users=["user_77"]),
+            table.rows_with_rough_email.params(emails=["p77@example.com"]),
+        ):
+            query = asked.compile(connection, compile_kwargs={"literal_binds": True})
             plan = "\n".join(connection.exec_driver_sql(f"EXPLAIN {query}").scalars())
             assert "Index Cond" in plan
             assert "Seq Scan" not in plan

@@ -41,6 +41,14 @@ from reconciler.shopify.api.shapes import JSON_BYTES_MAX, Numbered, ShopIdReply,
 CONNECTIONS: Final = 4
 CONNECTIONS_ALLOWED: Final = range(2, 6)  # more connections measured slower
 TIMEOUT: Final = httpx.Timeout(30.0, connect=5.0)
+TIMEOUTS: Final = {"timeout": TIMEOUT.as_dict()}
+HEADERS: Final = {
+    "User-Agent": "customer-parity",
+    "Accept": "application/json",
+    "Accept-Encoding": PACKED,
+    "Accept-Language": "en",  # some refusals have no code and are identified by their message
+}
+JSON_HEADERS: Final = {**HEADERS, "Content-Type": "application/json"}
 CALL: Final = Bounds(40.0, JSON_BYTES_MAX)
 POINTS_MAX: Final = 10_000_000.0  # bound for points in a reply: the largest known bucket holds 40,000
 VERSION_LETTERS_MAX: Final = 20
@@ -123,12 +131,12 @@ class ShopClient:
         self.connections = connections
         self._auth = auth
         self._api_version = api_version
-        self._path = f"/admin/api/{api_version}/graphql.json"
         self._warn = on_warning or (lambda _message: None)
         self._warned: set[str] = set()
         self._points: dict[str, float] = {}
         self._lock = threading.Lock()
         self._url = admin_url or f"https://{shop}"
+        self._address = httpx.URL(f"{self._url.rstrip('/')}/admin/api/{api_version}/graphql.json")
         self._ssl = ssl_context
         self._transport = transport
         self._resolve = resolve
@@ -141,12 +149,7 @@ class ShopClient:
             base_url=self._url,
             follow_redirects=False,  # a redirect would receive the token
             timeout=TIMEOUT,
-            headers={
-                "User-Agent": "customer-parity",
-                "Accept": "application/json",
-                "Accept-Encoding": PACKED,
-                "Accept-Language": "en",  # some refusals have no code and are identified by their message
-            },
+            headers=HEADERS,
             transport=self._transport
             or BoundedTransport(
                 self._url, ssl_context=self._tls_context(self._url), connections=1, proxies=not self._is_local
@@ -279,12 +282,9 @@ class ShopClient:
     ) -> httpx.Response:
         try:
             with self._connections.lend() as http:
-                request = http.build_request(
-                    "POST",
-                    self._path,
-                    content=json.dumps({"query": sent.document.text, "variables": variables or {}}),
-                    headers={"Content-Type": "application/json", "X-Shopify-Access-Token": token.get_secret_value()},
-                )
+                headers = JSON_HEADERS | {"X-Shopify-Access-Token": token.get_secret_value()}
+                content = json.dumps({"query": sent.document.text, "variables": variables or {}})
+                request = httpx.Request("POST", self._address, headers=headers, content=content, extensions=TIMEOUTS)
                 asked_s = time.monotonic()
                 response = exchange(http, request, CALL)
                 response.extensions[SPAN] = (asked_s, time.monotonic())

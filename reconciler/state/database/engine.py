@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlch
 
 from reconciler.errors import ConfigError, StateError
 from reconciler.outbound.databases.logins import DB_LOGINS, DbLogins
+from reconciler.outbound.databases.pings import ping_idle
 from reconciler.outbound.databases.refusals import db_refusal, telling_line
 from reconciler.outbound.databases.sqlite_file import follow_file, keep_from_making
 from reconciler.outbound.databases.standby import leave_standby
@@ -59,10 +60,10 @@ def open_engine(url: str, *, wait_s: float = WAIT_S, logins: DbLogins = DB_LOGIN
         },
         pool_size=4,
         max_overflow=4,
-        pool_pre_ping=True,
         pool_recycle=300,
     )
     logins.watch(engine)
+    ping_idle(engine)
     leave_standby(engine)
     set_limits(engine)
     return engine

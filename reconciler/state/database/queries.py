@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import Column, ColumnElement, Connection, Engine, Table, and_, not_
@@ -33,9 +33,9 @@ class Database:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def _rows(self, query: Any) -> Sequence[Any]:
-        with reading(self._engine) as connection:
-            return connection.execute(query).all()
+    def _rows(self, query: Any, values: Mapping[str, Any] | None = None) -> Sequence[Any]:
+        """Return the rows of one statement; ask once more if the connection was lost, as a read may be repeated."""
+        return read_rows(self._engine, query, values)
 
     def _transact(self, work: Callable[[Connection], T]) -> T:
         """Return the result of `work` in one transaction; repeat it if a concurrent transaction made it fail."""
@@ -76,6 +76,18 @@ class Database:
         values = {name: statement.excluded[name] for name in rows[0] if name not in keys}
         where = None if unless is None else not_(unless(statement.excluded))
         connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=values, where=where), rows)
+
+
+def read_rows(engine: Engine, query: Any, values: Mapping[str, Any] | None = None) -> Sequence[Any]:
+    """Return the rows of one statement; ask once more if the connection was lost, as a read may be repeated."""
+    try:
+        with reading(engine) as connection:
+            return connection.execute(query, values).all()
+    except StateError as error:
+        if not isinstance(error.__cause__, DBAPIError) or not error.__cause__.connection_invalidated:
+            raise
+    with reading(engine) as connection:
+        return connection.execute(query, values).all()
 
 
 def _lost_race(cause: BaseException | None) -> bool:

@@ -37,6 +37,7 @@ from reconciler.core.model.request import (
 from reconciler.errors import LeaseLost
 from reconciler.state.database.engine import autocommitting, is_sqlite, reading, translate_errors, writing
 from reconciler.state.database.holder import is_gone, new_holder
+from reconciler.state.database.queries import read_rows
 from reconciler.state.requests.statements import Statements
 
 CHUNK = 500  # requests added in one transaction, so that a nudge waits about 10 ms at most behind a resync
@@ -260,8 +261,7 @@ class RequestTable:
             return int(connection.execute(statement, values).rowcount)
 
     def _rows(self, query: Any, values: MappingOf[str, Any]) -> Sequence[Any]:
-        with reading(self._engine) as connection:
-            return connection.execute(query, values).all()
+        return read_rows(self._engine, query, values)
 
 
 def _mine(claim: Claim) -> dict[str, Any]:

@@ -53,6 +53,8 @@ ASK = 500  # users in one statement
 TRIES = 3  # attempts of a read that loses its connection
 
 T = TypeVar("T")
+Asked = tuple[sa.Select[Any], Mapping[str, Any]]
+"""A statement of the table, and the values of its parameters."""
 
 
 class TableProfiles:
@@ -218,7 +220,13 @@ class TableProfiles:
 
     def _ask(self, build: Callable[[ProfileTable], Any]) -> tuple[ProfileTable, list[Row]]:
         """Run this statement. Returns the table as it was then, and the rows as the driver's tuples."""
-        return self._read(lambda connection, table: (table, list(connection.execute(build(table)).cursor.fetchall())))
+
+        def run(connection: Connection, table: ProfileTable) -> tuple[ProfileTable, list[Row]]:
+            asked = build(table)
+            statement, values = asked if isinstance(asked, tuple) else (asked, None)
+            return table, list(connection.execute(statement, values).cursor.fetchall())
+
+        return self._read(run)
 
     def _read(self, work: Callable[[Connection, ProfileTable], T], *, fresh: bool = False) -> T:
         """Run `work` in one transaction and return its result. As it only reads, a lost connection is retried."""
@@ -265,20 +273,20 @@ def _keys(table: ProfileTable, condition: ColumnElement[bool], by: ColumnElement
     return sa.select(table.key).where(table.has_user, condition).order_by(by)
 
 
-def _keys_among(table: ProfileTable, *, part: Sequence[str]) -> sa.Select[Any]:
-    return _keys(table, table.among(part), None)
+def _keys_among(table: ProfileTable, *, part: Sequence[str]) -> Asked:
+    return table.keys_among, {"users": table.fitting(part)}
 
 
-def _rows_among(table: ProfileTable, *, part: Sequence[str]) -> sa.Select[Any]:
-    return _rows(table, table.among(part), table.key)
+def _rows_among(table: ProfileTable, *, part: Sequence[str]) -> Asked:
+    return table.rows_among, {"users": table.fitting(part)}
 
 
 def _emails(table: ProfileTable, condition: ColumnElement[bool], by: ColumnElement[Any]) -> sa.Select[Any]:
     return sa.select(table.key, table.read("email")).where(table.has_user, condition).order_by(by)
 
 
-def _rows_with_rough_email(table: ProfileTable, *, part: Sequence[str]) -> sa.Select[Any]:
-    return table.select().where(table.rough_email().in_(part))
+def _rows_with_rough_email(table: ProfileTable, *, part: Sequence[str]) -> Asked:
+    return table.rows_with_rough_email, {"emails": part}
 
 
 def _touched(

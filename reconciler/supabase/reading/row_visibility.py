@@ -6,12 +6,14 @@ their underlying tables, as the view's owner or, with security_invoker, as the c
 
 from __future__ import annotations
 
+from typing import Final
+
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from reconciler.errors import SourceError
 
-_HIDDEN = """
+_HIDDEN: Final = sa.text("""
 WITH RECURSIVE seen (relation, reader) AS (
   SELECT c.oid, r.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, pg_roles r
   WHERE n.nspname = :schema AND c.relname = :name AND r.rolname = current_user
@@ -40,12 +42,12 @@ WHERE c.relrowsecurity AND NOT r.rolsuper AND NOT r.rolbypassrls
            AND NOT EXISTS (SELECT FROM policy p WHERE p.relation = seen.relation AND p.reader = seen.reader
                            AND NOT p.permissive AND NOT p.everything))
 LIMIT 1
-"""
+""")
 
 
 def refuse_hidden(connection: Connection, schema: str, name: str) -> None:
     """SourceError if row level security may hide rows from this role."""
-    hidden = connection.execute(sa.text(_HIDDEN), {"schema": schema, "name": name}).one_or_none()
+    hidden = connection.execute(_HIDDEN, {"schema": schema, "name": name}).one_or_none()
     if hidden is None:
         return
     table, role = hidden

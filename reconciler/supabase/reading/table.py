@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -238,16 +238,37 @@ class ProfileTable:
             values[field] = None if values[field] is None else why
         return values
 
-    def among(self, users: Collection[str]) -> ColumnElement[bool]:
-        """Whether the key is one of these, as an expression that an index supports. It may match others, too."""
+    @cached_property
+    def among(self) -> ColumnElement[bool]:
+        """Whether the key is one of the parameter `users`, so that an index supports it. It may match others, too."""
         column = self.columns[KEY]
         if not self.postgres:
             key = self.raw(KEY) if column.type_name == "text" else sa.cast(self.raw(KEY), sa.Text)
-            return key.in_(list(users))
+            users = sa.func.json_each(sa.bindparam("users", type_=sa.JSON)).table_valued("value")
+            return key.in_(sa.select(users.c.value))
         if column.type_name not in _COMPARABLE:
-            return sa.cast(self.raw(KEY), sa.Text) == _any_of(users, "pg_catalog", "text")
-        fitting = [user for user in users if _fits(user, column.type_name)]
-        return self.raw(KEY) == _any_of(fitting, column.type_schema, column.type_name)
+            return sa.cast(self.raw(KEY), sa.Text) == _any_user("pg_catalog", "text")
+        return self.raw(KEY) == _any_user(column.type_schema, column.type_name)
+
+    def fitting(self, users: Iterable[str]) -> list[str]:
+        """The value of the parameter `users`: those that a key of this type can be."""
+        type_name = self.columns[KEY].type_name
+        return [user for user in users if not self.postgres or _fits(user, type_name)]
+
+    @cached_property
+    def rows_among(self) -> sa.Select[Any]:
+        """`select` for the users of the parameter `users`, in key order. Built once, as most of a small read is building."""
+        return self.select().where(self.among).order_by(self.key)
+
+    @cached_property
+    def keys_among(self) -> sa.Select[Any]:
+        """The keys of these users that have rows."""
+        return sa.select(self.key).where(self.has_user, self.among)
+
+    @cached_property
+    def rows_with_rough_email(self) -> sa.Select[Any]:
+        """`select` for the rows with a rough email of the parameter `emails`. Postgres only."""
+        return self.select().where(self.rough_email().in_(sa.bindparam("emails", type_=sa.Text, expanding=True)))
 
     def rough_email(self) -> ColumnElement[str]:
         """An expression that is equal for emails with the same email_key, and maybe for others. Postgres only.
@@ -309,9 +330,9 @@ class ProfileTable:
         return sa.or_(self.raw("updated_at").is_(None), self.raw("updated_at") >= typed)
 
 
-def _any_of(users: Collection[str], schema: str, name: str) -> ColumnElement[Any]:
+def _any_user(schema: str, name: str) -> ColumnElement[Any]:
     """One array parameter for all users, so that the statement's text never changes."""
-    return sa.any_(sa.cast(sa.literal(list(users), sa.ARRAY(sa.Text)), _Named(schema, name, "[]")))
+    return sa.any_(sa.cast(sa.bindparam("users", type_=sa.ARRAY(sa.Text)), _Named(schema, name, "[]")))
 
 
 def _time_of(seconds: Decimal | None) -> datetime | Endless | None:
