@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from contextlib import closing, contextmanager, suppress
+from difflib import get_close_matches
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from reconciler.state.requests.queue import RequestTable
     from reconciler.state.store import StateStore
     from reconciler.supabase.reading.profiles import TableProfiles
+
+NAMES_MAX = 10  # stores that an error names
 
 
 @contextmanager
@@ -93,7 +96,7 @@ class Components:
         known = {str(s.name): s for s in self.loaded.stores}
         for name in wanted:
             if name not in known:
-                raise UsageError(f"there is no store '{name}'", hint=f"stores.yaml has {', '.join(known) or 'none'}")
+                raise UsageError(f"there is no store '{name}'", hint=f"stores.yaml has {_named(name, list(known))}")
         return tuple(known[name] for name in dict.fromkeys(wanted or known))
 
     def stores(self, names: Iterable[str] = ()) -> tuple[StoreSettings, ...]:
@@ -312,6 +315,14 @@ class Components:
 def with_pauses(stores: Iterable[StoreSettings], pauses: MappingOf[ShopDomain, Pause]) -> tuple[StoreSettings, ...]:
     """The stores with the pauses that are set in the state."""
     return tuple(store.with_pause(pauses.get(store.shop)) for store in stores)
+
+
+def _named(wanted: str, known: Sequence[str]) -> str:
+    """The known stores in words: all if they are few, otherwise the nearest names."""
+    if len(known) <= NAMES_MAX:
+        return ", ".join(known) or "none"
+    near = get_close_matches(wanted, known, n=3)
+    return f"{len(known)} stores" + (f", such as {', '.join(near)}" if near else "")
 
 
 def _way_to(store: StoreSettings, *, by_state: bool = True) -> tuple[Place, object]:

@@ -8,10 +8,12 @@ import pytest
 from inline_snapshot import snapshot
 
 from reconciler.cli.render import outputs as render
+from reconciler.cli.render.explain import print_explained
 from reconciler.cli.render.plain import clean, seconds_text
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.model.mapping import Mapping, Status
 from reconciler.core.report.documents import time_z
+from reconciler.core.report.explain import Explained, ExplainedStore
 from reconciler.core.report.status import (
     ApplyResult,
     Failure,
@@ -98,7 +100,7 @@ acme-us   100,000  99,990   99,988        2    10  99.9 %  2026-11-23 09:00
 
 acme-eu  acme-eu.myshopify.com
   never fully scanned, so its parity is unknown: reconciler apply, or reconciler
-  run
+    run
 
 acme-us  acme-us.myshopify.com
   suspended: the shop refuses the token
@@ -125,10 +127,10 @@ def test_status_shows_how_far_long_work_is_and_when_it_ends() -> None:
     assert shown(lambda console: render.print_status([row], console)).partition("myshopify.com\n")[2] == snapshot("""\
   full scan in progress: 5,000 of 20,000 rows, until about 2026-11-23 09:30 UTC
   a bulk query fills the mirror since 2026-11-23 08:50 UTC: 2,500 of 10,000
-  customers stored, until about 2026-11-23 09:30 UTC
+    customers stored, until about 2026-11-23 09:30 UTC
   bulk writes in progress since 2026-11-23 08:50 UTC, 2 files, 1 operation
-  running: 100 of 400 lines done, 100 more not in a file yet, until about
-  2026-11-23 09:40 UTC
+    running: 100 of 400 lines done, 100 more not in a file yet, until about
+    2026-11-23 09:40 UTC
   mirror filled 2026-11-21 09:00 UTC, updated 2026-11-23 08:50 UTC
   too old to be used by plans: reconciler backfill shopify
 """)
@@ -254,3 +256,31 @@ def test_durations_are_shown_as_people_say_them(seconds: float, words: str) -> N
 )
 def test_what_is_not_visible_is_spelled_out(text: str, safe: str) -> None:
     assert clean(text) == safe
+
+
+def test_stores_with_the_same_remarks_are_shown_once() -> None:
+    rows = [
+        replace(ROWS[1], store=StoreName(f"shop-{n:02}"), shop=ShopDomain(f"shop-{n:02}.myshopify.com"), suspended="no")
+        for n in range(30)
+    ]
+    said = shown(lambda console: render.print_status(rows, console)).partition("\n\n")[2]
+    assert said.startswith("30 stores  shop-00, shop-01, ")
+    assert said.count("suspended: no") == said.count("hint: reconciler doctor --store STORE") == 1
+    assert said.count("! NoEmail 240  reconciler docs NoEmail  in shop-00 (8), ") == 1
+
+
+def test_stores_that_do_not_want_a_user_are_only_named_if_there_are_many() -> None:
+    there = ExplainedStore(
+        store=StoreName("acme-us"), shop=ShopDomain("acme-us.myshopify.com"), status="in_sync", answer="Here."
+    )
+    others = tuple(
+        replace(there, store=StoreName(f"shop-{n}"), status="unwanted", answer=f"Not in {n}.") for n in range(5)
+    )
+
+    def said(stores: tuple[ExplainedStore, ...]) -> str:
+        found = Explained(clerk_user_id=ClerkUserId("user_1"), stores=(there, *stores))
+        return shown(lambda console: print_explained(found, console, now=AT))
+
+    assert "Not in 0." in said(others[:2])
+    assert "not wanted by\n5 stores  shop-0, shop-1, shop-2, shop-3, shop-4\n" in said(others)
+    assert "Not in 0." not in said(others)

@@ -13,7 +13,7 @@ import pytest
 
 from reconciler.core.model.action import Change
 from reconciler.core.model.event import Event
-from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain
+from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.model.mapping import AgreedTags, Applied, Mapping, RefusedValue
 from reconciler.core.report.answer import Candidate
 from reconciler.core.report.explain import Explained, ExplainedStore
@@ -297,9 +297,9 @@ def test_parity_is_shown_per_store_the_worst_first(http: httpx.Client, service: 
         assert words_ in shown
     assert "/people?store=acme-us&amp;status=held&amp;reason=EmailTaken" in answer.text
     needs = answer.text.partition("Needs a person")[2].partition("Stores, those")[0]
-    assert re.search(
-        r'>suspended</a>\s*<span>token refused</span>\s*<span class="dim">in <a href="/stores/acme-us">', needs
-    )
+    assert "of 2 it is unknown" in shown
+    assert re.search(r">suspended <b>1</b></span>\s*<span>token refused</span>", needs)
+    assert '<a href="/stores/acme-us">acme-us</a></span>' in needs
 
 
 def test_what_is_not_ready_is_shown_on_the_first_page(http: httpx.Client, service: MemoryService) -> None:
@@ -597,3 +597,17 @@ def test_the_page_of_a_person_leads_with_the_answer(http: httpx.Client, service:
     found = text_of(http.get(f"/people/{TOVE}", headers=BEARER))
     assert "Tove Jansson" in found
     assert answer in found
+
+
+def test_stores_that_do_not_want_a_person_are_listed_after_the_others(
+    http: httpx.Client, service: MemoryService
+) -> None:
+    not_wanted = [
+        ExplainedStore(store=StoreName(f"brand{n:02}"), shop=SHOP_EU, status="unwanted", answer=f"Not in {n}.")
+        for n in range(30)
+    ]
+    there = ExplainedStore(store=US, shop=SHOP_US, status="in_sync", answer="In sync.")
+    service.explained = {TOVE: Explained(clerk_user_id=ClerkUserId(TOVE), stores=(*not_wanted, there))}
+    page = http.get(f"/people/{TOVE}", headers=BEARER).text
+    assert page.count('<section class="card ') == 1
+    assert page.index("In sync.") < page.index("Not wanted by 30 stores") < page.index("Not in 0.")

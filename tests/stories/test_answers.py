@@ -122,7 +122,7 @@ def test_a_guard_says_what_to_approve(ada: StoryHarness) -> None:
     ada.user("ada", last_name="Lovelace")
     ada.apply()
     assert "because more would change than the store's guards allow" in answer(ada, "ada")
-    assert "apply --approve DIGEST" in answer(ada, "ada")
+    assert "approve it by its digest" in answer(ada, "ada")
 
 
 def test_a_shop_that_does_not_answer_is_not_called_in_sync(ada: StoryHarness) -> None:
@@ -139,7 +139,7 @@ def test_stores_that_need_nothing_are_one_line_each(ada: StoryHarness) -> None:
     lines = said.out.splitlines()
     assert lines[1] == "Ada King is in sync in 1 and not wanted by 1 of 2 stores."
     assert "in Shopify" not in said.out
-    assert lines[-1] == "2 stores in one line each: --all shows every field"
+    assert lines[-1] == "2 stores in short: --all shows every field"
     assert " ".join(lines[2:]).count("because the store wants locale: de-DE") == 1
     assert "in Shopify" in ada("explain", "user_ada", "--all").out
     ada.user("ada", last_name="Lovelace")

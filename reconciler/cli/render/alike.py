@@ -13,6 +13,7 @@ NAMES_MAX: Final = 40  # names in one heading
 ANY_STORE: Final = "STORE"
 
 T = TypeVar("T")
+S = TypeVar("S")
 
 
 def print_heading(stores: Sequence[tuple[str, str]], lines: LinePrinter) -> None:
@@ -28,9 +29,9 @@ def print_heading(stores: Sequence[tuple[str, str]], lines: LinePrinter) -> None
     lines.flow([(f"{len(stores):,} stores  {first}", style), *rest], hang=2, between=", ")
 
 
-def group_alike(shapes: Iterable[tuple[T, object]]) -> Mapping[object, Sequence[T]]:
+def group_alike(shapes: Iterable[tuple[T, S]]) -> Mapping[S, Sequence[T]]:
     """Group what has the same shape, in the order of the first of each group."""
-    found: dict[object, list[T]] = {}
+    found: dict[S, list[T]] = {}
     for one, shape in shapes:
         found.setdefault(shape, []).append(one)
     return found

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from reconciler.cli.render.accepted import accepted_words, until_words
+from reconciler.cli.render.alike import print_heading
 from reconciler.cli.render.flow import LinePrinter
 from reconciler.cli.render.json import dumps
 from reconciler.cli.render.parts import WHO_WORDS, docs_command
@@ -18,6 +19,7 @@ from reconciler.core.report.documents import explained_document
 from reconciler.core.report.explain import Explained, ExplainedStore
 
 EVENTS_SHOWN = 8
+UNWANTED_SHOWN = 3  # stores that do not want the user, each with the reason; more are only named
 WIDE = 100  # columns of a terminal that is wide enough for the time of each last write
 
 
@@ -40,10 +42,17 @@ def print_explained(found: Explained, console: Console, *, now: datetime, show_a
         _print_store(store, lines, now, alone=len(found.stores) == 1)
     if short:
         lines.blank()
+    unwanted = [store for store in short if store.status == "unwanted"]
+    is_long = len(unwanted) > UNWANTED_SHOWN
     for store in short:
-        lines.prose(clean(store.answer), hang=2)
+        if not (is_long and store in unwanted):
+            lines.prose(clean(store.answer), hang=2)
+    if is_long:
+        lines.put(("not wanted by", ""))
+        print_heading([(store.store, store.shop) for store in unwanted], lines)
+        lines.put(("--store STORE says why", "dim"))
     if short:
-        lines.put((f"{count_text(len(short), 'store')} in one line each: --all shows every field", "dim"))
+        lines.put((f"{count_text(len(short), 'store')} in short: --all shows every field", "dim"))
 
 
 def _print_store(store: ExplainedStore, lines: LinePrinter, now: datetime, *, alone: bool) -> None:

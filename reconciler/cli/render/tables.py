@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from reconciler.cli.render.alike import NAMES_MAX, print_heading
+from reconciler.cli.render.alike import NAMES_MAX, for_any_store, group_alike, print_heading
 from reconciler.cli.render.flow import LinePrinter, Piece
 from reconciler.cli.render.parts import KIND_WORDS, docs_command
 from reconciler.cli.render.plain import clean, count_text, customer_text, seconds_text, sentence, time_text
@@ -98,8 +98,7 @@ def print_status(rows: Sequence[StatusRow], console: Console) -> None:
         table = _status_table(rows, console, [c for c in STATUS_COLUMNS if c not in LEFT_OUT_FIRST[:left_out]])
     console.print(table)
     lines = LinePrinter(console)
-    for row in rows:
-        _print_remarks(row, lines)
+    _print_remarks(rows, lines)
     _print_holds(rows, lines)
 
 
@@ -164,33 +163,34 @@ def _notes(row: StatusRow) -> Iterator[tuple[str, str]]:
         yield row.updated_at_note, "yellow"
 
 
-def _print_remarks(row: StatusRow, lines: LinePrinter) -> None:
-    under_way = list(under_way_of(row))
-    noted = row.suspended or row.failing or row.paused or row.parity_note or row.last_sweep_at is None
-    if not (noted or row.oldest_request_s or under_way or row.mirror or row.updated_at_unmoved or row.accepted):
-        return
-    lines.blank()
-    lines.put((clean(row.store), "bold"), ("  ", ""), (clean(row.shop), "dim"))
+def _print_remarks(rows: Sequence[StatusRow], lines: LinePrinter) -> None:
+    """Print the remarks on stores that need attention or have work in progress; once for stores with the same ones."""
+    noted = [(row, remarks) for row in rows if (remarks := tuple(_remarks(row)))]
+    shapes = (((row, said), tuple((for_any_store(w, row.store), style) for w, style in said)) for row, said in noted)
+    for shape, alike in group_alike(shapes).items():
+        lines.blank()
+        print_heading([(row.store, row.shop) for row, _ in alike], lines)
+        for words, style in alike[0][1] if len(alike) == 1 else shape:
+            lines.prose(words, style, indent=2, hang=2)
+
+
+def _remarks(row: StatusRow) -> Iterator[tuple[str, str]]:
+    """What asks for attention, and what is in progress, each with its style."""
     if row.suspended:
-        lines.prose(f"suspended: {sentence(row.suspended)}", "bold red", indent=2, hang=2)
-        lines.prose(f"hint: reconciler doctor --store {clean(row.store)}", indent=2)
-    for said, style in _notes(row):
-        lines.prose(said, style, indent=2, hang=2)
+        yield f"suspended: {sentence(row.suspended)}", "bold red"
+        yield f"hint: reconciler doctor --store {clean(row.store)}", ""
+    yield from _notes(row)
     if row.last_sweep_at is None:
-        lines.prose(
-            "never fully scanned, so its parity is unknown: reconciler apply, or reconciler run",
-            "dim",
-            indent=2,
-        )
-    for said in under_way:
-        lines.prose(said, "cyan", indent=2)
+        yield "never fully scanned, so its parity is unknown: reconciler apply, or reconciler run", "dim"
+    for said in under_way_of(row):
+        yield said, "cyan"
     if row.mirror is not None and row.mirror.complete_at is not None:
         caught_up = f", updated {time_text(row.mirror.listed_at)}" if row.mirror.listed_at else ""
-        lines.prose(f"mirror filled {time_text(row.mirror.complete_at)}{caught_up}", "dim", indent=2)
+        yield f"mirror filled {time_text(row.mirror.complete_at)}{caught_up}", "dim"
         if not row.mirror.fresh:
-            lines.prose("too old to be used by plans: reconciler backfill shopify", indent=2)
+            yield "too old to be used by plans: reconciler backfill shopify", ""
     if row.oldest_request_s:
-        lines.prose(f"the oldest request has waited for {seconds_text(row.oldest_request_s)}", indent=2)
+        yield f"the oldest request has waited for {seconds_text(row.oldest_request_s)}", ""
 
 
 def _print_holds(rows: Sequence[StatusRow], lines: LinePrinter) -> None:

@@ -39,6 +39,15 @@ class Need:
     stores: tuple[tuple[StoreName, int], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Stores that are suspended or failing for the same reason."""
+
+    state: str
+    message: str
+    stores: tuple[StoreName, ...]
+
+
 class StorePages:
     """The overview, and the page of a store. `stores` is read at each request."""
 
@@ -60,7 +69,7 @@ class StorePages:
             total_stores=len(rows),
             totals=_totals(rows),
             needs=needs_by_reason(rows),
-            refused=[row for row in rows if row.suspended or row.failing],
+            troubles=troubles_of(rows),
             chart=parity_chart(samples, until=now),
             reasons=self._service.readiness(),
             config_problem=self._service.config_problem(),
@@ -114,17 +123,29 @@ def needs_by_reason(rows: Iterable[StatusRow]) -> list[Need]:
     return sorted(needs, key=lambda need: (-need.count, need.reason))
 
 
+def troubles_of(rows: Iterable[StatusRow]) -> list[Trouble]:
+    """The stores that are suspended or failing, by what is wrong."""
+    found: defaultdict[tuple[str, str], list[StoreName]] = defaultdict(list)
+    for row in rows:
+        if message := row.suspended or row.failing:
+            common = message.replace(row.shop, "the shop").removeprefix("the shop: ")
+            found["suspended" if row.suspended else "failing", common].append(row.store)
+    return [Trouble(state, message, tuple(stores)) for (state, message), stores in found.items()]
+
+
 def _urgency(row: StatusRow) -> tuple[bool, bool, float, StoreName]:
     """Stores that can't work come first, then those that fail, then by parity."""
     return row.suspended is None, row.failing is None, row.parity, row.store
 
 
 def _totals(rows: Sequence[StatusRow]) -> dict[str, float | None]:
+    """Figures of all stores. Where the parity is unknown, no user counts as in sync."""
     weight = sum(
         row.profiles or (row.last_sweep_at is None) for row in rows
     )  # a store without a full resync counts too
     return {
         "parity": sum(row.in_sync for row in rows if row.parity) / weight if weight else None,
+        "unknown": sum(row.suspended is not None or row.last_sweep_at is None for row in rows),
         "profiles": sum(row.profiles for row in rows),
         "in_sync": sum(row.in_sync for row in rows),
         "pending": sum(row.pending for row in rows),

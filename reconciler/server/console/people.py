@@ -103,6 +103,7 @@ class PeoplePages:
             pending=pending,
             problem=problem,
             names=sorted({*rows, *explained}),
+            unwanted=[n for n, e in sorted(explained.items()) if n not in rows and e.agrees and e.status == "unwanted"],
             done=done_act(request),
             looked="looked" in request.query_params,
             acts=self._service.acts(user=user, limit=ACTS_MAX) if there else (),
