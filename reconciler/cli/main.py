@@ -43,6 +43,7 @@ COMMANDS = {
     "heal": "End that: heal the drift now.",
     "drift": "Report changes made in Shopify since the last sync.",
     "undo": "Revert recent writes, after showing the plan.",
+    "rollout": "Show, continue or abort a change of policy in waves.",
     "status": "Show the sync state of each store.",
     "explain": "Explain a user's sync state in each shop.",
     "mappings": "List, import or forget mappings of users to customers.",

@@ -38,6 +38,7 @@ from reconciler.manager.schedule.nudged import NudgedStores
 from reconciler.manager.schedule.outbox import OutboxNudges
 from reconciler.manager.schedule.parity import ParitySampler
 from reconciler.manager.schedule.probes import Probes
+from reconciler.manager.schedule.rollouts import RolloutFollower
 from reconciler.manager.schedule.scans import LEASE, ScheduledScans
 from reconciler.manager.schedule.scheduler import Scheduler
 from reconciler.manager.shutdown import run_within
@@ -131,6 +132,7 @@ class Manager:
         self._outbox = OutboxNudges(
             connections.queue, settings, self.running, self._clock, self._metrics, self.dispatcher.wake
         )
+        self._rollouts = RolloutFollower(self.running, lambda: self.schedule)
         self.schedule = Scheduler(
             self.running,
             settings,
@@ -140,6 +142,7 @@ class Manager:
             self._probes,
             read_files=self._follow_files,
             read_pauses=self._follow_acts,
+            advance_rollout=self._rollouts.follow,
             take_outbox=self._outbox.take,
             end_acceptances=EndedAcceptances(self.running, self._clock, self.dispatcher.wake).end,
             sample_parity=ParitySampler(self.running, self._clock).sample,
@@ -164,6 +167,7 @@ class Manager:
             owner=self.owner,
             rows=self._rows,
             config_problem=lambda: self._config_problem,
+            follow_rollout=self._rollouts.follow,
         )
         server = settings.server
         self._tokens = AccessTokens(tokens_of(components.loaded))
@@ -191,6 +195,7 @@ class Manager:
             _ = self._connections.upserts
         self.running.read_pauses()
         self._nudged.follow()
+        self.running.begin_rollouts()
         self._take_over()
         self._since = self._clock.now()
         self._record_replica()
@@ -301,6 +306,7 @@ class Manager:
                 self._note_problem(f"it is applied once the state answers: {error.message}")
                 return
             self._settings = loaded.settings
+            self._rollouts.note_load()
             if self._clerk is not None and clerk is not None:
                 self._clerk.follow(clerk)
             self._shops.follow(self.running.stores(), known)
@@ -447,6 +453,8 @@ class Manager:
                 points_left=components.points_left(),
                 rows_pending=rows_pending,
                 oldest_row_s=oldest_row_s,
+                rollout=state.rollout if (state := self.running.rollout()) is not None else None,
+                has_waves=state is not None,
             )
 
     def _note_row(self, done: RowDone) -> None:

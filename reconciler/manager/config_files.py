@@ -126,7 +126,7 @@ def without_restart(running: Settings, read: Loaded) -> Loaded:
     secrets = read.settings.clerk.webhook_secrets
     if running.clerk.webhook_secrets and secrets:
         changes["clerk"] = running.clerk.model_copy(update={"webhook_secrets": secrets})
-    return Loaded(running.model_copy(update=changes), read.stores)
+    return Loaded(running.model_copy(update=changes), read.stores, read.rollout)
 
 
 def needs_restart() -> ConfigError:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -19,6 +20,7 @@ from prometheus_client.registry import Collector
 from reconciler.controller.step import ReconcileResult
 from reconciler.core.model.action import KINDS
 from reconciler.core.model.ids import StoreName
+from reconciler.core.model.rollout import Phase, Rollout
 from reconciler.core.report.status import StatusRow
 from reconciler.errors import ReconcilerError
 
@@ -41,6 +43,8 @@ class GaugeValues:
     points_left: dict[StoreName, float]
     rows_pending: int = 0
     oldest_row_s: float = 0.0
+    rollout: Rollout | None = None
+    has_waves: bool = False
 
 
 class Metrics:
@@ -220,10 +224,22 @@ def _families(known: GaugeValues) -> Iterable[Metric]:
         for reason, count in row.held.items():
             held.add_metric([row.store, reason], count)
     yield from (parity, held, suspended, failing, unmoved)
+    if known.has_waves:
+        yield from _rollout_families(known.rollout)
     left = GaugeMetricFamily("reconciler_points_available", "Points left in the shop's bucket.", labels=["store"])
     for store, points in known.points_left.items():
         left.add_metric([store], points)
     yield left
+
+
+def _rollout_families(rollout: Rollout | None) -> Iterable[Metric]:
+    """The state of the newest rollout; all zero without one."""
+    wave = GaugeMetricFamily("reconciler_rollout_wave", "The wave that the newest rollout has reached.")
+    wave.add_metric([], rollout.wave if rollout is not None else 0)
+    phase = GaugeMetricFamily("reconciler_rollout_phase", "1 for the phase of the newest rollout.", labels=["phase"])
+    for name in get_args(Phase):
+        phase.add_metric([name], float(rollout is not None and rollout.phase == name))
+    yield from (wave, phase)
 
 
 def _one(name: str, text: str, label: str, value: str, number: float) -> Metric:

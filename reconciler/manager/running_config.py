@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from reconciler.clerk.users import ClerkUsers
 from reconciler.controller.context import StoreContext
 from reconciler.controller.worker import cap_of
+from reconciler.core.fields.desired import config_digest
 from reconciler.core.model.act import Pause
 from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
 from reconciler.core.model.request import Claim
-from reconciler.errors import ReconcilerError, SourceError, TemporaryError
+from reconciler.core.model.rollout import RolloutState
+from reconciler.errors import ReconcilerError, SourceError, StateError, TemporaryError
 from reconciler.manager.clerk_absence import ClerkAbsence
 from reconciler.settings import StoreSettings
 from reconciler.wiring import Components, with_pauses
@@ -27,6 +29,17 @@ class _InUse:
     components: Components
     users: int = 0
     replaced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The stores with their policies and pauses, and what they were made of."""
+
+    made_of: tuple[object, ...]
+    stores: tuple[StoreSettings, ...]
+
+    def is_of(self, *parts: object) -> bool:
+        return all(mine is theirs for mine, theirs in zip(self.made_of, parts, strict=True))
 
 
 class RunningConfig:
@@ -40,9 +53,8 @@ class RunningConfig:
         self._open = _InUse(components)
         self._suspended: dict[StoreName, str] = {}
         self._pauses: Mapping[ShopDomain, Pause] = {}
-        self._paused: tuple[Sequence[StoreSettings], Mapping[ShopDomain, Pause], tuple[StoreSettings, ...]] | None = (
-            None
-        )
+        self._rollout: RolloutState | None = None
+        self._known: _Known | None = None
         self._absence = ClerkAbsence(on_trouble)
 
     @contextmanager
@@ -61,10 +73,16 @@ class RunningConfig:
                 held.components.release_clients()
 
     def replace(self, components: Components) -> None:
-        """Use these components from now on. StateError if the state can't be read: then the former ones remain."""
+        """Use these components from now on. StateError if the state can't be read: then the former ones remain.
+
+        Stores in several waves keep the policy that they have.
+        """
+        with self.components() as former:
+            rollout = _first_state(components, former)
         components.hold_clients()
         with self._lock:
             before, self._open = self._open, _InUse(components)
+            self._rollout = rollout
             before.replaced = True
             idle = before.users == 0
             known = {s.name for s in components.loaded.stores}
@@ -77,7 +95,7 @@ class RunningConfig:
         self.connections.shop_clients.close()
 
     def stores(self) -> tuple[StoreSettings, ...]:
-        """Return the stores with the pauses that were last read; the same objects until either changes."""
+        """Return the stores with the policies and pauses that were last read; the same objects until one changes."""
         with self._lock:
             components = self._open.components
         return self._stores_of(components)
@@ -85,10 +103,12 @@ class RunningConfig:
     def _stores_of(self, components: Components) -> tuple[StoreSettings, ...]:
         found = components.shop_keys.stores
         with self._lock:
-            known = self._paused
-            if known is None or known[0] is not found or known[1] is not self._pauses:
-                known = self._paused = (found, self._pauses, with_pauses(found, self._pauses))
-            return known[2]
+            known, parts = self._known, (found, self._pauses, self._rollout)
+        if known is None or not known.is_of(*parts):
+            known = _Known(parts, _stores_in_force(components, found, *parts[1:]))
+            with self._lock:
+                self._known = known
+        return known.stores
 
     def store(self, name: StoreName) -> StoreSettings | None:
         return next((s for s in self.stores() if s.name == name), None)
@@ -105,6 +125,35 @@ class RunningConfig:
                 self._pauses = pauses
         changed = {shop for shop in before.keys() | pauses.keys() if before.get(shop) != pauses.get(shop)}
         return [store for store in self.stores() if store.shop in changed]
+
+    # --- rollouts ----------------------------------------------------------------------------------------------------
+
+    def begin_rollouts(self) -> None:
+        """Read which policy each store has, before any work begins. StateError."""
+        with self.components() as components:
+            state = _first_state(components, None)
+        with self._lock:
+            self._rollout = state
+
+    def rollout(self) -> RolloutState | None:
+        """Return the rollout as it was last read; None where all stores are in one wave."""
+        with self._lock:
+            return self._rollout
+
+    def read_rollout(self) -> None:
+        """Read the policies of the state now: a scan that begins goes by those that are in force. StateError."""
+        with self.components() as components:
+            if (rollouts := components.rollouts) is not None:
+                self.follow_rollout(rollouts.read())
+
+    def follow_rollout(self, state: RolloutState) -> list[StoreName]:
+        """Use what the state says of the rollout; return the stores that have another policy by now."""
+        before = {store.name: _policy_of(store) for store in self.stores()}
+        with self._lock:
+            if self._rollout is None or self._rollout == state:
+                return []
+            self._rollout = state
+        return [store.name for store in self.stores() if _policy_of(store) != before.get(store.name)]
 
     # --- suspended stores ------------------------------------------------------------------------------------------
 
@@ -149,3 +198,32 @@ class RunningConfig:
         except ReconcilerError as error:
             self._on_trouble(f"Clerk could not be asked whether {user} is gone: {error.message}")
             return None
+
+
+def _policy_of(store: StoreSettings) -> tuple[str, bool]:
+    """The policy in force, and whether there is one."""
+    return config_digest(store), store.held_back is None or store.held_back.target is not None
+
+
+def _first_state(components: Components, former: Components | None) -> RolloutState | None:
+    """The rollout that these components begin with; None where all stores are in one wave.
+
+    Where the former ones had one wave, their policies are those that the stores have.
+    """
+    if (rollouts := components.rollouts) is None:
+        with suppress(StateError):  # nothing can be written now: the start continues
+            components.state.forget_policies([store.shop for store in components.shop_keys.stores])
+        return None
+    if former is not None and former.rollouts is None:
+        former.keep_policies()
+    return rollouts.read()
+
+
+def _stores_in_force(
+    components: Components,
+    stores: tuple[StoreSettings, ...],
+    pauses: Mapping[ShopDomain, Pause],
+    state: RolloutState | None,
+) -> tuple[StoreSettings, ...]:
+    rollouts = components.rollouts
+    return with_pauses(stores if rollouts is None or state is None else rollouts.in_force(state), pauses)

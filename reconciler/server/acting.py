@@ -24,7 +24,9 @@ from reconciler.server.callers import refusals, require_caller, unavailable, unk
 from reconciler.server.nudges import UserId
 from reconciler.server.service import Operations
 
-Kind = Literal["pause", "resume", "probe", "nudge", "reconcile", "accept", "heal", "forget", "approve", "undo"]
+Kind = Literal[
+    "pause", "resume", "probe", "nudge", "reconcile", "accept", "heal", "forget", "approve", "undo", "continue", "abort"
+]
 NEEDS: Final[dict[Kind, tuple[str, ...]]] = {
     "pause": ("store",),
     "resume": ("store",),
@@ -36,6 +38,8 @@ NEEDS: Final[dict[Kind, tuple[str, ...]]] = {
     "forget": ("user",),
     "approve": ("store", "digest"),
     "undo": ("run", "digest"),
+    "continue": (),
+    "abort": (),
 }
 REFUSED: Final = refusals(
     may_not="The token may not act, or the request came from a page of another site",
@@ -52,7 +56,7 @@ class Wish(BaseModel):
     heal both.
 
     accept also needs the `fields` of which drift is accepted, and `until`: the last day, or the moment. approve also needs
-    the `digest` of the plan that was shown, and undo that of the revert of a `run`.
+    the `digest` of the plan that was shown, and undo that of the revert of a `run`. continue and abort are of the rollout.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -172,6 +176,9 @@ def perform(service: Operations, wish: Wish, actor: Actor) -> Performed:
         case "undo" if wish.run is not None:
             assert wish.digest is not None
             return _done(service.undo(wish.run, wish.digest, actor))
+        case "continue" | "abort":
+            done = (service.continue_rollout if wish.kind == "continue" else service.abort_rollout)(actor)
+            return Performed("done" if done else "unchanged")
         case _:
             assert store is not None
             assert wish.digest is not None

@@ -20,6 +20,7 @@ from reconciler.core.model.act import Act
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import StoreName
 from reconciler.core.model.mapping import Status
+from reconciler.core.model.rollout import Phase, RolloutSettings
 from reconciler.core.model.run import Run, RunKind
 from reconciler.core.report.answer import Candidate
 from reconciler.core.report.documents import (
@@ -28,11 +29,13 @@ from reconciler.core.report.documents import (
     explained_document,
     mapping_document,
     parity_document,
+    rollout_document,
     run_document,
     status_document,
     time_z,
 )
 from reconciler.core.report.pending import Pending
+from reconciler.core.report.rollout import WaveReport
 from reconciler.core.report.status import Replica, StatusRow
 from reconciler.errors import ReconcilerError
 from reconciler.ports import Clock
@@ -131,6 +134,28 @@ class ChangesPage(BaseModel):
     acts: list[Act]
 
 
+class NewestRollout(BaseModel):
+    """The newest rollout; `is_current` is false if it is that of another stores.yaml."""
+
+    id: int
+    phase: Phase
+    wave: int
+    began_at: datetime
+    began_by: str
+    soak_until: datetime | None
+    message: str
+    next_step: str
+    is_current: bool
+
+
+class RolloutDocument(BaseModel):
+    """As `rollout status --output json`: without waves, all stores are in one."""
+
+    rollout: NewestRollout | None
+    limits: RolloutSettings | None
+    waves: list[WaveReport]
+
+
 class ParityPoint(BaseModel):
     """One sample; `parity` is null where it was unknown."""
 
@@ -174,6 +199,7 @@ def routes(service: ConsoleReader, access: Access, clock: Clock, *, stores: Coll
         ("/runs/{number}/undo", api.revert, PlanDocument),
         ("/changes", api.changes, ChangesPage),
         ("/parity", api.parity, ParityLine),
+        ("/rollout", api.rollout, RolloutDocument),
     ):
         responses: dict[int | str, dict[str, Any]] = {200: {"model": model}, **REFUSED}
         if model in {ExplainedDocument, PlanDocument}:
@@ -286,6 +312,12 @@ class _Api:
         with _translated():
             samples = self._service.parity_lines([store], since=self._clock.now() - timedelta(days=days))
         return JSONResponse({"store": store, "samples": parity_document(samples)})
+
+    def rollout(self) -> JSONResponse:
+        """Returns the newest rollout and its waves."""
+        with _translated():
+            found = self._service.rollout()
+        return JSONResponse(rollout_document(found))
 
     def _check(self, store: StoreName | None) -> None:
         if store is not None and store not in self._stores:

@@ -24,6 +24,7 @@ from reconciler.core.report.documents import Document
 from reconciler.core.report.explain import Explained
 from reconciler.core.report.parity import ParitySample
 from reconciler.core.report.pending import Pending
+from reconciler.core.report.rollout import RolloutReport
 from reconciler.core.report.status import Replica, StatusRow
 from reconciler.shopify.webhooks import ShopifyEvent
 
@@ -129,6 +130,9 @@ class ConsoleReader(Protocol):
     def acts(self, *, user: ClerkUserId | None = None, store: StoreName | None = None, limit: int) -> Sequence[Act]:
         """Return what operators did, newest first."""
 
+    def rollout(self) -> RolloutReport | None:
+        """Return the newest rollout and its waves; None where all stores are in one wave."""
+
     def parity_lines(self, stores: Collection[StoreName], *, since: datetime) -> Sequence[ParitySample]:
         """Return samples of the parity of these stores, oldest first."""
 
@@ -161,6 +165,12 @@ class Operations(Protocol):
 
     def forget(self, user: ClerkUserId, store: StoreName | None, actor: Actor) -> bool:
         """Forget the user's mapping in this store or in all; False if there is none."""
+
+    def continue_rollout(self, actor: Actor) -> bool:
+        """Open the next wave of the rollout; False if there is none to continue."""
+
+    def abort_rollout(self, actor: Actor) -> bool:
+        """End the rollout; False if none is under way."""
 
     def approve(self, store: StoreName, digest: str, actor: Actor) -> Run | Pending:
         """Apply the store's plan with what its guards withhold, if it still has this digest; else PlanRefused.

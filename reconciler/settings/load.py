@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from reconciler.core.model.rollout import RolloutSettings
 from reconciler.errors import ConfigError
 from reconciler.settings.models import COLUMNS, Settings, StoreSettings, StoresFile
 from reconciler.settings.schemas import keys_at
@@ -48,6 +49,7 @@ class Loaded:
 
     settings: Settings
     stores: tuple[StoreSettings, ...]
+    rollout: RolloutSettings = field(default_factory=RolloutSettings)
 
 
 def environment() -> dict[str, str]:
@@ -91,7 +93,7 @@ def load(config: Path | None, stores: Path | None, env: Mapping[str, str]) -> Lo
         hints.append(error.hint)
     if settings is None or file is None:
         raise ConfigError("\n".join(wrong), hint=HINT if HINT in hints else next(filter(None, hints), HINT))
-    return Loaded(settings, file.stores)
+    return Loaded(settings, file.stores, file.rollout)
 
 
 def _settings(source: Source) -> Settings:
@@ -104,8 +106,9 @@ def _settings(source: Source) -> Settings:
 
 
 def _stores(source: Source, settings: Settings | None) -> StoresFile:
-    if source.data.get("defaults", {}) is None:
-        del source.data["defaults"]
+    for key in ("defaults", "rollout"):
+        if source.data.get(key, {}) is None:
+            del source.data[key]
     _with_defaults(source, settings.profiles.trust_email if settings else "always")
     _no_twins(source)
     if settings is not None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, field_validator, model_validator
 
 from reconciler.core.model.profile import PROFILE_FIELDS
+from reconciler.core.model.rollout import RolloutSettings
 from reconciler.core.model.scalars import LATER
 from reconciler.core.model.store import Store, TrustEmail
 from reconciler.settings.values import DatabaseUrl, Number, SigningKey, Token, Version, origin, weekdays
@@ -284,5 +285,6 @@ class StoresFile(_Part):
     """stores.yaml."""
 
     version: Version = Field(description="version of the file format")
+    rollout: RolloutSettings = RolloutSettings()
     defaults: dict[str, Any] = Field(default={}, description="any key of a store except name and shop")
     stores: tuple[StoreSettings, ...] = Field(min_length=1)

@@ -10,6 +10,7 @@ from reconciler.state.mirror.doubts import DoubtsTable
 from reconciler.state.operations.acts import ActTable
 from reconciler.state.operations.notices import NoticeTable
 from reconciler.state.operations.parity import ParityTable
+from reconciler.state.operations.rollouts import RolloutTable
 from reconciler.state.operations.runs import RunTable
 from reconciler.state.processes.leases import BudgetTable, LeaseTable
 from reconciler.state.scans import ScanTable
@@ -35,5 +36,6 @@ class StateStore(
     ActTable,
     ParityTable,
     NoticeTable,
+    RolloutTable,
 ):
     """`ports.State` and the repositories of the ports on SQLite or Postgres. Thread-safe."""

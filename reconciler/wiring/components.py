@@ -14,10 +14,11 @@ from reconciler.controller.acts import Acts
 from reconciler.controller.parallel import NEVER, Cancellation
 from reconciler.controller.shop_keys import ShopKeys, check_shop, has_customers_of
 from reconciler.core.decide.leaving.absence import PLANNED, Absence
+from reconciler.core.fields.policy import has_waves
 from reconciler.core.model.act import Actor, Pause
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.model.request import ADDRESS, Claim, Request
-from reconciler.errors import ReconcilerError, UsageError
+from reconciler.errors import ReconcilerError, SourceError, UsageError
 from reconciler.ports import Clock
 from reconciler.settings import Loaded, StoreSettings
 from reconciler.wiring.connections import Connections
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from reconciler.controller.context import StoreContext
     from reconciler.controller.mirror.refresh import MirrorContext, Progress
     from reconciler.controller.readers import Readers
+    from reconciler.controller.rollouts import Rollouts
     from reconciler.shopify.api.client import ShopClient
     from reconciler.shopify.api.clients import Place
     from reconciler.shopify.api.pace import Lane, Pace
@@ -101,15 +103,69 @@ class Components:
 
     def stores(self, names: Iterable[str] = ()) -> tuple[StoreSettings, ...]:
         """The stores with these names, or all, each with the key of its shop in the state, and with its pause there."""
+        rollouts = self.rollouts
+        return self._with_pauses(
+            names, self.shop_keys.stores if rollouts is None else rollouts.in_force(rollouts.read())
+        )
+
+    def upcoming_stores(self, actor: Actor, names: Iterable[str] = ()) -> tuple[StoreSettings, ...]:
+        """The same with the policies that are in force after the next step of the rollout, which `apply` makes."""
+        wanted = [*names]
+        self.identify_stores(wanted)
+        if (rollouts := self.rollouts) is None:
+            return self.stores(wanted)
+        state = rollouts.upcoming(rollouts.read(), actor=actor, named=[StoreName(name) for name in wanted])
+        return self._with_pauses(wanted, rollouts.in_force(state))
+
+    def targeted_stores(self, names: Iterable[str] = ()) -> tuple[StoreSettings, ...]:
+        """The same with the policies of stores.yaml, for the setup of shops that a rollout has not reached yet."""
+        wanted = [*names]
+        self.identify_stores(wanted)
+        return self._with_pauses(wanted, self.shop_keys.stores)
+
+    def _with_pauses(self, names: Iterable[str], stores: Iterable[StoreSettings]) -> tuple[StoreSettings, ...]:
         wanted = self.configured_stores(names)
-        stores = {s.name: s for s in with_pauses(self.shop_keys.stores, self.state.pauses())}
-        return tuple(stores[store.name] for store in wanted)
+        found = {store.name: store for store in with_pauses(stores, self.state.pauses())}
+        return tuple(found[store.name] for store in wanted)
+
+    @property
+    def rollouts(self) -> Rollouts[StoreSettings] | None:
+        """The rollouts of these stores; None where all are in one wave. StateError."""
+        return self._rollouts() if has_waves(self.loaded.stores) else None
+
+    def keep_policies(self) -> None:
+        """Record the policies of these stores, which are in one wave, as those that they have."""
+        self._rollouts().keep()
+
+    def _rollouts(self) -> Rollouts[StoreSettings]:
+        from reconciler.controller.rollouts import Rollouts
+
+        return Rollouts(
+            stores=self.shop_keys.stores,
+            limits=self.loaded.rollout,
+            columns=self.loaded.settings.profiles.columns,
+            book=self.state,
+            mappings=self.state,
+            scans=self.state,
+            pauses=self.state,
+            clock=self.state_clock,
+            column_problem=self._column_problem,
+        )
+
+    def _column_problem(self, columns: MappingOf[str, str]) -> str:
+        """Why the profiles can't be read by an earlier mapping of columns; empty where they can."""
+        try:
+            self.connections.profiles_by(columns)
+        except SourceError as error:
+            return error.message
+        return ""
 
     def identify_stores(self, names: Iterable[str] = ()) -> tuple[StoreSettings, ...]:
         """The stores with these names, or all, after querying the gids of shops that may have been renamed.
 
         Errors of these queries are ignored: they occur again at the first call to the shop.
         """
+        names = [*names]
         for _ in range(2):  # the domain of one may become free only after another was identified
             for name in self.shop_keys.unsure():
                 with suppress(ReconcilerError):
@@ -176,7 +232,7 @@ class Components:
 
         customers = self._customers(store, lane)
         return Readers(
-            profiles=self.profiles,
+            profiles=self._profiles_of(store),
             customers=customers,
             mappings=self.state,
             pairs=self.state if by_mirror else None,
@@ -185,6 +241,11 @@ class Components:
             assigned=assigned or {},
             unwritten=self.profile_writes,
         )
+
+    def _profiles_of(self, store: StoreSettings) -> TableProfiles:
+        """The profiles, by the mapping of columns that the store's policy rests on."""
+        earlier = store.held_back.columns if store.held_back is not None else None
+        return self.profiles if earlier is None else self.connections.profiles_by(earlier)
 
     def store_context(
         self,

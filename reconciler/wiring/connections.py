@@ -5,7 +5,7 @@ What opens a connection imports it then: few commands need them all.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import cached_property
@@ -61,6 +61,7 @@ class Connections:
         self._settings = settings
         self._state_key = state_key
         self._open = ExitStack()
+        self._earlier_profiles: dict[tuple[tuple[str, str], ...], TableProfiles] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -109,10 +110,22 @@ class Connections:
     @cached_property
     def profiles(self) -> TableProfiles:
         """The profiles, after a check that the table can be read in full. SourceError if not."""
+        return self._open_profiles(self._settings.profiles.columns)
+
+    def profiles_by(self, columns: Mapping[str, str]) -> TableProfiles:
+        """The profiles by this mapping of columns, which a store had before its wave. SourceError."""
+        if columns == self._settings.profiles.columns:
+            return self.profiles
+        key = tuple(sorted(columns.items()))
+        if key not in self._earlier_profiles:
+            self._earlier_profiles[key] = self._open_profiles(columns)
+        return self._earlier_profiles[key]
+
+    def _open_profiles(self, columns: Mapping[str, str]) -> TableProfiles:
         from reconciler.supabase.reading.profiles import TableProfiles
 
         source = self._settings.profiles
-        profiles = TableProfiles(source.url or self._settings.state.url, source.table, source.columns)
+        profiles = TableProfiles(source.url or self._settings.state.url, source.table, columns)
         self._open.callback(profiles.close)
         for oddity in profiles.check():
             self.warn(oddity)

@@ -8,6 +8,7 @@ from functools import partial
 
 from reconciler.controller.observe import ObserveOptions
 from reconciler.controller.parallel import side_by_side
+from reconciler.controller.scan.held_back import holds_between
 from reconciler.controller.scan.plan import scan_store
 from reconciler.core.decide.profile_rows.write import RefusedWrite, shown_mapping
 from reconciler.core.model.ids import ClerkUserId
@@ -16,6 +17,7 @@ from reconciler.core.report.answer import name_of, unreadable_answer
 from reconciler.core.report.explain import Explained, ExplainedStore, Recorded, explain_store
 from reconciler.settings import StoreSettings
 from reconciler.wiring.components import Components
+from reconciler.wiring.plans import scan_target
 
 EVENTS = 50
 
@@ -51,9 +53,8 @@ def _explain_in(
     written = components.state.events(user=user, shop=store.shop, limit=EVENTS)
     events = tuple(replace(event, shop=store.domain) for event in written)
     now = components.clock.now()
-    scan_result: ScanResult = scan_store(
-        store, components.readers(store), ObserveOptions(now=now, users=[user], explicit=False, keep_all=True)
-    )
+    ask = ObserveOptions(now=now, users=[user], explicit=False, keep_all=True)
+    scan_result: ScanResult = scan_store(store, components.readers(store), ask)
     concerned = refused if refused is not None and refused.concerns(store) else None
     if scan_result.plan.error is not None:
         row = components.state.get(store.shop, [user]).get(user)
@@ -72,6 +73,11 @@ def _explain_in(
             events=events,
         )
     subject, decision = scan_result.decisions[user]
+    if (target := scan_target(components, store, ask)) is not None and store.held_back is not None:
+        planned = [decision.action] if decision.action is not None else []
+        held = tuple(holds_between(planned, target.plan.actions, store.held_back))
+        status = "held" if held and decision.action is None else decision.status
+        decision = replace(decision, holds=(*decision.holds, *held), status=status)
     facts = components.state.facts(store.shop)
     known = Recorded(
         events=events,

@@ -17,7 +17,8 @@ from reconciler.controller.mirror.refresh import MirrorCheck, check_mirror
 from reconciler.controller.observe import ObserveOptions
 from reconciler.controller.parallel import STORES_AT_ONCE, Cancellation, run_parallel, side_by_side
 from reconciler.controller.runs import record_run
-from reconciler.controller.scan.plan import Planned, Progress, plan_stores
+from reconciler.controller.scan.held_back import with_held_back
+from reconciler.controller.scan.plan import Planned, Progress, plan_stores, scan_store
 from reconciler.controller.step import Outcome
 from reconciler.core.model.act import Actor
 from reconciler.core.model.ids import ClerkUserId, CustomerId, StoreName
@@ -51,7 +52,32 @@ def plan_of(
     as_of = {name: mirror.as_of for name, mirror in found.items() if mirror.as_of is not None}
     readers = {s.name: (s, components.readers(s, by_mirror=s.name in as_of)) for s in stores}
     ask = ObserveOptions(now=components.clock.now(), users=users, insists=users is not None)
-    return plan_stores(readers, ask, progress=progress, as_of=as_of)
+    planned = plan_stores(readers, ask, progress=progress, as_of=as_of)
+    waiting = {store.name: store for store in stores if store.held_back is not None}
+    return _with_held_back(components, planned, waiting, ask) if waiting else planned
+
+
+def _with_held_back(
+    components: Components, planned: Planned, stores: Mapping[StoreName, StoreSettings], ask: ObserveOptions
+) -> Planned:
+    """The plan with holds for what the policy of stores.yaml would do in stores that keep an earlier one."""
+    scans = dict(planned.scans)
+    work = {name: partial(scan_target, components, store, ask) for name, store in stores.items()}
+    for name, target in side_by_side(work).items():
+        held_back = stores[name].held_back
+        if target is not None and held_back is not None:
+            scans[name] = with_held_back(scans[name], target, held_back)
+    plan = build_plan((found.plan for found in scans.values()), created_at=planned.plan.created_at)
+    return replace(planned, plan=plan, scans=scans)
+
+
+def scan_target(components: Components, store: StoreSettings, ask: ObserveOptions) -> ScanResult | None:
+    """The scan of a store by the policy of stores.yaml, which it does not have yet; None where no other is in force."""
+    target = store.held_back.target if store.held_back is not None else None
+    if target is None:
+        return None
+    assert isinstance(target, StoreSettings)
+    return scan_store(target, components.readers(target), replace(ask, guards=False))
 
 
 def approve_withheld(planned: Planned, digest: str) -> Planned:

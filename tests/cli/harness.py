@@ -40,7 +40,7 @@ class Said:
 
 @dataclass(slots=True)
 class CliHarness:
-    """Change `settings` and `stores` before a command; each command reads the files again."""
+    """Change `settings`, `stores` and `rollout` before a command; each command reads the files again."""
 
     folder: Path
     world: World
@@ -48,6 +48,7 @@ class CliHarness:
     capsys: pytest.CaptureFixture[str]
     settings: dict[str, Any] = field(default_factory=dict)
     stores: dict[str, dict[str, Any]] = field(default_factory=dict)
+    rollout: dict[str, Any] = field(default_factory=dict)
 
     def shop(self, name: str = US) -> SimShop:
         return self.world.shops[f"{name}.myshopify.com"]
@@ -56,7 +57,9 @@ class CliHarness:
         """Run one command line."""
         config, stores = self.folder / "reconciler.yaml", self.folder / "stores.yaml"
         config.write_text(json.dumps({"version": 1, **self.settings}))
-        stores.write_text(json.dumps({"version": 1, "stores": [{"name": n, **s} for n, s in self.stores.items()]}))
+        listed = [{"name": n, **s} for n, s in self.stores.items()]
+        more = {"rollout": self.rollout} if self.rollout else {}
+        stores.write_text(json.dumps({"version": 1, **more, "stores": listed}))
         return self.type(["--config", str(config), "--stores", str(stores), *words])
 
     def type(self, words: Sequence[str]) -> Said:

@@ -28,7 +28,9 @@ def registry_of_a_replica() -> CollectorRegistry:
         held={"EmailTaken": 1},
     )  # fmt: skip
     metrics.read_at_scrape(
-        lambda: GaugeValues([row], depth=0, oldest_s=0.0, longest_running_s=0.0, points_left={STORE: 1.0})
+        lambda: GaugeValues(
+            [row], depth=0, oldest_s=0.0, longest_running_s=0.0, points_left={STORE: 1.0}, has_waves=True
+        )
     )
     WebhookMetrics(metrics.registry).note("clerk", "queued", 0.0)
     return metrics.registry

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
 from reconciler.controller.scan.standing import CHANGES, FULL
 from reconciler.core.model.reasons import WHO_ACTS
+from reconciler.core.model.rollout import Phase
 from tests.docs.telemetry import LogEvent, logged_events, names_in, registry_of_a_replica
 from tests.docs.test_docs import text_of
 
@@ -69,6 +70,7 @@ def test_rules_name_only_results_and_reasons_that_there_are() -> None:
         "reason": set(WHO_ACTS),
         "name": {"customer"},
         "kind": {FULL, CHANGES},
+        "phase": set(get_args(Phase)),
     }
     for rule in rules():
         for label, values in LABEL.findall(rule["expr"]):

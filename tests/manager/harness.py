@@ -181,6 +181,7 @@ class RunHarness:
     state_url: str
     settings: dict[str, Any] = field(default_factory=dict)
     stores: dict[str, dict[str, Any]] = field(default_factory=dict)
+    rollout: dict[str, Any] = field(default_factory=dict)
     ids: int = 0
 
     @property
@@ -197,8 +198,9 @@ class RunHarness:
     def write(self) -> None:
         """Both files, each replaced in one go, as careful editors and Kubernetes do."""
         stores = [{"name": name, **settings} for name, settings in self.stores.items()]
+        rollout = {"rollout": self.rollout} if self.rollout else {}
         for path, content in zip(
-            self.paths, ({"version": 1, **self.settings}, {"version": 1, "stores": stores}), strict=True
+            self.paths, ({"version": 1, **self.settings}, {"version": 1, **rollout, "stores": stores}), strict=True
         ):
             self.write_raw(path, json.dumps(content))
 

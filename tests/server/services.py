@@ -25,6 +25,7 @@ from reconciler.core.report.documents import Document, plan_document
 from reconciler.core.report.explain import Explained, ExplainedStore
 from reconciler.core.report.parity import ParitySample
 from reconciler.core.report.pending import Pending
+from reconciler.core.report.rollout import RolloutReport
 from reconciler.core.report.status import Replica, StatusRow
 from reconciler.errors import PlanRefused, ReconcilerError, SourceError, UsageError
 from reconciler.server.app import Options, make_app
@@ -91,6 +92,7 @@ class MemoryService:
     pending: Pending | None = None
     explained: dict[str, Explained] = field(default_factory=dict)
     plans: dict[str, StorePlan] = field(default_factory=dict)
+    waves: RolloutReport | None = None
     problem: str | None = None
     ended: dict[str, datetime] = field(default_factory=dict)
     fails: ReconcilerError | None = None
@@ -113,7 +115,7 @@ class MemoryService:
             shown.clear()
         self.unmapped.clear()
         self.unread = None
-        self.fails = self.problem = None
+        self.fails = self.problem = self.waves = None
         self.seen = SeenWebhooks()
 
     def _write(self, write: Callable[[], None]) -> None:
@@ -285,6 +287,16 @@ class MemoryService:
     def forget(self, user: ClerkUserId, store: StoreName | None, actor: Actor) -> bool:
         self._act(actor, "forget", store, user)
         return bool(self.person(user))
+
+    def rollout(self) -> RolloutReport | None:
+        return self.waves
+
+    def continue_rollout(self, actor: Actor) -> bool:
+        self._act(actor, "continue")
+        return self.waves is not None
+
+    def abort_rollout(self, actor: Actor) -> bool:
+        return False
 
     def approve(self, store: StoreName, digest: str, actor: Actor) -> Run | Pending:
         if digest != SHOWN:

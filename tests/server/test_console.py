@@ -5,19 +5,24 @@ from __future__ import annotations
 import re
 import socket
 import time
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 
+from reconciler.core.model.act import Actor
 from reconciler.core.model.action import Change
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.model.mapping import AgreedTags, Applied, Mapping, RefusedValue
+from reconciler.core.model.rollout import RolloutSettings, WaveCounts
+from reconciler.core.plan.waves import WaveStore, begin
 from reconciler.core.report.answer import Candidate
 from reconciler.core.report.explain import Explained, ExplainedStore
 from reconciler.core.report.pending import Pending
+from reconciler.core.report.rollout import RolloutReport, rollout_report
 from reconciler.core.report.status import StatusRow
 from reconciler.errors import SourceError, StateError
 from reconciler.server.access import COOKIE
@@ -554,6 +559,38 @@ def test_an_act_is_done_by_the_form_of_our_own_page_and_recorded_with_the_token_
     answer = http.post("/acts", data={"kind": "pause", "store": US}, headers=BEARER | own)
     assert (answer.status_code, answer.headers["location"]) == (303, "/stores/acme-us?done=pause")
     assert [(act.kind, act.actor.name, act.store) for act in service.all_acts] == [("pause", "console", US)]
+
+
+def test_the_page_of_a_rollout_shows_the_waves_and_asks_an_operator(http: httpx.Client, service: MemoryService) -> None:
+    assert "All stores are in one wave" in text_of(http.get("/rollout", headers=BEARER))
+    service.waves = stopped_rollout()
+    shown = http.get("/rollout", headers=BEARER)
+    assert "stopped: wave 1 exceeds failed_percent 0.5" in text_of(shown)
+    assert "97 changed, 3 failed, 0 newly held, of 100 touched" in text_of(shown)
+    assert "/acts/ask?kind=continue" in shown.text
+    assert "/acts/ask" not in http.get("/rollout", headers={"authorization": f"Bearer {VIEWER}"}).text
+    assert "The rollout waits for an operator" in text_of(http.get("/", headers=BEARER))
+    assert "Open the next wave of the rollout?" in text_of(http.get("/acts/ask?kind=continue", headers=BEARER))
+    answer = http.post("/acts", data={"kind": "continue"}, headers=BEARER)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/rollout?done=continue")
+    assert [(act.kind, act.actor.name) for act in service.all_acts] == [("continue", "console")]
+    document = http.get("/api/rollout", headers=BEARER).json()
+    assert (document["rollout"]["phase"], document["waves"][0]["counts"]["failed"]) == ("stopped", 3)
+
+
+def stopped_rollout() -> RolloutReport:
+    """A rollout that stopped after the first of two waves."""
+    shops = (SHOP_US, SHOP_EU)
+    stores = [
+        WaveStore(name=name, shop=shop, wave=wave, target="new", kept="new" if wave == 1 else "old")
+        for wave, (name, shop) in enumerate(zip((US, EU), shops, strict=True), start=1)
+    ]
+    begun = begin(None, [replace(s, kept="old") for s in stores], actor=Actor("ada", "command"), now=NOON)
+    assert begun is not None
+    message = "wave 1 exceeds failed_percent 0.5: 3 of 100 touched users failed (3.0 %)"
+    counts = {1: WaveCounts(touched=100, changed=97, failed=3)}
+    stopped = replace(begun, phase="stopped", message=message, waves=counts)
+    return rollout_report(stopped, stores, {}, RolloutSettings())
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ PATHS = [
     "/api/runs/{number}",
     "/api/changes",
     "/api/parity",
+    "/api/rollout",
     "/healthz",
     "/readyz",
     "/metrics",

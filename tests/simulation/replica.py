@@ -180,6 +180,7 @@ class Replica:
             self.running, SimWebhookState(self.connections), clock, metrics, readiness=tuple,
             wake=self.dispatcher.wake, probe_soon=lambda _name: None, probe=self.probes.probe,
             follow_acts=lambda: None, owner=place.machine.name, config_problem=lambda: None,
+            follow_rollout=lambda: None,
         )  # fmt: skip
 
     def start(self) -> None:

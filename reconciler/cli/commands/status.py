@@ -30,6 +30,8 @@ def show_status(
         rows = status_rows_of(components, components.stores(stores))
         now = components.state_clock.now()
         replicas = components.state.replicas(now=now)
+        rollouts = components.rollouts
+        report = rollouts.report(rollouts.read()) if rollouts is not None else None
     if output == "json":
         from reconciler.cli.render.json import status_json  # noqa: PLC0415  text needs no documents
 
@@ -37,6 +39,10 @@ def show_status(
     else:
         print_status(rows, context.out)
         print_replicas(replicas, digest_of(context.paths), context.out)
+        if report is not None:
+            from reconciler.cli.render.rollout import print_headline  # noqa: PLC0415  with several waves only
+
+            print_headline(report, context.out)
     return 0
 
 

@@ -80,7 +80,7 @@ def decide(
         )
     if not wanted or profile is None:
         leaving = _decide_leaving(user, profile, mapping, view, store)
-        return _withhold_while_paused(
+        return _withhold_all(
             without_refused(_with_sent_values(leaving, mapping, view), mapping, store, explicit=explicit), store
         )
     if mapping is not None and mapping.status == "erased":
@@ -99,7 +99,7 @@ def decide(
         if customer is None
         else _decide_patch(case, customer, explicit=explicit)
     )
-    return _withhold_while_paused(
+    return _withhold_all(
         without_refused(_with_sent_values(decision, mapping, view), mapping, store, explicit=explicit), store
     )
 
@@ -247,8 +247,13 @@ def _decide_leaving(
     return withhold_roll_out(decision, store)
 
 
-def _withhold_while_paused(decision: Decision, store: Store) -> Decision:
-    if not store.paused or decision.action is None:
+def _withhold_all(decision: Decision, store: Store) -> Decision:
+    """Withhold any action of a paused store, and of a store of which no policy is in force yet."""
+    if decision.action is None:
+        return decision
+    if store.held_back is not None and store.held_back.target is None:
+        return withhold(decision, "RollOutHeld", f"{decision.action.kind} is held: {store.held_back.words}")
+    if not store.paused:
         return decision
     return withhold(decision, "StorePaused", f"{decision.action.kind} is held: the store is {store.pause_words}")
 

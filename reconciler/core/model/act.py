@@ -12,7 +12,9 @@ from pydantic import JsonValue
 from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
 
 Via = Literal["command", "console", "schedule"]
-ActKind = Literal["pause", "resume", "probe", "nudge", "approve", "reconcile", "accept", "heal", "forget", "undo"]
+ActKind = Literal[
+    "pause", "resume", "probe", "nudge", "approve", "reconcile", "accept", "heal", "forget", "undo", "continue", "abort"
+]
 
 
 @dataclass(frozen=True, slots=True)

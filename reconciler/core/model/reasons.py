@@ -107,9 +107,8 @@ HOLD_REASONS: Final[MappingOf[str, Reason]] = {
     ),
     "RollOutHeld": Reason(
         "operator",
-        "The profile changed, and roll_out is hold.",
-        "See reconciler plan, then run reconciler apply.",
-        "the profile changed, and roll_out is hold",
+        "The change waits: roll_out is hold, or the wave of the store has not begun.",
+        "See reconciler plan; then set roll_out: auto, or see reconciler rollout status.",
     ),
     "StorePaused": Reason(
         "operator",

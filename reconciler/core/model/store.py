@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
-from typing import Annotated, Literal, Self, TypedDict, Unpack
+from typing import Annotated, Literal, Self, TypedDict, TypeVar, Unpack
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, field_validator, model_validator
 
@@ -117,13 +118,43 @@ def end_of_day(day: date) -> datetime:
     return datetime.combine(day, time(23, 59, 59), UTC)
 
 
-class StoreChange(TypedDict, total=False):
+class PolicyChange(TypedDict, total=False):
+    """Keys of a store that reach the stores wave by wave."""
+
+    where: Mapping[str, object]
+    backlink: Backlink
+    fields: FieldPolicies
+    tags: tuple[str, ...]
+    metafields: Mapping[str, MetafieldRule]
+    country: str | None
+    require_email: bool
+    on_leave: Literal["keep", "tag", "delete", "erase"]
+    leave_tag: str
+    on_email_conflict: Literal["relink", "merge", "hold"]
+    on_missing: Literal["recreate", "hold"]
+    trust_email: TrustEmail
+
+
+class StoreChange(PolicyChange, total=False):
     """Keys of a store that this program changes while it runs."""
 
     shop: ShopDomain
     heal_drift: Switch
     roll_out: Switch
     paused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBack:
+    """Why the policy of stores.yaml waits for a later wave: `words`.
+
+    `target` is the store with that policy, and `columns` the mapping of columns by which the present one is read. Without a
+    target the store has no policy that is known, and every action is held.
+    """
+
+    words: str
+    target: Store | None = None
+    columns: Mapping[str, str] | None = None
 
 
 class Store(_Part):
@@ -172,9 +203,16 @@ class Store(_Part):
     )
     accept: tuple[Accepted, ...] = Field(default=(), description="drift that is accepted until a day")
     paused: bool = Field(default=False, description="true: observe and decide, but write nothing")
+    wave: int = Field(
+        default=1,
+        ge=1,
+        exclude=True,
+        description="a change of policy reaches the stores of wave 1 first, then those of 2, …",
+    )
     trust_email: TrustEmail = Field(default="verified", exclude=True, description="set by profiles.trust_email")
     _domain: ShopDomain | None = PrivateAttr(default=None)
     _pause: Pause | None = PrivateAttr(default=None)
+    _held_back: HeldBack | None = PrivateAttr(default=None)
 
     @property
     def domain(self) -> ShopDomain:
@@ -212,6 +250,17 @@ class Store(_Part):
         paused = self.changed(paused=True)
         paused._pause = pause  # noqa: SLF001  its own
         return paused
+
+    @property
+    def held_back(self) -> HeldBack | None:
+        """Why the policy of stores.yaml is not in force here; None where it is."""
+        return self._held_back
+
+    def held_back_by(self, held_back: HeldBack) -> Self:
+        """This store, while the policy of stores.yaml waits for its wave."""
+        waiting = self.changed()
+        waiting._held_back = held_back  # noqa: SLF001  its own
+        return waiting
 
     @field_validator("shop")
     @classmethod
@@ -266,3 +315,6 @@ class Store(_Part):
         if len(rules) > 24:  # noqa: PLR2004  metafieldsSet takes 25, one is the back-link's
             raise ValueError("more than 24 metafields: Shopify sets 25 in one call, one of them the back-link")
         return rules
+
+
+StoreT = TypeVar("StoreT", bound=Store)

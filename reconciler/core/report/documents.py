@@ -16,6 +16,7 @@ from reconciler.core.model.run import Run
 from reconciler.core.plan.plan import Plan
 from reconciler.core.report.explain import Explained
 from reconciler.core.report.parity import ParitySample
+from reconciler.core.report.rollout import RolloutReport
 from reconciler.core.report.status import Replica, StatusRow
 
 Document = dict[str, object]
@@ -105,6 +106,16 @@ def run_document(run: Run) -> Document:
 def event_document(event: Event) -> Document:
     """One event."""
     return {**asdict(event), "at": time_z(event.at)}
+
+
+def rollout_document(report: RolloutReport | None) -> Document:
+    """The rollout, its limits and its waves; `rollout` and `waves` are empty where all stores are in one wave."""
+    if report is None:
+        return {"rollout": None, "limits": None, "waves": []}
+    waves = [_with_text_times(asdict(wave)) for wave in report.waves]
+    names = ("id", "phase", "wave", "began_at", "began_by", "soak_until", "message", "next_step", "is_current")
+    rollout = _with_text_times({name: getattr(report, name) for name in names}) if report.phase is not None else None
+    return {"rollout": rollout, "limits": report.limits.model_dump(), "waves": waves}
 
 
 def act_document(act: Act) -> Document:

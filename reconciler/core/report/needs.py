@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from reconciler.core.model.ids import StoreName
+from reconciler.core.model.ids import ShopDomain, StoreName
 from reconciler.core.model.reasons import HOLD_REASONS
+from reconciler.core.model.rollout import Rollout
 from reconciler.core.report.status import StatusRow
 
 ALWAYS_HELD = frozenset({"StorePaused", "DriftHeld", "RollOutHeld"})  # an operator has chosen to hold these
@@ -32,6 +33,14 @@ def store_needs(row: StatusRow) -> dict[str, str]:
         if count and known is not None and known.who_acts == "operator" and reason not in ALWAYS_HELD:
             found[reason] = f"{count} held by {reason}: {known.next_step}"
     return found
+
+
+def rollout_needs(rollout: Rollout | None) -> dict[ShopDomain, dict[str, str]]:
+    """What a rollout needs a person for, told of the first store of its wave."""
+    if rollout is None or rollout.phase not in {"waiting", "stopped"} or not rollout.current:
+        return {}
+    said = f"stopped: {rollout.message}" if rollout.phase == "stopped" else f"waits after wave {rollout.wave}"
+    return {rollout.current[0]: {"rollout": f"the rollout {said}: reconciler rollout status"}}
 
 
 def change_of(store: StoreName, before: Mapping[str, str], now: Mapping[str, str]) -> NeedChange | None:

@@ -15,6 +15,7 @@ from reconciler.clerk.users import parse_user
 from reconciler.clerk.webhook import ClerkEvent
 from reconciler.controller.acts import Acts
 from reconciler.controller.profile_rows.writer import RowDone
+from reconciler.controller.rollouts import Rollouts
 from reconciler.controller.worker import DELETED
 from reconciler.core.decide.profile_rows.write import ClerkChange, shown_mapping
 from reconciler.core.model.act import Act, Actor
@@ -22,12 +23,14 @@ from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId, StoreName
 from reconciler.core.model.mapping import Mapping, Status
 from reconciler.core.model.request import Priority, Request
+from reconciler.core.model.rollout import RolloutState
 from reconciler.core.model.run import Run, RunKind
 from reconciler.core.report.answer import Candidate
 from reconciler.core.report.documents import Document, plan_document
 from reconciler.core.report.explain import Explained
 from reconciler.core.report.parity import ParitySample
 from reconciler.core.report.pending import Pending
+from reconciler.core.report.rollout import RolloutReport
 from reconciler.core.report.status import Replica, StatusRow
 from reconciler.errors import PermanentError
 from reconciler.manager.http.held_rows import merge_refused
@@ -71,12 +74,14 @@ class ManagerService:
         follow_acts: Callable[[], None],
         owner: str,
         config_problem: Callable[[], str | None],
+        follow_rollout: Callable[[], None],
         rows: ProfileWriter | None = None,
     ) -> None:
         self._running, self._webhook_state, self._clock, self._metrics = running, webhook_state, clock, metrics
         self._readiness, self._wake, self._probe_soon, self._probe = readiness, wake, probe_soon, probe
         self._follow_acts, self._owner = follow_acts, owner
         self._config_problem = config_problem
+        self._follow_rollout = follow_rollout
         self._approvals = OnRequest[Run](clock, "approve", at_once=1)
         self._reverts = OnRequest[Document](clock, "revert", at_once=1)
         self._probed = OnRequest[str](clock, "probe", at_once=4)
@@ -226,6 +231,11 @@ class ManagerService:
         shops = [store.shop for store in self._running.stores() if store.name in stores]
         return self._webhook_state.state.parity_lines(shops, since=since)
 
+    def rollout(self) -> RolloutReport | None:
+        with self._running.components() as components:
+            rollouts = components.rollouts
+            return rollouts.report(rollouts.read()) if rollouts is not None else None
+
     # --- made on request -------------------------------------------------------------------------------------------
 
     def explain(self, user: ClerkUserId) -> Explained | Pending:
@@ -300,6 +310,20 @@ class ManagerService:
         chosen = [s for s in self._running.stores() if store in {None, s.name} and state.get(s.shop, [user])]
         self._acts(actor).forget(chosen, user)
         return bool(chosen)
+
+    def continue_rollout(self, actor: Actor) -> bool:
+        return self._act_on_rollout(lambda rollouts: rollouts.resume(actor))
+
+    def abort_rollout(self, actor: Actor) -> bool:
+        return self._act_on_rollout(lambda rollouts: rollouts.abort(actor))
+
+    def _act_on_rollout(self, act: Callable[[Rollouts[StoreSettings]], RolloutState | None]) -> bool:
+        with self._running.components() as components:
+            rollouts = components.rollouts
+            done = rollouts is not None and act(rollouts) is not None
+        if done:
+            self._follow_rollout()
+        return done
 
     def approve(self, store: StoreName, digest: str, actor: Actor) -> Run | Pending:
         def make(count: Callable[[int], None]) -> Run:

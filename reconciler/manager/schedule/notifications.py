@@ -6,7 +6,7 @@ from typing import Protocol
 
 import structlog
 
-from reconciler.core.report.needs import NeedChange, change_of, message_of, store_needs
+from reconciler.core.report.needs import NeedChange, change_of, message_of, rollout_needs, store_needs
 from reconciler.errors import TemporaryError
 from reconciler.manager.http.status_rows import status_rows_of
 from reconciler.manager.running_config import RunningConfig
@@ -36,8 +36,9 @@ class Notifier:
         with self._running.components() as components:
             state = components.state
             before = state.notified()
+            rollout = rollout_needs(known.rollout if (known := self._running.rollout()) is not None else None)
             needs = {
-                store.shop: (store, store_needs(row))
+                store.shop: (store, store_needs(row) | rollout.get(store.shop, {}))
                 for store, row in zip(stores, status_rows_of(components, stores), strict=True)
             }
             changes: list[NeedChange] = []

@@ -166,7 +166,8 @@ class ScheduledScans:
             try:
                 if self._done_since(name, kind, since):  # by the previous holder of the lease
                     return "done"
-                return self._run(components, store, kind, scan, lease)
+                self._running.read_rollout()
+                return self._run(components, self._running.store(name) or store, kind, scan, lease)
             finally:
                 with self._lock:
                     del self._leases[key]

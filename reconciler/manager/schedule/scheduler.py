@@ -64,6 +64,7 @@ class Scheduler:
         *,
         read_files: Callable[[], None],
         read_pauses: Callable[[], None],
+        advance_rollout: Callable[[], None],
         take_outbox: Callable[[], None],
         end_acceptances: Callable[[], None],
         sample_parity: Callable[[], None],
@@ -74,6 +75,7 @@ class Scheduler:
         self._scans, self._probes, self._read_files, self._intervals = scans, probes, read_files, intervals
         self._read_pauses, self._take_outbox = read_pauses, take_outbox
         self._sample_parity, self._notify, self._end_acceptances = sample_parity, notify, end_acceptances
+        self._advance_rollout = advance_rollout
         self._stores: set[StoreName] = set()
         self._owed: dict[StoreName, _OwedScan] = {}
         self._full: Counter[StoreName] = Counter()
@@ -102,6 +104,7 @@ class Scheduler:
         self._every(r.files_s, self._safely(self._read_files), "files", executor="small")
         self._every(r.files_s, self._safely(self._read_pauses), "pauses", executor="small")
         self._every(r.files_s, self._safely(self._end_acceptances), "acceptances", executor="small")
+        self._every(r.files_s, self._safely(self._advance_rollout), "rollout", executor="small")
         self._every(r.parity_s, self._safely(self._sample_parity), "parity", executor="small")
         if self._settings.notifications.url is not None:
             self._every(r.notify_s, self._safely(self._notify), "notify", executor="notify")

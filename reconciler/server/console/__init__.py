@@ -44,6 +44,7 @@ def routes(service: Service, access: Access, clock: Clock, *, stores: Collection
         ("/runs/{number}", records.run),
         ("/runs/{number}/undo", plans.revert),
         ("/events", records.events),
+        ("/rollout", store_pages.rollout),
         ("/acts/ask", acts.ask),
     ):
         router.add_api_route(path, sign_in.guard(view), methods=["GET"])

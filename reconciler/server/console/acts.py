@@ -55,6 +55,14 @@ QUESTIONS: Final[dict[Kind, tuple[str, str]]] = {
             "withhold. What was reverted is not written again until the profile or the config changes."
         ),
     ),
+    "continue": (
+        "Open the next wave of the rollout?",
+        "The stores of the next wave get the policy of stores.yaml, also if a limit was exceeded or a store is waited for.",
+    ),
+    "abort": (
+        "Abort the rollout?",
+        "Later waves keep the policy that they had until stores.yaml changes. Waves that were reached keep the new one.",
+    ),
     "approve": (
         "Approve exactly this plan of {store}?",
         (
@@ -162,6 +170,8 @@ def _text(value: Any) -> str:
 def _back(wish: Wish) -> str:
     if wish.run is not None:
         return f"/runs/{wish.run}/undo"
+    if wish.kind in {"continue", "abort"}:
+        return "/rollout"
     if wish.user is not None:
         return f"/people/{quote(wish.user, safe='')}"
     store = f"/stores/{quote(wish.store or '', safe='')}"

@@ -49,7 +49,7 @@ class Trouble:
 
 
 class StorePages:
-    """The overview, and the page of a store. `stores` is read at each request."""
+    """The overview, the page of a store, and the rollout. `stores` is read at each request."""
 
     def __init__(self, service: Service, clock: Clock, renderer: Renderer, stores: Collection[StoreName]) -> None:
         self._service, self._clock, self._renderer, self._stores = service, clock, renderer, stores
@@ -73,6 +73,7 @@ class StorePages:
             chart=parity_chart(samples, until=now),
             reasons=self._service.readiness(),
             config_problem=self._service.config_problem(),
+            rollout=self._service.rollout(),
             runs=self._service.runs(limit=RUNS_SHOWN),
             events=self._service.recent_events(limit=EVENTS_SHOWN),
         )
@@ -96,6 +97,10 @@ class StorePages:
             acts=self._service.acts(store=name, limit=ACTS_SHOWN),
             events=self._service.recent_events(store=name, limit=EVENTS_SHOWN),
         )
+
+    def rollout(self, request: Request, verdict: Verdict) -> Response:
+        report = self._service.rollout()
+        return self._renderer.page("rollout.html", request, verdict=verdict, done=done_act(request), report=report)
 
 
 def done_act(request: Request) -> str:

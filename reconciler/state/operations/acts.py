@@ -78,14 +78,14 @@ class ActTable(Database):
 
     def note_act(self, act: Act) -> None:
         with writing(self._engine) as connection:
-            connection.execute(_act.insert(), [_act_row(act)])
+            insert_act(connection, act)
 
     def pause(self, shop: ShopDomain, act: Act) -> bool:
         row = {"shopify_shop": shop, "actor": act.actor.name, "via": act.actor.via, "since": act.at}
         with writing(self._engine) as connection:
             is_new = self._insert_new(connection, _pause, row)
             if is_new:
-                connection.execute(_act.insert(), [_act_row(act)])
+                insert_act(connection, act)
             return is_new
 
     def resume(self, shop: ShopDomain, act: Act) -> bool:
@@ -93,7 +93,7 @@ class ActTable(Database):
         with writing(self._engine) as connection:
             was_paused = connection.execute(lifted).first() is not None
             if was_paused:
-                connection.execute(_act.insert(), [_act_row(act)])
+                insert_act(connection, act)
             return was_paused
 
     def accept(self, shop: ShopDomain, acceptance: Acceptance, act: Act) -> bool:
@@ -110,7 +110,7 @@ class ActTable(Database):
         with writing(self._engine) as connection:
             found = connection.execute(said).first() is not None
             if found:
-                connection.execute(_act.insert(), [_act_row(act)])
+                insert_act(connection, act)
             return found
 
     def ended_acceptances(self, *, now: datetime) -> list[tuple[ShopDomain, ClerkUserId]]:
@@ -132,6 +132,11 @@ class ActTable(Database):
         """Return how many users of this shop have drift that an operator has accepted until after now."""
         live = and_(_mapping.c.accepted_until > now, _mapping.c.shopify_shop == shop)
         return int(self._rows(select(func.count()).select_from(_mapping).where(live))[0][0])
+
+
+def insert_act(connection: Connection, act: Act) -> None:
+    """Record an act in a transaction that does more."""
+    connection.execute(_act.insert(), [_act_row(act)])
 
 
 def _act_row(act: Act) -> dict[str, Any]:

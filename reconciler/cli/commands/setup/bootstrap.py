@@ -46,7 +46,7 @@ def bootstrap(
     output: str,
 ) -> int:
     with context.components() as components:
-        reports = read_needs(components, components.identify_stores(stores))
+        reports = read_needs(components, components.targeted_stores(stores))
         lacking = sum(r.needs.count for r in reports if r.needs)
         if output == "text":
             _show(reports, context.out)

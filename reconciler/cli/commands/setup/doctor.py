@@ -78,7 +78,7 @@ def all_checks(
     yield from checks
     has_state = found is not None and found.is_usable
     if has_state:
-        stores = components.identify_stores([str(store.name) for store in stores])
+        stores = components.targeted_stores([str(store.name) for store in stores])
     yield from profile_checks(
         components, lambda: sum(components.state.count(s.shop) for s in stores) if has_state else 0
     )

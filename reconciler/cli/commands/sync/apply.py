@@ -17,6 +17,7 @@ from rich.progress import Progress, TaskID
 
 from reconciler.cli.approval import approval_command
 from reconciler.cli.commands.sync.plan import make_plan, show
+from reconciler.cli.commands.sync.wave import begin_wave, end_wave, report_wave
 from reconciler.cli.context import Context, print_parts
 from reconciler.cli.files import plan_file as planfile
 from reconciler.cli.files.pairs import Pairs
@@ -67,7 +68,7 @@ def apply(
     oldest = duration_of(max_age or PLAN_MAX_AGE)
     with context.components() as components:
         if planfile_:
-            planned, seal = load_saved_plan(planfile_, components, max_age=oldest)
+            planned, seal = load_saved_plan(planfile_, context, components, max_age=oldest)
         else:
             planned, seal = make_plan(context, components, stores, users, live=live), ""
         if approve is not None:
@@ -85,6 +86,7 @@ def apply(
             raise PlanRefused(f"{planfile_} was already applied: a saved plan applies once", hint="plan again")
         if approve is not None:
             components.acts(context.actor).note("approve", detail={"digest": approve})
+        begin_wave(context, components, planned)
         results = apply_each(
             context,
             components,
@@ -94,8 +96,9 @@ def apply(
             bulk=bulk,
             insists=planned.narrowed,
         )
+        report = end_wave(context, components, planned, results)
     report_results(context, results, planned.plan.digest, output)
-    return exit_code(context, planned, results)
+    return max(exit_code(context, planned, results), report_wave(context, report))
 
 
 def report_results(context: Context, results: Sequence[ApplyResult], digest: str, output: str) -> None:
@@ -151,7 +154,7 @@ def show_and_confirm(
     return not actions or yes or _confirm_actions(context, actions)
 
 
-def load_saved_plan(path: Path, components: Components, *, max_age: timedelta) -> tuple[Planned, str]:
+def load_saved_plan(path: Path, context: Context, components: Components, *, max_age: timedelta) -> tuple[Planned, str]:
     """Load a saved plan and its seal. PlanRefused if it is too old, or the config of one of its stores has changed."""
     saved, seal = planfile.load(path, key=environment().get("RECONCILER_PLAN_KEY"), program=version("customer-parity"))
     age = components.clock.now() - saved.plan.created_at
@@ -160,7 +163,8 @@ def load_saved_plan(path: Path, components: Components, *, max_age: timedelta) -
             f"{path} is {seconds_text(age.total_seconds())} old, more than {seconds_text(max_age.total_seconds())}",
             hint="plan again, or allow it with --max-age",
         )
-    known = {s.name: s for s in components.identify_stores()}
+    narrow = components.identify_stores() if saved.narrowed else components.upcoming_stores(context.actor)
+    known = {s.name: s for s in narrow}
     for part in saved.plan.stores:
         store = known.get(part.store)
         if store is None or store.domain != part.shop:

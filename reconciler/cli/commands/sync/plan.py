@@ -94,7 +94,7 @@ def make_plan(
                 )
 
     with scan_bars(context, lambda: None if users else components.profiles.count()) as bar:
-        chosen = components.identify_stores(stores)
+        chosen = components.identify_stores(stores) if users else components.upcoming_stores(context.actor, stores)
         names = resolve_users(components, users) if users else None
         return plan_of(components, chosen, users=names, live=live, note_mirrors=note_mirrors, progress=bar)
 

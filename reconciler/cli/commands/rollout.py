@@ -1,0 +1,96 @@
+"""`reconciler rollout status | continue | abort`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import click
+
+from reconciler.cli.context import Context
+from reconciler.cli.render.rollout import headline, print_rollout, rollout_json
+from reconciler.core.model.rollout import RolloutState
+from reconciler.errors import PermanentError
+
+if TYPE_CHECKING:
+    from reconciler.controller.rollouts import Rollouts
+    from reconciler.settings import StoreSettings
+    from reconciler.wiring import Components
+
+FAILED = 1
+ONE_WAVE = "all stores are in one wave: a change of policy reaches them together"
+
+
+def show_rollout(context: Context, *, output: str) -> None:
+    with context.components() as components:
+        rollouts = components.rollouts
+        report = rollouts.report(rollouts.read()) if rollouts is not None else None
+    if output == "json":
+        click.echo(rollout_json(report))
+    elif report is None:
+        context.out.print(ONE_WAVE, markup=False)
+    else:
+        print_rollout(report, context.out)
+
+
+def continue_rollout(context: Context, *, yes: bool) -> int:
+    return _act(
+        context,
+        yes=yes,
+        what="continue",
+        question="Open the next wave now?",
+        act=lambda rollouts: rollouts.resume(context.actor),
+        can=lambda state: state.rollout is not None and state.rollout.phase != "finished",
+    )
+
+
+def abort_rollout(context: Context, *, yes: bool) -> int:
+    return _act(
+        context,
+        yes=yes,
+        what="abort",
+        question="End the rollout, so that later waves keep the policy that they had?",
+        act=lambda rollouts: rollouts.abort(context.actor),
+        can=lambda state: state.rollout is not None and state.rollout.is_under_way,
+    )
+
+
+def _act(
+    context: Context,
+    *,
+    yes: bool,
+    what: str,
+    question: str,
+    act: Callable[[Rollouts[StoreSettings]], RolloutState | None],
+    can: Callable[[RolloutState], bool],
+) -> int:
+    """Show the rollout, ask, and act. PermanentError if there is none to act on."""
+    with context.components() as components:
+        rollouts = _rollouts(components, what)
+        state = rollouts.read()
+        if not can(state):
+            raise _none(what)
+        _say(context, rollouts, state)
+        if not yes and not context.confirm(question, waiting=f"rollout {what} needs a confirmation"):
+            return FAILED
+        after = act(rollouts)
+        if after is None:
+            raise _none(what)
+        _say(context, rollouts, after)
+    return 0
+
+
+def _say(context: Context, rollouts: Rollouts[StoreSettings], state: RolloutState) -> None:
+    for line in headline(rollouts.report(state)):
+        context.say(line)
+
+
+def _rollouts(components: Components, what: str) -> Rollouts[StoreSettings]:
+    rollouts = components.rollouts
+    if rollouts is None:
+        raise PermanentError(f"there is no rollout to {what}: {ONE_WAVE}", hint="set `wave` of stores in stores.yaml")
+    return rollouts
+
+
+def _none(what: str) -> PermanentError:
+    return PermanentError(f"there is no rollout to {what}", hint="reconciler rollout status")

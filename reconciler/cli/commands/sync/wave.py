@@ -1,0 +1,55 @@
+"""What `apply` does to a rollout: it opens the wave that its plan is of, and judges it afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reconciler.cli.context import Context
+from reconciler.cli.render.rollout import headline
+from reconciler.controller.scan.plan import Planned
+from reconciler.core.fields.desired import config_digest
+from reconciler.core.report.rollout import RolloutReport
+from reconciler.core.report.status import ApplyResult
+from reconciler.errors import PlanRefused
+from reconciler.wiring import Components
+
+FAILED = 1
+
+
+def begin_wave(context: Context, components: Components, planned: Planned) -> None:
+    """Make the step of the rollout that the plan was made with. PlanRefused if the rollout has moved since."""
+    rollouts = components.rollouts
+    if rollouts is None:
+        components.state.forget_policies([store.shop for store in components.shop_keys.stores])
+        return
+    if not planned.narrowed:
+        rollouts.advance(context.actor, named=[part.store for part in planned.plan.stores])
+    planned_by = {part.store: part.config_digest for part in planned.plan.stores if part.error is None}
+    for store in components.stores():
+        if store.name in planned_by and config_digest(store) != planned_by[store.name]:
+            raise PlanRefused(
+                f"the rollout has moved since the plan: {store.name} has another policy", hint="plan again"
+            )
+
+
+def end_wave(
+    context: Context, components: Components, planned: Planned, results: Sequence[ApplyResult]
+) -> RolloutReport | None:
+    """Record which stores were passed over whole, and judge the wave; None without a rollout."""
+    rollouts = components.rollouts
+    if rollouts is None or planned.narrowed:
+        return None
+    whole = {r.store for r in results if r.error is None and all(f.result != "not tried" for f in r.failed)}
+    shops = [store.shop for store in components.stores() if store.name in whole]
+    rollouts.note_synced(shops)
+    state = rollouts.advance(context.actor, may_begin=False, may_open=False)
+    return rollouts.report(state) if state.rollout is not None else None
+
+
+def report_wave(context: Context, report: RolloutReport | None) -> int:
+    """Say on stderr how far the rollout is while it is under way; 1 if it has stopped."""
+    if report is None or report.phase in {None, "finished", "aborted"}:
+        return 0
+    for line in headline(report):
+        context.say(line)
+    return FAILED if report.phase == "stopped" else 0

@@ -1,0 +1,62 @@
+"""Prints a rollout: its state, what happens next, and what each wave did."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Console
+
+from reconciler.cli.render.flow import LinePrinter
+from reconciler.cli.render.json import dumps
+from reconciler.cli.render.plain import clean, count_text, time_text
+from reconciler.core.report.documents import rollout_document
+from reconciler.core.report.rollout import RolloutReport, WaveReport
+
+
+def rollout_json(report: RolloutReport | None) -> str:
+    """The rollout as JSON; None where all stores are in one wave."""
+    return dumps(rollout_document(report))
+
+
+def headline(report: RolloutReport) -> Iterator[str]:
+    """The state of the rollout, what it waits for, and what happens next, a line each."""
+    yield f"rollout: {clean(report.headline)}"
+    for wave in report.waves:
+        for store in wave.stores:
+            if store.waits_for:
+                yield f"  {clean(store.store)} waits for: {clean(store.waits_for)}"
+    if report.next_step:
+        yield f"next: {report.next_step}"
+
+
+def print_headline(report: RolloutReport, console: Console) -> None:
+    """Print what `headline` says."""
+    lines = LinePrinter(console)
+    for line in headline(report):
+        lines.prose(line, hang=2)
+
+
+def print_rollout(report: RolloutReport, console: Console) -> None:
+    """Print the report as text."""
+    lines = LinePrinter(console)
+    print_headline(report, console)
+    if report.began_at is not None and report.phase not in {None, "finished"}:
+        lines.put((f"began {time_text(report.began_at)}, by {clean(report.began_by or '')}", "dim"))
+    for wave in report.waves:
+        lines.blank()
+        lines.put((f"wave {wave.wave}", "bold"), (f"  {wave.state}{_counts(wave)}", ""))
+        for store in wave.stores:
+            policy = {
+                "new": "has the policy of stores.yaml",
+                "earlier": "keeps an earlier policy",
+                "none": "not synced yet",
+            }
+            lines.put((f"  {clean(store.store)}  {policy[store.policy]}", ""))
+
+
+def _counts(wave: WaveReport) -> str:
+    counts = wave.counts
+    if counts is None:
+        return ""
+    of = f" of {count_text(counts.touched, 'touched user')}"
+    return f": {counts.changed:,} changed, {counts.failed:,} failed, {counts.held:,} newly held{of}"

@@ -1,0 +1,159 @@
+"""The report on a rollout: its waves, what each changed, what it waits for, and what an operator can do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, Literal
+
+from reconciler.core.model.ids import ShopDomain, StoreName
+from reconciler.core.model.rollout import Phase, Rollout, RolloutSettings, StoreProgress, WaveCounts
+from reconciler.core.plan.waves import WaveStore
+
+PolicyInForce = Literal["new", "earlier", "none"]
+WaveState = Literal["open", "done", "not begun", "nothing to do"]
+NEXT_STEPS: Final[Mapping[Phase, str]] = {
+    "rolling": "`reconciler run` continues by itself; without it, repeat `reconciler apply`",
+    "soaking": "after the soak, `reconciler run` continues by itself; without it, repeat `reconciler apply`",
+    "waiting": "`reconciler rollout continue` opens the next wave, `reconciler rollout abort` ends the rollout",
+    "stopped": (
+        "correct stores.yaml, which begins a new rollout; or `reconciler rollout continue` in spite of the limit; or "
+        "`reconciler rollout abort`"
+    ),
+    "aborted": (
+        "later waves keep the policy that they had until stores.yaml changes, or until `reconciler rollout continue`; "
+        "earlier waves keep the new one: restore stores.yaml, and see `reconciler undo`"
+    ),
+    "finished": "",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreInWave:
+    """One store: which policy it has, and what its wave waits for there (empty: nothing)."""
+
+    store: StoreName
+    shop: ShopDomain
+    policy: PolicyInForce
+    waits_for: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaveReport:
+    """One wave; `counts` from its beginning on."""
+
+    wave: int
+    state: WaveState
+    stores: tuple[StoreInWave, ...]
+    counts: WaveCounts | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutReport:
+    """The newest rollout; without one, `phase` is None. `is_current` False: it is that of another stores.yaml.
+
+    `id` is its number. `message`: what stopped it. `next_step`: what happens next, or what an operator can do.
+    """
+
+    phase: Phase | None
+    id: int | None = None
+    wave: int | None = None
+    began_at: datetime | None = None
+    began_by: str | None = None
+    soak_until: datetime | None = None
+    message: str = ""
+    next_step: str = ""
+    is_current: bool = True
+    limits: RolloutSettings
+    waves: tuple[WaveReport, ...]
+
+    @property
+    def asks(self) -> bool:
+        """Whether it waits for an operator."""
+        return self.phase in {"waiting", "stopped"}
+
+    @property
+    def headline(self) -> str:
+        """The state of the rollout in one line."""
+        last = max((each.wave for each in self.waves), default=0)
+        match self.phase:
+            case None:
+                return "no rollout yet: all stores have the policy of stores.yaml, or wait for their first sync"
+            case "rolling":
+                return f"wave {self.wave} of {last} is in progress"
+            case "soaking" if self.soak_until is not None:
+                until = self.soak_until.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+                return f"wave {self.wave} of {last} is within its limits, and is watched until {until}"
+            case "waiting":
+                return f"wave {self.wave} of {last} is within its limits; the next one waits for an operator"
+            case "stopped":
+                return f"stopped: {self.message}"
+            case "aborted":
+                return f"aborted at wave {self.wave} of {last}"
+            case _:
+                return "finished: all waves have the policy of stores.yaml"
+
+
+def rollout_report(
+    rollout: Rollout | None,
+    stores: Iterable[WaveStore],
+    progress: Mapping[ShopDomain, StoreProgress],
+    limits: RolloutSettings,
+) -> RolloutReport:
+    """The report. `progress` is that of the stores in the present wave."""
+    theirs = list(stores)
+    is_current = rollout is None or rollout.target == {store.shop: store.target for store in theirs}
+    waves = tuple(
+        _wave(wave, [s for s in theirs if s.wave == wave], rollout, progress)
+        for wave in sorted({store.wave for store in theirs})
+    )
+    if rollout is None:
+        return RolloutReport(phase=None, limits=limits, waves=waves)
+    next_step = (
+        NEXT_STEPS[rollout.phase] if is_current else "stores.yaml differs: `reconciler apply` begins a new rollout"
+    )
+    return RolloutReport(
+        phase=rollout.phase,
+        id=rollout.id,
+        wave=rollout.wave,
+        began_at=rollout.began_at,
+        began_by=rollout.actor.name,
+        soak_until=rollout.soak_until,
+        message=rollout.message,
+        next_step=next_step,
+        is_current=is_current,
+        limits=limits,
+        waves=waves,
+    )
+
+
+def _wave(
+    wave: int, stores: list[WaveStore], rollout: Rollout | None, progress: Mapping[ShopDomain, StoreProgress]
+) -> WaveReport:
+    lines = tuple(
+        StoreInWave(
+            store=store.name,
+            shop=store.shop,
+            policy="new" if store.kept == store.target else "none" if store.kept is None else "earlier",
+            waits_for=progress[store.shop].waits_for if store.shop in progress and _is_open(wave, rollout) else "",
+        )
+        for store in stores
+    )
+    counts = rollout.waves.get(wave) if rollout is not None else None
+    if rollout is not None and rollout.wave == wave and rollout.is_under_way:
+        live = [progress[store.shop].counts for store in stores if store.shop in progress]
+        counts = sum(live, WaveCounts()) if live else counts
+    return WaveReport(wave=wave, state=_state(wave, stores, rollout), stores=lines, counts=counts)
+
+
+def _is_open(wave: int, rollout: Rollout | None) -> bool:
+    return rollout is not None and rollout.wave == wave and rollout.phase == "rolling"
+
+
+def _state(wave: int, stores: list[WaveStore], rollout: Rollout | None) -> WaveState:
+    if _is_open(wave, rollout):
+        return "open"
+    if rollout is not None and any(store.shop in rollout.opened for store in stores):
+        return "done"
+    return "not begun" if any(store.kept != store.target for store in stores) else "nothing to do"

@@ -1,0 +1,60 @@
+"""The state's records of rollouts, and of the policy that each store has."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, Protocol
+
+from reconciler.core.model.act import Act
+from reconciler.core.model.ids import ShopDomain, StoreName
+from reconciler.core.model.rollout import KeptPolicy, Rollout, RolloutState, WaveCounts
+
+SeenBy = Literal["none", "this policy", "another policy"]
+
+
+@dataclass(frozen=True, slots=True)
+class WaveFacts:
+    """What the state knows of a store since its policy came into force.
+
+    `withheld` counts users that the change has not reached, by reason; `untried` are requests of which no attempt has ended.
+    """
+
+    counts: WaveCounts = field(default_factory=WaveCounts)
+    withheld: dict[str, int] = field(default_factory=dict)
+    untried: int = 0
+
+
+class RolloutReader(Protocol):
+    """Reads the rollout and the policies."""
+
+    def rollout_state(self) -> RolloutState:
+        """The newest rollout, and the policy that is kept for each store."""
+
+    def seen_by(self, shop: ShopDomain, config_digests: Collection[str]) -> SeenBy:
+        """By which policy the users of a store were last observed: one with these digests, another one, or none."""
+
+    def wave_facts(self, store: StoreName, shop: ShopDomain, *, since: datetime, now: datetime) -> WaveFacts:
+        """What became of the users of this store since then."""
+
+
+class RolloutRepository(RolloutReader, Protocol):
+    """Records rollouts. Each call is one transaction, durable when it returns."""
+
+    def put_rollout(
+        self, after: Rollout, before: Rollout | None, policies: Sequence[KeptPolicy], act: Act | None = None
+    ) -> bool:
+        """Replace or supersede the newest rollout, with the policies of the stores that it opens, and record the act.
+
+        False, and nothing is recorded, unless `before` is still the newest rollout, in this version.
+        """
+
+    def keep_policies(self, policies: Sequence[KeptPolicy]) -> None:
+        """Insert or replace the policies of these stores."""
+
+    def forget_policies(self, shops: Collection[ShopDomain]) -> None:
+        """Delete the policies of these stores: those of stores.yaml are in force everywhere."""
+
+    def note_synced(self, shops: Collection[ShopDomain], at: datetime) -> None:
+        """Record that an `apply` has passed over all users of these stores."""

@@ -1,0 +1,87 @@
+"""A change of policy in `run`: wave by wave, by several replicas, over a restart, and with an operator at the console."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.core.model.act import Actor
+from reconciler.core.model.ids import StoreName
+from tests import servers
+from tests.manager.harness import EU, US, RunHarness, Running, run_harness, until
+
+USER = "user_a"
+
+
+@pytest.fixture
+def shared(tmp_path: Path, postgres: servers.Server, postgres_database: Callable[..., str]) -> Iterator[RunHarness]:
+    """Two shops in two waves, on one Postgres for all replicas."""
+    with run_harness(tmp_path, US, EU, state_url=postgres.url(postgres_database(migrated=True))) as found:
+        found.stores[US]["wave"], found.stores[EU]["wave"] = 1, 2
+        found.rollout = {"soak_s": 0, "pause": "auto"}
+        found.person(USER, first_name="Ada")
+        yield found
+
+
+def edit(harness: RunHarness, tag: str) -> None:
+    for store in harness.stores.values():
+        store["tags"] = [tag]
+    harness.write()
+
+
+def one(harness: RunHarness, shop: str) -> dict[str, Any]:
+    return harness.customers(shop).get(f"{USER}@example.com", {"tags": [], "firstName": None})
+
+
+def phase(run: Running) -> tuple[str, int] | None:
+    state = run.components.state.rollout_state()
+    return (state.rollout.phase, state.rollout.wave) if state.rollout is not None else None
+
+
+def knows(run: Running, tag: str) -> bool:
+    """The replica has read the file, and holds the second shop back."""
+    store = run.manager.running.store(StoreName(EU))
+    held = store.held_back if store is not None else None
+    return held is not None and held.target is not None and held.target.tags == (tag,)
+
+
+def test_two_replicas_lead_one_change_through_the_waves_and_a_restart(shared: RunHarness) -> None:
+    with shared.replica() as first:
+        until(lambda: phase(first) == ("finished", 2), "the first syncs went wave by wave")
+        assert one(shared, US)["tags"] == one(shared, EU)["tags"] == ["app-user"]
+        with shared.replica() as second:
+            shared.shop(US).faults.add("status", status=503, times=None)
+            edit(shared, "vip")
+            until(lambda: knows(first, "vip") and knows(second, "vip"), "both replicas hold the second shop back")
+            shared.person(USER, first_name="Grace")
+            second.accepted(data={"id": USER})
+            until(lambda: one(shared, EU)["firstName"] == "Grace", "user changes flow to later waves")
+            assert one(shared, EU)["tags"] == ["app-user"], "by the policy that the store had"
+            assert phase(first) == ("rolling", 1)
+            assert first.metric("reconciler_rollout_phase", phase="rolling") == 1
+        assert "waits for" in first.client.get("/rollout").text.casefold()
+    with shared.replica() as again:
+        assert knows(again, "vip"), "a replica that starts knows which policy each store has"
+        shared.shop(US).faults.clear()
+        until(lambda: phase(again) == ("finished", 2), "the rollout went on by itself")
+        until(lambda: one(shared, EU)["tags"] == ["vip"], "it reached the last wave")
+        assert one(shared, US)["tags"] == ["vip"]
+        again.settled()
+
+
+def test_a_wave_that_waits_is_shown_and_an_operator_opens_the_next_one_at_the_console(two_shops: RunHarness) -> None:
+    two_shops.stores[US]["wave"], two_shops.stores[EU]["wave"] = 1, 2
+    two_shops.rollout = {"soak_s": 0, "held_percent": 100, "failed_percent": 0}
+    two_shops.person(USER, first_name="Ada")
+    with two_shops.replica() as run:
+        until(lambda: phase(run) == ("waiting", 1), "the first wave is done, and the next one waits")
+        assert two_shops.emails(EU) == []
+        assert "The rollout waits for an operator" in run.client.get("/").text
+        assert run.manager.service.continue_rollout(Actor("ada", "console"))
+        until(lambda: phase(run) == ("finished", 2), "the second wave was done")
+        assert two_shops.emails(EU) == [f"{USER}@example.com"]
+        assert [act.kind for act in run.components.state.acts(limit=1)] == ["continue"]
+        assert not run.manager.service.abort_rollout(Actor("ada", "console"))

@@ -1,0 +1,222 @@
+"""A change of policy reaches the stores wave by wave, and what fails in the first wave reaches no other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.cli.harness import EU, US
+from tests.stories.harness import StoryHarness
+
+TIER = {"type": "number_integer", "namespace": "app", "key": "tier", "ownerType": "CUSTOMER", "name": "Tier"}
+
+
+@pytest.fixture
+def two(story: StoryHarness) -> StoryHarness:
+    """Two shops in sync, one in each wave; each next wave waits for an operator, without a soak."""
+    story.second_shop()
+    story.rollout = {"soak_s": 0}
+    for name in ("ada", "bob", "cleo"):
+        story.user(name, locale="en")
+    story.apply()
+    story.stores[US]["wave"], story.stores[EU]["wave"] = 1, 2
+    story.apply()
+    assert len(story.everybody(US)) == len(story.everybody(EU)) == 3
+    return story
+
+
+def report(story: StoryHarness) -> Any:
+    """The rollout, by its JSON."""
+    return story("rollout", "status", "--output", "json").json["rollout"]
+
+
+def waves(story: StoryHarness) -> dict[str, tuple[str, str]]:
+    """By store: the state of its wave, and which policy it has."""
+    found = story("rollout", "status", "--output", "json").json["waves"]
+    return {s["store"]: (wave["state"], s["policy"]) for wave in found for s in wave["stores"]}
+
+
+def plans(story: StoryHarness) -> dict[str, Any]:
+    said = story("plan", "--output", "json")
+    assert said.code == 0, said.err
+    return {s["store"]: s for s in said.json["stores"]}
+
+
+def retag(story: StoryHarness, tag: str) -> None:
+    for store in story.stores.values():
+        store["tags"] = [tag]
+
+
+def tags(story: StoryHarness, shop: str) -> set[str]:
+    return {tag for customer in story.everybody(shop).values() for tag in customer.tags}
+
+
+def test_first_syncs_go_wave_by_wave_and_a_new_store_alone_begins_at_once(story: StoryHarness) -> None:
+    story.second_shop()
+    story.stores[US]["wave"], story.stores[EU]["wave"] = 1, 2
+    story.rollout = {"soak_s": 0, "pause": "auto"}
+    story.user("ada")
+    first = plans(story)
+    assert [a["kind"] for a in first[US]["actions"]] == ["create"]
+    assert [(h["reason"], h["action"]["kind"]) for h in first[EU]["holds"]] == [("RollOutHeld", "create")]
+    story.apply()
+    assert (len(story.everybody(US)), len(story.everybody(EU))) == (1, 0)
+    assert waves(story) == {US: ("done", "new"), EU: ("not begun", "none")}
+    story.apply()
+    assert len(story.everybody(EU)) == 1
+    assert report(story)["phase"] == "finished"
+    story.settles()
+
+
+def test_a_mapping_that_shopify_refuses_stops_after_wave_one(two: StoryHarness) -> None:
+    for name in (US, EU):
+        assert not two.shop(name).shop.metafield_definition_create(TIER)["userErrors"]
+    before = two.everybody(EU)
+    for store in two.stores.values():
+        store["metafields"] = {"app.tier": {"from": "locale"}}
+    planned = plans(two)
+    assert {a["kind"] for a in planned[US]["actions"]} == {"update"}
+    assert planned[EU]["actions"] == []
+    holds = planned[EU]["holds"]
+    assert {(h["reason"], h["field"]) for h in holds} == {("RollOutHeld", "metafields.app.tier")}
+    assert len({h["message"] for h in holds}) == 1, "one line of the config is one line of the plan"
+    assert "wave 1 is in progress" in holds[0]["message"]
+    said = two("apply", "--yes")
+    assert said.code == 1
+    assert "stopped: wave 1 exceeds failed_percent 0.5: 3 of 3 touched users failed" in said.err
+    assert two.everybody(EU) == before, "the other shop is untouched"
+    two.user("ada", first_name="Adah")
+    two.apply(code=1)
+    assert two.theirs("ada", EU).first_name == "Adah", "user changes flow, with the policy that the store had"
+    holds = plans(two)[EU]["holds"]
+    assert {h["reason"] for h in holds} == {"RollOutHeld"}
+    assert "wave 2 does not begin: wave 1 exceeds failed_percent 0.5" in holds[0]["message"]
+    explained = two("explain", "user_ada", "--store", EU)
+    assert "wave 2 does not begin" in " ".join(explained.out.split())
+
+
+def test_an_operator_continues_and_later_shops_follow(two: StoryHarness) -> None:
+    retag(two, "vip")
+    two.apply()
+    assert (tags(two, US), tags(two, EU)) == ({"vip"}, {"app-user"})
+    assert report(two)["phase"] == "waiting"
+    assert two("rollout", "continue").code == 1, "it asks"
+    assert two("rollout", "continue", "--yes").code == 0
+    assert waves(two) == {US: ("done", "new"), EU: ("open", "new")}
+    two.apply()
+    assert tags(two, EU) == {"vip"}
+    assert report(two)["phase"] == "finished"
+    assert two("rollout", "continue", "--yes").code == 1
+    assert two("rollout", "abort", "--yes").code == 1
+    two.settles()
+
+
+def test_an_aborted_rollout_leaves_later_shops_as_they_were_until_the_file_changes(two: StoryHarness) -> None:
+    retag(two, "vip")
+    two.apply()
+    assert two("rollout", "abort", "--yes").code == 0
+    two.user("dora")
+    two.apply()
+    assert (tags(two, US), tags(two, EU)) == ({"vip"}, {"app-user"})
+    holds = plans(two)[EU]["holds"]
+    assert {h["action"]["changes"][0]["why"] for h in holds} == {"config changed"}
+    assert "the rollout was aborted at wave 1" in holds[0]["message"]
+    retag(two, "app-user")
+    two.apply()
+    assert (tags(two, US), tags(two, EU)) == ({"app-user"}, {"app-user"})
+    assert report(two)["phase"] == "finished"
+    two.settles()
+
+
+def test_two_edits_during_a_rollout_lead_to_the_newest_policy_from_wave_one(two: StoryHarness) -> None:
+    retag(two, "vip")
+    two.apply()
+    for tag in ("gold", "platinum"):
+        retag(two, tag)
+        assert two.actions() == dict.fromkeys(("ada", "bob", "cleo"), "update")
+    two.apply()
+    assert (tags(two, US), tags(two, EU)) == ({"platinum"}, {"app-user"})
+    assert two("rollout", "continue", "--yes").code == 0
+    two.apply()
+    assert tags(two, EU) == {"platinum"}
+    two.settles()
+
+
+def test_a_shop_that_fails_in_the_middle_is_waited_for_and_left_out_only_by_an_operator(two: StoryHarness) -> None:
+    retag(two, "vip")
+    two.shop(US).faults.add("status", status=402, times=None)
+    said = two("apply", "--yes")
+    assert (said.code, report(two)["phase"], tags(two, EU)) == (1, "rolling", {"app-user"})
+    assert f"{US} waits for: its full resync, or `reconciler apply`" in two("rollout", "status").out
+    two("apply", "--yes")
+    assert tags(two, EU) == {"app-user"}, "the rollout does not go on without it"
+    two("rollout", "continue", "--yes")
+    two("apply", "--yes")
+    assert (tags(two, US), tags(two, EU)) == ({"app-user"}, {"vip"})
+    two.shop(US).faults.clear()
+    two.apply()
+    assert tags(two, US) == {"vip"}
+    two.settles()
+
+
+def test_a_sealed_plan_opens_its_wave_and_is_refused_once_the_rollout_has_moved(two: StoryHarness) -> None:
+    retag(two, "vip")
+    sealed = str(two.folder / "plan.json")
+    assert two("plan", "--out", sealed).code == 0
+    assert two("apply", "--yes", sealed).code == 0
+    assert (tags(two, US), tags(two, EU)) == ({"vip"}, {"app-user"})
+    stale = str(two.folder / "stale.json")
+    assert two("plan", "--out", stale).code == 0
+    two("rollout", "continue", "--yes")
+    refused = two("apply", "--yes", stale)
+    assert refused.code == 1
+    assert "has changed" in refused.err
+
+
+def test_an_earlier_mapping_of_columns_is_read_until_the_wave_and_held_where_it_is_gone(two: StoryHarness) -> None:
+    two.sql("alter table customers add column nick text")
+    two.sql("update customers set nick = 'Nick'")
+    columns = two.settings["profiles"]["columns"]
+    columns["first_name"] = "nick"
+    two.apply()
+    assert {two.theirs("ada", shop).first_name for shop in (US, EU)} == {"Nick", "Ada"}
+    two.user("ada", last_name="Lovelace")
+    two.apply()
+    assert two.theirs("ada", EU).last_name == "Lovelace"
+    two.sql("alter table customers drop column first_name")
+    two.sql("update customers set last_name = 'Byron' where clerk_user_id = 'user_ada'")
+    two.apply()
+    assert (two.theirs("ada", US).last_name, two.theirs("ada", EU).last_name) == ("Byron", "Lovelace")
+    holds = plans(two)[EU]["holds"]
+    assert {h["reason"] for h in holds} == {"RollOutHeld"}
+    assert "first_name" in holds[0]["message"]
+
+
+def test_waves_that_come_with_a_change_hold_stores_of_which_the_policy_is_not_known(story: StoryHarness) -> None:
+    story.second_shop()
+    story.user("ada")
+    story.apply()
+    story.stores[US]["wave"], story.stores[EU]["wave"] = 1, 2
+    story.rollout = {"soak_s": 0}
+    retag(story, "vip")
+    story.user("ada", first_name="Adah")
+    story.apply()
+    assert (story.theirs("ada").first_name, story.theirs("ada", EU).first_name) == ("Adah", "Ada")
+    assert "is not known, so everything waits" in plans(story)[EU]["holds"][0]["message"]
+    story("rollout", "continue", "--yes")
+    story.apply()
+    assert story.theirs("ada", EU).first_name == "Adah"
+    story.settles()
+
+
+def test_without_waves_a_change_reaches_all_stores_and_earlier_policies_are_forgotten(two: StoryHarness) -> None:
+    retag(two, "vip")
+    for store in two.stores.values():
+        del store["wave"]
+    two.apply()
+    assert tags(two, EU) == {"vip"}
+    assert "all stores are in one wave" in two("rollout", "status").out
+    two.stores[EU]["wave"] = 2
+    two.settles()
+    assert waves(two)[EU] == ("nothing to do", "new"), "what an earlier rollout kept does not come back"
