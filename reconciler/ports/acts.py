@@ -8,6 +8,7 @@ from typing import Protocol
 
 from reconciler.core.model.act import Acceptance, Act, Pause
 from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
+from reconciler.core.report.changes import ChangesAsked
 
 
 class PauseReader(Protocol):
@@ -22,6 +23,9 @@ class ActReader(PauseReader, Protocol):
 
     def acts(self, *, store: StoreName | None = None, user: ClerkUserId | None = None, limit: int) -> list[Act]:
         """The newest acts, newest first: of this store (those of all stores included), of this user, or of all."""
+
+    def find_acts(self, asked: ChangesAsked, *, limit: int) -> list[Act]:
+        """The newest acts that are sought, newest first. A store's acts include those of all stores."""
 
     def nudged_stores(self, *, since: datetime) -> Mapping[StoreName, datetime]:
         """The stores of which an operator wants a full resync since then, each with the time of the newest act."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
@@ -23,6 +23,7 @@ from reconciler.core.model.mapping import Status
 from reconciler.core.model.rollout import Phase, RolloutSettings
 from reconciler.core.model.run import Run, RunKind
 from reconciler.core.report.answer import Candidate
+from reconciler.core.report.changes import ChangesAsked, Place
 from reconciler.core.report.documents import (
     act_document,
     event_document,
@@ -128,10 +129,15 @@ class RunDocument(BaseModel):
 
 
 class ChangesPage(BaseModel):
-    """Events and acts, newest first."""
+    """Events and acts, newest first; `before` is the value of that parameter for the next page, null on the last one.
+
+    `searched_to`: a page ends early after 50,000 events that do not fit. Acts are on the first page only.
+    """
 
     events: list[Event]
     acts: list[Act]
+    before: str | None
+    searched_to: datetime | None
 
 
 class NewestRollout(BaseModel):
@@ -296,14 +302,37 @@ class _Api:
         return _pending(found) if isinstance(found, Pending) else JSONResponse(found)
 
     def changes(
-        self, store: Store = None, user: Annotated[UserId | None, Query()] = None, limit: Limit = 100
+        self,
+        store: Store = None,
+        user: Annotated[UserId | None, Query()] = None,
+        kind: Annotated[str | None, Query(max_length=100)] = None,
+        field: Annotated[str | None, Query(max_length=400, description="with a change of this field")] = None,
+        actor: Annotated[str | None, Query(max_length=255, description="`run` also for what no run wrote")] = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        before: Annotated[str | None, Query(max_length=40, description="of the page before")] = None,
+        limit: Limit = 100,
     ) -> JSONResponse:
         """Returns what was written to the shops, and what operators did, newest first."""
         self._check(store)
+        place = Place.parse(before) if before is not None else None
+        if before is not None and place is None:
+            raise HTTPException(
+                422, {"error": "before is no place of a page", "hint": "use `before` of the page before"}
+            )
+        asked = ChangesAsked(
+            users=None if user is None else (user,), store=store, kind=kind, field=field, actor=actor,
+            since=_in_utc(since), until=_in_utc(until), before=place,
+        )  # fmt: skip
         with _translated():
-            events = self._service.recent_events(user=user, store=store, limit=limit)
-            acts = self._service.acts(user=user, store=store, limit=limit)
-        documents = {"events": [event_document(event) for event in events], "acts": [act_document(act) for act in acts]}
+            found = self._service.changes(asked, limit=limit)
+            acts = self._service.find_acts(asked, limit=limit) if place is None and field is None else ()
+        documents = {
+            "events": [event_document(event) for event in found.events],
+            "acts": [act_document(act) for act in acts],
+            "before": str(found.before) if found.before is not None else None,
+            "searched_to": time_z(found.searched_to),
+        }
         return JSONResponse(documents)
 
     def parity(self, store: StoreName, days: Annotated[int, Query(ge=1, le=PARITY_DAYS)] = PARITY_DAYS) -> JSONResponse:
@@ -322,6 +351,11 @@ class _Api:
     def _check(self, store: StoreName | None) -> None:
         if store is not None and store not in self._stores:
             raise unknown_store()
+
+
+def _in_utc(at: datetime | None) -> datetime | None:
+    """The time; UTC if it has no zone."""
+    return at if at is None or at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from reconciler.core.model.ids import ClerkUserId, CustomerId, StoreName
 from reconciler.core.model.mapping import Mapping, Status
 from reconciler.core.model.run import Run, RunKind
 from reconciler.core.report.answer import Candidate
+from reconciler.core.report.changes import ChangesAsked, ChangesFound
 from reconciler.core.report.documents import Document
 from reconciler.core.report.explain import Explained
 from reconciler.core.report.parity import ParitySample
@@ -104,6 +105,12 @@ class ConsoleReader(Protocol):
         self, *, user: ClerkUserId | None = None, store: StoreName | None = None, limit: int
     ) -> Sequence[Event]:
         """Return events, newest first."""
+
+    def changes(self, asked: ChangesAsked, *, limit: int) -> ChangesFound:
+        """Return one page of the events that are sought."""
+
+    def find_acts(self, asked: ChangesAsked, *, limit: int) -> Sequence[Act]:
+        """Return the newest acts that are sought, newest first; of a kind of act, if `kind` is one."""
 
     def replicas(self) -> Sequence[Replica]:
         """Return the running replicas."""

@@ -21,6 +21,7 @@ from reconciler.core.model.mapping import Mapping, Status
 from reconciler.core.model.run import Run, RunKind
 from reconciler.core.plan.plan import StorePlan, build_plan
 from reconciler.core.report.answer import Candidate
+from reconciler.core.report.changes import ChangesAsked, ChangesFound, Place
 from reconciler.core.report.documents import Document, plan_document
 from reconciler.core.report.explain import Explained, ExplainedStore
 from reconciler.core.report.parity import ParitySample
@@ -196,6 +197,28 @@ class MemoryService:
     ) -> Sequence[Event]:
         fitting = [e for e in self.events if user in {None, e.clerk_user_id} and store in {None, e.store}]
         return sorted(fitting, key=lambda e: e.at, reverse=True)[:limit]
+
+    def changes(self, asked: ChangesAsked, *, limit: int) -> ChangesFound:
+        found = [
+            Place(event.at, number)
+            for number, event in enumerate(self.events)
+            if (asked.users is None or event.clerk_user_id in asked.users)
+            and asked.store in {None, event.store}
+            and asked.kind in {None, event.kind}
+            and (asked.field is None or asked.field in {change.field for change in event.changes})
+            and (asked.since is None or event.at >= asked.since)
+            and (asked.until is None or event.at < asked.until)
+            and (asked.before is None or Place(event.at, number) < asked.before)
+        ]
+        found.sort(reverse=True)
+        before = found[limit - 1] if len(found) > limit else None
+        return ChangesFound(tuple(self.events[place.id] for place in found[:limit]), before)
+
+    def find_acts(self, asked: ChangesAsked, *, limit: int) -> Sequence[Act]:
+        user = asked.users[0] if asked.users else None
+        return [
+            act for act in self.acts(user=user, store=asked.store, limit=limit) if asked.actor in {None, act.actor.name}
+        ]
 
     def replicas(self) -> Sequence[Replica]:
         return [Replica(owner="one", config_digest="d", since=NOON, seen_at=NOON)]

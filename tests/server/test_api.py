@@ -98,6 +98,25 @@ def test_runs_are_paged_and_one_has_its_events(http: httpx.Client) -> None:
     assert http.get("/api/runs/9", headers=READS).status_code == 404
 
 
+def test_changes_are_paged_by_the_place_of_the_page_before(http: httpx.Client, service: MemoryService) -> None:
+    service.events = [happened(at=NOON - timedelta(minutes=n)) for n in range(5)]
+    seen: list[str] = []
+    before = None
+    while len(seen) < 9:
+        asked: dict[str, str | int] = {"limit": 2, "kind": "update", "field": "first_name"}
+        asked |= {"before": before} if before else {}
+        found = http.get("/api/changes", params=asked, headers=READS).json()
+        seen += [event["at"] for event in found["events"]]
+        if (before := found["before"]) is None:
+            break
+    assert seen == sorted(seen, reverse=True)
+    assert len(set(seen)) == 5
+    assert http.get("/api/changes?actor=ada", headers=READS).json()["acts"]
+    assert http.get("/api/changes?actor=bob", headers=READS).json()["acts"] == []
+    for wrong in ("before=x", "since=soon", "before=1"):
+        assert http.get(f"/api/changes?{wrong}", headers=READS).status_code == 422, wrong
+
+
 def test_changes_are_events_and_acts(http: httpx.Client) -> None:
     changes = http.get("/api/changes?store=acme-us", headers=READS).json()
     assert [event["store"] for event in changes["events"]] == [US]

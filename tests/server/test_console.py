@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import socket
 import time
@@ -73,7 +74,7 @@ def happened(**changes: Any) -> Event:
         "clerk_user_id": TOVE,
         "customer_id": None,
         "kind": "update",
-        "changes": ({"field": "first_name", "before": "Ada", "after": "Adah", "why": "profile changed"},),
+        "changes": (Change(field="first_name", before="Ada", after="Adah", why="profile changed"),),
     }
     return Event(**(known | changes))
 
@@ -410,6 +411,27 @@ def test_what_changed_is_newest_first_and_by_store(http: httpx.Client, service: 
     assert shown.index("the newer") < shown.index("elsewhere") < shown.index("the older")
     assert "9 s ago" in shown
     assert "elsewhere" not in text_of(http.get("/events?store=acme-us", headers=BEARER))
+
+
+def test_changes_are_searched_and_paged_without_a_script(http: httpx.Client, service: MemoryService) -> None:
+    service.events = [happened(at=NOON - timedelta(minutes=n), message=f"number {n:03}") for n in range(250)]
+    page = http.get("/events?kind=update&q=user_", headers=BEARER)
+    assert 'value="user_"' in page.text
+    service.mappings = [row()]
+    seen: list[str] = []
+    path: str | None = (
+        "/events?q=tove%40&kind=update&field=first%20name&store=acme-us&since=2026-11-23&until=2026-11-23"
+    )
+    while path is not None:
+        page = http.get(path, headers=BEARER)
+        seen += re.findall(r"number \d{3}", page.text)
+        older = re.search(r'href="(/events\?[^"]*before=[^"]*)">Older changes', page.text)
+        path = html.unescape(older[1]) if older else None
+    assert seen == [f"number {n:03}" for n in range(250)]
+    for nothing in ("kind=merge", "field=email", "until=2026-11-22", "q=user_other", "store=acme-eu"):
+        assert "number" not in text_of(http.get(f"/events?{nothing}", headers=BEARER)), nothing
+    for odd in ("before=x", "before=9999999999999999-1", "since=x", "until=9999-12-31", "actor=%00"):
+        assert http.get(f"/events?{odd}", headers=BEARER).status_code == 200
 
 
 def test_anyone_who_has_the_token_may_request_a_reconcile(http: httpx.Client, service: MemoryService) -> None:

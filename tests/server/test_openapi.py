@@ -37,6 +37,7 @@ PATHS = [
     "/api/plan",
     "/api/runs",
     "/api/runs/{number}",
+    "/api/runs/{number}/undo",
     "/api/changes",
     "/api/parity",
     "/api/rollout",

@@ -26,6 +26,7 @@ from reconciler.core.model.request import Priority, Request
 from reconciler.core.model.rollout import RolloutState
 from reconciler.core.model.run import Run, RunKind
 from reconciler.core.report.answer import Candidate
+from reconciler.core.report.changes import ChangesAsked, ChangesFound
 from reconciler.core.report.documents import Document, plan_document
 from reconciler.core.report.explain import Explained
 from reconciler.core.report.parity import ParitySample
@@ -207,7 +208,11 @@ class ManagerService:
     def recent_events(
         self, *, user: ClerkUserId | None = None, store: StoreName | None = None, limit: int
     ) -> Sequence[Event]:
-        return self._webhook_state.console_reader.recent_events(user=user, shops=self._shops(store), limit=limit)
+        asked = ChangesAsked(users=None if user is None else (user,), store=store)
+        return self.changes(asked, limit=limit).events
+
+    def changes(self, asked: ChangesAsked, *, limit: int) -> ChangesFound:
+        return self._webhook_state.console_reader.find_changes(asked, shops=self._shops(asked.store), limit=limit)
 
     def replicas(self) -> Sequence[Replica]:
         return self._webhook_state.state.replicas(now=self._clock.now())
@@ -226,6 +231,9 @@ class ManagerService:
 
     def acts(self, *, user: ClerkUserId | None = None, store: StoreName | None = None, limit: int) -> Sequence[Act]:
         return self._webhook_state.state.acts(user=user, store=store, limit=limit)
+
+    def find_acts(self, asked: ChangesAsked, *, limit: int) -> Sequence[Act]:
+        return self._webhook_state.state.find_acts(asked, limit=limit)
 
     def parity_lines(self, stores: Collection[StoreName], *, since: datetime) -> Sequence[ParitySample]:
         shops = [store.shop for store in self._running.stores() if store.name in stores]

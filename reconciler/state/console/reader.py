@@ -11,7 +11,8 @@ from reconciler.core.fields.people import Sought
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.mapping import Mapping, Status
-from reconciler.state.database.queries import Database, begins_with
+from reconciler.state.console.changes import ChangesTable
+from reconciler.state.database.queries import begins_with
 from reconciler.state.tables.mappings import EventRow, MappingRow
 from reconciler.state.tables.rows import event_of, mapping_of
 
@@ -22,7 +23,7 @@ FOUND_MAX = 1_000
 ROWS_MAX = 50
 
 
-class ConsoleTable(Database):
+class ConsoleTable(ChangesTable):
     """Queries of the console. Each is bounded and served by an index."""
 
     def find_people(
@@ -90,13 +91,6 @@ class ConsoleTable(Database):
         """Return the mappings of this user in these shops, ordered by store."""
         query = select(_mapping).where(_mapping.c.clerk_user_id == user, _mapping.c.shopify_shop.in_(list(shops)))
         return [mapping_of(row) for row in self._rows(query.order_by(_mapping.c.store))]
-
-    def recent_events(self, *, user: ClerkUserId | None, shops: Sequence[str], limit: int) -> list[Event]:
-        """Return events of these shops, newest first."""
-        query = select(_event).where(_event.c.shopify_shop.in_(list(shops)))
-        if user is not None:
-            query = query.where(_event.c.clerk_user_id == user)
-        return [event_of(r) for r in self._rows(query.order_by(_event.c.at.desc(), _event.c.id.desc()).limit(limit))]
 
     def run_events(self, run_id: int, *, limit: int) -> list[Event]:
         """Return the first events that a run wrote, in the order of writing."""

@@ -11,6 +11,7 @@ from sqlmodel import Field
 
 from reconciler.core.model.act import Acceptance, Act, Actor, Pause
 from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
+from reconciler.core.report.changes import ChangesAsked
 from reconciler.state.database.engine import SCHEMA, writing
 from reconciler.state.database.queries import ASK, Database, parts
 from reconciler.state.tables.mappings import MappingRow, Row, UtcDateTime, json_column, key_column, time_column
@@ -62,11 +63,21 @@ class ActTable(Database):
         }
 
     def acts(self, *, store: StoreName | None = None, user: ClerkUserId | None = None, limit: int) -> list[Act]:
+        return self.find_acts(ChangesAsked(store=store, users=None if user is None else (user,)), limit=limit)
+
+    def find_acts(self, asked: ChangesAsked, *, limit: int) -> list[Act]:
         query = select(_act)
-        if store is not None:
-            query = query.where(or_(_act.c.store == store, _act.c.store.is_(None)))
-        if user is not None:
-            query = query.where(_act.c.clerk_user_id == user)
+        if asked.store is not None:
+            query = query.where(or_(_act.c.store == asked.store, _act.c.store.is_(None)))
+        if asked.users is not None:
+            query = query.where(_act.c.clerk_user_id.in_(asked.users))
+        for column, value in ((_act.c.kind, asked.kind), (_act.c.actor, asked.actor)):
+            if value is not None:
+                query = query.where(column == value)
+        if asked.since is not None:
+            query = query.where(_act.c.at >= asked.since)
+        if asked.until is not None:
+            query = query.where(_act.c.at < asked.until)
         return [_act_of(row) for row in self._rows(query.order_by(_act.c.at.desc(), _act.c.id.desc()).limit(limit))]
 
     def nudged_stores(self, *, since: datetime) -> dict[StoreName, datetime]:

@@ -184,6 +184,7 @@ class EventRow(Row, table=True):
         Index("reconciler_event_run", "run_id", sqlite_where=HAS_RUN),
         Index("reconciler_event_user", "clerk_user_id", "at"),
         Index("reconciler_event_at", "at"),
+        Index("reconciler_event_shop", "shopify_shop", "at", "id"),
         Index("reconciler_event_plan", "plan_digest"),
         {"schema": SCHEMA},
     )
