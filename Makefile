@@ -83,7 +83,7 @@ explore: $(STAMP) ## the long profile of the random tests, and ten minutes of th
 	$(BIN)/python -m tests.simulation --minutes 10
 
 bench: $(STAMP) ## the benchmarks: one table, and raw figures as JSON
-	$(BIN)/python -m tests.benchmarks
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m tests.benchmarks
 
 soak: $(STAMP) ## whole processes under seeded faults (`make soak SEED=7 MINUTES=2`); exit 1 if anything is wrong
 	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) $(ARGS)

@@ -125,7 +125,8 @@ class Context:
         self.err.print(f"warning: {clean(message)}", style="yellow", markup=False)
 
     def say(self, message: str) -> None:
-        self.err.print(message, markup=False)
+        """Print a line to stderr; without rich, which takes long to import."""
+        click.echo(message, err=True)
 
     def report_error(self, store: StorePlan) -> bool:
         """Print the error of a store that could not be planned to stderr. Returns whether there was one."""

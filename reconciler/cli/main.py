@@ -25,7 +25,7 @@ from reconciler.errors import ReconcilerError, UsageError
 
 EXIT_FAILED = 1
 EXIT_USAGE = 64
-COLLECT_EVERY = 20_000  # new objects; imports make many and free none, and by default each 700 are a collection
+COLLECT_EVERY = 100_000  # new objects; imports make many and free none, and by default each 700 are a collection
 FAULT = "this is a defect of the program: run `reconciler --debug …` and report what it prints"
 
 SIMULATOR_NEEDS = frozenset({"faker", "graphql", "multipart", "python_multipart"})
@@ -161,6 +161,8 @@ def main(argv: list[str] | None = None, *, group: click.Group | None = None) -> 
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # for a terminal that can't show every character
     gc.set_threshold(COLLECT_EVERY)
+    # A part of httpx that is a command of its own would import rich and pygments; without it, httpx works the same.
+    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # None is how Python marks a refused import
     code = run(sys.argv[1:] if argv is None else argv, group=group or cli)
     gc.freeze()  # otherwise the interpreter collects all imported objects at exit, which takes a tenth of a second
     sys.exit(code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -17,11 +18,14 @@ def scan_bars(
 ) -> Iterator[Callable[[StoreName], Callable[[int], None]]]:
     """Show a line until the first scan begins, then a bar for each store. Yields what begins a store's bar.
 
-    `count`: how many users a scan reads, or None; only called on a terminal.
+    Nothing is shown, and `count` (how many users a scan reads, or None) is not called, if stderr is not a terminal.
     """
+    if not sys.stderr.isatty():  # to import what draws the bars takes long
+        yield lambda _store: lambda _users: None
+        return
     with context.progress() as progress:
         opening = progress.add_task("opening the shops", total=None)
-        total = count() if context.err.is_terminal else None
+        total = count()
 
         def begin(store: StoreName) -> Callable[[int], None]:
             progress.update(opening, visible=False)

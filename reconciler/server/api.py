@@ -19,6 +19,7 @@ from pydantic import BaseModel, Field
 from reconciler.core.model.act import Act
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import StoreName
+from reconciler.core.model.json import time_z
 from reconciler.core.model.mapping import Status
 from reconciler.core.model.rollout import Phase, RolloutSettings
 from reconciler.core.model.run import Run, RunKind
@@ -33,7 +34,6 @@ from reconciler.core.report.documents import (
     rollout_document,
     run_document,
     status_document,
-    time_z,
 )
 from reconciler.core.report.pending import Pending
 from reconciler.core.report.rollout import WaveReport

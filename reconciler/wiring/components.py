@@ -10,7 +10,6 @@ from difflib import get_close_matches
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from reconciler.controller.acts import Acts
 from reconciler.controller.parallel import NEVER, Cancellation
 from reconciler.controller.shop_keys import ShopKeys, check_shop, has_customers_of
 from reconciler.core.decide.leaving.absence import PLANNED, Absence
@@ -24,6 +23,7 @@ from reconciler.settings import Loaded, StoreSettings
 from reconciler.wiring.connections import Connections
 
 if TYPE_CHECKING:
+    from reconciler.controller.acts import Acts
     from reconciler.controller.bulk.context import BulkContext, BulkRunProgress
     from reconciler.controller.context import StoreContext
     from reconciler.controller.mirror.refresh import MirrorContext, Progress
@@ -359,6 +359,8 @@ class Components:
 
     def acts(self, actor: Actor) -> Acts:
         """The acts of this operator."""
+        from reconciler.controller.acts import Acts
+
         return Acts(actor, self.state, self.queue, self.state, self.state_clock)
 
     def setup(self, store: StoreSettings, *, by_state: bool = True) -> ShopSetup:

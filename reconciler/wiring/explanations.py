@@ -17,7 +17,7 @@ from reconciler.core.report.answer import name_of, unreadable_answer
 from reconciler.core.report.explain import Explained, ExplainedStore, Recorded, explain_store
 from reconciler.settings import StoreSettings
 from reconciler.wiring.components import Components
-from reconciler.wiring.plans import scan_target
+from reconciler.wiring.scans import scan_target
 
 EVENTS = 50
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.controller.scan.resync import BULK_FROM
+from reconciler.controller.scan.standing import BULK_FROM
 from reconciler.core.model.ids import CustomerId
 from tests.cli.harness import EU, US, CliHarness, Said
 

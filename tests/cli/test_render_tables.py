@@ -11,8 +11,8 @@ from reconciler.cli.render import outputs as render
 from reconciler.cli.render.explain import print_explained
 from reconciler.cli.render.plain import clean, seconds_text
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
+from reconciler.core.model.json import time_z
 from reconciler.core.model.mapping import Mapping, Status
-from reconciler.core.report.documents import time_z
 from reconciler.core.report.explain import Explained, ExplainedStore
 from reconciler.core.report.status import (
     ApplyResult,

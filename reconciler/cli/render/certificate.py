@@ -7,9 +7,8 @@ from rich.console import Console
 from reconciler.cli.render.flow import LinePrinter
 from reconciler.cli.render.json import dumps
 from reconciler.cli.render.plain import clean
-from reconciler.core.model.json import json_of
+from reconciler.core.model.json import json_of, time_z
 from reconciler.core.report.certificate import Certificate
-from reconciler.core.report.documents import time_z
 
 
 def certificate_json(found: Certificate) -> str:

@@ -12,8 +12,8 @@ from reconciler.cli.render.flow import LinePrinter
 from reconciler.cli.render.json import dumps
 from reconciler.cli.render.parts import KIND_WORDS, accepted_users, change_parts, field_text
 from reconciler.cli.render.plain import clean, count_text, customer_text, sentence
-from reconciler.core.model.json import json_of
-from reconciler.core.report.documents import accepted_document, time_z
+from reconciler.core.model.json import json_of, time_z
+from reconciler.core.report.documents import accepted_document
 from reconciler.core.report.drift import Drift, Finding, StoreDrift
 
 SHOWN = 10

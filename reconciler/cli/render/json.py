@@ -7,15 +7,16 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import is_dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reconciler.cli.render.plain import clean
-from reconciler.core.model.json import json_of
-from reconciler.core.model.mapping import Mapping
+from reconciler.core.model.json import json_of, time_z
 from reconciler.core.plan.plan import Plan, json_parts
 from reconciler.core.plan.series import dump_around
-from reconciler.core.report.documents import mapping_document, status_document, time_z
-from reconciler.core.report.status import ApplyResult, Replica, StatusRow
+
+if TYPE_CHECKING:
+    from reconciler.core.model.mapping import Mapping
+    from reconciler.core.report.status import ApplyResult, Replica, StatusRow
 
 _NOT_ASCII = re.compile(r"[^\x20-\x7e\n]")
 
@@ -61,11 +62,15 @@ def _parts(value: Any, margin: str = "") -> Iterator[str]:
 
 def status_json(rows: Sequence[StatusRow], at: datetime, replicas: Sequence[Replica] = ()) -> str:
     """The status of each store and of the live replicas of `run`, as JSON."""
+    from reconciler.core.report.documents import status_document
+
     return dumps(status_document(rows, at, replicas))
 
 
 def mappings_json(rows: Iterable[Mapping]) -> Iterator[str]:
     """The mappings as one JSON list in parts, one row a line."""
+    from reconciler.core.report.documents import mapping_document
+
     opening = "["
     for row in rows:
         yield opening + "\n " + dumps(mapping_document(row), indent=None)

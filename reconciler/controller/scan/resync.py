@@ -20,7 +20,7 @@ from reconciler.controller.observe import ClaimReader, ObserveOptions, decide_us
 from reconciler.controller.readers import Readers
 from reconciler.controller.record import record_decisions, record_withheld
 from reconciler.controller.scan.plan import CHUNK, all_claims, check_source, named_subjects
-from reconciler.controller.scan.standing import CHANGES, FULL
+from reconciler.controller.scan.standing import BULK_FROM, CHANGES, FULL
 from reconciler.controller.scan.stream import Part, Watch, parts_of
 from reconciler.controller.scan.timestamps import Evidence, evidence_since
 from reconciler.controller.step import Step
@@ -44,7 +44,6 @@ from reconciler.ports import (
     StoreFacts,
 )
 
-BULK_FROM = 20_000  # users; fewer are read live in less time than a bulk query takes to come back
 BLOCKED = "blocked"  # another user's customer has the new address: a reconcile resolves it, whatever the guards say
 SLICE = 1000  # mapped users of a large shop that one incremental resync compares with their rows
 FEW = 20  # vanished ones in a slice that need no comparison of all the others

@@ -9,6 +9,7 @@ from reconciler.core.model.ids import ClerkUserId, ShopDomain
 from reconciler.ports import BulkRepository, Leases, MirrorMark, ScanMark, ScanRepository
 
 FULL, CHANGES = "full", "changes"
+BULK_FROM = 20_000  # users; fewer are read live in less time than a bulk query takes to come back
 # The search index lags, by half an hour at the worst: recently touched ones are read again.
 OVERLAP = timedelta(hours=1)
 COMPLETE_MAX = timedelta(hours=36)  # a bulk query was read to its end within this: daily, and one may fail

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Final, TypeVar, cast
 
 from pydantic import TypeAdapter
@@ -27,3 +28,8 @@ def json_of(value: object, exclude: Iterable[str] = ()) -> dict[str, Json]:
     """The fields of a dataclass as JSON values, in their order, without the excluded ones."""
     found: dict[str, Json] = adapter_of(type(value)).dump_python(value, mode="json", exclude=set(exclude))
     return found
+
+
+def time_z(at: datetime | None) -> str | None:
+    """`2026-11-23T09:00:00Z`."""
+    return None if at is None else at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import islice
 
 from reconciler.core.model.act import Act
 from reconciler.core.model.action import AcceptedDrift
 from reconciler.core.model.event import Event
-from reconciler.core.model.json import json_of
+from reconciler.core.model.json import json_of, time_z
 from reconciler.core.model.mapping import Mapping
 from reconciler.core.model.run import Run
 from reconciler.core.plan.plan import Plan
@@ -20,11 +20,6 @@ from reconciler.core.report.rollout import RolloutReport
 from reconciler.core.report.status import Replica, StatusRow
 
 Document = dict[str, object]
-
-
-def time_z(at: datetime | None) -> str | None:
-    """`2026-11-23T09:00:00Z`."""
-    return None if at is None else at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _with_text_time(value: object) -> object:

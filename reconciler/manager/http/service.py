@@ -47,8 +47,9 @@ from reconciler.settings import StoreSettings
 from reconciler.shopify.webhooks import ShopifyEvent
 from reconciler.wiring.explanations import explain_user
 from reconciler.wiring.people import find_unmapped, meaning_of
-from reconciler.wiring.plans import apply_approved, approve_withheld, plan_of, plan_revert
+from reconciler.wiring.plans import apply_approved, approve_withheld, plan_revert
 from reconciler.wiring.probing import Probed
+from reconciler.wiring.scans import plan_of
 
 REDACT, SHOP_REDACT, UNINSTALLED = "customers/redact", "shop/redact", "app/uninstalled"
 WAIT_S = 2.0  # for a document that is made on request, before the caller is asked to come again

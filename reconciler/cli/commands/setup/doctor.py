@@ -31,7 +31,7 @@ from reconciler.cli.render.flow import LinePrinter, words_of
 from reconciler.cli.render.json import dumps
 from reconciler.cli.render.plain import clean, count_text, sentence
 from reconciler.controller.scan.standing import suspects
-from reconciler.core.report.documents import time_z
+from reconciler.core.model.json import time_z
 from reconciler.core.report.status import updated_at_note
 from reconciler.errors import ReconcilerError
 from reconciler.ports import ScanRepository

@@ -1,4 +1,7 @@
-"""`reconciler plan`: shows what `apply` would do, without changing anything in a shop."""
+"""`reconciler plan`: shows what `apply` would do, without changing anything in a shop.
+
+It imports the renderer of the format that is asked for, and what saves a plan only where one is saved.
+"""
 
 from __future__ import annotations
 
@@ -6,29 +9,27 @@ import secrets
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from reconciler.cli.approval import APPROVE, approval_command
 from reconciler.cli.context import Context, print_parts
-from reconciler.cli.files import plan_file as planfile
-from reconciler.cli.render import outputs as render
 from reconciler.cli.render.plain import clean, count_text, time_text
-from reconciler.cli.render.redaction import Redaction
-from reconciler.cli.render.text import Detail
 from reconciler.cli.scan_bars import scan_bars
-from reconciler.cli.users import resolve_users
 from reconciler.controller.mirror.fingerprints import record_fingerprints
 from reconciler.controller.mirror.refresh import MirrorCheck
 from reconciler.controller.scan.plan import Planned
-from reconciler.controller.scan.resync import BULK_FROM
+from reconciler.controller.scan.standing import BULK_FROM
 from reconciler.core.model.ids import StoreName
 from reconciler.errors import UsageError
 from reconciler.settings import environment
 from reconciler.wiring import Components
-from reconciler.wiring.plans import plan_of
+from reconciler.wiring.scans import plan_of
+
+if TYPE_CHECKING:
+    from reconciler.cli.render.text import Detail
 
 FAILED, ACTIONS = 1, 2
 
@@ -56,6 +57,8 @@ def plan(
     approve = approval_command("apply", files=context.file_options, stores=stores, users=users, live=live)
     shown = planned
     if redact:
+        from reconciler.cli.render.redaction import Redaction
+
         shown = replace(planned, plan=Redaction(_redaction_key()).plan(planned.plan))
     show(context, shown, output, detail=detail, approve=approve)
     if out is not None:
@@ -95,7 +98,11 @@ def make_plan(
 
     with scan_bars(context, lambda: None if users else components.profiles.count()) as bar:
         chosen = components.identify_stores(stores) if users else components.upcoming_stores(context.actor, stores)
-        names = resolve_users(components, users) if users else None
+        names = None
+        if users:
+            from reconciler.cli.users import resolve_users
+
+            names = resolve_users(components, users)
         return plan_of(components, chosen, users=names, live=live, note_mirrors=note_mirrors, progress=bar)
 
 
@@ -119,19 +126,34 @@ def show(
     """Print the plan to stdout in this format. `approve`: see `print_plan`."""
     match output:
         case "json":
-            print_parts(render.plan_json(planned.plan))
+            from reconciler.cli.render.json import plan_json
+
+            print_parts(plan_json(planned.plan))
         case "markdown":
-            click.echo(render.plan_markdown(planned.plan, approve=approve))
+            from reconciler.cli.render.markdown import plan_markdown
+
+            click.echo(plan_markdown(planned.plan, approve=approve))
         case "html":
-            print_parts(render.plan_html(planned.plan, approve=approve))
+            from reconciler.cli.render.html import plan_html
+
+            print_parts(plan_html(planned.plan, approve=approve))
         case _:
-            render.print_plan(planned.plan, context.out, detail=detail, approve=approve)
+            from reconciler.cli.render.text import print_plan
+
+            print_plan(planned.plan, context.out, detail=detail, approve=approve)
     for line in mirror_notes(planned):
-        (context.out if output == "text" else context.err).print(line, markup=False, soft_wrap=True)
+        if output == "text":
+            context.out.print(line, markup=False, soft_wrap=True)
+        else:
+            context.say(line)
 
 
 def save(planned: Planned, path: Path, *, narrowed: bool) -> None:
     """Seal the plan and write it to `path`."""
+    from importlib.metadata import version
+
+    from reconciler.cli.files import plan_file as planfile
+
     saved = planfile.SavedPlan(
         program=version("customer-parity"),
         narrowed=narrowed,
