@@ -27,7 +27,18 @@ from reconciler.ports.customers import (
     MergePreview,
     Shown,
 )
-from reconciler.ports.mirror import Known, KnownReader, Mirror, MirrorMark, Pair, PairReader, Seen, Source, Touched
+from reconciler.ports.mirror import (
+    Known,
+    KnownReader,
+    Mirror,
+    MirrorMark,
+    Pair,
+    PairReader,
+    RangeReader,
+    Seen,
+    Source,
+    Touched,
+)
 from reconciler.ports.parity import ParityReader, ParityRepository
 from reconciler.ports.profiles import ProfileReader, RowChunk, RowReader
 from reconciler.ports.queue import RequestQueue
@@ -35,6 +46,7 @@ from reconciler.ports.runs import RunReader, RunRepository
 from reconciler.ports.shops import Definition, ShopFacts, ShopMaker, ShopReader, ShopRepository, Subscription
 from reconciler.ports.state import (
     Budgets,
+    FoundEqual,
     Holder,
     Leases,
     MappingReader,
@@ -66,6 +78,7 @@ __all__ = [
     "CustomerReader",
     "CustomerWriter",
     "Definition",
+    "FoundEqual",
     "Holder",
     "Known",
     "KnownReader",
@@ -81,6 +94,7 @@ __all__ = [
     "ParityRepository",
     "PauseReader",
     "ProfileReader",
+    "RangeReader",
     "RequestQueue",
     "RowChunk",
     "RowReader",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain
 from reconciler.ports.state import LivingReader
@@ -64,8 +64,8 @@ Pair = tuple[ClerkUserId, int | None]
 """A mapping's user, and the fingerprint of the profile row if the pair is equal according to the mirror."""
 
 
-class PairReader(LivingReader, Protocol):
-    """Mappings joined with the mirror, by ranges of keys. Equal: in sync under this policy, with an unchanged customer.
+class RangeReader(LivingReader, Protocol):
+    """Mappings by ranges of keys, each with the fingerprint of the row that it was found equal with, or None.
 
     `config` is the policy's digest. A range is everything above `after` (None: from the first) up to `upto` (None: to
     the last).
@@ -75,6 +75,11 @@ class PairReader(LivingReader, Protocol):
         self, shop: ShopDomain, config: str, *, after: ClerkUserId | None, upto: ClerkUserId | None, limit: int
     ) -> list[Pair]:
         """The first `limit` pairs of the range in key order, without tombstones."""
+
+
+@runtime_checkable
+class PairReader(RangeReader, Protocol):
+    """Mappings joined with the mirror. Equal: in sync under this policy, with an unchanged customer."""
 
     def sums(
         self, shop: ShopDomain, config: str, *, after: ClerkUserId | None, upto: ClerkUserId | None

@@ -39,6 +39,11 @@ class SeenRow(NamedTuple):
     digest: str
 
 
+FoundEqual = tuple[ClerkUserId, int | None, CustomerId | None, int | None]
+"""A user in sync under this policy: the fingerprint of the row, the customer, and its fingerprint, when both were last found
+equal. The first fingerprint is None where they were not, or under another policy."""
+
+
 class LivingReader(Protocol):
     """Reads the ids of mapped users."""
 
@@ -53,6 +58,11 @@ class MappingReader(LivingReader, Protocol):
 
     def mapped_users_before(self, shop: ShopDomain, user: ClerkUserId, *, limit: int) -> list[ClerkUserId]:
         """The nearest users before this one with a mapping that is not a tombstone, in key order."""
+
+    def found_equal(
+        self, shop: ShopDomain, config: str, *, after: ClerkUserId | None, upto: ClerkUserId | None, limit: int
+    ) -> list[FoundEqual]:
+        """The first `limit` users of the range (see PairReader) in key order, without tombstones: what was found equal."""
 
     def seen_rows(self, shop: ShopDomain, *, after: ClerkUserId | None, limit: int) -> list[SeenRow]:
         """The last read rows of the next users with a mapping that is not a tombstone, in key order."""

@@ -87,9 +87,11 @@ class MirrorRig(BulkRig):
             replace(readers, pairs=self.state, by_mirror=MirrorReader(one, self.state, customers)) if fast else readers
         )
 
-    def scan(self, *, fast: bool, guards: bool = True, moved: Moved | None = None) -> ScanResult:
-        """A scan of the table as it is: by fingerprints and mirror, or live."""
-        ask = ObserveOptions(now=self.clock.now(), explicit=False, guards=guards)
+    def scan(
+        self, *, fast: bool, guards: bool = True, moved: Moved | None = None, decide_all: bool = False
+    ) -> ScanResult:
+        """A scan of the table as it is: by fingerprints and mirror, or live. `decide_all`: no user is passed over."""
+        ask = ObserveOptions(now=self.clock.now(), explicit=False, guards=guards, keep_all=decide_all)
         return scan_store(self.stores[NAME], self.readers_of(fast=fast), ask, moved=moved)
 
     def calls(self) -> int:

@@ -134,12 +134,13 @@ def test_random_edits_on_all_sides_give_the_same_plan_fast_and_live(rig: MirrorR
             edit(rig, chance)
         rig.pour()
         fill(rig.mirror())
-        fast, live = rig.scan(fast=True), rig.scan(fast=False)
-        assert digest(rig, fast) == digest(rig, live)
-        assert fast.profiles == live.profiles
+        fast, live, full = rig.scan(fast=True), rig.scan(fast=False), rig.scan(fast=False, decide_all=True)
+        assert digest(rig, fast) == digest(rig, live) == digest(rig, full)
+        assert fast.profiles == live.profiles == full.profiles
         known = {m.clerk_user_id: m for m in rig.mappings(NAME)}
-        taught = {u for u, row in learned(live).items() if _said(row) != _said(known.get(ClerkUserId(u)))}
+        taught = {u for u, row in learned(full).items() if _said(row) != _said(known.get(ClerkUserId(u)))}
         assert taught <= learned(fast).keys()
+        assert taught <= learned(live).keys()
         list(apply_plan(fast, rig.store_context(rig.stores[NAME]), fresh=True))
     rig.clock.sleep(4000)
     fill(rig.mirror())

@@ -45,7 +45,7 @@ from reconciler.core.model.write import (
 )
 from reconciler.core.plan.gather import ScanResult, with_withheld
 from reconciler.errors import Refusal, Refused
-from reconciler.ports import Answer, MergePreview, SeenRow, Shown, StoreFacts
+from reconciler.ports import Answer, FoundEqual, MergePreview, SeenRow, Shown, StoreFacts
 from tests.core.people import NOW, gid
 from tests.inprocess import Rows
 
@@ -273,6 +273,12 @@ class ModelState:
 
     def mapped_users_before(self, shop: ShopDomain, user: ClerkUserId, *, limit: int) -> list[ClerkUserId]:
         return [u for u in self.mapped_users(shop, after=None, limit=len(self.rows)) if u < user][-limit:]
+
+    def found_equal(
+        self, shop: ShopDomain, config: str, *, after: ClerkUserId | None, upto: ClerkUserId | None, limit: int
+    ) -> list[FoundEqual]:
+        users = self.mapped_users(shop, after=after, limit=limit)
+        return [(u, None, self.rows[u].customer_id, None) for u in users if upto is None or u <= upto]
 
     def seen_rows(self, shop: ShopDomain, *, after: ClerkUserId | None, limit: int) -> list[SeenRow]:
         users = self.mapped_users(shop, after=after, limit=limit)

@@ -25,6 +25,7 @@ from reconciler.controller.observe import (
 )
 from reconciler.controller.parallel import side_by_side
 from reconciler.controller.readers import Readers
+from reconciler.controller.scan.live import find_moved_live
 from reconciler.controller.scan.spool import Spool
 from reconciler.controller.scan.stream import Moved, find_moved
 from reconciler.core.decide.leaving.absence import is_missing
@@ -166,10 +167,12 @@ def _scan(
         check_source(store, readers)
         if moved is None and (both := _halves(readers, options)) is not None:
             moved = find_moved([(store, both[1])], both[0])[0]
+        if moved is not None and progress is not None:
+            progress(moved.equal)
+        if moved is None and isinstance(rows := readers.profiles, RowReader) and not options.keep_all:
+            moved = find_moved_live(store, readers, rows, progress=progress)
     if moved is not None:
         gathered.count_in_sync(moved.equal)
-        if progress is not None:
-            progress(moved.equal)
     by_mirror = 0
     for subjects, claims in _chunks(store, readers, options.users, moved):
         for one in decide_users(subjects, store, readers, claims, options, by_mirror=readers.by_mirror):

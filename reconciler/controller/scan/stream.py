@@ -8,7 +8,8 @@ read of the shop, and neither the row nor the policy nor what the mirror holds o
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -18,11 +19,14 @@ from reconciler.core.model.batches import batches
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
 from reconciler.core.model.store import Store
-from reconciler.ports import PairReader, RowChunk, RowReader
+from reconciler.ports import PairReader, RangeReader, RowChunk, RowReader
 
 ROWS = 4000  # of the profiles in one range
 PAIRS = 16_000  # mappings of one store in one range: more only where many rows have vanished
 TAIL = 1000
+
+
+Confirm = Callable[[Sequence[ClerkUserId]], AbstractSet[ClerkUserId]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +46,28 @@ class Part:
 class Watch:
     """One store in a pass: its policy, and where its mappings are.
 
-    `live`: no user is passed over, since there is no mirror; each that is mapped or wanted is named.
+    `live`: no user is passed over, since there is no mirror; each that is mapped or wanted is named. `confirm` is asked
+    for those of the users to pass over who may be.
     """
 
-    def __init__(self, store: Store, pairs: PairReader, *, live: bool = False, pairs_max: int = PAIRS) -> None:
+    def __init__(
+        self,
+        store: Store,
+        pairs: RangeReader,
+        *,
+        live: bool = False,
+        pairs_max: int = PAIRS,
+        confirm: Confirm | None = None,
+    ) -> None:
         self.store = store
         self._pairs_max = pairs_max
         self._pairs = pairs
         self._live = live
         self._config = config_digest(store)
         self._never = frozenset(accepted.user for accepted in store.accept)  # what is agreed to ends by itself
-        self._takes_all = not live  # as far as is known
+        self._sums = pairs.sums if isinstance(pairs, PairReader) and not live else None
+        self._takes_all = self._sums is not None  # as far as is known
+        self._confirm = confirm
 
     def parts(self, chunk: _Chunk, after: ClerkUserId | None) -> Iterator[Part]:
         """The chunk behind this key: one part, unless very many users of this range have no row any more."""
@@ -72,6 +87,10 @@ class Watch:
             )
             whole = len(found) < self._pairs_max
             users = [u for u, fp in found.items() if self._may_have_moved(u, fp, chunk)]
+            if self._confirm is not None:
+                named = set(users)
+                same = self._confirm([u for u in found if u not in named])
+                users = [u for u in found if u not in same]
             equal += len(found) - len(users)
             mapped |= found.keys() & fingerprints.keys()
             if whole:
@@ -91,9 +110,14 @@ class Watch:
         Asked of a store only as long as all rows are mapped there: one that takes a part of them is asked by name.
         """
         count = len(chunk.fingerprints)
-        if not self._takes_all or chunk.sum is None or not self._never.isdisjoint(chunk.fingerprints):
+        if (
+            self._sums is None
+            or not self._takes_all
+            or chunk.sum is None
+            or not self._never.isdisjoint(chunk.fingerprints)
+        ):
             return False
-        living, equal, total = self._pairs.sums(self.store.shop, self._config, after=after, upto=upto)
+        living, equal, total = self._sums(self.store.shop, self._config, after=after, upto=upto)
         self._takes_all = living == count
         return (living, equal, total) == (count, count, chunk.sum)
 
@@ -173,7 +197,11 @@ def find_moved(
     stores: Sequence[tuple[Store, PairReader]], rows: RowReader, *, rows_max: int = ROWS, pairs_max: int = PAIRS
 ) -> list[Moved]:
     """One pass for all of these stores; memory grows with neither the rows nor those who have moved."""
-    watches = [Watch(store, pairs, pairs_max=pairs_max) for store, pairs in stores]
+    return moved_by([Watch(store, pairs, pairs_max=pairs_max) for store, pairs in stores], rows, rows_max=rows_max)
+
+
+def moved_by(watches: Sequence[Watch], rows: RowReader, *, rows_max: int = ROWS) -> list[Moved]:
+    """One pass for all of these watches."""
     found = {id(watch): Moved() for watch in watches}
     with frozen_garbage():
         for watch, part in parts_of(watches, rows, rows_max=rows_max):

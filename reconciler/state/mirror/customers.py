@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import (
     Case,
+    Column,
     ColumnElement,
     Connection,
     and_,
@@ -27,7 +28,7 @@ from sqlalchemy import (
 )
 
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain
-from reconciler.ports import Known, MirrorMark, Pair, Seen, Source, Touched
+from reconciler.ports import FoundEqual, Known, MirrorMark, Pair, Seen, Source, Touched
 from reconciler.state import equal
 from reconciler.state.database.engine import reading, writing
 from reconciler.state.database.queries import Database, parts
@@ -56,6 +57,14 @@ class MirrorTable(Database):
         self, shop: ShopDomain, config: str, *, after: ClerkUserId | None, upto: ClerkUserId | None, limit: int
     ) -> list[Pair]:
         query = select(_user, _equal(config)).where(_mapping.c.shopify_shop == shop, _living, *_range(after, upto))
+        return self._raw(query.order_by(_user).limit(limit))
+
+    def found_equal(
+        self, shop: ShopDomain, config: str, *, after: ClerkUserId | None, upto: ClerkUserId | None, limit: int
+    ) -> list[FoundEqual]:
+        fp = _in_sync(config, _mapping.c.profile_fp)
+        query = select(_user, fp, _mapping.c.shopify_customer_id, _mapping.c.observed_fp)
+        query = query.where(_mapping.c.shopify_shop == shop, _living, *_range(after, upto))
         return self._raw(query.order_by(_user).limit(limit))
 
     def sums(
@@ -266,10 +275,13 @@ class MirrorTable(Database):
 
 def _equal(config: str) -> Case[Any]:
     """Return SQL for the fingerprint of a mapping that is equal under this policy, else NULL."""
-    return case(
-        (and_(_mapping.c.status == "in_sync", _mapping.c.config_fp == number_of(config)), _mapping.c.equal_fp),
-        else_=null(),
-    )
+    return _in_sync(config, _mapping.c.equal_fp)
+
+
+def _in_sync(config: str, fp: Column[Any]) -> Case[Any]:
+    """Return SQL for this fingerprint of a mapping that is in sync under this policy, else NULL."""
+    is_in_sync = and_(_mapping.c.status == "in_sync", _mapping.c.config_fp == number_of(config))
+    return case((is_in_sync, fp), else_=null())
 
 
 def _range(after: ClerkUserId | None, upto: ClerkUserId | None) -> list[ColumnElement[bool]]:

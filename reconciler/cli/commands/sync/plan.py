@@ -52,8 +52,9 @@ def plan(
         raise UsageError("--out needs the name of a file", hint="reconciler plan --out FILE")
     with context.components() as components:
         planned = make_plan(context, components, stores, users, live=live)
-        for store in (s for s in components.stores() if s.name in planned.passed_over):
-            record_fingerprints(planned.scans[store.name], store, components.state)
+        if not live and not users:
+            for store in (s for s in components.stores() if s.name in planned.scans):
+                record_fingerprints(planned.scans[store.name], store, components.state)
     approve = approval_command("apply", files=context.file_options, stores=stores, users=users, live=live)
     shown = planned
     if redact:
