@@ -25,7 +25,7 @@ from reconciler.core.fields.policy import (
 from reconciler.core.model.act import Act, ActKind, Actor
 from reconciler.core.model.ids import ShopDomain, StoreName
 from reconciler.core.model.rollout import KeptPolicy, Rollout, RolloutSettings, RolloutState, StoreProgress
-from reconciler.core.model.store import Store, StoreT
+from reconciler.core.model.store import HeldBack, Store, StoreT
 from reconciler.core.plan import waves
 from reconciler.core.plan.waves import WaveStore, why_held_back
 from reconciler.core.report.rollout import RolloutReport, rollout_report
@@ -89,19 +89,22 @@ class Rollouts(Generic[StoreT]):
         `named`: only a transition that opens a wave with one of these stores. `may_begin` False: no new rollout begins.
         `may_open` False: no next wave is opened.
         """
-        state = self._recorded()
+        state = self.record()
         for _ in range(TRIES):  # another process may make a transition meanwhile
             after = self._next(state, actor, named=named, may_begin=may_begin, may_open=may_open)
             if after is None:
                 break
             done = self._put(after, state)
-            state = self._recorded()
+            state = self.record()
             if done:
                 break
         return state
 
-    def _recorded(self) -> RolloutState:
-        """What `read` gives, after the policies of stores that the state knows none of were recorded."""
+    def record(self) -> RolloutState:
+        """What `read` gives, after the policies of stores that the state knows none of were recorded.
+
+        Before any user of them is recorded: by the users it is known which policy a store has.
+        """
         state = self.book.rollout_state()
         first = self._first(state)
         if first:
@@ -173,12 +176,14 @@ class Rollouts(Generic[StoreT]):
             return store
         words = why_held_back(rollout, store.wave)
         columns = columns_of(policy) if policy else None
-        if policy is not None and columns is None:
+        if policy is None:
+            return store.held_back_by(HeldBack(words, is_first=True))
+        if columns is None:
             return holding_back(store, None, f"{words}; {NOT_KNOWN}")
-        if columns is not None and columns != self.columns and (problem := self.column_problem(columns)):
+        if columns != self.columns and (problem := self.column_problem(columns)):
             return holding_back(store, None, f"{words}; by the mapping of columns that it had, {problem}")
         waiting = holding_back(store, policy, words)
-        if policy and waiting.held_back is not None and waiting.held_back.target is None:
+        if waiting.held_back is not None and waiting.held_back.target is None:
             return holding_back(store, None, f"{words}; {NOT_KNOWN}")
         return waiting
 
@@ -270,6 +275,8 @@ class Rollouts(Generic[StoreT]):
         known = self.mappings.facts(store.shop)
         if known is not None and known.suspended_reason is not None:
             return f"the shop refuses access: {known.suspended_reason}"
+        if known is not None and known.failing_reason is not None:
+            return f"the shop fails: {known.failing_reason}"
         if rollout is not None and not self._is_synced_since(store, kept, rollout.opened_at):
             return "its full resync, or `reconciler apply`"
         if facts.withheld:

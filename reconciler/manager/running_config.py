@@ -216,7 +216,10 @@ def _first_state(components: Components, former: Components | None) -> RolloutSt
         return None
     if former is not None and former.rollouts is None:
         former.keep_policies()
-    return rollouts.read()
+    try:
+        return rollouts.record()
+    except StateError:  # nothing can be written now, as on a full disk
+        return rollouts.read()
 
 
 def _stores_in_force(

@@ -18,7 +18,7 @@ SeenBy = Literal["none", "this policy", "another policy"]
 class WaveFacts:
     """What the state knows of a store since its policy came into force.
 
-    `withheld` counts users that the change has not reached, by reason; `untried` are requests of which no attempt has ended.
+    `withheld` counts users that the change has not reached, by reason; `untried` are requests that are due now or soon.
     """
 
     counts: WaveCounts = field(default_factory=WaveCounts)

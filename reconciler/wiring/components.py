@@ -123,6 +123,19 @@ class Components:
         self.identify_stores(wanted)
         return self._with_pauses(wanted, self.shop_keys.stores)
 
+    def assignable_stores(self, names: Iterable[str]) -> tuple[StoreSettings, ...]:
+        """The stores to which an operator assigns customers: also one that waits for its first sync, which comes after it.
+
+        Records first which policies the stores have: by an assigned user, a store would count as synced.
+        """
+        wanted = [*names]
+        if (rollouts := self.rollouts) is None:
+            return self.stores(wanted)
+        rollouts.record()
+        targeted = {store.name: store for store in self._with_pauses(wanted, self.shop_keys.stores)}
+        stores = self.stores(wanted)
+        return tuple(targeted[s.name] if s.held_back is not None and s.held_back.is_first else s for s in stores)
+
     def _with_pauses(self, names: Iterable[str], stores: Iterable[StoreSettings]) -> tuple[StoreSettings, ...]:
         wanted = self.configured_stores(names)
         found = {store.name: store for store in with_pauses(stores, self.state.pauses())}

@@ -92,10 +92,15 @@ def apply_approved(
     return run.id
 
 
-def stores_to_apply(components: Components, planned: Planned) -> dict[StoreName, StoreSettings]:
-    """The stores of the plan, by name, without those that could not be planned."""
+def stores_to_apply(
+    components: Components, planned: Planned, *, assigning: bool = False
+) -> dict[StoreName, StoreSettings]:
+    """The stores of the plan, by name, without those that could not be planned. `assigning`: customers are assigned."""
     names = [str(part.store) for part in planned.plan.stores if part.error is None]
-    return {store.name: store for store in components.stores(names)} if names else {}
+    if not names:
+        return {}
+    stores = components.assignable_stores(names) if assigning else components.stores(names)
+    return {store.name: store for store in stores}
 
 
 def execute_plan(

@@ -89,6 +89,6 @@ def test_a_wave_is_judged_by_what_came_since_it_began(engine: Engine, state: Sta
     assert state.wave_facts(STORE, SHOP, since=SINCE, now=AT) == WaveFacts(counts, {"GuardExceeded": 1}, untried=1)
     for attempt in range(3):
         (claim,) = queue.claim("me", AT, limit=1, lease_s=9, stores={STORE: 1})
-        queue.retry(claim, AT, delay_s=0, reason="update")
+        queue.retry(claim, AT, delay_s=60 if attempt == 2 else 0, reason="update")
         found = state.wave_facts(STORE, SHOP, since=SINCE, now=AT)
         assert (found.counts.failed, found.counts.touched, found.untried) == ((2, 4, 1) if attempt < 2 else (3, 5, 0))

@@ -50,7 +50,7 @@ from tests.server.services import (
 BEARER = {"authorization": f"Bearer {TOKEN}"}
 TOVE = ClerkUserId("user_tove")
 EVIL = "<script>alert(1)</script>"
-PAGES = ["/", "/people", f"/people/{TOVE}", "/events"]
+PAGES = ["/", "/people", f"/people/{TOVE}", "/events", "/rollout"]
 
 
 def row(user: str = TOVE, **changes: Any) -> Mapping:

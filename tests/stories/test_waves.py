@@ -83,11 +83,11 @@ def test_a_mapping_that_shopify_refuses_stops_after_wave_one(two: StoryHarness) 
     assert len({h["message"] for h in holds}) == 1, "one line of the config is one line of the plan"
     assert "wave 1 is in progress" in holds[0]["message"]
     said = two("apply", "--yes")
-    assert said.code == 1
+    assert said.code == 1, "its actions failed"
     assert "stopped: wave 1 exceeds failed_percent 0.5: 3 of 3 touched users failed" in said.err
     assert two.everybody(EU) == before, "the other shop is untouched"
     two.user("ada", first_name="Adah")
-    two.apply(code=1)
+    two.apply()
     assert two.theirs("ada", EU).first_name == "Adah", "user changes flow, with the policy that the store had"
     holds = plans(two)[EU]["holds"]
     assert {h["reason"] for h in holds} == {"RollOutHeld"}
@@ -220,3 +220,18 @@ def test_without_waves_a_change_reaches_all_stores_and_earlier_policies_are_forg
     two.stores[EU]["wave"] = 2
     two.settles()
     assert waves(two)[EU] == ("nothing to do", "new"), "what an earlier rollout kept does not come back"
+
+
+def test_pairs_are_imported_into_a_store_that_waits_for_its_first_sync(story: StoryHarness) -> None:
+    story.second_shop()
+    story.stores[US]["wave"], story.stores[EU]["wave"] = 1, 2
+    guest = story.staff("create", shop=EU, email="guest@elsewhere.example.com")
+    user = story.user("ada")
+    pairs = story.folder / "pairs.csv"
+    pairs.write_text(f"clerk_user_id,store,shopify_customer_id\n{user},{EU},{guest.id}\n")
+    said = story("mappings", "import", str(pairs), "--yes")
+    assert said.code == 0, said.out + said.err
+    assert story.theirs("ada", EU).id == guest.id
+    assert [(h["reason"], h["action"]["kind"]) for h in plans(story)[EU]["holds"]] == []
+    story.user("bob")
+    assert {h["action"]["kind"] for h in plans(story)[EU]["holds"]} == {"create"}, "the first sync waits for its wave"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
@@ -19,7 +19,8 @@ WITHHELD: Final = frozenset({"GuardExceeded", "RollOutHeld", "StorePaused", "Sto
 NOT_BY_POLICY: Final = frozenset({"RowMissing", "Departed"})
 """Reasons that no policy causes."""
 FAILURES: Final = frozenset({"Failed", "Rejected"})
-ATTEMPTS: Final = 3  # a request that failed so often counts as failed; before, the wave waits for it
+ATTEMPTS: Final = 3  # a request that failed so often, and is not due soon, counts as failed; the wave waits for others
+SOON: Final = timedelta(seconds=30)
 
 
 class RolloutSettings(BaseModel):

@@ -149,12 +149,13 @@ class HeldBack:
     """Why the policy of stores.yaml waits for a later wave: `words`.
 
     `target` is the store with that policy, and `columns` the mapping of columns by which the present one is read. Without a
-    target the store has no policy that is known, and every action is held.
+    target the store has no policy that is known, and every action is held; `is_first`: it was never synced.
     """
 
     words: str
     target: Store | None = None
     columns: Mapping[str, str] | None = None
+    is_first: bool = False
 
 
 class Store(_Part):

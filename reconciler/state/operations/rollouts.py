@@ -18,6 +18,7 @@ from sqlalchemy import (
     delete,
     func,
     literal,
+    not_,
     or_,
     select,
     union,
@@ -33,6 +34,7 @@ from reconciler.core.model.rollout import (
     ATTEMPTS,
     FAILURES,
     NOT_BY_POLICY,
+    SOON,
     WITHHELD,
     KeptPolicy,
     Rollout,
@@ -129,7 +131,7 @@ class RolloutTable(Database):
         reason = _mapping.c.reason
         is_held = and_(_mapping.c.status == "held", reason.not_in([*FAILURES, *WITHHELD, *NOT_BY_POLICY]))
         events = and_(_event.c.shopify_shop == shop, _event.c.at >= since, _event.c.kind.in_(KINDS))
-        stuck = _request.c.attempts >= ATTEMPTS
+        stuck = and_(_request.c.attempts >= ATTEMPTS, _request.c.due_at > now + SOON)
         touched = union(
             select(_event.c.clerk_user_id).where(events),
             select(_mapping.c.clerk_user_id).where(rows, fresh, or_(reason.in_(FAILURES), is_held)),
@@ -143,7 +145,7 @@ class RolloutTable(Database):
         held = select(func.count()).select_from(_mapping).where(rows, fresh, is_held)
         withheld = select(reason, func.count()).where(rows, reason.in_(WITHHELD), _mapping.c.status == "held")
         is_new = and_(_request.c.priority == Priority.RESYNC, _request.c.attempts == 0, _request.c.due_at <= now)
-        is_tried = and_(_request.c.attempts > 0, _request.c.attempts < ATTEMPTS)
+        is_tried = and_(_request.c.attempts > 0, not_(stuck))
         untried = select(_sum(or_(is_new, is_tried))).where(_request.c.store == store)
         numbers = select(
             select(func.count()).select_from(touched).scalar_subquery(),

@@ -98,7 +98,8 @@ def apply(
         )
         report = end_wave(context, components, planned, results)
     report_results(context, results, planned.plan.digest, output)
-    return max(exit_code(context, planned, results), report_wave(context, report))
+    report_wave(context, report)
+    return exit_code(context, planned, results)
 
 
 def report_results(context: Context, results: Sequence[ApplyResult], digest: str, output: str) -> None:
@@ -193,7 +194,7 @@ def apply_each(
 
     `assigned`: the pairs that the plan was made with; each action is checked again with them.
     """
-    chosen = stores_to_apply(components, planned)
+    chosen = stores_to_apply(components, planned, assigning=assigned is not None)
     if bulk == "never":
         refuse_pending_bulk(components, chosen.values())
     tallies = {name: _Tally() for name in chosen}

@@ -8,12 +8,11 @@ from reconciler.cli.context import Context
 from reconciler.cli.render.rollout import headline
 from reconciler.controller.scan.plan import Planned
 from reconciler.core.fields.desired import config_digest
+from reconciler.core.model.rollout import ENDED
 from reconciler.core.report.rollout import RolloutReport
 from reconciler.core.report.status import ApplyResult
 from reconciler.errors import PlanRefused
 from reconciler.wiring import Components
-
-FAILED = 1
 
 
 def begin_wave(context: Context, components: Components, planned: Planned) -> None:
@@ -46,10 +45,8 @@ def end_wave(
     return rollouts.report(state) if state.rollout is not None else None
 
 
-def report_wave(context: Context, report: RolloutReport | None) -> int:
-    """Say on stderr how far the rollout is while it is under way; 1 if it has stopped."""
-    if report is None or report.phase in {None, "finished", "aborted"}:
-        return 0
-    for line in headline(report):
-        context.say(line)
-    return FAILED if report.phase == "stopped" else 0
+def report_wave(context: Context, report: RolloutReport | None) -> None:
+    """Say on stderr how far the rollout is while it is under way."""
+    if report is not None and report.phase not in {None, *ENDED}:
+        for line in headline(report):
+            context.say(line)

@@ -27,7 +27,7 @@ def import_mappings(
 ) -> int:
     with context.components() as components:
         pairs = read_pairs(file, components.identify_stores())
-        stores = components.stores([str(name) for name in pairs])
+        stores = components.assignable_stores([str(name) for name in pairs])
         readers = {s.name: (s, components.readers(s, assigned=pairs[s.name])) for s in stores}
         planned = plan_assigned(readers, now=components.clock.now())
         if approve is not None:
