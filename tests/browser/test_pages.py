@@ -9,10 +9,10 @@ from urllib.parse import quote
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.shops import ADA, UNBROKEN
-from tests.server.services import TOKEN, VIEWER
+from tests.browser.shops import ADA, UNBROKEN, busy
+from tests.server.services import TOKEN, VIEWER, MemoryService, Noon, options, serving
 
 Scheme = Literal["light", "dark"]
 Look = tuple[Scheme, str]
@@ -191,6 +191,27 @@ def test_drift_is_accepted_until_the_day_that_was_chosen_and_healed_early(operat
     operator.get_by_role("link", name="Heal now").first.click()
     operator.get_by_role("button", name="Yes").click()
     expect(operator.get_by_text("heal by console").first).to_be_visible()
+
+
+def test_the_overview_follows_what_happens_and_needs_no_script(browser: Browser) -> None:
+    service, clock = busy(MemoryService()), Noon()
+    with serving(service, options(clock=clock)) as client:
+        address = str(client.base_url).rstrip("/")
+        for script in (True, False):
+            context = browser.new_context(base_url=address, java_script_enabled=script)
+            try:
+                page = context.new_page()
+                if script:
+                    page.clock.install()
+                page.goto(f"/?token={VIEWER}")
+                expect(page.get_by_role("heading", name="Overview")).to_be_attached()
+                if script:
+                    service.reasons = ["the state has not answered for 7 s"]
+                    clock.moved(seconds=5)
+                    page.clock.run_for(5_000)
+                expect(page.get_by_text("the state has not answered for 7 s")).to_be_visible()
+            finally:
+                context.close()
 
 
 def test_a_run_is_undone_only_by_the_plan_that_was_shown(operator: Page) -> None:

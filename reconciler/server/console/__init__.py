@@ -1,4 +1,4 @@
-"""The console: HTML pages rendered on the server, without scripts and without external resources.
+"""The console: HTML pages rendered on the server, without external resources. A script keeps the overview current.
 
 They show the parity of each store, what needs a person, one user in all stores, pending plans, runs and changes. They read
 the state; a plan and the page of a person also read profiles and shops. With an operator's token a person may also act.
@@ -19,7 +19,7 @@ from reconciler.server.console.overview import StorePages
 from reconciler.server.console.people import PeoplePages
 from reconciler.server.console.plans import PlanPages
 from reconciler.server.console.records import RecordPages
-from reconciler.server.console.rendering import Renderer, style
+from reconciler.server.console.rendering import Renderer, script, style
 from reconciler.server.console.sign_in import SignIn
 from reconciler.server.service import Service
 
@@ -53,4 +53,5 @@ def routes(service: Service, access: Access, clock: Clock, *, stores: Collection
     router.add_api_route("/login", sign_in.login, methods=["POST"])
     router.add_api_route("/logout", sign_in.logout, methods=["POST"])
     router.add_api_route("/static/console.css", style, methods=["GET"])
+    router.add_api_route("/static/console.js", script, methods=["GET"])
     return router

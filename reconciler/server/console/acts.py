@@ -38,7 +38,7 @@ QUESTIONS: Final[dict[Kind, tuple[str, str]]] = {
     "reconcile": ("Reconcile {user}?", "The user is read again in all stores, and what differs is written."),
     "accept": (
         "Accept this drift of {user} in {store}?",
-        "Until the day is over (UTC), {fields} stays as it was edited in Shopify. Afterwards it is drift, and healed.",
+        "What was edited in Shopify stays until the day is over (UTC): {fields}. Afterwards it is drift, and healed.",
     ),
     "heal": (
         "Heal the drift of {user} in {store} now?",

@@ -18,13 +18,16 @@ from reconciler.server.access import Verdict
 from reconciler.server.acting import Kind
 from reconciler.server.console import words
 from reconciler.server.console.charts import parity_chart
+from reconciler.server.console.live import OverviewReader
 from reconciler.server.console.rendering import Renderer
+from reconciler.server.limits import CONTENT_POLICY
 from reconciler.server.service import Service
 
 DAYS: Final = 30
 RUNS_SHOWN: Final = 5
 EVENTS_SHOWN: Final = 12
 ACTS_SHOWN: Final = 10
+LIVE_POLICY: Final = f"{CONTENT_POLICY}; script-src 'self'; connect-src 'self'"
 CHARTED_MAX: Final = 100  # stores of which samples are read for the line of all
 
 
@@ -53,30 +56,40 @@ class StorePages:
 
     def __init__(self, service: Service, clock: Clock, renderer: Renderer, stores: Collection[StoreName]) -> None:
         self._service, self._clock, self._renderer, self._stores = service, clock, renderer, stores
+        self._overview = OverviewReader(
+            service, clock, days=DAYS, charted_max=CHARTED_MAX, runs=RUNS_SHOWN, events=EVENTS_SHOWN
+        )
 
     def overview(self, request: Request, verdict: Verdict) -> Response:
+        """The page; 304 to a script that has it as it is now."""
         only = request.query_params.get("store", "").strip()[:100]
-        rows = sorted(self._service.status_rows(), key=_urgency)
+        known = request.headers.get("if-none-match")
+        seen = self._overview.read() if known is None else self._overview.recent()
         now = self._clock.now()
-        charted = [row.store for row in rows[:CHARTED_MAX]]
-        samples = self._service.parity_lines(charted, since=now - timedelta(days=DAYS))
-        return self._renderer.page(
+        tag = seen.tag(now, only, verdict)
+        headers = {"etag": tag, "content-security-policy": LIVE_POLICY}
+        if known == tag:
+            return Response(status_code=304, headers=headers)
+        page = self._renderer.page(
             "overview.html",
             request,
             verdict=verdict,
+            tag=tag,
             only=only,
-            rows=[row for row in rows if only.casefold() in row.store.casefold()],
-            total_stores=len(rows),
-            totals=_totals(rows),
-            needs=needs_by_reason(rows),
-            troubles=troubles_of(rows),
-            chart=parity_chart(samples, until=now),
-            reasons=self._service.readiness(),
-            config_problem=self._service.config_problem(),
-            rollout=self._service.rollout(),
-            runs=self._service.runs(limit=RUNS_SHOWN),
-            events=self._service.recent_events(limit=EVENTS_SHOWN),
+            rows=[row for row in seen.rows if only.casefold() in row.store.casefold()],
+            total_stores=len(seen.rows),
+            totals=_totals(seen.rows),
+            needs=needs_by_reason(seen.rows),
+            troubles=troubles_of(seen.rows),
+            chart=parity_chart(seen.samples, until=now),
+            reasons=seen.reasons,
+            config_problem=seen.config_problem,
+            rollout=seen.rollout,
+            runs=seen.runs,
+            events=seen.events,
         )
+        page.headers.update(headers)
+        return page
 
     def store(self, request: Request, verdict: Verdict) -> Response:
         name = StoreName(request.path_params["store"])
@@ -136,11 +149,6 @@ def troubles_of(rows: Iterable[StatusRow]) -> list[Trouble]:
             common = message.replace(row.shop, "the shop").removeprefix("the shop: ")
             found["suspended" if row.suspended else "failing", common].append(row.store)
     return [Trouble(state, message, tuple(stores)) for (state, message), stores in found.items()]
-
-
-def _urgency(row: StatusRow) -> tuple[bool, bool, float, StoreName]:
-    """Stores that can't work come first, then those that fail, then by parity."""
-    return row.suspended is None, row.failing is None, row.parity, row.store
 
 
 def _totals(rows: Sequence[StatusRow]) -> dict[str, float | None]:

@@ -1,4 +1,4 @@
-"""Renders the console's templates: no scripts, nothing external, and every value escaped."""
+"""Renders the console's templates: nothing external, one script of our own, and every value escaped."""
 
 from __future__ import annotations
 
@@ -22,9 +22,18 @@ HERE: Final = Path(__file__).parent
 
 
 def style() -> Response:
-    """The console's only resource beside its pages."""
-    css = (HERE / "static" / "console.css").read_text(encoding="utf-8")
-    return Response(css, media_type="text/css", headers={"cache-control": "public, max-age=300"})
+    """The style of all pages."""
+    return _resource("console.css", "text/css")
+
+
+def script() -> Response:
+    """The script of the overview."""
+    return _resource("console.js", "text/javascript")
+
+
+def _resource(name: str, media_type: str) -> Response:
+    text = (HERE / "static" / name).read_text(encoding="utf-8")
+    return Response(text, media_type=media_type, headers={"cache-control": "public, max-age=300"})
 
 
 class Renderer:
