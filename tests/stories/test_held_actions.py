@@ -90,14 +90,20 @@ def test_a_redacted_plan_shows_each_change_and_nothing_personal(four: StoryHarne
     four.user("eve", first_name="Adalberta", last_name="Poole")
     four.user("fay", first_name="Fayette", email=mail("bob"))
     four.staff("edit", id=four.theirs("cyd").id, first_name="Mistyped")
+    four.staff("edit", id=four.theirs("dee").id, last_name="Unaccustomed")
+    assert four("accept", "user_dee", "--until", "2999-12-31", "--field", "last_name", "--yes").code == 0
     four.store["heal_drift"] = "hold"
     four.store["tags"] = ["app-user", "club"]
     four.store["metafields"] = {"app.city": {"from": "first_name"}}
     said = four("plan", "--output", output, "--redact", "--all" if output == "text" else "--brief")
     assert said.code == 0, said.err
     shown = (said.out + said.err).replace("<wbr>", "")
-    for personal in ("Adalberta", "Quinceworth", "Poole", "Fayette", "Mistyped", "King", "example.com", "+16134520000"):
+    for personal in ("Adalberta", "Quinceworth", "Poole", "Fayette", "Mistyped", "King", "example.com", "+16134520000",
+                     "Unaccustomed"):  # fmt: skip
         assert personal not in shown, personal
+    assert re.search(
+        r"drift that is accepted for now.*last_name-[0-9a-f]{6}.*by operator-[0-9a-f]{6}", shown, re.DOTALL
+    )
     for needed in ("club", "user_ada", "user_eve", "EmailTaken", "DriftHeld", "first_name", "metafields.app.city"):
         assert needed in shown, needed
     names = re.findall(r"first_name-[0-9a-f]{6}", shown)

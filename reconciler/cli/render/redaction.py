@@ -13,7 +13,8 @@ import re
 from dataclasses import replace
 from typing import Final
 
-from reconciler.core.model.action import Action, Change, Hold
+from reconciler.core.decide.accepted import BY_FILE
+from reconciler.core.model.action import AcceptedDrift, Action, Change, Hold
 from reconciler.core.model.scalars import FIELDS
 from reconciler.core.plan.plan import Plan, StorePlan
 from reconciler.core.plan.series import with_each
@@ -44,7 +45,12 @@ class Redaction:
             error_hint=self.text(store.error_hint),
             actions=with_each(store.actions, self._action),
             holds=with_each(store.holds, self._hold),
+            accepted=tuple(self._accepted(each) for each in store.accepted),
         )
+
+    def _accepted(self, accepted: AcceptedDrift) -> AcceptedDrift:
+        by = accepted.by if accepted.by == BY_FILE else self._stand_in("operator", accepted.by) or ""
+        return replace(accepted, change=self._change(accepted.change), by=by)
 
     def _action(self, action: Action) -> Action:
         return replace(
