@@ -16,6 +16,7 @@ from reconciler.state.schema import upgrade
 from tests import activity, servers
 from tests.hypothesis_profiles import pytest_configure, pytest_terminal_summary  # noqa: F401  hooks
 from tests.matrices import pytest_collection_modifyitems  # noqa: F401  a hook
+from tests.states import state_template
 
 BACKENDS = ("sqlite", "postgres", "pooler")
 MIGRATED = "migrated"
@@ -25,6 +26,8 @@ OF_THE_SHELL = (
 )  # fmt: skip
 for name in OF_THE_SHELL:  # how wide a developer's terminal is, and which proxy they use, is no test's business
     os.environ.pop(name, None)  # noqa: TID251  before any test reads it
+# All is on loopback. Reading the certificates that this machine trusts costs each command 20 milliseconds.
+os.environ["SSL_CERT_FILE"] = str(Path(__file__).with_name("unused_ca.pem"))  # noqa: TID251  of processes that a test starts, too
 
 
 def pytest_collection_finish() -> None:
@@ -88,11 +91,10 @@ def postgres_database(postgres: servers.Server) -> Iterator[Callable[..., str]]:
 def _database(request: pytest.FixtureRequest, tmp_path: Path, *, migrated: bool) -> Database:
     backend: str = request.param
     if backend == "sqlite":
-        url = f"sqlite:///{tmp_path / 'database.db'}"
+        file = tmp_path / "database.db"
+        url = f"sqlite:///{file}"
         if migrated:
-            engine = open_engine(url)
-            upgrade(engine)
-            engine.dispose()
+            file.write_bytes(state_template())
         return Database(backend, url, url)
     server: servers.Server = request.getfixturevalue("postgres")
     name = request.getfixturevalue("postgres_database")(migrated=migrated)

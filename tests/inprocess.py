@@ -13,10 +13,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cache, partial
+from functools import partial
 from itertools import count
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 import httpx
@@ -47,8 +46,8 @@ from reconciler.simulator.graphql.calls import LostAnswer, answer, read_call
 from reconciler.simulator.ledger import gid
 from reconciler.simulator.world import Call, SimShop, World
 from reconciler.state.database.engine import open_engine
-from reconciler.state.schema import ensure_schema
 from reconciler.state.store import StateStore
+from tests.states import state_template
 
 START = 1_795_000_000.0  # 2026-11-18
 TOKEN = "shpat_inprocess"
@@ -460,17 +459,6 @@ def shown(customer: SimCustomer, link: str) -> Shown:
         orders=customer.orders,
         rest=json.dumps(rest, sort_keys=True, default=sorted),
     )
-
-
-@cache
-def state_template() -> bytes:
-    """A state's file at the newest schema, made once a process."""
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "template.db"
-        engine = open_engine(f"sqlite:///{path}")
-        ensure_schema(engine)
-        engine.dispose()
-        return path.read_bytes()
 
 
 def _unsynced(path: Path) -> Engine:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.harness import CliHarness, cli_harness
+from tests.states import state_template
 
 
 @pytest.fixture
@@ -17,6 +18,7 @@ def cli(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[CliHarne
 
 @pytest.fixture
 def ready(cli: CliHarness) -> CliHarness:
-    """The same with the back-link's definition in both shops."""
+    """The same with the back-link's definition in both shops, and a state."""
+    (cli.folder / "state.db").write_bytes(state_template())
     assert cli("bootstrap", "--yes").code == 0
     return cli

@@ -11,18 +11,18 @@ import pytest
 from sqlalchemy import Engine, event
 
 from reconciler.state.database.engine import open_engine
-from reconciler.state.schema import upgrade
 from tests import servers
 from tests.conftest import MIGRATED
+from tests.states import state_template
 
 
 @contextmanager
 def queue_database(request: pytest.FixtureRequest, backend: str, folder: Path) -> Iterator[Engine]:
     """A state of this kind: sqlite, postgres, or pooler (Postgres through PgBouncer)."""
     if backend == "sqlite":
-        engine = open_engine(f"sqlite:///{folder / 'queue.db'}")
+        (file := folder / "queue.db").write_bytes(state_template())
+        engine = open_engine(f"sqlite:///{file}")
         event.listen(engine, "connect", _hurry)
-        upgrade(engine)
         with closing(engine):
             yield engine
         return

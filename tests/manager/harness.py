@@ -13,9 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
@@ -33,11 +31,10 @@ from reconciler.simulator.control import all_customers
 from reconciler.simulator.server import SimulatorServer
 from reconciler.simulator.webhooks.delivery import Deliverer, Weather, sign
 from reconciler.simulator.world import ALL_SCOPES, SimShop, World
-from reconciler.state.database.engine import open_engine
-from reconciler.state.schema import ensure_schema
 from reconciler.wiring import Components, open_components
 from tests.clerk import sender
 from tests.clock import WallClock
+from tests.states import state_template
 
 US, EU = "acme-us", "acme-eu"
 APP_SECRET = "the-app-secret"
@@ -283,7 +280,7 @@ class RunHarness:
 @contextmanager
 def run_harness(folder: Path, *names: str, state_url: str = "", **shop: Any) -> Iterator[RunHarness]:
     if not state_url:
-        (folder / "state.db").write_bytes(_template())
+        (folder / "state.db").write_bytes(state_template())
     world = World()
     for name in names or (US,):
         options: dict[str, Any] = {"restore_rate": 10_000, "bucket_size": 200_000, "scopes": set(ALL_SCOPES)}
@@ -314,19 +311,6 @@ def run_harness(folder: Path, *names: str, state_url: str = "", **shop: Any) -> 
         )  # else a replica that is frozen while it reads keeps the app from writing
         harness.sql(TABLE)
         yield harness
-
-
-@cache
-def _template() -> bytes:
-    """A state with its schema: making it takes longer than most tests."""
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "state.db"
-        engine = open_engine(f"sqlite:///{path}")
-        ensure_schema(engine)
-        with engine.connect() as connection:
-            connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        engine.dispose()
-        return path.read_bytes()
 
 
 def store_of(harness: RunHarness, name: str, **more: Any) -> dict[str, Any]:

@@ -14,10 +14,10 @@ from reconciler.manager.dispatcher import InProgress, effective_caps
 from reconciler.simulator.hostile import Hostile, HostileKind
 from reconciler.state.database.engine import open_engine
 from reconciler.state.requests.queue import RequestTable
-from reconciler.state.schema import ensure_schema
 from tests.clock import WallClock
 from tests.manager.apart import Latencies, Took, simulated
 from tests.manager.harness import EU, US, RunHarness, Running, run_harness, until
+from tests.states import state_template
 
 SEEDS = (20261125, 1)
 WELL: Took = lambda chance: 0.2 + 0.2 * chance.random()  # noqa: E731  seconds of one reconcile
@@ -63,9 +63,9 @@ def test_shops_that_hang_take_half_of_the_workers_at_most_and_the_others_work_go
 
 @pytest.fixture
 def queue(tmp_path: Path) -> Iterator[RequestTable]:
-    engine = open_engine(f"sqlite:///{tmp_path}/queue.db")
+    (file := tmp_path / "queue.db").write_bytes(state_template())
+    engine = open_engine(f"sqlite:///{file}")
     event.listen(engine, "connect", lambda driver, _record: driver.execute("PRAGMA synchronous=OFF").close())
-    ensure_schema(engine)
     yield RequestTable(engine)
     engine.dispose()
 

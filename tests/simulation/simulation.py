@@ -22,12 +22,12 @@ from tests.chaos.checker import Violation, check
 from tests.chaos.people import SHOPS, Population
 from tests.chaos.shops import Shops, domain, make_world
 from tests.chaos.stream import WEIGHTS, Stream
-from tests.inprocess import state_template
 from tests.simulation.faults import FAULTS, Faults
 from tests.simulation.outside import ShopHooks, SimApp, SimClerk
 from tests.simulation.replica import GRACE_S, Place, Replica, SimConnections
 from tests.simulation.scheduler import START, Machine, Scheduler, Stuck
 from tests.simulation.ways import Luck
+from tests.states import state_template
 
 HOUR_S = 3600.0
 SETTLES_S = 5 * HOUR_S

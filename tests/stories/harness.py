@@ -26,6 +26,7 @@ from reconciler.simulator.server import SimulatorServer
 from reconciler.simulator.world import ALL_SCOPES, World
 from tests.cli.harness import EU, US, CliHarness, Said
 from tests.inprocess import Shown, shown
+from tests.states import state_template
 
 LOOKING = frozenset({"plan", "drift", "status", "explain", "doctor", "mappings"})
 LINK = "clerk.user_id"
@@ -232,15 +233,13 @@ def unlike(before: Shown, after: Shown) -> dict[str, tuple[Any, Any]]:
 
 
 @contextmanager
-def story_harness(
-    folder: Path, server: SimulatorServer, state: Path, capsys: pytest.CaptureFixture[str]
-) -> Iterator[StoryHarness]:
+def story_harness(folder: Path, server: SimulatorServer, capsys: pytest.CaptureFixture[str]) -> Iterator[StoryHarness]:
     """Fresh shops on a server that runs already, the back-link's definition in them, and a state at the newest schema."""
     world = server.world
     for name in (US, EU):
         world.shops.pop(f"{name}.myshopify.com", None)
         open_shop(world, name)
-    (folder / "state.db").write_bytes(state.read_bytes())
+    (folder / "state.db").write_bytes(state_template())
     story = StoryHarness(folder, world, server, capsys)
     story.settings = {
         "state": {"url": f"sqlite:///{folder / 'state.db'}"},

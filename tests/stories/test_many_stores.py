@@ -7,7 +7,6 @@ for a second one of it waits for ever. There are eight of most kinds: twelve sto
 from __future__ import annotations
 
 import json
-import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -83,9 +82,7 @@ def agency(
     request: pytest.FixtureRequest,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Agency]:
-    monkeypatch.setenv("SSL_CERT_FILE", os.devnull)  # all is on loopback
     kind, stores_wanted = request.param
     names = [f"shop-{number:02}" for number in range(stores_wanted)]
     state, profiles, table = f"sqlite:///{tmp_path / 'state.db'}", f"sqlite:///{tmp_path / 'profiles.db'}", "customers"
