@@ -100,9 +100,9 @@ def running(harness: RunHarness) -> Iterator[Process]:
     """`reconciler run` as a process, with its ordinary pauses."""
     harness.write()
     config, stores = harness.paths
-    command = [sys.executable, "-m", "reconciler.cli", "--config", str(config), "--stores", str(stores), "run"]
+    words = ["--config", str(config), "--stores", str(stores), "run", "--port", "0"]
     with ExitStack() as stack:
-        process = begin([*command, "--port", "0"], stack)
+        process = begin(words, stack)
         process.started()
         yield process
 
