@@ -1,7 +1,8 @@
 """Which rows of a parametrised test `make test` runs; `make explore` runs all.
 
 - `matrix`: as few rows as have each value. For parameters that each alone decide what the product does. Whoever depends on
-  one combination has a test of its own for that. In the folders `PER_DATABASE` this holds without the mark.
+  one combination has a test of its own for that. In the folders `PER_DATABASE` this holds without the mark, and rows through
+  the transaction pooler stand for those directly on Postgres.
 - In the folders `COSTLY` a test without a mark states one property of many variants: its first and its last row.
 - `each_row`: every row, for variants that are rules of their own and have no cheaper test.
 """
@@ -39,8 +40,19 @@ def chosen_of(same: Sequence[pytest.Function]) -> Collection[int]:
     if same[0].get_closest_marker("each_row"):
         return range(len(same))
     if same[0].get_closest_marker("matrix") or folder in PER_DATABASE:
-        return covering([values_of(item) for item in same])
+        rows = {at: values_of(item) for at, item in enumerate(same)}
+        if folder in PER_DATABASE:
+            rows = without_second_postgres(rows)
+        positions = list(rows)
+        return {positions[at] for at in covering(list(rows.values()))}
     return {0, len(same) - 1} if folder in COSTLY else range(len(same))
+
+
+def without_second_postgres(rows: dict[int, frozenset[tuple[str, str]]]) -> dict[int, frozenset[tuple[str, str]]]:
+    """The rows less those directly on Postgres, where others go there through the transaction pooler."""
+    pooled = {name for row in rows.values() for name, value in row if value == repr("pooler")}
+    direct = {(name, repr("postgres")) for name in pooled}
+    return {at: row for at, row in rows.items() if not row & direct}
 
 
 def values_of(item: pytest.Function) -> frozenset[tuple[str, str]]:

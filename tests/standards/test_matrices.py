@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from tests.matrices import covering, values_of
+from tests.matrices import covering, values_of, without_second_postgres
 
 
 def test_each_value_occurs_in_the_chosen_rows_and_as_often_as_the_others() -> None:
@@ -20,6 +20,13 @@ def test_each_value_occurs_in_the_chosen_rows_and_as_often_as_the_others() -> No
 
 def test_a_matrix_of_one_row_keeps_it() -> None:
     assert covering([frozenset({("kind", 0)})]) == {0}
+
+
+def test_postgres_through_the_pooler_stands_for_postgres() -> None:
+    rows = {at: frozenset({("database", repr(kind))}) for at, kind in enumerate(("sqlite", "postgres", "pooler"))}
+    assert set(without_second_postgres(rows)) == {0, 2}
+    without_pooler = {at: row for at, row in rows.items() if at != 2}
+    assert without_second_postgres(without_pooler) == without_pooler
 
 
 @pytest.mark.matrix
