@@ -192,6 +192,17 @@ user_2   acme-us   –          –                 held NoEmail
 """)
 
 
+def test_a_mapping_that_is_too_wide_for_a_table_wraps_between_its_values() -> None:
+    wide = mapping(
+        "user_05HnbncV7AMnXqatyL2EJC9kNCg", "gid://shopify/Customer/700177833000000043", "k@example.com", "in_sync"
+    )
+    assert shown(lambda console: render.print_mappings([wide], console)) == snapshot("""\
+user_05HnbncV7AMnXqatyL2EJC9kNCg  acme-us  700177833000000043  k@example.com
+    in sync
+1 mapping
+""")
+
+
 def test_mappings_as_json_have_the_promised_keys() -> None:
     rows = json.loads("".join(render.mappings_json(MAPPINGS)))
     assert rows == [

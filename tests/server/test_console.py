@@ -303,9 +303,20 @@ def test_parity_is_shown_per_store_the_worst_first(http: httpx.Client, service: 
         assert words_ in shown
     assert "/people?store=acme-us&amp;status=held&amp;reason=EmailTaken" in answer.text
     needs = answer.text.partition("Needs a person")[2].partition("Stores, those")[0]
-    assert "of 2 it is unknown" in shown
+    assert "unknown how many of 2,010 wanted users are in sync, in 2 stores" in shown
     assert re.search(r">suspended <b>1</b></span>\s*<span>token refused</span>", needs)
     assert '<a href="/stores/acme-us">acme-us</a></span>' in needs
+
+
+def test_what_a_guard_withholds_leads_to_the_plan_that_can_be_approved(
+    http: httpx.Client, service: MemoryService
+) -> None:
+    held = {"GuardExceeded": 3}
+    service.rows = [
+        StatusRow(store=EU, shop=SHOP_EU, profiles=3, mapped=3, in_sync=0, pending=0, held=held, parity=0.0)
+    ]
+    needs = http.get("/", headers=BEARER).text.partition("Needs a person")[2].partition("Stores, those")[0]
+    assert '<a href="/stores/acme-eu/plan">acme-eu (3)</a>' in needs
 
 
 def test_what_is_not_ready_is_shown_on_the_first_page(http: httpx.Client, service: MemoryService) -> None:

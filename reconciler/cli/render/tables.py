@@ -29,6 +29,7 @@ WIDTH_MAX = 1000  # columns in which the natural width of a table is measured
 FAILURES_SHOWN = 10
 BATCH_ROWS = 500  # rows of a table that are measured together for its column widths
 STATUS_STYLES = {"in_sync": "green", "pending": "cyan", "held": "yellow", "released": "dim", "erased": "dim"}
+NONE = "–"
 WHOLE = 1.0
 NEARLY = 0.99
 
@@ -211,26 +212,39 @@ def _print_holds(rows: Sequence[StatusRow], lines: LinePrinter) -> None:
 
 
 def print_mappings(rows: Iterable[Mapping], console: Console) -> None:
-    """Print one line for each mapping, in tables of BATCH_ROWS rows, so that a long list is never held in memory."""
-    total = 0
+    """Print each mapping as a row of a table; where the table is too wide, as a line that wraps between its values.
+
+    Both BATCH_ROWS at a time, so that a long list is never held in memory.
+    """
+    lines, total = LinePrinter(console), 0
+    roomy = console.options.update(max_width=WIDTH_MAX)
     for part in batches(rows, BATCH_ROWS):
+        cells = [_mapping_cells(row) for row in part]
         table = Table(
             box=table_box(console), pad_edge=False, show_header=not total, header_style="bold", show_edge=False
         )
         for name in ("user", "store", "customer", "email", "status"):
             table.add_column(name, overflow="fold")
-        for row in part:
-            status = Text(row.status.replace("_", " "), STATUS_STYLES[row.status])
-            table.add_row(
-                Text(clean(row.clerk_user_id)),
-                Text(clean(row.store)),
-                Text(customer_text(row.customer_id).removeprefix("customer ") or "–"),
-                Text(clean(row.email or "–")),
-                status.append(f" {clean(row.reason)}") if row.reason else status,
-            )
-        console.print(table)
+        for row in cells:
+            table.add_row(*(Text(words, style) for words, style in row))
+        if console.measure(table, options=roomy).maximum <= console.width:
+            console.print(table)
+        else:
+            for user, *values in cells:
+                lines.flow([user, *(value for value in values if value[0] != NONE)], hang=4, between="  ")
         total += len(part)
-    LinePrinter(console).put((count_text(total, "mapping"), "dim"))
+    lines.put((count_text(total, "mapping"), "dim"))
+
+
+def _mapping_cells(row: Mapping) -> list[Piece]:
+    status = f"{row.status.replace('_', ' ')} {clean(row.reason or '')}".rstrip()
+    return [
+        (clean(row.clerk_user_id), ""),
+        (clean(row.store), ""),
+        (customer_text(row.customer_id).removeprefix("customer ") or NONE, ""),
+        (clean(row.email or NONE), ""),
+        (status, STATUS_STYLES[row.status]),
+    ]
 
 
 def _past(kind: str) -> str:
