@@ -79,7 +79,7 @@ fix: $(STAMP) ## repair what can be repaired
 	$(BIN)/reconciler schema --out config/schema
 
 explore: $(STAMP) ## the long profile of the random tests, and ten minutes of the simulation
-	HYPOTHESIS_PROFILE=explore $(BIN)/python -m pytest -m "explore or not explore" -k "property or machine or explore" --timeout 3600
+	HYPOTHESIS_PROFILE=explore PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -m "explore or not explore" -k "property or machine or explore" --timeout 3600
 	$(BIN)/python -m tests.simulation --minutes 10
 
 bench: $(STAMP) ## the benchmarks: one table, and raw figures as JSON

@@ -245,7 +245,7 @@ class Machine(RuleBasedStateMachine):
         assert self.queue.depth() == 0
 
 
-@pytest.mark.parametrize(("backend", "examples", "steps"), [("sqlite", 40, 40), ("postgres", 12, 40)])
+@pytest.mark.parametrize(("backend", "examples", "steps"), [("sqlite", 20, 40), ("postgres", 6, 40)])
 def test_whatever_happens_the_queue_keeps_its_promises_machine(
     request: pytest.FixtureRequest, tmp_path: Path, backend: str, examples: int, steps: int
 ) -> None:
