@@ -24,7 +24,7 @@ from reconciler.core.model.mapping import Status
 from reconciler.core.model.rollout import Phase, RolloutSettings
 from reconciler.core.model.run import Run, RunKind
 from reconciler.core.report.answer import Candidate
-from reconciler.core.report.changes import ChangesAsked, Place
+from reconciler.core.report.changes import ChangesAsked, EventPlace
 from reconciler.core.report.documents import (
     act_document,
     event_document,
@@ -315,7 +315,7 @@ class _Api:
     ) -> JSONResponse:
         """Returns what was written to the shops, and what operators did, newest first."""
         self._check(store)
-        place = Place.parse(before) if before is not None else None
+        place = EventPlace.parse(before) if before is not None else None
         if before is not None and place is None:
             raise HTTPException(
                 422, {"error": "before is no place of a page", "hint": "use `before` of the page before"}

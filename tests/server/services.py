@@ -21,7 +21,7 @@ from reconciler.core.model.mapping import Mapping, Status
 from reconciler.core.model.run import Run, RunKind
 from reconciler.core.plan.plan import StorePlan, build_plan
 from reconciler.core.report.answer import Candidate
-from reconciler.core.report.changes import ChangesAsked, ChangesFound, Place
+from reconciler.core.report.changes import ChangesAsked, ChangesFound, EventPlace
 from reconciler.core.report.documents import Document, plan_document
 from reconciler.core.report.explain import Explained, ExplainedStore
 from reconciler.core.report.parity import ParitySample
@@ -200,7 +200,7 @@ class MemoryService:
 
     def changes(self, asked: ChangesAsked, *, limit: int) -> ChangesFound:
         found = [
-            Place(event.at, number)
+            EventPlace(event.at, number)
             for number, event in enumerate(self.events)
             if (asked.users is None or event.clerk_user_id in asked.users)
             and asked.store in {None, event.store}
@@ -208,7 +208,7 @@ class MemoryService:
             and (asked.field is None or asked.field in {change.field for change in event.changes})
             and (asked.since is None or event.at >= asked.since)
             and (asked.until is None or event.at < asked.until)
-            and (asked.before is None or Place(event.at, number) < asked.before)
+            and (asked.before is None or EventPlace(event.at, number) < asked.before)
         ]
         found.sort(reverse=True)
         before = found[limit - 1] if len(found) > limit else None

@@ -23,7 +23,7 @@ READS = {"authorization": f"Bearer {VIEWER}"}
 ADA = Actor("ada", "console")
 PATHS = [
     "/api/status", "/api/people", f"/api/people/{TOVE}", "/api/plan?store=acme-us", "/api/runs", "/api/runs/1",
-    "/api/changes", "/api/parity?store=acme-us",
+    "/api/runs/1/undo", "/api/changes", "/api/parity?store=acme-us",
 ]  # fmt: skip
 
 

@@ -15,7 +15,7 @@ _PLACE: Final = re.compile(r"(\d{1,17})-(\d{1,18})")
 _LAST: Final = datetime(9000, 1, 1, tzinfo=UTC)
 
 
-class Place(NamedTuple):
+class EventPlace(NamedTuple):
     """The place of an event in the order of time: events of one time are in the order of writing."""
 
     at: datetime
@@ -46,7 +46,7 @@ class ChangesAsked:
     actor: str | None = None
     since: datetime | None = None
     until: datetime | None = None
-    before: Place | None = None
+    before: EventPlace | None = None
 
     @property
     def is_filtered(self) -> bool:
@@ -62,5 +62,5 @@ class ChangesFound:
     """
 
     events: tuple[Event, ...]
-    before: Place | None = None
+    before: EventPlace | None = None
     searched_to: datetime | None = None

@@ -12,7 +12,7 @@ from fastapi.responses import Response
 
 from reconciler.core.model.action import KINDS
 from reconciler.core.model.ids import ClerkUserId, StoreName
-from reconciler.core.report.changes import ChangesAsked, Place
+from reconciler.core.report.changes import ChangesAsked, EventPlace
 from reconciler.server.access import Verdict
 from reconciler.server.callers import sought_text
 from reconciler.server.console.rendering import Renderer
@@ -62,7 +62,7 @@ class RecordPages:
     def events(self, request: Request, verdict: Verdict) -> Response:
         """The search: by person, field, kind, store, actor and days, page by page."""
         given = {name: sought_text(request.query_params.get(name, "")) for name in ASKED}
-        place = Place.parse(request.query_params.get("before", ""))
+        place = EventPlace.parse(request.query_params.get("before", ""))
         asked = ChangesAsked(
             users=self._users(given["q"]),
             store=self._store(request),

@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, Engine, Select, Text, and_, cast, false, func, or_, select
 
-from reconciler.core.report.changes import ChangesAsked, ChangesFound, Place
+from reconciler.core.report.changes import ChangesAsked, ChangesFound, EventPlace
 from reconciler.state.database.queries import Database
 from reconciler.state.operations.runs import run_table as _run
 from reconciler.state.tables.mappings import event_table as _event
@@ -36,14 +36,14 @@ class ChangesTable(Database):
         rows = self._rows(newest(select(_event).where(*wanted)).limit(limit + 1))
         events = tuple(event_of(row) for row in rows[:limit])
         if len(rows) > limit:
-            return ChangesFound(events, Place(rows[limit - 1].at, rows[limit - 1].id))
+            return ChangesFound(events, EventPlace(rows[limit - 1].at, rows[limit - 1].id))
         return ChangesFound(events, edge, edge.at if edge is not None else None)
 
-    def _edge(self, served: Sequence[ColumnElement[bool]]) -> Place | None:
+    def _edge(self, served: Sequence[ColumnElement[bool]]) -> EventPlace | None:
         """Return the last event that may be read; None where all may."""
         query = newest(select(_event.c.at, _event.c.id).where(*served)).offset(self._read_max - 1).limit(1)
         row = next(iter(self._rows(query)), None)
-        return Place(row.at, row.id) if row is not None else None
+        return EventPlace(row.at, row.id) if row is not None else None
 
 
 def newest(query: Select[tuple[object, ...]]) -> Select[tuple[object, ...]]:
@@ -81,13 +81,13 @@ def _compared(asked: ChangesAsked) -> list[ColumnElement[bool]]:
     return found
 
 
-def _before(place: Place) -> ColumnElement[bool]:
+def _before(place: EventPlace) -> ColumnElement[bool]:
     """Return whether an event comes before this place. The first part is what an index serves."""
     at, number = _event.c.at, _event.c.id
     return and_(at <= place.at, or_(at < place.at, number < place.id))
 
 
-def _from(place: Place) -> ColumnElement[bool]:
+def _from(place: EventPlace) -> ColumnElement[bool]:
     """Return whether an event is at this place or after it."""
     at, number = _event.c.at, _event.c.id
     return and_(at >= place.at, or_(at > place.at, number >= place.id))
