@@ -42,7 +42,7 @@ REFUSED_MAX: Final = 5  # of one chunk; more are a refusal of the question, and 
 
 Claims = MappingOf[str, tuple[ClerkUserId, ...]]
 ClaimReader = Callable[[Sequence[Subject]], Claims]
-"""Reads who else claims the emails of these users. Asked only of users for whom it matters."""
+"""Reads who else claims the emails of these users. Asked only where it matters."""
 Views = dict[ClerkUserId, View]
 Refusals = dict[ClerkUserId, PermanentError | PartUnreadable]
 
@@ -426,7 +426,7 @@ def _claims_that_matter(
     current: MappingOf[ClerkUserId, Customer | None],
     read_claims: ClaimReader,
 ) -> Claims:
-    """Who claims the emails that may be written. A customer that has its email keeps it, whoever else claims it."""
+    """Who claims the emails that may be written. A customer that has its email keeps it, even if others claim it."""
     asked = [s for s in subjects if s.user in specs and not _keeps_its_email(s, specs[s.user], current.get(s.user))]
     return read_claims(asked) if asked else {}
 

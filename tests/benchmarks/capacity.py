@@ -40,7 +40,7 @@ MEANINGS: Final = {
     "nothing_postgres_ms": "the same: CPU of Postgres, profiles and state on one server",
     "write_run_ms": "a reconcile with one write: CPU of `run`",
     "write_postgres_ms": "the same: CPU of Postgres",
-    "stranger_run_ms": "a reconcile of a user whom the store does not want: CPU of `run`",
+    "stranger_run_ms": "a reconcile of a user that the store does not want: CPU of `run`",
     "stranger_postgres_ms": "the same: CPU of Postgres",
     "claim_postgres_us_a_store": "what each store of a state adds to a claim: CPU of Postgres",
     "scan_run_us": "a full scan with nothing to do: CPU of `run` for each user",
@@ -65,7 +65,7 @@ class Shop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machines:
-    """What is there: processes of `run` with so many workers, and one Postgres. Shares leave room for bursts."""
+    """What is there: processes of `run` with so many workers, and one Postgres. Shares leave some for bursts."""
 
     processes: int = 1
     workers: int = 32
@@ -221,7 +221,7 @@ def ceilings_table() -> str:
     kinds = {
         "with nothing to do": (costs.nothing_run_ms, costs.nothing_postgres_ms, 1),
         "with one write": (costs.write_run_ms, costs.write_postgres_ms, 2),
-        "of a user whom the store does not want": (costs.stranger_run_ms, costs.stranger_postgres_ms, 0),
+        "of a user that the store does not want": (costs.stranger_run_ms, costs.stranger_postgres_ms, 0),
     }
     rows = ["| requests a second | a process, by CPU | a process, by workers | a Postgres |", "|---|---|---|---|"]
     for kind, (run_ms, postgres_ms, calls) in kinds.items():
