@@ -8,9 +8,13 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from reconciler.core.decide.decide import customer_digest, decide
+from reconciler.core.decide.patch import keeps_its_email
 from reconciler.core.decide.refused import refused_value_digest
+from reconciler.core.fields.desired import spec_of
 from reconciler.core.model.act import Acceptance, Actor
-from reconciler.core.model.mapping import Intent, RefusedValue
+from reconciler.core.model.customer import Customer
+from reconciler.core.model.mapping import Intent, Mapping, RefusedValue
+from reconciler.core.model.profile import Profile
 from reconciler.core.model.store import Accepted
 from reconciler.core.model.view import Rival, Taken, View
 from tests.core.people import (
@@ -357,6 +361,28 @@ def test_two_users_with_lost_mappings_are_both_held_for_one_address() -> None:
         )
         assert found.action is None
         assert held(found) == {("EmailTaken", "email")}
+
+
+@pytest.mark.parametrize(
+    ("profile_now", "row", "there", "keeps"),
+    [
+        (ada, settled(ada, same(ada)), same(ada), True),
+        (ada, None, same(ada), True),  # after a loss of the state: the back-link says it
+        (ada, settled(ada, same(ada)), same(ada, backlink=None), True),
+        (ada, settled(ada, same(ada)), same(ada, email="ADA@x.example.com", first_name="Other"), False),
+        (moved, settled(ada, same(ada)), same(ada), False),
+        (ada, None, same(ada, backlink=BOB), False),
+    ],
+)
+def test_other_claims_matter_only_to_a_user_that_has_yet_to_get_the_email(
+    *, profile_now: Profile, row: Mapping | None, there: Customer, keeps: bool
+) -> None:
+    """So a reconcile need not read them otherwise."""
+    rivals = (Rival(clerk_user_id=BOB, mapped=True),)
+    assert keeps_its_email(ADA, row, spec_of(profile_now, store()), there) is keeps
+    if keeps:
+        with_rivals, alone = (decided(profile_now, row, mapped=there, rivals=r) for r in (rivals, ()))
+        assert with_rivals == alone
 
 
 def test_the_one_with_a_row_moves_on_although_their_backlink_was_taken_off() -> None:
