@@ -171,7 +171,7 @@ acme-us  120 created · 1 updated · 1 not applied · 3 held · 2,420 points in 
       hint: plan again
 acme-fr  nothing was applied: StoreSuspended: the shop refuses the token
 acme-eu  nothing to do
-121 actions applied in 3 stores
+121 actions applied in 1 store
 """)
 
 

@@ -45,7 +45,7 @@ def print_results(results: Sequence[ApplyResult], console: Console) -> None:
             lines.prose(f"{name}  nothing was applied: {sentence(result.error)}", "bold red", hang=2)
             continue
         if not parts:
-            quiet.append((name, "nothing to do"))
+            quiet.append(name)
             continue
         (first, style), *rest = parts
         lines.flow([(f"{name}  {first}", style), *rest], hang=2, between=" · ")
@@ -58,12 +58,11 @@ def print_results(results: Sequence[ApplyResult], console: Console) -> None:
             lines.prose(f"… and {len(result.failed) - FAILURES_SHOWN:,} more: --output json has them", "dim", indent=6)
         _print_new_holds(result.holds, lines)
     if quiet:
-        print_heading(quiet, lines)
-        if len(quiet) > 1:
-            lines.put(("nothing to do", "green"), indent=2)
+        lines.put((quiet[0] if len(quiet) == 1 else f"{len(quiet):,} stores", "bold"), ("  nothing to do", "green"))
     if len(results) > 1:
-        applied = sum(sum(result.applied.values()) for result in results)
-        lines.put((f"{count_text(applied, 'action')} applied in {count_text(len(results), 'store')}", "bold"))
+        applied = [count for result in results if (count := sum(result.applied.values()))]
+        places = f" in {count_text(len(applied), 'store')}" if applied else ""
+        lines.put((f"{count_text(sum(applied), 'action')} applied{places}", "bold"))
 
 
 def _result_parts(result: ApplyResult) -> list[Piece]:
