@@ -29,7 +29,7 @@ from reconciler.core.model.store import HeldBack, Store, StoreT
 from reconciler.core.plan import waves
 from reconciler.core.plan.waves import WaveStore, why_held_back
 from reconciler.core.report.rollout import RolloutReport, rollout_report
-from reconciler.errors import PermanentError
+from reconciler.errors import PlanRefused
 from reconciler.ports import Clock, MappingReader, PauseReader, ScanRepository
 from reconciler.ports.rollouts import RolloutRepository, WaveFacts
 
@@ -126,19 +126,19 @@ class Rollouts(Generic[StoreT]):
     # --- what operators do --------------------------------------------------------------------------------------------
 
     def resume(self, actor: Actor) -> RolloutState | None:
-        """Open the next wave now, or finish; None where there is no rollout to continue. PermanentError."""
+        """Open the next wave now, or finish; None where there is no rollout to continue. PlanRefused."""
         state = self.read()
         after = waves.resume(state.rollout, self.wave_stores(state), now=self.clock.now())
         if after is None or state.rollout is None:
             return None
         if after.target != self._target():
-            raise PermanentError(
+            raise PlanRefused(
                 "stores.yaml has changed since this rollout began", hint="reconciler apply begins a new rollout"
             )
         return self._act(replace(after, version=state.rollout.version + 1), state, actor, "continue")
 
     def abort(self, actor: Actor) -> RolloutState | None:
-        """End the rollout; None where none is under way. PermanentError."""
+        """End the rollout; None where none is under way. PlanRefused."""
         state = self.read()
         after = waves.abort(state.rollout)
         if after is None or state.rollout is None:
@@ -256,7 +256,7 @@ class Rollouts(Generic[StoreT]):
     def _act(self, after: Rollout, state: RolloutState, actor: Actor, kind: ActKind) -> RolloutState:
         act = Act(self.clock.now(), actor, kind, detail={"rollout": after.id, "wave": after.wave, "phase": after.phase})
         if not self._put(after, state, act):
-            raise PermanentError("the rollout has just moved on", hint="see reconciler rollout status, and repeat")
+            raise PlanRefused("the rollout has just moved on", hint="see reconciler rollout status, and repeat")
         return self.read()
 
     def _progress(self, shops: Collection[ShopDomain], state: RolloutState) -> dict[ShopDomain, StoreProgress]:

@@ -148,11 +148,12 @@ class RunningConfig:
 
     def follow_rollout(self, state: RolloutState) -> list[StoreName]:
         """Use what the state says of the rollout; return the stores that have another policy by now."""
-        before = {store.name: _policy_of(store) for store in self.stores()}
+        stores = self.stores()
+        before = {store.name: _policy_of(store) for store in stores}
         with self._lock:
-            if self._rollout is None or self._rollout == state:
+            if self._rollout is None or (self._rollout == state and not any(map(_is_unreadable, stores))):
                 return []
-            self._rollout = state
+            self._rollout, self._known = state, None
         return [store.name for store in self.stores() if _policy_of(store) != before.get(store.name)]
 
     # --- suspended stores ------------------------------------------------------------------------------------------
@@ -203,6 +204,12 @@ class RunningConfig:
 def _policy_of(store: StoreSettings) -> tuple[str, bool]:
     """The policy in force, and whether there is one."""
     return config_digest(store), store.held_back is None or store.held_back.target is not None
+
+
+def _is_unreadable(store: StoreSettings) -> bool:
+    """Whether the store's earlier policy could not be read: its columns may come back."""
+    held_back = store.held_back
+    return held_back is not None and held_back.target is None and not held_back.is_first
 
 
 def _first_state(components: Components, former: Components | None) -> RolloutState | None:

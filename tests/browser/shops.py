@@ -14,7 +14,7 @@ from reconciler.core.plan.plan import StorePlan, Summary
 from reconciler.core.report.explain import Explained, ExplainedField, ExplainedStore, Next
 from reconciler.core.report.parity import ParitySample
 from reconciler.core.report.status import StatusRow
-from tests.server.services import EU, NOON, SHOP_EU, SHOP_US, US, MemoryService
+from tests.server.services import EU, NOON, SHOP_EU, SHOP_US, US, MemoryService, stopped_rollout
 
 LONG = "Wolfeschlegelsteinhausenbergerdorff-Featherstonehaugh-Ángeles"
 UNBROKEN = ClerkUserId("user_" + "2txGgIr9lH9DZ3UpjTkG0rwXXt9" * 4)
@@ -96,6 +96,7 @@ def busy(service: MemoryService) -> MemoryService:
         for shop in (SHOP_US, SHOP_EU)
     ]
     service.plans[US] = _plan()
+    service.waves = stopped_rollout()
     service.explained[ADA] = Explained(clerk_user_id=ADA, stores=(_explained(),))
     return service
 

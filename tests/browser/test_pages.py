@@ -30,6 +30,7 @@ PAGES = {
     "plan-empty": "/stores/acme-eu/plan",
     "ask": "/acts/ask?kind=pause&store=acme-us",
     "ask-accept": f"/acts/ask?kind=accept&store=acme-us&user={ADA}&fields=first_name,metafields.clerk.avatar_url",
+    "rollout": "/rollout",
     "runs": "/runs",
     "run": "/runs/2",
     "run-unknown": "/runs/77",

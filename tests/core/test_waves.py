@@ -12,6 +12,7 @@ from reconciler.core.model.act import Actor
 from reconciler.core.model.ids import ShopDomain, StoreName
 from reconciler.core.model.rollout import Rollout, RolloutSettings, StoreProgress, WaveCounts
 from reconciler.core.plan.waves import WaveStore, abort, advance, begin, exceeded, open_next, resume, why_held_back
+from reconciler.core.report.needs import rollout_needs
 from tests.core.people import NOW
 
 ADA = Actor("ada", "command")
@@ -152,3 +153,14 @@ def test_shares_are_of_the_users_that_the_wave_touches() -> None:
     assert exceeded(1, WaveCounts(touched=5, failed=5), limits) == (
         "wave 1 exceeds failed_percent 0.5: 5 of 5 touched users failed (100.0 %)"
     )
+
+
+def test_a_rollout_that_waits_or_stopped_is_one_need_of_one_store() -> None:
+    assert rollout_needs(None) == rollout_needs(begun()) == {}
+    stopped = replace(
+        begun(), phase="stopped", message="wave 1 exceeds failed_percent 0.5", current=(shop("a"), shop("b"))
+    )
+    assert rollout_needs(stopped) == {
+        shop("a"): {"rollout": "the rollout stopped: wave 1 exceeds failed_percent 0.5: reconciler rollout status"}
+    }
+    assert list(rollout_needs(replace(begun(), phase="waiting"))) == [shop("a")]

@@ -18,15 +18,17 @@ from reconciler.core.model.act import Act, ActKind, Actor
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.model.mapping import Mapping, Status
+from reconciler.core.model.rollout import RolloutSettings, WaveCounts
 from reconciler.core.model.run import Run, RunKind
 from reconciler.core.plan.plan import StorePlan, build_plan
+from reconciler.core.plan.waves import WaveStore, begin
 from reconciler.core.report.answer import Candidate
 from reconciler.core.report.changes import ChangesAsked, ChangesFound, EventPlace
 from reconciler.core.report.documents import Document, plan_document
 from reconciler.core.report.explain import Explained, ExplainedStore
 from reconciler.core.report.parity import ParitySample
 from reconciler.core.report.pending import Pending
-from reconciler.core.report.rollout import RolloutReport
+from reconciler.core.report.rollout import RolloutReport, rollout_report
 from reconciler.core.report.status import Replica, StatusRow
 from reconciler.errors import PlanRefused, ReconcilerError, SourceError, UsageError
 from reconciler.server.app import Options, make_app
@@ -326,6 +328,21 @@ class MemoryService:
             raise PlanRefused(f"the approved digest is {digest}, but the plan is now {SHOWN}", hint="review it")
         self._act(actor, "approve", store)
         return self.pending or self.all_runs[0]
+
+
+def stopped_rollout() -> RolloutReport:
+    """A rollout that stopped after the first of two waves."""
+    shops = (SHOP_US, SHOP_EU)
+    stores = [
+        WaveStore(name=name, shop=shop, wave=wave, target="new", kept="new" if wave == 1 else "old")
+        for wave, (name, shop) in enumerate(zip((US, EU), shops, strict=True), start=1)
+    ]
+    begun = begin(None, [replace(s, kept="old") for s in stores], actor=Actor("ada", "command"), now=NOON)
+    assert begun is not None
+    message = "wave 1 exceeds failed_percent 0.5: 3 of 100 touched users failed (3.0 %)"
+    counts = {1: WaveCounts(touched=100, changed=97, failed=3)}
+    stopped = replace(begun, phase="stopped", message=message, waves=counts)
+    return rollout_report(stopped, stores, {}, RolloutSettings())
 
 
 def sources() -> Sources:

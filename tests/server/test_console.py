@@ -6,24 +6,19 @@ import html
 import re
 import socket
 import time
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 
-from reconciler.core.model.act import Actor
 from reconciler.core.model.action import Change
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.model.mapping import AgreedTags, Applied, Mapping, RefusedValue
-from reconciler.core.model.rollout import RolloutSettings, WaveCounts
-from reconciler.core.plan.waves import WaveStore, begin
 from reconciler.core.report.answer import Candidate
 from reconciler.core.report.explain import Explained, ExplainedStore
 from reconciler.core.report.pending import Pending
-from reconciler.core.report.rollout import RolloutReport, rollout_report
 from reconciler.core.report.status import StatusRow
 from reconciler.errors import SourceError, StateError
 from reconciler.server.access import COOKIE
@@ -44,6 +39,7 @@ from tests.server.services import (
     Nudged,
     options,
     serving,
+    stopped_rollout,
     tokens,
 )  # fmt: skip
 
@@ -612,21 +608,6 @@ def test_the_page_of_a_rollout_shows_the_waves_and_asks_an_operator(http: httpx.
     assert [(act.kind, act.actor.name) for act in service.all_acts] == [("continue", "console")]
     document = http.get("/api/rollout", headers=BEARER).json()
     assert (document["rollout"]["phase"], document["waves"][0]["counts"]["failed"]) == ("stopped", 3)
-
-
-def stopped_rollout() -> RolloutReport:
-    """A rollout that stopped after the first of two waves."""
-    shops = (SHOP_US, SHOP_EU)
-    stores = [
-        WaveStore(name=name, shop=shop, wave=wave, target="new", kept="new" if wave == 1 else "old")
-        for wave, (name, shop) in enumerate(zip((US, EU), shops, strict=True), start=1)
-    ]
-    begun = begin(None, [replace(s, kept="old") for s in stores], actor=Actor("ada", "command"), now=NOON)
-    assert begun is not None
-    message = "wave 1 exceeds failed_percent 0.5: 3 of 100 touched users failed (3.0 %)"
-    counts = {1: WaveCounts(touched=100, changed=97, failed=3)}
-    stopped = replace(begun, phase="stopped", message=message, waves=counts)
-    return rollout_report(stopped, stores, {}, RolloutSettings())
 
 
 @pytest.mark.parametrize(

@@ -92,8 +92,10 @@ def test_a_mapping_that_shopify_refuses_stops_after_wave_one(two: StoryHarness) 
     holds = plans(two)[EU]["holds"]
     assert {h["reason"] for h in holds} == {"RollOutHeld"}
     assert "wave 2 does not begin: wave 1 exceeds failed_percent 0.5" in holds[0]["message"]
-    explained = two("explain", "user_ada", "--store", EU)
-    assert "wave 2 does not begin" in " ".join(explained.out.split())
+    (explained,) = two("explain", "user_ada", "--store", EU, "--output", "json").json["stores"]
+    assert "wave 2 does not begin" in explained["answer"]
+    assert (explained["status"], explained["reason"]) == ("held", "RollOutHeld")
+    assert all(field["equal"] for field in explained["fields"]), "by the policy that the store has, nothing differs"
 
 
 def test_an_operator_continues_and_later_shops_follow(two: StoryHarness) -> None:
@@ -235,3 +237,40 @@ def test_pairs_are_imported_into_a_store_that_waits_for_its_first_sync(story: St
     assert [(h["reason"], h["action"]["kind"]) for h in plans(story)[EU]["holds"]] == []
     story.user("bob")
     assert {h["action"]["kind"] for h in plans(story)[EU]["holds"]} == {"create"}, "the first sync waits for its wave"
+
+
+def test_a_wave_waits_for_what_a_guard_withholds_until_it_is_approved(two: StoryHarness) -> None:
+    for store in two.stores.values():
+        store["guards"] = {"update": {"max": 2}}
+    retag(two, "vip")
+    two.apply()
+    assert report(two)["phase"] == "rolling"
+    assert f"{US} waits for: 3 held by GuardExceeded" in two("rollout", "status").out
+    digest = two("plan", "--output", "json").json["digest"]
+    two.apply("--approve", digest)
+    assert (tags(two, US), tags(two, EU), report(two)["phase"]) == ({"vip"}, {"app-user"}, "waiting")
+
+
+def test_a_change_of_where_releases_in_wave_one_and_is_held_with_the_release_in_wave_two(two: StoryHarness) -> None:
+    for store in two.stores.values():
+        store["where"] = {"first_name": ["Ada", "Bob"]}
+        store["on_leave"] = "tag"
+    planned = plans(two)
+    assert [(a["kind"], a["clerk_user_id"]) for a in planned[US]["actions"]] == [("release", "user_cleo")]
+    (held,) = planned[EU]["holds"]
+    assert (held["action"]["kind"], held["message"]) == (
+        "release",
+        "release is held: wave 2 has not begun: wave 1 is in progress",
+    )
+    two.apply()
+    assert ("clerk-left" in tags(two, US), "clerk-left" in tags(two, EU)) == (True, False)
+
+
+def test_users_of_a_command_open_no_wave(two: StoryHarness) -> None:
+    retag(two, "vip")
+    two.user("ada", first_name="Adah")
+    two.apply("--user", "user_ada")
+    two.apply("--store", EU)
+    assert (tags(two, US), tags(two, EU)) == ({"app-user"}, {"app-user"})
+    assert two.theirs("ada").first_name == two.theirs("ada", EU).first_name == "Adah"
+    assert report(two) is None

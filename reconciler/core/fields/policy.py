@@ -1,6 +1,6 @@
 """The policy of a store as a document, as the state keeps it; and a store with the policy that it had.
 
-Switches are no part of it, since an operator's `paused` or guard counts at once: `guards`, `accept`, `heal_drift`,
+Switches are no part of it, since an operator's `paused` or guard counts immediately: `guards`, `accept`, `heal_drift`,
 `roll_out`, `paused`. Secrets and addresses are no part of a policy at all.
 """
 

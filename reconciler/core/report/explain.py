@@ -253,7 +253,9 @@ def _fields(
     policies = {name: store.fields.of(name) for name in SCALARS}
     policies |= {f"metafields.{name}": rule.policy for name, rule in store.metafields.items()}
     written = {change.field: event.at for event in events for change in event.changes}
-    actions = [*(h.action for h in decision.holds), decision.action]
+    # What a later wave would change is equal by the policy that the store has.
+    waits = {"RollOutHeld"} if store.held_back is not None else ()
+    actions = [*(h.action for h in decision.holds if h.reason not in waits), decision.action]
     why = {c.field: c.why for action in actions if action is not None for c in action.changes}
     found = [_field(name, policy, subject, decision, written, why) for name, policy in policies.items()]
     if store.tags or owned_tags(subject.mapping):
