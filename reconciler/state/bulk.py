@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from collections.abc import Mapping as MappingOf
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, func, select, update
 
 from reconciler.core.model.batches import batches
 from reconciler.core.model.event import Event
@@ -17,9 +17,10 @@ from reconciler.state.database.engine import writing
 from reconciler.state.database.queries import ASK, parts
 from reconciler.state.erasure import erasures_of
 from reconciler.state.mappings import MappingTable
-from reconciler.state.tables.bulk import bulk_file_table as _file
-from reconciler.state.tables.bulk import bulk_line_table as _line
+from reconciler.state.tables.bulk import BulkFileRow, BulkLineRow
 
+_file: Table = BulkFileRow.__table__
+_line: Table = BulkLineRow.__table__
 _FILE = ("key", "rides_in", "path", "digest", "lines", "begun_at", "operation")
 _LINE = ("rides_in", "decision", "plan_digest", "position", "tries", "file", "number")
 

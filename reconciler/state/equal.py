@@ -13,16 +13,18 @@ from collections.abc import Collection, Sequence
 from collections.abc import Mapping as MappingOf
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, and_, case, false, null, select, true, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, case, false, null, select, true, update
 
 from reconciler.core.model.ids import CustomerId, ShopDomain
 from reconciler.core.model.mapping import Mapping
 from reconciler.state.database.queries import ASK, parts
-from reconciler.state.tables.mappings import mapping_table as _mapping
-from reconciler.state.tables.mirror import mirror_table as _mirror
+from reconciler.state.tables.mappings import MappingRow
+from reconciler.state.tables.mirror import MirrorRow
 
 ObservedFps = MappingOf[tuple[ShopDomain, CustomerId], int | None]
 
+_mapping: Table = MappingRow.__table__
+_mirror: Table = MirrorRow.__table__
 _user = _mapping.c.clerk_user_id
 _shown_now = (
     select(_mirror.c.observed_fp)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, case, delete, false, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Table, case, delete, false, func, or_, select, update
 
 from reconciler.core.fields import normalise
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain
@@ -19,12 +19,16 @@ from reconciler.core.model.mapping import NO_PERSON, NO_WAITS
 from reconciler.state.database.engine import writing
 from reconciler.state.database.queries import Database, begins_with, parts
 from reconciler.state.profile_writes import forget_users
-from reconciler.state.tables.bulk import bulk_line_table as _line
-from reconciler.state.tables.mappings import event_table as _event
-from reconciler.state.tables.mappings import mapping_table as _mapping
-from reconciler.state.tables.mirror import mirror_table as _mirror
-from reconciler.state.tables.scans import finding_table as _finding
+from reconciler.state.tables.bulk import BulkLineRow
+from reconciler.state.tables.mappings import EventRow, MappingRow
+from reconciler.state.tables.mirror import MirrorRow
+from reconciler.state.tables.scans import FindingRow
 
+_mapping: Table = MappingRow.__table__
+_event: Table = EventRow.__table__
+_mirror: Table = MirrorRow.__table__
+_line: Table = BulkLineRow.__table__
+_finding: Table = FindingRow.__table__
 _customer = _mapping.c.shopify_customer_id
 REDACTED = "the data was redacted on request"
 _NOTHING: dict[str, Any] = {

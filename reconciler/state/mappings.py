@@ -12,6 +12,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    Table,
     and_,
     bindparam,
     case,
@@ -33,14 +34,14 @@ from reconciler.state import equal
 from reconciler.state.database.engine import writing
 from reconciler.state.database.queries import Database, parts
 from reconciler.state.erasure import erase_rows, erasures_of
-from reconciler.state.tables.mappings import TOMBSTONES
-from reconciler.state.tables.mappings import event_table as _event
-from reconciler.state.tables.mappings import mapping_table as _mapping
-from reconciler.state.tables.mappings import store_table as _store
+from reconciler.state.tables.mappings import TOMBSTONES, EventRow, MappingRow, StoreRow
 from reconciler.state.tables.rows import event_of, event_row, facts_of, facts_row, mapping_of, mapping_row
 
 OWNERS = 1  # class of advisory locks: changes of customers' owners
 
+_mapping: Table = MappingRow.__table__
+_event: Table = EventRow.__table__
+_store: Table = StoreRow.__table__
 _OF_SHOP = select(_mapping).where(_mapping.c.shopify_shop == bindparam("shop"))
 _GET_ONE = _OF_SHOP.where(_mapping.c.clerk_user_id == bindparam("user"))
 _GET = _OF_SHOP.where(_mapping.c.clerk_user_id.in_(bindparam("users", expanding=True)))

@@ -15,6 +15,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     String,
+    Table,
     and_,
     case,
     func,
@@ -33,12 +34,13 @@ from reconciler.core.model.profile import Profile
 from reconciler.state.database.engine import is_sqlite, writing
 from reconciler.state.database.queries import Database, parts
 from reconciler.state.tables.mappings import UtcDateTime, index_key
-from reconciler.state.tables.profile_writes import profile_write_table as _write
+from reconciler.state.tables.profile_writes import ProfileWriteRow
 
 LEASE_S: Final = 30.0
 TRIED_MAX: Final = 16  # values from Clerk that are kept while no write of a row was recorded
 REFUSED_MAX: Final = 10_000  # only the first of these are listed
 
+_write: Table = ProfileWriteRow.__table__
 _user = _write.c.clerk_user_id
 FORGOTTEN: Final[Mapping[str, Any]] = {
     "last": None, "pending": None, "email_key": None, "message": None, "refused_at": None,

@@ -6,14 +6,16 @@ from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from datetime import datetime
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import Table, delete, func, select, update
 
 from reconciler.core.model.ids import ClerkUserId, ShopDomain
 from reconciler.ports import ScanMark
 from reconciler.state.database.engine import writing
 from reconciler.state.database.queries import Database
-from reconciler.state.tables.scans import finding_table as _finding
-from reconciler.state.tables.scans import scan_table as _scan
+from reconciler.state.tables.scans import FindingRow, ScanRow
+
+_scan: Table = ScanRow.__table__
+_finding: Table = FindingRow.__table__
 
 
 class ScanTable(Database):

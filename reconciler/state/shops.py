@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, String, Table, func, select
+from datetime import datetime
+
+from sqlalchemy import Table, func, select
+from sqlmodel import Field
 
 from reconciler.core.decide.shop_identity import KnownShop
 from reconciler.core.model.ids import ShopDomain, StoreName
 from reconciler.state.database.engine import SCHEMA, writing
 from reconciler.state.database.queries import Database
-from reconciler.state.tables.mappings import metadata, time_column
+from reconciler.state.tables.mappings import Row, time_column
 
 SHOPS = 2  # class of advisory locks: keys of shops
 
 
-# A name that a shop had. `gid` is empty if the state recorded the shop before it stored gids.
-#
-# `shopify_shop` is the key of the shop's rows in all other tables. Rows stay, so that no shop is ever forgotten.
-_shop = Table(
-    "reconciler_shop",
-    metadata,
-    Column("name", String, primary_key=True),
-    Column("gid", String, primary_key=True),
-    Column("shopify_shop", String, nullable=False),
-    Column("store", String, nullable=False),
-    time_column("named_at", nullable=False),
-    schema=SCHEMA,
-)
+class ShopRow(Row, table=True):
+    """A name that a shop had. `gid` is empty if the state recorded the shop before it stored gids.
+
+    `shopify_shop` is the key of the shop's rows in all other tables. Rows stay, so that no shop is ever forgotten.
+    """
+
+    __tablename__ = "reconciler_shop"
+    name: str = Field(primary_key=True)
+    gid: str = Field(primary_key=True)
+    shopify_shop: str
+    store: str
+    named_at: datetime = Field(sa_column=time_column(nullable=False))
+    __table_args__ = ({"schema": SCHEMA},)
+
+
+_shop: Table = ShopRow.__table__
 
 
 class ShopTable(Database):

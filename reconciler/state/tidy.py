@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import and_, delete, or_
+from sqlalchemy import Table, and_, delete, or_
 
 from reconciler.state.database.engine import writing
 from reconciler.state.database.queries import Database
-from reconciler.state.operations.acts import act_table as _act
+from reconciler.state.operations.acts import ActRow
 from reconciler.state.operations.parity import thin_out
-from reconciler.state.operations.runs import run_table as _run
-from reconciler.state.tables.mappings import event_table as _event
+from reconciler.state.operations.runs import RunRow
+from reconciler.state.tables.mappings import EventRow
 
 EVENTS_KEPT = timedelta(days=180)  # events, acts, runs
 RESYNCS_KEPT = timedelta(days=7)  # incremental resyncs: about a hundred a day and store
+
+_event: Table = EventRow.__table__
+_act: Table = ActRow.__table__
+_run: Table = RunRow.__table__
 
 
 class Tidy(Database):

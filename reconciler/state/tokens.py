@@ -7,17 +7,19 @@ import hashlib
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, Table, select
 
 from reconciler.core.model.ids import ShopDomain
 from reconciler.errors import ConfigError
 from reconciler.state.database.engine import writing
 from reconciler.state.database.queries import Database
-from reconciler.state.tables.mappings import applied_plan_table as _plan
-from reconciler.state.tables.mappings import token_table as _token
+from reconciler.state.tables.mappings import AppliedPlanRow, TokenRow
 
 if TYPE_CHECKING:
     from cryptography.fernet import Fernet
+
+_plan: Table = AppliedPlanRow.__table__
+_token: Table = TokenRow.__table__
 
 
 class TokenTable(Database):

@@ -211,12 +211,7 @@ def _start(full: bool) -> Found:  # noqa: FBT001  one switch for all
 def _start_lines(found: Found) -> Iterator[Line]:
     for work, against, ratio, most in (
         (f"start: `{found['slowest_help']}`, the slowest", "click", found["help_ratio"], bench_start.HELP_MAX),
-        (
-            "start: `status`, nothing in the state",
-            "sqlalchemy, pydantic",
-            found["status_ratio"],
-            bench_start.STATUS_MAX,
-        ),
+        ("start: `status`, nothing in the state", "sqlmodel", found["status_ratio"], bench_start.STATUS_MAX),
     ):
         yield Line(work, f"{ratio}x the CPU of `import {against}`", f"≤ {most:g}", ratio <= most)
 

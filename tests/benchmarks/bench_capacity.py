@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import psycopg
-from sqlalchemy import text
+from sqlalchemy import insert, text
 
 from reconciler.core.model.action import Change
 from reconciler.core.model.batches import batches
@@ -28,7 +28,7 @@ from reconciler.core.model.request import Request
 from reconciler.state.database.engine import open_engine, reading, writing
 from reconciler.state.requests.queue import RequestTable
 from reconciler.state.schema import ensure_schema
-from reconciler.state.tables.mappings import event_table
+from reconciler.state.tables.mappings import EventRow
 from reconciler.state.tables.rows import event_row
 from tests import servers
 from tests.benchmarks import bench_scan
@@ -92,7 +92,7 @@ def _bytes(place: bench_scan.Place) -> dict[str, int]:
     )
     for part in batches(events, 1000):
         with writing(engine) as connection:
-            connection.execute(event_table.insert(), [event_row(event) for event in part])
+            connection.execute(insert(EventRow.__table__), [event_row(event) for event in part])
     users = (ClerkUserId(f"user_{n:08d}") for n in range(place.rows))
     RequestTable(engine).add_all(StoreName("s0"), users, at, interval_s=900)
     with reading(engine) as connection:

@@ -51,7 +51,7 @@ def test_only_the_settings_read_yaml() -> None:
 
 
 def test_the_core_touches_nothing() -> None:
-    outside = {"os", "io", "pathlib", "socket", "time", "random", "sqlite3", "httpx", "sqlalchemy", "subprocess",
+    outside = {"os", "io", "pathlib", "socket", "time", "random", "sqlite3", "httpx", "sqlmodel", "sqlalchemy", "subprocess",
                "threading", "logging", "structlog"}  # fmt: skip
     met = {
         (name, target)
@@ -180,5 +180,5 @@ def test_a_command_does_not_import_what_it_does_not_open(cli: CliHarness, comman
         assert cli("status").code == 0
     files = ["--config", str(cli.folder / "reconciler.yaml"), "--stores", str(cli.folder / "stores.yaml")]
     found = imported_by("from reconciler.cli.main import run; assert run(sys.argv[1:]) == 0", *files, command)
-    assert found & {"sqlalchemy", "reconciler.state.store"}
+    assert found & {"sqlmodel", "reconciler.state.store"}
     assert found & NOT_OPENED[command] == set()

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import ColumnElement, Engine, Select, Text, and_, cast, false, func, or_, select
+from sqlalchemy import ColumnElement, Engine, Select, Table, Text, and_, cast, false, func, or_, select
 
 from reconciler.core.report.changes import ChangesAsked, ChangesFound, EventPlace
 from reconciler.state.database.queries import Database
-from reconciler.state.operations.runs import run_table as _run
-from reconciler.state.tables.mappings import event_table as _event
+from reconciler.state.operations.runs import RunRow
+from reconciler.state.tables.mappings import EventRow
 from reconciler.state.tables.rows import event_of
 
+_event: Table = EventRow.__table__
+_run: Table = RunRow.__table__
 READ_MAX: Final = 50_000  # events of a page that are compared with what no index knows: kind, field, actor
 BY_QUEUE: Final = "run"  # the actor of what no run wrote
 

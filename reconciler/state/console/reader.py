@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import ColumnElement, Select, Table, func, select
 
 from reconciler.core.fields.people import Sought
 from reconciler.core.model.event import Event
@@ -13,10 +13,11 @@ from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.mapping import Mapping, Status
 from reconciler.state.console.changes import ChangesTable
 from reconciler.state.database.queries import begins_with
-from reconciler.state.tables.mappings import event_table as _event
-from reconciler.state.tables.mappings import mapping_table as _mapping
+from reconciler.state.tables.mappings import EventRow, MappingRow
 from reconciler.state.tables.rows import event_of, mapping_of
 
+_mapping: Table = MappingRow.__table__
+_event: Table = EventRow.__table__
 SCANNED_MAX = 1_000_000  # rows of which a name or a phone is compared
 FOUND_MAX = 1_000
 ROWS_MAX = 50

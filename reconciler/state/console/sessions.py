@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Column, String, Table, delete, select
+from sqlalchemy import Column, Table, delete, select
+from sqlmodel import Field
 
 from reconciler.state.database.engine import SCHEMA, writing
 from reconciler.state.database.queries import Database
-from reconciler.state.tables.mappings import UtcDateTime, metadata
+from reconciler.state.tables.mappings import Row, UtcDateTime
 
-# A session that a logout ended. The row stays until the cookie would have expired.
-_ended = Table(
-    "reconciler_ended_session",
-    metadata,
-    Column("session", String, primary_key=True),
-    Column("until", UtcDateTime, nullable=False),
-    schema=SCHEMA,
-)
+
+class EndedSessionRow(Row, table=True):
+    """A session that a logout ended. The row stays until the cookie would have expired."""
+
+    __tablename__ = "reconciler_ended_session"
+    session: str = Field(primary_key=True)
+    until: datetime = Field(sa_column=Column(UtcDateTime(), nullable=False))
+    __table_args__ = ({"schema": SCHEMA},)
+
+
+_ended: Table = EndedSessionRow.__table__
 
 
 class SessionTable(Database):

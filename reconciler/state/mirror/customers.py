@@ -14,6 +14,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    Table,
     and_,
     bindparam,
     case,
@@ -32,16 +33,17 @@ from reconciler.ports import FoundEqual, Known, MirrorMark, Pair, Seen, Source, 
 from reconciler.state import equal
 from reconciler.state.database.engine import reading, writing
 from reconciler.state.database.queries import Database, parts
-from reconciler.state.tables.mappings import TOMBSTONES, index_key
-from reconciler.state.tables.mappings import mapping_table as _mapping
-from reconciler.state.tables.mirror import mirror_mark_table as _mark
-from reconciler.state.tables.mirror import mirror_table as _mirror
+from reconciler.state.tables.mappings import TOMBSTONES, MappingRow, index_key
+from reconciler.state.tables.mirror import MirrorMarkRow, MirrorRow
 from reconciler.state.tables.rows import number_of
 
 PAGE = 500
 LOW = (1 << 32) - 1
 SURELY = timedelta(seconds=5)  # covers a shop's times in whole seconds and the difference between two clocks
 
+_mapping: Table = MappingRow.__table__
+_mirror: Table = MirrorRow.__table__
+_mark: Table = MirrorMarkRow.__table__
 _living = _mapping.c.status.not_in(TOMBSTONES)
 _user = _mapping.c.clerk_user_id
 _customer = _mirror.c.shopify_customer_id

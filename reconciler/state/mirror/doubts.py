@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import and_, case, cast, func, not_, null, or_, select, union, union_all
+from sqlalchemy import Table, and_, case, cast, func, not_, null, or_, select, union, union_all
 
 from reconciler.core.model.batches import batches
 from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
 from reconciler.core.model.request import Priority
 from reconciler.core.report.status import Doubts
 from reconciler.state.database.queries import Database
-from reconciler.state.tables.mappings import TOMBSTONES, UtcDateTime
-from reconciler.state.tables.mappings import mapping_table as _mapping
-from reconciler.state.tables.requests import request_table as _request
-from reconciler.state.tables.scans import finding_table as _finding
+from reconciler.state.tables.mappings import TOMBSTONES, MappingRow, UtcDateTime
+from reconciler.state.tables.requests import RequestRow
+from reconciler.state.tables.scans import FindingRow
 
 NAMES_MAX = 500
 COUNTED_MAX = 10_000  # more names than these are not counted; the last full resync has counted them
+
+_mapping: Table = MappingRow.__table__
+_request: Table = RequestRow.__table__
+_finding: Table = FindingRow.__table__
 
 
 class DoubtsTable(Database):

@@ -6,60 +6,51 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    Column,
-    ColumnElement,
-    Connection,
-    Index,
-    Integer,
-    String,
-    Table,
-    and_,
-    delete,
-    func,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import ColumnElement, Connection, Index, Table, and_, delete, func, or_, select, update
+from sqlmodel import Field
 
 from reconciler.core.model.act import Acceptance, Act, Actor, Pause
 from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
 from reconciler.core.report.changes import ChangesAsked
 from reconciler.state.database.engine import SCHEMA, writing
 from reconciler.state.database.queries import ASK, Database, parts
-from reconciler.state.tables.mappings import UtcDateTime, json_column, key_column, metadata, time_column
-from reconciler.state.tables.mappings import mapping_table as _mapping
+from reconciler.state.tables.mappings import MappingRow, Row, UtcDateTime, json_column, key_column, time_column
 from reconciler.state.tables.rows import acceptance_row
 
-# One act of an operator.
-act_table = Table(
-    "reconciler_act",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    time_column("at", nullable=False),
-    Column("actor", String, nullable=False),
-    Column("via", String, nullable=False),
-    Column("kind", String, nullable=False),
-    Column("store", String),
-    key_column("clerk_user_id", nullable=True),
-    json_column("detail"),
-    Index("reconciler_act_at", "at"),
-    Index("reconciler_act_user", "clerk_user_id", "at"),
-    schema=SCHEMA,
-)
-_act = act_table
+
+class ActRow(Row, table=True):
+    """One act of an operator."""
+
+    __tablename__ = "reconciler_act"
+    id: int | None = Field(default=None, primary_key=True)
+    at: datetime = Field(sa_column=time_column(nullable=False))
+    actor: str
+    via: str
+    kind: str
+    store: str | None = None
+    clerk_user_id: str | None = Field(default=None, sa_column=key_column(nullable=True))
+    detail: dict[str, Any] = Field(sa_column=json_column())
+    __table_args__ = (
+        Index("reconciler_act_at", "at"),
+        Index("reconciler_act_user", "clerk_user_id", "at"),
+        {"schema": SCHEMA},
+    )
 
 
-# A pause of one shop.
-_pause = Table(
-    "reconciler_pause",
-    metadata,
-    Column("shopify_shop", String, primary_key=True),
-    Column("actor", String, nullable=False),
-    Column("via", String, nullable=False),
-    time_column("since", nullable=False),
-    schema=SCHEMA,
-)
+class PauseRow(Row, table=True):
+    """A pause of one shop."""
+
+    __tablename__ = "reconciler_pause"
+    shopify_shop: str = Field(primary_key=True)
+    actor: str
+    via: str
+    since: datetime = Field(sa_column=time_column(nullable=False))
+    __table_args__ = ({"schema": SCHEMA},)
+
+
+_act: Table = ActRow.__table__
+_pause: Table = PauseRow.__table__
+_mapping: Table = MappingRow.__table__
 
 
 class ActTable(Database):
@@ -91,10 +82,7 @@ class ActTable(Database):
 
     def nudged_stores(self, *, since: datetime) -> dict[StoreName, datetime]:
         whole = and_(
-            _act.c.at >= since,
-            _act.c.kind == "nudge",
-            _act.c.store.is_not(None),
-            _act.c.clerk_user_id.is_(None),
+            _act.c.at >= since, _act.c.kind == "nudge", _act.c.store.is_not(None), _act.c.clerk_user_id.is_(None)
         )
         query = select(_act.c.store, func.max(_act.c.at, type_=UtcDateTime())).where(whole).group_by(_act.c.store)
         return {StoreName(store): at for store, at in self._rows(query)}

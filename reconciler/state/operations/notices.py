@@ -5,27 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from sqlalchemy import Column, String, Table, and_, or_, select, update
+from sqlalchemy import Table, and_, or_, select, update
+from sqlmodel import Field
 
 from reconciler.core.model.ids import ShopDomain
 from reconciler.state.database.engine import SCHEMA, writing
 from reconciler.state.database.queries import Database
-from reconciler.state.tables.mappings import json_column, metadata, time_column
+from reconciler.state.tables.mappings import Row, json_column, time_column
 
 QUIET = timedelta(hours=1)  # between two notifications of one store
 CLAIMED = timedelta(minutes=5)  # longer than all tries take: after it, another replica sends
 AGAIN = timedelta(minutes=5)  # after all tries failed
 
 
-# The notifications of one shop. `needs`: what the last one said; `due_at`: when the next one may be sent.
-_notice = Table(
-    "reconciler_notice",
-    metadata,
-    Column("shopify_shop", String, primary_key=True),
-    json_column("needs"),
-    time_column("due_at", nullable=False),
-    schema=SCHEMA,
-)
+class NoticeRow(Row, table=True):
+    """The notifications of one shop. `needs`: what the last one said; `due_at`: when the next one may be sent."""
+
+    __tablename__ = "reconciler_notice"
+    shopify_shop: str = Field(primary_key=True)
+    needs: dict[str, str] = Field(sa_column=json_column())
+    due_at: datetime = Field(sa_column=time_column(nullable=False))
+    __table_args__ = ({"schema": SCHEMA},)
+
+
+_notice: Table = NoticeRow.__table__
 
 
 class NoticeTable(Database):

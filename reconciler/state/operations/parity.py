@@ -6,26 +6,14 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    ColumnElement,
-    Connection,
-    Float,
-    String,
-    Table,
-    and_,
-    delete,
-    exists,
-    or_,
-    select,
-)
+from sqlalchemy import BigInteger, Column, ColumnElement, Connection, Float, Table, and_, delete, exists, or_, select
+from sqlmodel import Field
 
 from reconciler.core.model.ids import ShopDomain
 from reconciler.core.report.parity import ParitySample
 from reconciler.state.database.engine import SCHEMA, writing
 from reconciler.state.database.queries import Database
-from reconciler.state.tables.mappings import metadata, time_column
+from reconciler.state.tables.mappings import Row, time_column
 
 SLOT_S = 300
 DAY = 86_400 // SLOT_S
@@ -33,22 +21,22 @@ KEPT = 30 * DAY
 HOURLY, SIX_HOURLY = (DAY, 3_600 // SLOT_S), (7 * DAY, 6 * 3_600 // SLOT_S)  # from this age on, one in so many slots
 
 
-# One sample. `slot`: the number of the five minutes since 1970.
-_parity = Table(
-    "reconciler_parity",
-    metadata,
-    Column("shopify_shop", String, primary_key=True),
-    Column("slot", BigInteger, primary_key=True, autoincrement=False),
-    time_column("at", nullable=False),
-    Column("profiles", BigInteger, nullable=False),
-    Column("in_sync", BigInteger, nullable=False),
-    Column("pending", BigInteger, nullable=False),
-    Column("held", BigInteger, nullable=False),
-    Column("parity", Float(53)),
-    schema=SCHEMA,
-)
+class ParityRow(Row, table=True):
+    """One sample. `slot`: the number of the five minutes since 1970."""
+
+    __tablename__ = "reconciler_parity"
+    shopify_shop: str = Field(primary_key=True)
+    slot: int = Field(sa_column=Column(BigInteger(), primary_key=True, autoincrement=False))
+    at: datetime = Field(sa_column=time_column(nullable=False))
+    profiles: int = Field(sa_column=Column(BigInteger(), nullable=False))
+    in_sync: int = Field(sa_column=Column(BigInteger(), nullable=False))
+    pending: int = Field(sa_column=Column(BigInteger(), nullable=False))
+    held: int = Field(sa_column=Column(BigInteger(), nullable=False))
+    parity: float | None = Field(default=None, sa_column=Column(Float(53)))
+    __table_args__ = ({"schema": SCHEMA},)
 
 
+_parity: Table = ParityRow.__table__
 _COUNTS = ("profiles", "in_sync", "pending", "held", "parity")
 
 

@@ -7,11 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
-    Column,
     ColumnElement,
     Connection,
-    Integer,
-    String,
     Table,
     and_,
     case,
@@ -24,6 +21,7 @@ from sqlalchemy import (
     union,
     update,
 )
+from sqlmodel import Field
 
 from reconciler.core.model.act import Act
 from reconciler.core.model.action import KINDS
@@ -45,37 +43,38 @@ from reconciler.ports.rollouts import SeenBy, WaveFacts
 from reconciler.state.database.engine import SCHEMA, writing
 from reconciler.state.database.queries import Database
 from reconciler.state.operations.acts import insert_act
-from reconciler.state.tables.mappings import event_table as _event
-from reconciler.state.tables.mappings import json_column, metadata, time_column
-from reconciler.state.tables.mappings import mapping_table as _mapping
-from reconciler.state.tables.requests import request_table as _request
+from reconciler.state.tables.mappings import EventRow, MappingRow, Row, json_column, time_column
+from reconciler.state.tables.requests import RequestRow
 
 KEPT = 50  # rollouts
 
 
-# One rollout. `version` grows with each transition, each of which names the one before it.
-_rollout = Table(
-    "reconciler_rollout",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("version", Integer, nullable=False),
-    json_column("body"),
-    schema=SCHEMA,
-)
+class RolloutRow(Row, table=True):
+    """One rollout. `version` grows with each transition, each of which names the one before it."""
+
+    __tablename__ = "reconciler_rollout"
+    id: int | None = Field(default=None, primary_key=True)
+    version: int
+    body: dict[str, Any] = Field(sa_column=json_column())
+    __table_args__ = ({"schema": SCHEMA},)
 
 
-# The policy of one store. NULL: it was never synced; empty: its policy is not known.
-_policy = Table(
-    "reconciler_policy",
-    metadata,
-    Column("shopify_shop", String, primary_key=True),
-    json_column("policy", nullable=True),
-    time_column("since", nullable=False),
-    time_column("synced_at"),
-    schema=SCHEMA,
-)
+class PolicyRow(Row, table=True):
+    """The policy of one store. NULL: it was never synced; empty: its policy is not known."""
+
+    __tablename__ = "reconciler_policy"
+    shopify_shop: str = Field(primary_key=True)
+    policy: dict[str, Any] | None = Field(default=None, sa_column=json_column(nullable=True))
+    since: datetime = Field(sa_column=time_column(nullable=False))
+    synced_at: datetime | None = Field(default=None, sa_column=time_column())
+    __table_args__ = ({"schema": SCHEMA},)
 
 
+_rollout: Table = RolloutRow.__table__
+_policy: Table = PolicyRow.__table__
+_mapping: Table = MappingRow.__table__
+_event: Table = EventRow.__table__
+_request: Table = RequestRow.__table__
 _newest = select(_rollout).order_by(_rollout.c.id.desc()).limit(1)
 
 

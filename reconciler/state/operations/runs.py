@@ -7,7 +7,8 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Column, Index, Integer, String, Table, select, update
+from sqlalchemy import Index, Table, select, update
+from sqlmodel import Field
 
 from reconciler.core.model.act import Actor
 from reconciler.core.model.ids import StoreName
@@ -15,30 +16,31 @@ from reconciler.core.model.run import NewRun, Run, RunCounts, RunEnd, RunKind, R
 from reconciler.state.database.engine import SCHEMA, writing
 from reconciler.state.database.holder import is_gone
 from reconciler.state.processes.controllers import ReplicaTable
-from reconciler.state.tables.mappings import json_column, metadata, time_column
+from reconciler.state.tables.mappings import Row, json_column, time_column
 
 LOST_AFTER = timedelta(days=1)  # a command on another machine that has not ended by then counts as interrupted
 
 
-# One run. `stores`: their names, each between blanks. `ended_at` and `outcome` are NULL until it ends.
-run_table = Table(
-    "reconciler_run",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("kind", String, nullable=False),
-    Column("stores", String, nullable=False),
-    Column("actor", String, nullable=False),
-    Column("via", String, nullable=False),
-    Column("owner", String, nullable=False),
-    Column("plan_digest", String, nullable=False, default=""),
-    time_column("began_at", nullable=False),
-    time_column("ended_at"),
-    Column("outcome", String),
-    json_column("counts", nullable=True),
-    Column("message", String, nullable=False, default=""),
-    Index("reconciler_run_began", "began_at"),
-    schema=SCHEMA,
-)
+class RunRow(Row, table=True):
+    """One run. `stores`: their names, each between blanks. `ended_at` and `outcome` are NULL until it ends."""
+
+    __tablename__ = "reconciler_run"
+    id: int | None = Field(default=None, primary_key=True)
+    kind: str
+    stores: str
+    actor: str
+    via: str
+    owner: str
+    plan_digest: str = ""
+    began_at: datetime = Field(sa_column=time_column(nullable=False))
+    ended_at: datetime | None = Field(default=None, sa_column=time_column())
+    outcome: str | None = None
+    counts: dict[str, Any] | None = Field(default=None, sa_column=json_column(nullable=True))
+    message: str = ""
+    __table_args__ = (Index("reconciler_run_began", "began_at"), {"schema": SCHEMA})
+
+
+_run: Table = RunRow.__table__
 
 
 class RunTable(ReplicaTable):
@@ -50,12 +52,12 @@ class RunTable(ReplicaTable):
             "owner": run.owner, "plan_digest": run.plan_digest, "began_at": at, "message": "",
         }  # fmt: skip
         with writing(self._engine) as connection:
-            return int(connection.execute(run_table.insert().values(row).returning(run_table.c.id)).scalar_one())
+            return int(connection.execute(_run.insert().values(row).returning(_run.c.id)).scalar_one())
 
     def end_run(self, number: int, *, at: datetime, outcome: RunEnd, counts: RunCounts, message: str = "") -> None:
         ended = {"ended_at": at, "outcome": outcome, "counts": asdict(counts), "message": message}
         with writing(self._engine) as connection:
-            connection.execute(update(run_table).where(run_table.c.id == number).values(ended))
+            connection.execute(update(_run).where(_run.c.id == number).values(ended))
 
     def runs(
         self,
@@ -66,17 +68,17 @@ class RunTable(ReplicaTable):
         before: int | None = None,
         limit: int,
     ) -> list[Run]:
-        query = select(run_table)
+        query = select(_run)
         if store is not None:
-            query = query.where(run_table.c.stores.contains(f" {store} ", autoescape=True))
+            query = query.where(_run.c.stores.contains(f" {store} ", autoescape=True))
         if kind is not None:
-            query = query.where(run_table.c.kind == kind)
+            query = query.where(_run.c.kind == kind)
         if before is not None:
-            query = query.where(run_table.c.id < before)
-        return self._runs(query.order_by(run_table.c.id.desc()).limit(limit), now)
+            query = query.where(_run.c.id < before)
+        return self._runs(query.order_by(_run.c.id.desc()).limit(limit), now)
 
     def find_run(self, number: int, *, now: datetime) -> Run | None:
-        return next(iter(self._runs(select(run_table).where(run_table.c.id == number), now)), None)
+        return next(iter(self._runs(select(_run).where(_run.c.id == number), now)), None)
 
     def _runs(self, query: Any, now: datetime) -> list[Run]:
         rows = self._rows(query)

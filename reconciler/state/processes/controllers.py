@@ -5,27 +5,30 @@ from __future__ import annotations
 from dataclasses import asdict
 from datetime import datetime, timedelta
 
-from sqlalchemy import Column, String, Table, delete, select
+from sqlalchemy import Column, Table, delete, select
+from sqlmodel import Field
 
 from reconciler.core.report.status import Replica
 from reconciler.state.database.engine import SCHEMA, writing
 from reconciler.state.database.queries import Database
-from reconciler.state.tables.mappings import UtcDateTime, metadata
+from reconciler.state.tables.mappings import Row, UtcDateTime
 
 GONE_AFTER = timedelta(minutes=5)  # a replica that has not reported for so long counts as stopped
 
 
-# One replica of `run`. `config_problem` says why it does not run the files on disk; NULL if it does.
-_replica = Table(
-    "reconciler_replica",
-    metadata,
-    Column("owner", String, primary_key=True),
-    Column("config_digest", String, nullable=False),
-    Column("config_problem", String),
-    Column("since", UtcDateTime, nullable=False),
-    Column("seen_at", UtcDateTime, nullable=False),
-    schema=SCHEMA,
-)
+class ReplicaRow(Row, table=True):
+    """One replica of `run`. `config_problem` says why it does not run the files on disk; NULL if it does."""
+
+    __tablename__ = "reconciler_replica"
+    owner: str = Field(primary_key=True)
+    config_digest: str
+    config_problem: str | None = None
+    since: datetime = Field(sa_column=Column(UtcDateTime(), nullable=False))
+    seen_at: datetime = Field(sa_column=Column(UtcDateTime(), nullable=False))
+    __table_args__ = ({"schema": SCHEMA},)
+
+
+_replica: Table = ReplicaRow.__table__
 
 
 class ReplicaTable(Database):

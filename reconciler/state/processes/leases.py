@@ -5,18 +5,20 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, case, delete, or_, select, update
+from sqlalchemy import Table, and_, case, delete, or_, select, update
 
 from reconciler.core.model.ids import ShopDomain
 from reconciler.ports import Holder
 from reconciler.state.database.engine import writing
 from reconciler.state.database.holder import is_gone, new_holder, where
 from reconciler.state.database.queries import Database
-from reconciler.state.tables.mappings import budget_table as _budget
-from reconciler.state.tables.mappings import lease_table as _lease
+from reconciler.state.tables.mappings import BudgetRow, LeaseRow
 
 BUDGETS_KEPT = timedelta(days=2)
 LEASE_MAX = timedelta(minutes=10)
+
+_lease: Table = LeaseRow.__table__
+_budget: Table = BudgetRow.__table__
 
 
 class LeaseTable(Database):

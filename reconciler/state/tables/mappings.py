@@ -1,14 +1,15 @@
-"""The tables. On Postgres they are in the schema `reconciler`; on SQLite their names have its prefix.
+"""The tables as SQLModel classes. On Postgres they are in the schema `reconciler`; on SQLite their names have its prefix.
 
 Keys are compared by code point on both (COLLATE "C"), so that mappings and profiles can be joined as streams. A table in
-a file of its own is part of the same `metadata`, and its file is imported by schema.py, so that `db check` knows it.
+its own file derives from `Row` and is imported by schema.py, so that `db check` knows it.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
+from pydantic import ConfigDict
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -17,7 +18,6 @@ from sqlalchemy import (
     DateTime,
     Dialect,
     Index,
-    Integer,
     MetaData,
     String,
     Table,
@@ -27,6 +27,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.types import TypeEngine
+from sqlmodel import Field, SQLModel
 
 from reconciler.state.database.engine import SCHEMA
 
@@ -59,9 +60,9 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-def key_column(name: str, **options: Any) -> Column[str]:
+def key_column(**options: Any) -> Column[str]:
     """Return a text column that is sorted by code point on both databases."""
-    return Column(name, String().with_variant(String(collation="C"), "postgresql"), **options)
+    return Column(String().with_variant(String(collation="C"), "postgresql"), **options)
 
 
 def index_key(key: str | None) -> str | None:
@@ -83,103 +84,113 @@ class Json(TypeDecorator[Any]):
         return dialect.type_descriptor(JSONB(none_as_null=True))
 
 
-def json_column(name: str, *, nullable: bool = False) -> Column[Any]:
+def json_column(*, nullable: bool = False) -> Column[Any]:
     """Return a column for a JSON value."""
-    return Column(name, Json(), nullable=nullable)
+    return Column(Json(), nullable=nullable)
 
 
-def time_column(name: str, *, nullable: bool = True) -> Column[datetime]:
+def time_column(*, nullable: bool = True) -> Column[datetime]:
     """Return a column for a time, aware and UTC in Python."""
-    return Column(name, UtcDateTime(), nullable=nullable)
+    return Column(UtcDateTime(), nullable=nullable)
 
 
-# Which customer belongs to which user; unique per shop in both directions.
-mapping_table = Table(
-    "reconciler_mapping",
-    metadata,
-    key_column("shopify_shop", primary_key=True),
-    key_column("clerk_user_id", primary_key=True),
-    Column("store", String, nullable=False),
-    Column("shopify_customer_id", String),
-    Column("email", String),
-    Column("email_key", String),
-    Column("status", String, nullable=False),
-    Column("reason", String),
-    Column("message", Text),
-    time_column("first_seen_at"),
-    time_column("last_seen_at"),
-    time_column("left_at"),
-    Column("generation", Integer, nullable=False, default=0),
-    json_column("applied"),
-    json_column("refused"),
-    json_column("intent", nullable=True),
-    Column("waits_for_email", String),
-    Column("waits_for_phone", String),
-    Column("waits_at_email", String),
-    Column("waits_at_phone", String),
-    Column("profile_digest", String, nullable=False, default=""),
-    Column("wanted_digest", String),
-    time_column("absent_since"),
-    time_column("left_row_at"),
-    Column("config_digest", String, nullable=False, default=""),
-    Column("profile_fp", BigInteger),
-    Column("config_fp", BigInteger),  # `config_digest`, for the index
-    Column("observed_fp", BigInteger),
-    Column("equal_fp", BigInteger),  # kept by equal.py
-    time_column("reason_since"),
-    Column("profile_name", String),
-    Column("profile_email", String),
-    Column("profile_phone", String),
-    key_column("search_key", nullable=True),  # of these three
-    json_column("accepted", nullable=True),  # by acts.py alone
-    time_column("accepted_until"),
-    Index("reconciler_mapping_customer", "shopify_shop", "shopify_customer_id", unique=True),
-    Index("reconciler_mapping_email", "shopify_shop", "email_key"),
-    Index("reconciler_mapping_waits", "shopify_shop", "waits_for_email"),
-    Index("reconciler_mapping_waits_phone", "shopify_shop", "waits_for_phone"),
-    Index("reconciler_mapping_waits_at_email", "shopify_shop", "waits_at_email"),
-    Index("reconciler_mapping_waits_at_phone", "shopify_shop", "waits_at_phone"),
-    Index(
-        "reconciler_mapping_absent",
-        "shopify_shop",
-        sqlite_where=ABSENT,  # for Postgres: requests_table.whole_for_postgres
-    ),
-    Index("reconciler_mapping_accepted", "accepted_until", sqlite_where=ACCEPTED),  # as the one before
-    # With the user, so that a search for a part of a name reads only the index.
-    Index("reconciler_mapping_search", "shopify_shop", "search_key", "clerk_user_id"),
-    # With the customer, so that counts of mappings need only the index.
-    Index("reconciler_mapping_status", "shopify_shop", "status", "reason", "shopify_customer_id"),
-    # All that a scan reads of a row; the rest, ten times as long, is not read unless something moved.
-    Index("reconciler_mapping_equal", "shopify_shop", "clerk_user_id", "status", "config_fp", "equal_fp"),
-    schema=SCHEMA,
-)
+class Row(SQLModel):
+    """Base of all our tables: one metadata, separate from SQLModel's. Rows are not validated, so no validator is built."""
+
+    __table__: ClassVar[Table]
+    model_config = ConfigDict(defer_build=True)  # type: ignore[assignment]  # SQLModel declares its own type
+    metadata = metadata
 
 
-# One write that was executed, with values before and after.
-event_table = Table(
-    "reconciler_event",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    time_column("at", nullable=False),
-    Column("store", String, nullable=False),
-    Column("shopify_shop", String, nullable=False),
-    Column("clerk_user_id", String, nullable=False),
-    Column("shopify_customer_id", String),
-    Column("kind", String, nullable=False),
-    json_column("changes"),
-    Column("plan_digest", String, nullable=False, default=""),
-    Column("message", String, nullable=False, default=""),
-    Column("run_id", Integer),
-    Index("reconciler_event_run", "run_id", sqlite_where=HAS_RUN),
-    Index("reconciler_event_user", "clerk_user_id", "at"),
-    Index("reconciler_event_at", "at"),
-    Index("reconciler_event_shop", "shopify_shop", "at", "id"),
-    Index("reconciler_event_plan", "plan_digest"),
-    schema=SCHEMA,
-)
+class MappingRow(Row, table=True):
+    """Which customer belongs to which user; unique per shop in both directions."""
+
+    __tablename__ = "reconciler_mapping"
+    shopify_shop: str = Field(sa_column=key_column(primary_key=True))
+    clerk_user_id: str = Field(sa_column=key_column(primary_key=True))
+    store: str
+    shopify_customer_id: str | None = None
+    email: str | None = None
+    email_key: str | None = None
+    status: str
+    reason: str | None = None
+    message: str | None = Field(default=None, sa_column=Column(Text))
+    first_seen_at: datetime | None = Field(default=None, sa_column=time_column())
+    last_seen_at: datetime | None = Field(default=None, sa_column=time_column())
+    left_at: datetime | None = Field(default=None, sa_column=time_column())
+    generation: int = 0
+    applied: dict[str, Any] = Field(sa_column=json_column())
+    refused: dict[str, Any] = Field(sa_column=json_column())
+    intent: dict[str, Any] | None = Field(default=None, sa_column=json_column(nullable=True))
+    waits_for_email: str | None = None
+    waits_for_phone: str | None = None
+    waits_at_email: str | None = None
+    waits_at_phone: str | None = None
+    profile_digest: str = ""
+    wanted_digest: str | None = None
+    absent_since: datetime | None = Field(default=None, sa_column=time_column())
+    left_row_at: datetime | None = Field(default=None, sa_column=time_column())
+    config_digest: str = ""
+    profile_fp: int | None = Field(default=None, sa_column=Column(BigInteger()))
+    config_fp: int | None = Field(default=None, sa_column=Column(BigInteger()))  # `config_digest`, for the index
+    observed_fp: int | None = Field(default=None, sa_column=Column(BigInteger()))
+    equal_fp: int | None = Field(default=None, sa_column=Column(BigInteger()))  # kept by equal.py
+    reason_since: datetime | None = Field(default=None, sa_column=time_column())
+    profile_name: str | None = None
+    profile_email: str | None = None
+    profile_phone: str | None = None
+    search_key: str | None = Field(default=None, sa_column=key_column(nullable=True))  # of these three
+    accepted: dict[str, Any] | None = Field(default=None, sa_column=json_column(nullable=True))  # by acts.py alone
+    accepted_until: datetime | None = Field(default=None, sa_column=time_column())
+    __table_args__ = (
+        Index("reconciler_mapping_customer", "shopify_shop", "shopify_customer_id", unique=True),
+        Index("reconciler_mapping_email", "shopify_shop", "email_key"),
+        Index("reconciler_mapping_waits", "shopify_shop", "waits_for_email"),
+        Index("reconciler_mapping_waits_phone", "shopify_shop", "waits_for_phone"),
+        Index("reconciler_mapping_waits_at_email", "shopify_shop", "waits_at_email"),
+        Index("reconciler_mapping_waits_at_phone", "shopify_shop", "waits_at_phone"),
+        Index(
+            "reconciler_mapping_absent",
+            "shopify_shop",
+            sqlite_where=ABSENT,  # for Postgres: requests_table.whole_for_postgres
+        ),
+        Index("reconciler_mapping_accepted", "accepted_until", sqlite_where=ACCEPTED),  # as the one before
+        # With the user, so that a search for a part of a name reads only the index.
+        Index("reconciler_mapping_search", "shopify_shop", "search_key", "clerk_user_id"),
+        # With the customer, so that counts of mappings need only the index.
+        Index("reconciler_mapping_status", "shopify_shop", "status", "reason", "shopify_customer_id"),
+        # All that a scan reads of a row; the rest, ten times as long, is not read unless something moved.
+        Index("reconciler_mapping_equal", "shopify_shop", "clerk_user_id", "status", "config_fp", "equal_fp"),
+        {"schema": SCHEMA},
+    )
 
 
-@event.listens_for(event_table, "before_create")
+class EventRow(Row, table=True):
+    """One write that was executed, with values before and after."""
+
+    __tablename__ = "reconciler_event"
+    id: int | None = Field(default=None, primary_key=True)
+    at: datetime = Field(sa_column=time_column(nullable=False))
+    store: str
+    shopify_shop: str
+    clerk_user_id: str
+    shopify_customer_id: str | None = None
+    kind: str
+    changes: list[Any] = Field(sa_column=json_column())
+    plan_digest: str = ""
+    message: str = ""
+    run_id: int | None = None
+    __table_args__ = (
+        Index("reconciler_event_run", "run_id", sqlite_where=HAS_RUN),
+        Index("reconciler_event_user", "clerk_user_id", "at"),
+        Index("reconciler_event_at", "at"),
+        Index("reconciler_event_shop", "shopify_shop", "at", "id"),
+        Index("reconciler_event_plan", "plan_digest"),
+        {"schema": SCHEMA},
+    )
+
+
+@event.listens_for(EventRow.__table__, "before_create")
 def _limit_index(table: Table, connection: Connection, **_: Any) -> None:
     """Make the index partial on Postgres. As an option of Index, it would import that dialect in every command."""
     if connection.dialect.name == "postgresql":
@@ -187,63 +198,58 @@ def _limit_index(table: Table, connection: Connection, **_: Any) -> None:
         index.dialect_options["postgresql"]["where"] = HAS_RUN
 
 
-# Facts of a store that are kept between runs.
-store_table = Table(
-    "reconciler_store",
-    metadata,
-    Column("shopify_shop", String, primary_key=True),
-    Column("store", String, nullable=False),
-    Column("profiles", Integer),
-    time_column("last_sweep_at"),
-    time_column("suspended_at"),
-    Column("suspended_reason", String),
-    Column("failing_what", String),
-    Column("failing_reason", String),
-    time_column("failing_since"),
-    schema=SCHEMA,
-)
+class StoreRow(Row, table=True):
+    """Facts of a store that are kept between runs."""
+
+    __tablename__ = "reconciler_store"
+    shopify_shop: str = Field(primary_key=True)
+    store: str
+    profiles: int | None = None
+    last_sweep_at: datetime | None = Field(default=None, sa_column=time_column())
+    suspended_at: datetime | None = Field(default=None, sa_column=time_column())
+    suspended_reason: str | None = None
+    failing_what: str | None = None
+    failing_reason: str | None = None
+    failing_since: datetime | None = Field(default=None, sa_column=time_column())
+    __table_args__ = ({"schema": SCHEMA},)
 
 
-# Sealed plans that were applied; each can be applied once.
-applied_plan_table = Table(
-    "reconciler_applied_plan",
-    metadata,
-    Column("digest", String, primary_key=True),
-    time_column("applied_at", nullable=False),
-    schema=SCHEMA,
-)
+class AppliedPlanRow(Row, table=True):
+    """Sealed plans that were applied; each can be applied once."""
+
+    __tablename__ = "reconciler_applied_plan"
+    digest: str = Field(primary_key=True)
+    applied_at: datetime = Field(sa_column=time_column(nullable=False))
+    __table_args__ = ({"schema": SCHEMA},)
 
 
-# A rotated token pair, encrypted: the only secret that is stored.
-token_table = Table(
-    "reconciler_token",
-    metadata,
-    Column("shopify_shop", String, primary_key=True),
-    Column("sealed", String, nullable=False),
-    time_column("stored_at", nullable=False),
-    schema=SCHEMA,
-)
+class TokenRow(Row, table=True):
+    """A rotated token pair, encrypted: the only secret that is stored."""
+
+    __tablename__ = "reconciler_token"
+    shopify_shop: str = Field(primary_key=True)
+    sealed: str
+    stored_at: datetime = Field(sa_column=time_column(nullable=False))
+    __table_args__ = ({"schema": SCHEMA},)
 
 
-# How many actions of one kind the guards allowed in a shop in one hour of `run`.
-budget_table = Table(
-    "reconciler_budget",
-    metadata,
-    Column("shopify_shop", String, primary_key=True),
-    Column("kind", String, primary_key=True),
-    Column("hour", UtcDateTime, primary_key=True),
-    Column("spent", Integer, nullable=False),
-    schema=SCHEMA,
-)
+class BudgetRow(Row, table=True):
+    """How many actions of one kind the guards allowed in a shop in one hour of `run`."""
+
+    __tablename__ = "reconciler_budget"
+    shopify_shop: str = Field(primary_key=True)
+    kind: str = Field(primary_key=True)
+    hour: datetime = Field(sa_column=Column(UtcDateTime(), primary_key=True))
+    spent: int
+    __table_args__ = ({"schema": SCHEMA},)
 
 
-# The holder of a lease. The row stays after a release, so that `fence` only grows.
-lease_table = Table(
-    "reconciler_lease",
-    metadata,
-    Column("name", String, primary_key=True),
-    Column("owner", String, nullable=False),
-    Column("fence", BigInteger, nullable=False),
-    time_column("until", nullable=False),
-    schema=SCHEMA,
-)
+class LeaseRow(Row, table=True):
+    """The holder of a lease. The row stays after a release, so that `fence` only grows."""
+
+    __tablename__ = "reconciler_lease"
+    name: str = Field(primary_key=True)
+    owner: str
+    fence: int = Field(sa_column=Column(BigInteger(), nullable=False))
+    until: datetime = Field(sa_column=time_column(nullable=False))
+    __table_args__ = ({"schema": SCHEMA},)

@@ -1,4 +1,4 @@
-"""Conversions between rows and values of the core. Plain rows: an object of an ORM costs five times as much (2026-11)."""
+"""Conversions between rows and values of the core. Plain rows: a SQLModel object costs five times as much (2026-11)."""
 
 from __future__ import annotations
 
