@@ -15,6 +15,7 @@ from reconciler.controller.observe import observe_users
 from reconciler.controller.record import record_decision
 from reconciler.controller.step import Outcome, PlannedWrite, Step, failure
 from reconciler.controller.writes import writes_of
+from reconciler.core.decide.consent import decided_without_consent, has_consent
 from reconciler.core.decide.record import (
     new_row,
     row_after_write,
@@ -31,7 +32,7 @@ from reconciler.core.model.ids import CustomerId
 from reconciler.core.model.mapping import Intent, Mapping, RefusedValue
 from reconciler.core.model.store import DESTRUCTIVE
 from reconciler.core.model.view import Subject
-from reconciler.core.model.write import CREATED, DeleteMetafields, SetMetafields, Write
+from reconciler.core.model.write import CREATED, DeleteMetafields, SetConsent, SetMetafields, Write
 from reconciler.core.plan import chains
 from reconciler.errors import (
     AnswerLost,
@@ -72,6 +73,8 @@ def _execute(step: Step, context: StoreContext, failed: ReconcilerError | None) 
             return Outcome(planned, "failed", message, met.hint, error=met)
         wrote = wrote or bool(step.written)
         before, step = step, observe_users([planned.clerk_user_id], context, explicit=False)[0]
+        if not has_consent(planned):  # its guard may have withheld them
+            step = replace(step, decision=decided_without_consent(step.decision))
         if isinstance(met, AnswerLost):
             step = _observe_after_loss(before, step, context)
         if step.decision.action is None:
@@ -212,6 +215,8 @@ def with_customer(write: Write, customer: CustomerId | None) -> Write:
     match write:
         case SetMetafields(values) if customer is not None and CREATED in values:
             return SetMetafields({customer: values[CREATED]})
+        case SetConsent(at, channel, consent) if customer is not None and at == CREATED:
+            return SetConsent(customer, channel, consent)
         case DeleteMetafields(at, names) if customer is not None and at == CREATED:
             return DeleteMetafields(customer, names)
         case _:

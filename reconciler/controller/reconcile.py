@@ -19,6 +19,7 @@ from reconciler.controller.record import record_decision
 from reconciler.controller.step import Outcome, ReconcileResult, Step, verdict_of
 from reconciler.controller.wait_cycles import park
 from reconciler.core.decide.actions import without_action
+from reconciler.core.decide.consent import decided_without_consent
 from reconciler.core.decide.leaving.absence import AGAIN_FIRST_S, is_living, is_missing, missing_hold, missing_row
 from reconciler.core.decide.record import is_news
 from reconciler.core.model.action import Action
@@ -27,7 +28,15 @@ from reconciler.core.model.profile import Profile
 from reconciler.core.model.reasons import hold
 from reconciler.core.model.store import DESTRUCTIVE
 from reconciler.core.plan import chains
-from reconciler.core.plan.guard import budget_message, ceiling_now
+from reconciler.core.plan.guard import (
+    CONSENT,
+    Guard,
+    budget_message,
+    ceiling_now,
+    consent_hold,
+    guard_of,
+    guards_of,
+)
 from reconciler.errors import AccessError, AnswerLost, TemporaryError
 from reconciler.ports import Budgets, MappingReader
 
@@ -77,6 +86,12 @@ def _heirs(step: Step, context: StoreContext) -> tuple[ClerkUserId, ...]:
 
 
 def _act(step: Step, context: StoreContext, budgets: Budgets) -> ReconcileResult:
+    step, is_late = _with_consent_in_budget(step, context, budgets)
+    result = _act_in_budget(step, context, budgets)
+    return replace(result, over_budget=True) if is_late and result.error is None else result
+
+
+def _act_in_budget(step: Step, context: StoreContext, budgets: Budgets) -> ReconcileResult:
     if step.blocked is not None:
         return _act_on_rest(step, context, budgets)
     action = step.decision.action
@@ -134,16 +149,41 @@ def _spend(step: Step, context: StoreContext, budgets: Budgets, count: int = 1) 
 
     Then nothing is spent, and the action is held until the next hour.
     """
-    kind, store, hour = step.action.kind, context.store, context.clock.now()
-    ceiling = ceiling_now(store, kind, lambda most: context.readers.mappings.count(store.shop, at_most=most))
-    spent = budgets.spend(store.shop, kind, hour, count, ceiling)
-    if spent == count:
+    message = _spend_of(guard_of(step.action), context, budgets, count)
+    if message is None:
         return None
-    budgets.spend(store.shop, kind, hour, -spent, 0)
-    message = budget_message(kind, store, ceiling)
+    for guard in guards_of(step.action)[1:]:  # spent before
+        budgets.spend(context.store.shop, guard, context.clock.now(), -1, 0)
     held = hold(step.subject.user, step.decision.customer, "GuardExceeded", message, action=step.action)
     record_decision(Step(step.action, step.subject, without_action(step.decision, held)), context)
     return ReconcileResult("held", reasons=("GuardExceeded",), over_budget=True)
+
+
+def _spend_of(guard: Guard, context: StoreContext, budgets: Budgets, count: int) -> str | None:
+    """Spend so much of this guard's budget for the hour; where it is not enough, nothing is spent, and the message."""
+    store, hour = context.store, context.clock.now()
+    ceiling = ceiling_now(store, guard, lambda most: context.readers.mappings.count(store.shop, at_most=most))
+    spent = budgets.spend(store.shop, guard, hour, count, ceiling)
+    if spent == count:
+        return None
+    budgets.spend(store.shop, guard, hour, -spent, 0)
+    return budget_message(guard, store, ceiling)
+
+
+def _with_consent_in_budget(step: Step, context: StoreContext, budgets: Budgets) -> tuple[Step, bool]:
+    """The step, without its consents where this hour's budget for them is spent, and whether that is so.
+
+    An action that writes nothing else is left to the budget of its own guard.
+    """
+    action = step.decision.action
+    if action is None or CONSENT not in guards_of(action)[1:]:
+        return step, False
+    message = _spend_of(CONSENT, context, budgets, 1)
+    if message is None:
+        return step, False
+    decision = decided_without_consent(step.decision, consent_hold(action, message))
+    assert decision.action is not None
+    return replace(step, action=decision.action, decision=decision), True
 
 
 def _execute(step: Step, context: StoreContext, budgets: Budgets) -> Outcome:
@@ -152,7 +192,8 @@ def _execute(step: Step, context: StoreContext, budgets: Budgets) -> Outcome:
     outcome = execute(step, context)
     unsent = isinstance(outcome.error, TemporaryError | AccessError) and not isinstance(outcome.error, AnswerLost)
     if (unsent or isinstance(outcome.error, Overtaken)) and not step.written:
-        budgets.spend(context.store.shop, step.action.kind, hour, -1, 0)
+        for guard in guards_of(step.action):
+            budgets.spend(context.store.shop, guard, hour, -1, 0)
     return outcome
 
 

@@ -8,6 +8,7 @@ from reconciler.controller.step import PlannedWrite
 from reconciler.core.fields import normalise
 from reconciler.core.fields.diff import owned_tags
 from reconciler.core.model.action import Action, Change
+from reconciler.core.model.consent import Consent, channel_of, is_consent
 from reconciler.core.model.customer import TRACE_KEY, Customer
 from reconciler.core.model.ids import CustomerId
 from reconciler.core.model.mapping import Mapping
@@ -24,6 +25,7 @@ from reconciler.core.model.write import (
     Merge,
     RemoveTags,
     RequestErasure,
+    SetConsent,
     SetMetafields,
     Unlink,
     Update,
@@ -83,9 +85,10 @@ def _customer_of(action: Action) -> CustomerId:
 
 
 def _create(action: Action, store: Store) -> Iterator[PlannedWrite]:
-    first = tuple(c for c in action.changes if not c.field.startswith("metafields."))
+    first = tuple(c for c in action.changes if not c.field.startswith("metafields.") and not is_consent(c.field))
     values = {c.field: c.after for c in first if c.field != "backlink"}
     yield PlannedWrite(Create(action.clerk_user_id, values), first)
+    yield from _consents(action, CREATED)
     yield from _metafields(action, store, CREATED)
 
 
@@ -136,7 +139,16 @@ def _patch(action: Action, store: Store) -> Iterator[PlannedWrite]:
     if scalars:
         yield PlannedWrite(Update(customer, {c.field: c.after for c in scalars}), scalars)
     yield from _tags(action, customer)
+    yield from _consents(action, customer)
     yield from _metafields(action, store, customer)
+
+
+def _consents(action: Action, customer: CustomerId) -> Iterator[PlannedWrite]:
+    """Each by a write of its own, after that of the email and the phone, to which it belongs."""
+    for change in action.changes:
+        if (channel := channel_of(change.field)) is not None:
+            consent = Consent.parse(text_of(change.after) or "")
+            yield PlannedWrite(SetConsent(customer, channel, consent), (change,))
 
 
 def _tags(action: Action, customer: CustomerId) -> Iterator[PlannedWrite]:

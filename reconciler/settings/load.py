@@ -113,6 +113,7 @@ def _stores(source: Source, settings: Settings | None) -> StoresFile:
     _no_twins(source)
     if settings is not None:
         _selectors_have_columns(source, settings.profiles.columns)
+        _consents_have_column(source, settings.profiles.columns)
     return _checked(StoresFile, source)
 
 
@@ -176,6 +177,15 @@ def _selectors_have_columns(source: Source, columns: Mapping[str, str]) -> None:
             if head in COLUMNS and head not in known:
                 message = f"profiles.columns maps no {head}, so this would match no user"
                 source.fail(_placed(("stores", index, "where", path), source), message)
+
+
+def _consents_have_column(source: Source, columns: Mapping[str, str]) -> None:
+    """Refuse a consent where no metadata is mapped: none would ever be found, and nothing would say so."""
+    for index, store in _each_store(source):
+        consent = store.get("consent")
+        for channel in consent if isinstance(consent, dict) and "metadata" not in columns else ():
+            message = "profiles.columns maps no metadata, in which the consent would be found"
+            source.fail(_placed(("stores", index, "consent", channel), source), message)
 
 
 def _checked(model: type[M], source: Source) -> M:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from collections.abc import Mapping as MappingOf
 from typing import Any, Final
 
+from reconciler.core.model.consent import ADDRESSES, Channel, Consent, field_of
 from reconciler.core.model.ids import CustomerId
 from reconciler.core.model.store import Store
 from reconciler.core.model.write import (
@@ -18,6 +19,7 @@ from reconciler.core.model.write import (
     Merge,
     RemoveTags,
     RequestErasure,
+    SetConsent,
     SetMetafields,
     Unlink,
     Update,
@@ -27,6 +29,7 @@ from reconciler.errors import AnswerLost, PermanentError, Refusal, Refused, Temp
 from reconciler.ports import Answer
 from reconciler.shopify.api.answers import metafields_of, shown_of, tags_of
 from reconciler.shopify.api.client import ShopClient
+from reconciler.shopify.api.consents import consent_of
 from reconciler.shopify.api.document import document
 from reconciler.shopify.api.failures import Path
 from reconciler.shopify.api.pace import Lane
@@ -95,6 +98,9 @@ class ShopCustomers(CustomerReads):
                 return Answer(
                     shown=metafields_of([(c, name) for c, named in values.items() for name in named], payload)
                 )
+            case SetConsent(customer, channel, consent):
+                self._check_customer(payload.customer, customer)
+                self._check_consent(payload.customer, channel, consent)
             case Link():
                 self._check_metafields(payload)
             case Merge():
@@ -118,6 +124,18 @@ class ShopCustomers(CustomerReads):
     def _check_customer(self, shown: WrittenCustomer | None, customer: CustomerId) -> None:
         if self._required(shown.id if shown is not None else None, "id") != customer:
             raise AnswerLost(f"{self._client.shop}: the response to a write is about another customer")
+
+    def _check_consent(self, shown: WrittenCustomer | None, channel: Channel, consent: Consent) -> None:
+        """Refused if the response shows another consent: Shopify says nothing if there is no email, or a newer answer."""
+        assert shown is not None
+        node = shown.default_email_address if channel == "email" else shown.default_phone_number
+        found = consent_of(node) if node is not None else None
+        if found is None or found.state != consent.state:
+            seen = (
+                f"the customer is {found.state}" if found is not None else f"the customer has no {ADDRESSES[channel]}"
+            )
+            said = f"Shopify did not set {consent.state}: {seen}"
+            raise Refused((Refusal(field_of(channel), "STALE_OBJECT", said),))
 
     def _check_metafields(self, payload: Payload) -> None:
         if not payload.metafields:

@@ -20,7 +20,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from reconciler.core.fields import normalise
-from reconciler.core.fields.fingerprint import values_fp, values_json
+from reconciler.core.fields.fingerprint import NO_CONSENTS, values_fp, values_json
 from reconciler.core.model.ids import CustomerId
 from reconciler.core.model.scalars import SCALARS
 from reconciler.core.model.store import Store
@@ -28,6 +28,7 @@ from reconciler.errors import PermanentError, TemporaryError
 from reconciler.outbound.reading import MalformedError, decode_json, is_storable
 from reconciler.ports import Seen, Touched
 from reconciler.shopify.api.client import Reply, ShopClient
+from reconciler.shopify.api.consents import consents_in, line_members
 from reconciler.shopify.api.document import document
 from reconciler.shopify.api.failures import DEFECT_HINT
 from reconciler.shopify.api.pace import Lane
@@ -59,11 +60,12 @@ class ShopCustomerLists:
         self._client = client
         self._lane: Lane = lane
         self._listed_max = listed_max
+        self._channels = store.consent.channels
         self._metafields = tuple((f"m{i}", name) for i, name in enumerate(store.metafields, 1))
         fields: list[Any] = [
             ("id", CustomerGid),
             ("updatedAt", Moment | None, None),
-            *_SCALARS,
+            *(members(str | None, optional=True, more=line_members(self._channels)) if self._channels else _SCALARS),
             ("tags", list[str], msgspec.field(default_factory=list)),
             *((member, _Metafield | None, None) for member in ("m0", *(member for member, _ in self._metafields))),
         ]
@@ -92,12 +94,13 @@ class ShopCustomerLists:
             for member, name in self._metafields
             if (found := getattr(line, member)) is not None and found.value is not None
         ]
+        consents = consents_in(line, self._channels) if self._channels else NO_CONSENTS
         return Seen(
             customer_id=CustomerId(line.id),
             email_key=normalise.email_key(scalars[_EMAIL]),
             backlink=backlink,
-            fp=values_fp(scalars, line.tags, backlink, metafields),
-            values=values_json(scalars, line.tags, backlink, metafields),
+            fp=values_fp(scalars, line.tags, backlink, metafields, consents),
+            values=values_json(scalars, line.tags, backlink, metafields, consents),
             updated_at=utc(line.updatedAt) if line.updatedAt is not None else None,
             phone_key=normalise.phone_key(scalars[_PHONE]),
         )

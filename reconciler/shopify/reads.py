@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
 from reconciler.core.fields import normalise
+from reconciler.core.model.consent import Channel, Consent
 from reconciler.core.model.customer import TRACE_KEY, Customer, MetafieldValue
 from reconciler.core.model.ids import ClerkUserId, CustomerId
 from reconciler.core.model.scalars import SCALARS
@@ -20,6 +21,7 @@ from reconciler.errors import PartUnreadable, SetupError, TemporaryError
 from reconciler.outbound.reading import MalformedError, is_storable
 from reconciler.ports import MergePreview
 from reconciler.shopify.api.client import Reply, ShopClient
+from reconciler.shopify.api.consents import MEMBERS, consent_of
 from reconciler.shopify.api.document import (
     CUSTOMER_POINTS,
     Document,
@@ -32,7 +34,7 @@ from reconciler.shopify.api.failures import Path, Sent, access_denied
 from reconciler.shopify.api.pace import Lane
 from reconciler.shopify.api.refusals import merge_reasons, too_much
 from reconciler.shopify.api.scalars import OURS_READ, values_in
-from reconciler.shopify.api.shapes import CustomerNode, Identified, MergePreviewReply, MetafieldNode, utc
+from reconciler.shopify.api.shapes import ConsentNode, CustomerNode, Identified, MergePreviewReply, MetafieldNode, utc
 
 NO_TEXT: Final = "a valid text in Shopify: this one has U+0000 or a lone surrogate, which no database can store"
 IDS_MAX: Final = 250  # Shopify's own limit
@@ -58,6 +60,7 @@ class CustomerReads:
         self._names = ("backlink", *(f"metafields.{name}" for name, _, _ in rules))
         self._metafields = (self._backlink, *((namespace, key) for _, namespace, key in rules))
         self._traced = (*self._metafields, (store.backlink.namespace, TRACE_KEY))
+        self._channels = store.consent.channels
         self._points_an_id: float | None = None  # after the first; None until measured
 
     def by_ids(self, ids: Collection[CustomerId]) -> dict[CustomerId, Customer]:
@@ -128,7 +131,7 @@ class CustomerReads:
         return IDS_MAX if each <= 0 else max(1, min(IDS_MAX, int((IDS_POINTS_MAX - one) / each)))
 
     def _by_ids(self, ids: Sequence[CustomerId], metafields: Metafields) -> dict[CustomerId, Customer]:
-        asking = customers_by_ids(metafields)
+        asking = customers_by_ids(metafields, self._channels)
         points = asking.points + (self._points_an_id or 0) * (len(ids) - 1)
         reply = self._client.run(asking, {"ids": list(ids)}, lane=self._lane, points=points)
         if reply.requested is not None and len(ids) > 1:
@@ -185,7 +188,7 @@ class CustomerReads:
     def _whole(
         self, identifier: Identifier, pairs: Sequence[tuple[Any, Any]], metafields: Metafields
     ) -> dict[Any, Customer]:
-        asking = customers_by(identifier, len(pairs), metafields)
+        asking = customers_by(identifier, len(pairs), metafields, self._channels)
         reply = self._client.run(asking, _variables(pairs), lane=self._lane)
         found = {}
         for i, (key, _) in enumerate(pairs):
@@ -256,8 +259,15 @@ class CustomerReads:
                 can_delete=shown.can_delete,
                 updated_at=utc(shown.updated_at) if shown.updated_at is not None else None,
                 unknown=unknown,
+                consents=self._consents(reply, node),
             )
         )
+
+    def _consents(self, reply: Reply, node: object) -> dict[Channel, Consent]:
+        """The consents that the store manages, of an email or a phone that the customer has and Shopify shows."""
+        assert isinstance(node, Mapping)
+        there = ((channel, node.get(MEMBERS[channel])) for channel in self._channels)
+        return {channel: consent_of(reply.read(member, ConsentNode)) for channel, member in there if member is not None}
 
     def _trace(self, reply: Reply, node: object) -> MetafieldValue | None:
         """The metafield that says where this customer's user moved; None also if it was not requested."""

@@ -23,6 +23,7 @@ from reconciler.errors import ConfigError, NotAnEvent, Unauthentic
 
 # topic → the keys in its body with customer ids, preferred first
 _BY_ID: Final = (("admin_graphql_api_id", "id"),)
+_BY_OWNER: Final = (("customer_id",),)
 _CUSTOMER_KEYS: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
     "customers/create": _BY_ID,
     "customers/update": _BY_ID,
@@ -30,6 +31,10 @@ _CUSTOMER_KEYS: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
     "customers/disable": _BY_ID,
     "customers/delete": _BY_ID,
     "customers/merge": (("admin_graphql_api_customer_kept_id",), ("admin_graphql_api_customer_deleted_id",)),
+    "customers/email_marketing_consent_update": _BY_OWNER,  # the documentation has both spellings of these two
+    "customers_email_marketing_consent/update": _BY_OWNER,
+    "customers/marketing_consent_update": _BY_OWNER,  # of text messages
+    "customers_marketing_consent/update": _BY_OWNER,
     "customer.tags_added": (("customerId", "customer_id"),),
     "customer.tags_removed": (("customerId", "customer_id"),),
 }

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import Table, and_, delete, or_
+from sqlalchemy import Table, Text, and_, cast, delete, or_
 
+from reconciler.core.model.consent import PREFIX as CONSENT
 from reconciler.state.database.engine import writing
 from reconciler.state.database.queries import Database
 from reconciler.state.operations.acts import ActRow
@@ -13,7 +14,7 @@ from reconciler.state.operations.parity import thin_out
 from reconciler.state.operations.runs import RunRow
 from reconciler.state.tables.mappings import EventRow
 
-EVENTS_KEPT = timedelta(days=180)  # events, acts, runs
+EVENTS_KEPT = timedelta(days=180)  # events, acts, runs; not the events of consents, which are proofs
 RESYNCS_KEPT = timedelta(days=7)  # incremental resyncs: about a hundred a day and store
 
 _event: Table = EventRow.__table__
@@ -27,7 +28,8 @@ class Tidy(Database):
     def tidy(self, *, now: datetime) -> dict[str, int]:
         """Delete expired rows; return how many of each kind."""
         with writing(self._engine) as connection:
-            gone = connection.execute(delete(_event).where(_event.c.at < now - EVENTS_KEPT))
+            is_proof = cast(_event.c.changes, Text).like(f'%"{CONSENT}%')
+            gone = connection.execute(delete(_event).where(_event.c.at < now - EVENTS_KEPT, ~is_proof))
             acts = connection.execute(delete(_act).where(_act.c.at < now - EVENTS_KEPT))
             old = or_(
                 _run.c.began_at < now - EVENTS_KEPT,

@@ -49,6 +49,17 @@ def test_webhooks_are_subscribed_where_shopify_can_reach_us(cli: CliHarness) -> 
     assert [s["lacked"] for s in again.json["stores"]] == [[], []]
 
 
+def test_the_webhooks_of_consents_are_subscribed_where_a_store_has_them(cli: CliHarness) -> None:
+    cli.settings["server"] = {"public_url": PUBLIC}
+    rule = {"from": "metadata.news", "at": "metadata.news_at"}
+    cli.settings["profiles"]["columns"]["metadata"] = "metadata"
+    cli.stores[US]["consent"] = {"email": rule, "sms": rule}
+    us, eu = cli("bootstrap", "--output", "json", "--yes").json["stores"]
+    made = {line.removeprefix("webhook ") for line in us["made"][1:]}
+    assert made - TOPICS == {"CUSTOMERS_EMAIL_MARKETING_CONSENT_UPDATE", "CUSTOMERS_MARKETING_CONSENT_UPDATE"}
+    assert {line.removeprefix("webhook ") for line in eu["made"][1:]} == TOPICS
+
+
 def test_a_topic_that_the_token_may_not_have_is_left_out_and_said(cli: CliHarness) -> None:
     cli.settings["server"] = {"public_url": PUBLIC}
     cli.shop().shop.scopes = {"read_customers", "write_customers"}

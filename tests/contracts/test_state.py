@@ -271,6 +271,14 @@ def test_events_come_in_order_and_the_newest_are_kept(state: StateStore) -> None
     assert [e.message for e in state.events(since=AT + timedelta(seconds=1))] == ["1", "1b", "3", "3b"]
 
 
+def test_events_of_consents_are_kept_longer_than_others(state: StateStore) -> None:
+    proof = Change(field="consent.email", before="NOT_SUBSCRIBED", after="SUBSCRIBED", why="profile changed")
+    name = Change(field="first_name", before=None, after="Ada", why="profile changed")
+    state.put(mapping("1"), event("1", changes=(name,)), event("1", changes=(name, proof)), event("1"))
+    assert state.tidy(now=AT + timedelta(days=181))["events"] == 2
+    assert [e.changes for e in state.events()] == [(name, proof)]
+
+
 def test_events_are_found_by_user_shop_and_plan(state: StateStore) -> None:
     change = Change(field="first_name", before=None, after="Ada", why="profile changed")
     whole = event("1", customer_id=customer(7), changes=(change,), plan_digest="sha256:a", message="m")

@@ -65,7 +65,8 @@ def settings_table(file: str, *path: str) -> str:
     schema = json_schemas()[f"{file}.schema.json"]
     part = schema
     for step in path:
-        part = _resolved(part["properties"][step], schema)
+        part = part["properties"][step]
+        part = _resolved(next((o for o in part.get("anyOf", ()) if "$ref" in o), part), schema)
         part = _resolved(part.get("items") or part.get("additionalProperties") or part, schema)
     rows = ["| key | values | default | meaning |", "|---|---|---|---|"]
     for key, field in part["properties"].items():

@@ -151,9 +151,15 @@ def test_the_address_of_who_is_redacted_is_handed_on_and_a_mere_request_can_not_
     assert [event.email for _, event in service.shop_events] == ["tove@tove.example", ""]
 
 
-@pytest.mark.parametrize(
-    "topic", ["orders/create", "bulk_operations/finish", "customers_email_marketing_consent/update"]
-)
+@pytest.mark.parametrize("channel", ["email_marketing", "marketing"])
+def test_a_new_consent_nudges_its_customer(http: httpx.Client, service: MemoryService, channel: str) -> None:
+    body = {"customer_id": CUSTOMER["id"], "email_address": "tove@tove.example"}
+    assert send(http, body, f"customers/{channel}_consent_update").json() == {"status": "queued"}
+    assert send(http, body, f"customers_{channel}_consent/update", webhook_id="2").json() == {"status": "queued"}
+    assert len(service.customers) == 2
+
+
+@pytest.mark.parametrize("topic", ["orders/create", "bulk_operations/finish", "customers/purchasing_summary"])
 def test_topics_we_did_not_ask_for_are_202_and_dropped(http: httpx.Client, service: MemoryService, topic: str) -> None:
     assert send(http, CUSTOMER, topic).json() == {"status": "ignored"}
     assert service.untouched

@@ -74,6 +74,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(
         ("guards: {updates: {max: 1}}", "guards.updates", "update"),
         ("guards: {update: {max: 1, percents: 1}}", "guards.update.percents", "percent"),
         ("metafields: {crm.tier: {from: metadata.tier, polcy: fill}}", "metafields.crm.tier.polcy", "policy"),
+        ("consent: {emial: {from: metadata.news, at: metadata.at}}", "consent.emial", "email"),
         ("accept: [{user: u, fields: [note], until: 2027-01-01, wy: x}]", "accept[0].wy", "why"),
     ],
 )
@@ -174,6 +175,10 @@ def test_a_wrong_value_is_refused_with_its_place(files: Files, config: str, path
         (f"leave_tag: {'x' * 256}", "leave_tag"),
         ("metafields: {tier: {from: locale}}", "metafields"),
         ("metafields: {crm.tier: {from: tier}}", "metafields.crm.tier.from"),
+        ("consent: {email: {from: newsletter, at: metadata.at}}", "consent.email.from"),
+        ("consent: {email: {from: metadata.news}}", "consent.email.at"),
+        ("consent: {sms: {from: metadata.news, at: metadata.}}", "consent.sms.at"),
+        ("consent: {sms: {from: metadata.news, at: metadata.at, level: unknown}}", "consent.sms.level"),
         ("metafields: {crm.tier: {}}", "metafields.crm.tier.from"),
         ("country: Denmark", "country"),
         ("country: dk", "country"),

@@ -11,7 +11,15 @@ import pytest
 from graphql import GraphQLSchema, OperationDefinitionNode, build_ast_schema, build_schema, parse, validate
 from graphql.language import FragmentDefinitionNode
 
-from reconciler.shopify.api.document import Document, Identifier, customers_by, customers_by_ids, document, names
+from reconciler.shopify.api.document import (
+    Document,
+    Identifier,
+    bulk_customers,
+    customers_by,
+    customers_by_ids,
+    document,
+    names,
+)
 from reconciler.shopify.listing import NEWEST_FIRST, NEWEST_THEN
 from reconciler.simulator.graphql.costs import CostModel
 
@@ -85,7 +93,8 @@ def test_a_mutation_costs_at_least_ten_points() -> None:
     mutations = [each for each in WHOLE if each.kind == "mutation"]
     assert len(mutations) >= 11
     dear = {each.name: cost(each, {}) for each in mutations if cost(each, {}) != 10}
-    assert dear == {"bulk_metafields_set": 11, "bulk_stage": 11}
+    consents = {"customer_email_consent": 11, "customer_sms_consent": 11}
+    assert dear == {"bulk_metafields_set": 11, "bulk_stage": 11, **consents}
 
 
 def test_a_look_up_of_fifty_stays_below_the_ceiling_of_a_call() -> None:
@@ -95,8 +104,21 @@ def test_a_look_up_of_fifty_stays_below_the_ceiling_of_a_call() -> None:
 
 def test_no_document_sends_what_is_not_ours_to_send() -> None:
     for each in WHOLE:
-        for word in ("addresses", "Consent", "multipass", "taxExempt"):
+        for word in ("addresses", "multipass", "taxExempt"):
             assert word not in each.text
+        assert ("Consent" in each.text) is each.name.endswith("_consent")
+
+
+def test_consent_is_read_only_where_a_store_manages_it_and_costs_nothing() -> None:
+    for plain, more in [
+        (customers_by_ids(ONE), customers_by_ids(ONE, ("email", "sms"))),
+        (customers_by("customId", 3, ONE), customers_by("customId", 3, ONE, ("email", "sms"))),
+    ]:
+        assert "marketing" not in plain.text
+        assert more.text.count("marketingState") == 2
+        assert (more.points, cost(more, {"ids": []})) == (plain.points, cost(plain, {"ids": []}))
+    assert "marketing" not in bulk_customers(ONE)
+    assert bulk_customers(ONE, ("email",)).count("marketingUpdatedAt") == 1
 
 
 def test_no_reconcile_of_a_user_needs_a_list_or_a_search() -> None:

@@ -178,6 +178,19 @@ def test_email_consent_is_written_by_its_own_mutation(sim: SimulatorHarness) -> 
     assert sim.error(EMAIL_CONSENT, i=given) == expected
 
 
+@pytest.mark.parametrize("state", ["SUBSCRIBED", "UNSUBSCRIBED", "PENDING", "NOT_SUBSCRIBED", "INVALID"])
+def test_the_customer_and_shopify_itself_set_any_consent(sim: SimulatorHarness, state: str) -> None:
+    made = sim.set(email="ada@example.com")
+    read = "query($id: ID!) { customer(id: $id) { defaultEmailAddress { marketingState marketingUpdatedAt } } }"
+    sim.shop.staff_consent(made["id"], "email", state, at="2026-03-01T10:00:00Z")
+    shown = {"marketingState": state, "marketingUpdatedAt": "2026-03-01T10:00:00Z"}
+    assert sim(read, id=made["id"]) == {"defaultEmailAddress": shown}
+    sim.shop.staff_consent(made["id"], "email", state, at="")
+    assert sim(read, id=made["id"]) == {"defaultEmailAddress": {**shown, "marketingUpdatedAt": None}}
+    with pytest.raises(ValueError, match="no consent sms"):
+        sim.shop.staff_consent(made["id"], "sms", state)
+
+
 def test_consent_without_an_address_is_nothing_or_an_error(sim: SimulatorHarness) -> None:
     made = sim.set(firstName="Ada")
     consent = {"marketingState": "SUBSCRIBED", "marketingOptInLevel": "SINGLE_OPT_IN"}

@@ -11,10 +11,10 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from reconciler.cli.checks.shop_needs import (
-    TOPICS,
     ObservedSetup,
     has_scope,
     missing_topics,
+    topics_of,
     webhook_uri,
     wrong_definition,
 )
@@ -166,7 +166,7 @@ def webhook_checks(seen: ObservedSetup, store: StoreSettings, settings: Settings
 
 
 def _subscription_check(subscriptions: Sequence[Subscription], uri: str, scopes: frozenset[str], store: Store) -> Check:
-    missing, notes = missing_topics(subscriptions, uri, scopes)
+    missing, notes = missing_topics(subscriptions, uri, scopes, store)
     hint = f"reconciler bootstrap --store {store.name}"
     if missing:
         message = f"missing, or removed by Shopify after failed deliveries: {', '.join(missing)}"
@@ -187,9 +187,8 @@ def _subscription_check(subscriptions: Sequence[Subscription], uri: str, scopes:
             area=store.name, what="webhooks", level="warning", message="; ".join(notes), hint="grant the app that scope"
         )
     app_uri = uri.rpartition("/")[0]
-    message = (
-        f"{len(TOPICS)} topics to {uri}; Shopify does not say whether the app sends those about erasure to {app_uri}"
-    )
+    unsaid = f"Shopify does not say whether the app sends those about erasure to {app_uri}"
+    message = f"{len(topics_of(store))} topics to {uri}; {unsaid}"
     return Check(area=store.name, what="webhooks", level="ok", message=message)
 
 

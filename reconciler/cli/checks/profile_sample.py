@@ -7,11 +7,29 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from reconciler.core.fields.consent import said_of
+from reconciler.core.model.consent import ConsentRule, Said
 from reconciler.core.model.profile import Profile
+from reconciler.core.model.spec import Doubt
 
 ROWS_MAX = 20_000
 AHEAD = timedelta(hours=1)
 CLERK_ID = "user_"
+
+
+@dataclass
+class ConsentSample:
+    """What the sampled rows say of one consent: how many answer, with a time and without, and how many can't be read."""
+
+    answers: int = 0
+    undated: int = 0
+    unreadable: int = 0
+
+    def add(self, said: Said, doubt: Doubt | None) -> None:
+        """Add the answer of one row."""
+        self.answers += said.granted is not None
+        self.undated += said.granted is not None and said.at is None
+        self.unreadable += doubt is not None
 
 
 @dataclass
@@ -24,6 +42,7 @@ class ProfileSample:
     verified: int = 0
     ahead: int = 0
     clerk_ids: int = 0
+    consents: dict[ConsentRule, ConsentSample] = field(default_factory=dict)
     problems: Counter[str] = field(default_factory=Counter)
     example: dict[str, str] = field(default_factory=dict)
 
@@ -35,14 +54,16 @@ class ProfileSample:
         self.verified += profile.email_verified is True
         self.ahead += profile.updated_at is not None and profile.updated_at > now + AHEAD
         self.clerk_ids += profile.clerk_user_id.startswith(CLERK_ID)
+        for rule, consent in self.consents.items():
+            consent.add(*said_of(profile, rule, "email"))
         for message in {problem.message for problem in profile.problems}:
             self.problems[message] += 1
             self.example.setdefault(message, profile.clerk_user_id)
 
 
-def sample_of(chunks: Iterable[list[Profile]], now: datetime) -> ProfileSample:
-    """The counts over the first chunks, until they hold ROWS_MAX rows."""
-    sample = ProfileSample()
+def sample_of(chunks: Iterable[list[Profile]], now: datetime, consents: Iterable[ConsentRule] = ()) -> ProfileSample:
+    """The counts over the first chunks, until they hold ROWS_MAX rows. `consents`: those of all stores."""
+    sample = ProfileSample(consents={rule: ConsentSample() for rule in consents})
     for profiles in chunks:
         for profile in profiles:
             sample.add(profile, now)

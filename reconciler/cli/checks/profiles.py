@@ -150,10 +150,29 @@ def row_checks(sample: ProfileSample, found: Inspection | None, settings: Settin
         message = f"{columns['updated_at']} is in the future: {_share(sample.ahead, sample)}"
         hint = "a time without a zone is read as UTC: use timestamptz, or write UTC"
         yield _check("updated_at", "warning", message, hint)
+    yield from _consent_checks(sample)
     if not sample.clerk_ids:
         message = f"no value of {columns['clerk_user_id']} begins with user_, as Clerk's ids do: webhooks match no row"
         hint = "map profiles.columns.clerk_user_id to the column with Clerk's id"
         yield _check("key", "warning", message, hint)
+
+
+def _consent_checks(sample: ProfileSample) -> Iterator[Check]:
+    """What the rows say at the paths of each consent."""
+    for rule, found in sample.consents.items():
+        if found.unreadable:
+            message = f"{rule.source} or {rule.at} can't be read: {_share(found.unreadable, sample)}"
+            yield _check("consent", "warning", message, "correct the rows; their users are held until then")
+        if not found.answers:
+            hint = "correct the path in stores.yaml, or wait for the first answer"
+            yield _check("consent", "warning", f"no row says yes or no at {rule.source}: nothing is written", hint)
+        elif found.undated:
+            message = (
+                f"{rule.at} is missing beside an answer: {_share(found.undated, sample)}, for which nothing is written"
+            )
+            yield _check("consent", "warning", message, "have the app store when the user answered")
+        elif not found.unreadable:
+            yield _check("consent", "ok", f"{rule.source}: {_share(found.answers, sample)} with an answer and its time")
 
 
 def _deletion_check(sample: ProfileSample, column: str) -> Check:

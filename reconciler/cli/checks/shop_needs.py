@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from reconciler.core.model.store import Backlink
+from reconciler.core.model.consent import Channel
+from reconciler.core.model.store import Backlink, Store
 from reconciler.ports import Definition, ShopFacts, ShopReader, Subscription
 from reconciler.settings import StoreSettings
 
@@ -19,6 +20,10 @@ TOPICS = (
     "CUSTOMER_TAGS_REMOVED",
     "APP_UNINSTALLED",
 )
+CONSENT_TOPICS: Mapping[Channel, str] = {
+    "email": "CUSTOMERS_EMAIL_MARKETING_CONSENT_UPDATE",
+    "sms": "CUSTOMERS_MARKETING_CONSENT_UPDATE",
+}
 TOPIC_SCOPES = {"CUSTOMERS_MERGE": "read_customer_merge"}
 
 
@@ -57,7 +62,7 @@ def needs_of(seen: ObservedSetup, store: StoreSettings, public_url: str) -> Need
     """What this shop lacks."""
     wrong = wrong_definition(seen.definition, store.backlink)
     uri = webhook_uri(public_url, store.name)
-    topics, notes = missing_topics(seen.subscriptions, uri, seen.facts.scopes)
+    topics, notes = missing_topics(seen.subscriptions, uri, seen.facts.scopes, store)
     if public_url and not uri:
         notes = (f"no webhooks: server.public_url is {public_url}, but Shopify sends to https only",)
     return Needs(
@@ -89,14 +94,19 @@ def wrong_definition(definition: Definition | None, link: Backlink) -> str:
     return ""
 
 
+def topics_of(store: Store) -> tuple[str, ...]:
+    """The topics of the webhooks that this store's policy needs."""
+    return (*TOPICS, *(CONSENT_TOPICS[channel] for channel in store.consent.channels))
+
+
 def missing_topics(
-    subscriptions: Sequence[Subscription], uri: str, scopes: frozenset[str]
+    subscriptions: Sequence[Subscription], uri: str, scopes: frozenset[str], store: Store
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Topics without a subscription to `uri`, and notes on those that the token's scopes don't allow."""
     if not uri:
         return (), ()
     there = {s.topic for s in subscriptions if s.uri == uri}
-    missing = [t for t in TOPICS if t not in there]
+    missing = [t for t in topics_of(store) if t not in there]
     refused = [t for t in missing if not has_scope(scopes, TOPIC_SCOPES.get(t, ""))]
     notes = tuple(f"no webhook {t}: the token lacks the scope {TOPIC_SCOPES[t]}" for t in refused)
     return tuple(t for t in missing if t not in refused), notes

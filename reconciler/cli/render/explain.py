@@ -14,6 +14,7 @@ from reconciler.cli.render.json import dumps
 from reconciler.cli.render.parts import WHO_WORDS, docs_command
 from reconciler.cli.render.plain import clean, count_text, customer_text, time_text, value_text
 from reconciler.cli.render.tables import STATUS_STYLES, table_box
+from reconciler.core.model.consent import field_of
 from reconciler.core.report.answer import span_text
 from reconciler.core.report.documents import explained_document
 from reconciler.core.report.explain import Explained, ExplainedStore
@@ -64,6 +65,7 @@ def _print_store(store: ExplainedStore, lines: LinePrinter, now: datetime, *, al
         lines.prose(clean(store.answer), indent=2)
     if store.fields and (store.wanted is not None or store.observed is not None):
         lines.console.print(_table(store, lines.console, now))
+    _print_consents(store, lines)
     _print_next(store, lines, now)
     _print_events(store, lines)
 
@@ -97,6 +99,21 @@ def _table(store: ExplainedStore, console: Console, now: datetime) -> Table:
         row = (mark, field.field, value_text(field.wanted), there, owner, written)
         table.add_row(*(clean(cell) for cell in row[: len(table.columns)]), style=style if mark == " " else None)
     return table
+
+
+def _print_consents(store: ExplainedStore, lines: LinePrinter) -> None:
+    """Each consent: what follows and why, both answers, and the proof of what was written."""
+    for each in store.consent:
+        field = field_of(each.channel)
+        lines.prose(f"{field}: {each.outcome or 'not decided'}{f', {each.why}' if each.why else ''}", indent=2, hang=2)
+        if each.source is not None:
+            answer = {True: "yes", False: "no", None: "nothing"}[each.granted]
+            at = f", at {each.at}" if each.at is not None else ""
+            words = f"profile: {answer}{at} ({each.source}); Shopify: {each.shown or 'nothing'}"
+            lines.prose(clean(words), "dim", indent=4, hang=2)
+        for proof in each.written[-EVENTS_SHOWN:]:
+            by = f"run {proof.run_id}" if proof.run_id is not None else "the queue"
+            lines.prose(clean(f"written {proof.at} by {by}: {value_text(proof.consent)}"), "dim", indent=4, hang=2)
 
 
 def _print_next(store: ExplainedStore, lines: LinePrinter, now: datetime) -> None:

@@ -10,6 +10,7 @@ from functools import cache
 from reconciler.controller.context import StoreContext
 from reconciler.controller.observe import observe_users, subjects_of
 from reconciler.controller.step import Outcome, Step
+from reconciler.core.decide.consent import decided_without_consent, has_consent, with_addresses_only
 from reconciler.core.fields import normalise
 from reconciler.core.fields.desired import is_wanted, profile_digest, spec_of
 from reconciler.core.model.action import Action, Hold
@@ -57,7 +58,7 @@ class Preconditions:
         held = self._holds.of(list(planned)) if planned else {}
         for found in self._observe(planned.values()):
             action = planned[found.subject.user]
-            step = _as_held(found, action, held[action.clerk_user_id])
+            step = _as_planned(_as_held(found, action, held[action.clerk_user_id]), action)
             if _is_same(action, step.decision.action, parked=step.subject.user in parked) or _is_part(
                 action, step.decision
             ):
@@ -102,6 +103,16 @@ def _as_held(step: Step, planned: Action, holds: Iterable[Hold]) -> Step:
         return step
     decision = without_phone(step.decision, held)
     return replace(step, action=decision.action or step.action, decision=decision)
+
+
+def _as_planned(step: Step, planned: Action) -> Step:
+    """The step without the consents that the plan does not write, since its guard has withheld them."""
+    if has_consent(planned):
+        return step
+    decision = decided_without_consent(step.decision)
+    return (
+        step if decision is step.decision else replace(step, action=decision.action or step.action, decision=decision)
+    )
 
 
 class _HoldsOf:
@@ -183,7 +194,7 @@ def _is_part(planned: Action, decision: Decision) -> bool:
     now, taken = decision.action, {t.field for t in decision.taken}
     if now is None or not planned.waits_for or planned.park or not taken:
         return False
-    changes = tuple(c for c in planned.changes if c.field not in taken)
+    changes = with_addresses_only(planned.changes, (c for c in planned.changes if c.field not in taken))
     return len(changes) < len(planned.changes) and _is_same(replace(planned, changes=changes), now, parked=False)
 
 

@@ -14,6 +14,7 @@ from reconciler.controller.context import StoreContext
 from reconciler.controller.execute import has_moved, with_customer, writes_left
 from reconciler.controller.observe import subjects_of
 from reconciler.controller.step import PlannedWrite, Step
+from reconciler.core.decide.consent import has_consent
 from reconciler.core.decide.written import as_written
 from reconciler.core.fields.desired import is_wanted, profile_digest, spec_of
 from reconciler.core.model.action import Action
@@ -35,7 +36,7 @@ def select_for_bulk(
 
     Creates and updates only, and of those none that waits for another user's address or is waited for (`but`): lines run
     in no order. Nor one that takes a customer over: its back-link is written only where there is none, which no line can
-    say.
+    say. Nor one that writes a consent, since its answer has to be compared with what was asked.
     """
 
     def is_selected(action: Action) -> bool:
@@ -48,7 +49,7 @@ def select_for_bulk(
 
 
 def _may_go_by_bulk(action: Action) -> bool:
-    if action.kind not in BULK_KINDS or action.waits_for or action.park:
+    if action.kind not in BULK_KINDS or action.waits_for or action.park or has_consent(action):
         return False
     return action.kind == "create" or all(c.field != "backlink" for c in action.changes)
 

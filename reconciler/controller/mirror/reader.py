@@ -14,6 +14,7 @@ import msgspec
 
 from reconciler.core.fields import normalise
 from reconciler.core.fields.fingerprint import observed_fp
+from reconciler.core.model.consent import Consent, field_of
 from reconciler.core.model.customer import Customer, MetafieldValue
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain
 from reconciler.core.model.scalars import SCALARS
@@ -94,6 +95,11 @@ def shown(customer_id: CustomerId, known: Known, store: Store) -> Customer | Non
         backlink=values.get("backlink"),
         metafields=metafields,
         updated_at=known.updated_at,
+        consents={
+            channel: Consent.parse(values[field_of(channel)])
+            for channel in store.consent.channels
+            if field_of(channel) in values
+        },
         **{name: values.get(name) for name in SCALARS},
     )
     return customer if observed_fp(customer) == known.fp else None

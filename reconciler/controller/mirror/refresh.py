@@ -15,6 +15,7 @@ from reconciler.controller.scan.standing import OVERLAP, is_fresh
 from reconciler.core.fields import normalise
 from reconciler.core.fields.fingerprint import metafields_of, observed_fp, values_json
 from reconciler.core.model.batches import batches
+from reconciler.core.model.consent import field_of
 from reconciler.core.model.customer import Customer
 from reconciler.core.model.ids import ClerkUserId, CustomerId
 from reconciler.core.model.scalars import LATER
@@ -145,7 +146,14 @@ def check_mirror(context: MirrorContext) -> MirrorCheck:
 
 def shape_of(store: Store) -> str:
     """What a bulk query asks for: the back-link and the metafields of the policy in their order, and later fields."""
-    return " ".join([f"{store.backlink.namespace}.{store.backlink.key}", *store.metafields, *LATER])
+    return " ".join(
+        [
+            f"{store.backlink.namespace}.{store.backlink.key}",
+            *store.metafields,
+            *LATER,
+            *map(field_of, store.consent.channels),
+        ]
+    )
 
 
 def _compare_counts(context: MirrorContext) -> MirrorCheck:
@@ -279,7 +287,7 @@ def seen_of(customer: Customer) -> Seen:
         email_key=normalise.email_key(customer.email),
         backlink=customer.backlink,
         fp=observed_fp(customer),
-        values=values_json(scalars, customer.tags, customer.backlink, metafields),
+        values=values_json(scalars, customer.tags, customer.backlink, metafields, customer.consents),
         updated_at=customer.updated_at,
         phone_key=normalise.phone_key(customer.phone),
     )

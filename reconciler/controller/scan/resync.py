@@ -32,7 +32,7 @@ from reconciler.core.model.customer import Customer
 from reconciler.core.model.ids import ClerkUserId, CustomerId
 from reconciler.core.model.store import Store
 from reconciler.core.model.view import Subject
-from reconciler.core.plan.guard import kinds_above
+from reconciler.core.plan.guard import CONSENT, GUARDS, guard_of, kinds_above
 from reconciler.ports import (
     Clock,
     CustomerReader,
@@ -200,7 +200,7 @@ def _decide(
         elif decision.successor is not None and subject.profile is None:
             findings[subject.user] = BLOCKED
         elif decision.action is not None:
-            findings[subject.user] = decision.action.kind
+            findings[subject.user] = guard_of(decision.action)
         else:
             idle.append(one)
     queue_users(context, record_decisions(idle, store, context.state, now), "address")
@@ -212,7 +212,7 @@ def _finish(context: ResyncContext, mapped: int, started_at: datetime, untold: S
     store, book = context.store, context.book
     totals = book.totals(store.shop, FULL)
     queued = 0
-    counts = {kind: totals[kind] for kind in KINDS if kind in totals}
+    counts = {kind: totals[kind] for kind in GUARDS if kind in totals}
     over = kinds_above(counts, store, mappings=mapped)
     for kind, count in counts.items():
         for users in book.findings(store.shop, FULL, kind):
@@ -237,7 +237,9 @@ def _finish(context: ResyncContext, mapped: int, started_at: datetime, untold: S
             suspended_reason=before.suspended_reason if before else None,
         )
     )
-    actions: dict[str, int] = {kind: count for kind, count in counts.items() if count and kind not in over}
+    actions: dict[str, int] = {kind: counts[kind] for kind in KINDS if counts.get(kind) and kind not in over}
+    if counts.get(CONSENT) and CONSENT not in over:
+        actions["update"] = actions.get("update", 0) + counts[CONSENT]
     return ResyncResult(whole=True, looked_at=looked_at, wanted=wanted, queued=queued, held=held, actions=actions)
 
 

@@ -70,8 +70,11 @@ def customer_digest(customer: Customer | None) -> str:
     if customer is None:
         return digest(None)
     values = {name: value.value for name, value in customer.metafields.items()}
-    seen = customer.model_dump(mode="json", exclude={"updated_at", "metafields", "can_delete", "unknown", "moved_to"})
-    return digest({**seen, "unknown": sorted(customer.unknown)}, values)
+    consents = {channel: str(consent) for channel, consent in customer.consents.items()}
+    seen = customer.model_dump(
+        mode="json", exclude={"updated_at", "metafields", "can_delete", "unknown", "moved_to", "consents"}
+    )
+    return digest({**seen, "unknown": sorted(customer.unknown)}, values, *([consents] if consents else ()))
 
 
 def withhold_roll_out(decision: Decision, store: Store) -> Decision:

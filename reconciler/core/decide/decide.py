@@ -19,6 +19,7 @@ from reconciler.core.decide.actions import (
 )
 from reconciler.core.decide.assignment import assignment_hold
 from reconciler.core.decide.case import Case
+from reconciler.core.decide.consent import consent_changes, consent_holds, judge_consents
 from reconciler.core.decide.cost import points_of
 from reconciler.core.decide.leaving.absence import PLANNED, Absence, is_missing, missing_hold
 from reconciler.core.decide.leaving.redacted import redacted_hold
@@ -189,9 +190,11 @@ def _decide_without_customer(case: Case, taken_by: str | None) -> Decision:
     if spec.tags:
         changes.append(Change(field="tags", before=[], after=list(spec.tags), why=why))
     changes.append(Change(field="backlink", before=None, after=user, why=why))
-    action = action_of(case, "create", None, tuple(changes))
+    judged = judge_consents(case, None, changes)
+    doubts += consent_holds(case, None, judged)
+    action = action_of(case, "create", None, (*changes, *consent_changes(judged)))
     in_the_way = (phone_taken,) if phone_taken is not None else ()
-    decision = Decision(clerk_user_id=user, action=action, holds=doubts, spec=spec, taken=in_the_way)
+    decision = Decision(clerk_user_id=user, action=action, holds=doubts, spec=spec, taken=in_the_way, consents=judged)
     return withhold_drift(decision, store) if gone else withhold_roll_out(decision, store)
 
 

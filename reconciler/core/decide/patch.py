@@ -14,6 +14,7 @@ from reconciler.core.decide.actions import (
     withhold_roll_out,
 )
 from reconciler.core.decide.case import Case
+from reconciler.core.decide.consent import consent_changes, consent_holds, judge_consents
 from reconciler.core.decide.contested import Contest, contesting_heals, message_of
 from reconciler.core.decide.leaving.succession import inherited_fields, is_free_for, is_left_behind, left_behind_hold
 from reconciler.core.fields.backlink import is_renamed
@@ -29,7 +30,7 @@ from reconciler.core.fields.diff import (
 from reconciler.core.model.action import AcceptedDrift, Change, Hold, Kind, Why
 from reconciler.core.model.customer import Customer
 from reconciler.core.model.ids import ClerkUserId
-from reconciler.core.model.mapping import Heal, Mapping, Status
+from reconciler.core.model.mapping import Heal, Mapping
 from reconciler.core.model.reasons import hold
 from reconciler.core.model.scalars import IDENTITIES
 from reconciler.core.model.spec import Spec
@@ -139,11 +140,16 @@ def _decide_changes(
     if not {"backlink"} & {*customer.unknown, *blocked}:
         link, held = _backlink_changes(case, customer, known=known)
         changes, holds = changes + link, holds + held
+    judged = judge_consents(case, customer, changes)
+    consents, held = [*consent_changes(judged)], list[Hold]()
+    if known:
+        consents, held = _withhold_by_switches(case, customer, consents)
+    changes, holds = changes + consents, [*holds, *held, *consent_holds(case, customer, judged)]
+    decision = Decision(clerk_user_id=user, holds=tuple(holds), customer=customer, spec=case.spec, consents=judged)
     if not changes:
-        status: Status = "held" if holds else "in_sync"
-        return Decision(clerk_user_id=user, holds=tuple(holds), customer=customer, spec=case.spec, status=status)
+        return replace(decision, status="held" if holds else "in_sync")
     action = action_of(case, "update" if known else "adopt", customer, tuple(changes))
-    decision = Decision(clerk_user_id=user, action=action, holds=tuple(holds), customer=customer, spec=case.spec)
+    decision = replace(decision, action=action)
     if known:
         return decision
     return withhold_roll_out(replace(decision, inherited=inherited_fields(case.view.former(customer), customer)), store)
@@ -317,10 +323,14 @@ def _relink_or_merge(case: Case, customer: Customer, conflict: _Conflict) -> Dec
     blocked = {h.field for h in holds}
     kept = [replace(c, why="profile changed") for c in changes if c.field not in blocked]
     kept.append(Change(field="backlink", before=other.backlink, after=case.user, why="profile changed"))
+    judged = judge_consents(case, other, kept) if kind == "relink" else ()
+    kept += consent_changes(judged)
+    holds += consent_holds(case, other, judged)
     action = action_of(case, kind, other, tuple(kept), moved_from=customer)
     decision = Decision(
         clerk_user_id=case.user, action=action, holds=tuple(holds), customer=customer, target=other, spec=case.spec,
         inherited=inherited_fields(case.view.former(other), other), taken=(in_the_way,) if in_the_way is not None else (),
+        consents=judged,
     )  # fmt: skip
     return withhold_roll_out(decision, case.store)
 

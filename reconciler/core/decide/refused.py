@@ -6,6 +6,7 @@ from collections.abc import Mapping as MappingOf
 from dataclasses import replace
 
 from reconciler.core.decide.actions import customer_digest
+from reconciler.core.decide.consent import with_addresses_only
 from reconciler.core.decide.cost import points_of
 from reconciler.core.fields import normalise
 from reconciler.core.fields.desired import config_digest, digest
@@ -145,6 +146,7 @@ def without_refused(decision: Decision, mapping: Mapping | None, store: Store, *
 
 def with_changes(decision: Decision, action: Action, kept: tuple[Change, ...], holds: tuple[Hold, ...]) -> Decision:
     """The decision with only these changes in its action; held without an action, where the rest can't be executed."""
+    kept = with_addresses_only(action.changes, kept)
     needed = NEEDED.get(action.kind, frozenset()) & {c.field for c in action.changes}
     lost_key = not needed <= {c.field for c in kept}
     nothing_left = not [c for c in kept if c.field != "backlink" or action.kind in {"adopt", "update"}]

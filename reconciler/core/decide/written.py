@@ -7,8 +7,10 @@ from collections.abc import Mapping as MappingOf
 from dataclasses import replace
 
 from reconciler.core.fields import normalise
+from reconciler.core.fields.consent import is_written
 from reconciler.core.fields.diff import comparable, observed_value, owned_tags
 from reconciler.core.model.action import Action, Change
+from reconciler.core.model.consent import is_consent
 from reconciler.core.model.customer import Customer, CustomerChange, MetafieldValue
 from reconciler.core.model.mapping import PARK, RELEASE, Applied, Intent, Mapping, tags_in
 from reconciler.core.model.scalars import SCALARS
@@ -97,6 +99,8 @@ def as_before(customer: Customer, changes: Iterable[Change]) -> Customer:
             values["backlink"] = text_of(change.before)
         elif change.field in SCALARS:
             scalars[change.field] = text_of(change.before)
+        elif is_consent(change.field):
+            continue  # a consent is not compared with what the profile says, so none need be taken back
         elif change.before is None:
             metafields.pop(_name(change), None)
         else:
@@ -122,6 +126,8 @@ def _is_there(change: Change, customer: Customer, spec: Spec | None) -> bool:
         return after - before <= now and not (before - after) & now
     if change.field == "backlink":
         return customer.backlink == change.after
+    if is_consent(change.field):
+        return is_written(change, customer)
     wanted = spec.fields.get(change.field) if spec is not None else None
     type_ = wanted.type if wanted is not None else ""
     is_now = comparable(change.field, observed_value(customer, change.field), type_)

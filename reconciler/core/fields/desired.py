@@ -12,7 +12,9 @@ from decimal import Decimal
 from functools import lru_cache
 
 from reconciler.core.fields import normalise
+from reconciler.core.fields.consent import said_of
 from reconciler.core.fields.metafields import sendable
+from reconciler.core.model.consent import Channel, Said
 from reconciler.core.model.profile import Profile
 from reconciler.core.model.scalars import FIELDS, LATER, SCALARS, Policy
 from reconciler.core.model.spec import Doubt, Spec, WantedField
@@ -64,7 +66,7 @@ class _This:
 def _rules(this: _This) -> _Rules:
     store = this.store
     return _Rules(
-        config=digest(store.model_dump(mode="json", by_alias=True), store.trust_email),
+        config=digest(store.model_dump(mode="json", by_alias=True, exclude=_unused_keys(store)), store.trust_email),
         policies={field: store.fields.of(field) for field in SCALARS},
         fields={field: _rule_digest(store, field) for field in SCALARS},
         metafields={name: digest(rule.model_dump()) for name, rule in store.metafields.items()},
@@ -72,6 +74,11 @@ def _rules(this: _This) -> _Rules:
         tags_config=digest(store.tags),
         columns=frozenset(_used_columns(store)),
     )
+
+
+def _unused_keys(store: Store) -> dict[str, bool | set[str]]:
+    """The keys of a later version that have no effect here, so that it finds what an earlier one stored."""
+    return {} if store.consent.channels else {"consent": True, "guards": {"consent"}}
 
 
 def config_digest(store: Store) -> str:
@@ -157,6 +164,10 @@ def spec_of(profile: Profile, store: Store) -> Spec:
         for p in profile.problems
         if p.field not in {"email", "phone", "email_verified", *(d.field for d in doubts)} and p.field in rules.columns
     )
+    consents: dict[Channel, Said] = {}
+    for channel, consent_rule in store.consent.rules.items():
+        consents[channel], doubt = said_of(profile, consent_rule, channel)
+        doubts.extend([doubt] if doubt is not None else ())
     doubts = _group_by_cause(doubts)
     email = normalise.email(profile.email)
     trusted = store.trust_email == "always" or (store.trust_email == "verified" and profile.email_verified is True)
@@ -167,6 +178,7 @@ def spec_of(profile: Profile, store: Store) -> Spec:
         tags_config=rules.tags_config,
         lookup_email=email if usable else None,
         doubts=tuple(doubts),
+        consents=consents,
     )
 
 
@@ -239,7 +251,7 @@ def _rule_digest(store: Store, field: str) -> str:
 def _used_columns(store: Store) -> set[str]:
     used = {f for f in SCALARS if store.fields.of(f) != "ignore"}
     used |= {rule.source.split(".")[0] for rule in store.metafields.values() if rule.policy != "ignore"}
-    return used
+    return used | ({"metadata"} if store.consent.channels else set())
 
 
 def _has(profile: Profile, path: str) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Mapping as MappingOf
 from reconciler.core.fields import normalise
 from reconciler.core.fields.spellings import as_shown, is_shown, respelt_tags
 from reconciler.core.model.action import Change, Why
+from reconciler.core.model.consent import channel_of
 from reconciler.core.model.customer import Customer
 from reconciler.core.model.ids import UNIQUE
 from reconciler.core.model.mapping import Applied, Mapping, tags_in, text_in
@@ -28,6 +29,9 @@ def observed_value(customer: Customer, field: str) -> str | None:
     """The customer's value of one of our fields."""
     if field in _KEY_OF:
         return customer.scalar(field)
+    if (channel := channel_of(field)) is not None:
+        consent = customer.consents.get(channel)
+        return str(consent) if consent is not None else None
     found = customer.metafields.get(field.removeprefix("metafields."))
     return found.value if found else None
 

@@ -58,6 +58,7 @@ def with_policy(store: StoreT, policy: Mapping[str, JsonValue]) -> StoreT | None
         fields=kept.fields,
         tags=kept.tags,
         metafields=kept.metafields,
+        consent=kept.consent,
         country=kept.country,
         require_email=kept.require_email,
         on_leave=kept.on_leave,

@@ -9,6 +9,7 @@ from typing import Final, Self, TypedDict, Unpack
 
 from pydantic import Field
 
+from reconciler.core.model.consent import Channel, Consent
 from reconciler.core.model.ids import CustomerId
 from reconciler.core.model.scalars import FIELDS, Scalars
 
@@ -32,6 +33,7 @@ class CustomerChange(TypedDict, total=False):
     can_delete: bool | None
     metafields: Mapping[str, MetafieldValue]
     unknown: Mapping[str, str]
+    consents: Mapping[Channel, Consent]
 
 
 NO_SCALARS: Final[Mapping[str, str | None]] = {}
@@ -43,6 +45,7 @@ class Customer(Scalars):
     `unknown` maps each field that Shopify did not return to the access that it needs; such a field is None here.
     `metafields` holds those that were requested and exist, by `NAMESPACE.KEY`. `backlink` is the Clerk user id.
     `moved_to` is the customer to which the user of this one was re-linked; only a search by email reads it.
+    `consents` holds those that a store manages, for the email and the phone that the customer has.
     """
 
     id: CustomerId
@@ -53,6 +56,7 @@ class Customer(Scalars):
     can_delete: bool | None = None
     updated_at: datetime | None = None
     unknown: Mapping[str, str] = Field(default_factory=dict)
+    consents: Mapping[Channel, Consent] = Field(default_factory=dict)
 
     def changed(self, scalars: Mapping[str, str | None] = NO_SCALARS, **values: Unpack[CustomerChange]) -> Self:
         """The customer with these scalar fields, by name, and these other values."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from reconciler.core.model.consent import Channel, Said
 from reconciler.core.model.scalars import Policy
 
 
@@ -31,6 +32,7 @@ class Doubt:
 class Spec:
     """The fields of one user's customer in one store, as they should be. A field that is missing here is not managed.
 
+    `consents` are those that the store manages, as the profile states them.
     `lookup_email` is the address by which an existing customer may be found and adopted; None where that is forbidden.
     """
 
@@ -39,6 +41,7 @@ class Spec:
     tags_config: str = ""
     lookup_email: str | None = None
     doubts: tuple[Doubt, ...] = ()
+    consents: Mapping[Channel, Said] = field(default_factory=dict)
 
     def value(self, name: str) -> str | None:
         """The value that the field should have; None where there is none or it is unknown."""

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self, TypedDict, TypeVar, Unpack
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, field_validator, model_validator
 
 from reconciler.core.model.act import Pause
+from reconciler.core.model.consent import ConsentRules
 from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
 from reconciler.core.model.scalars import SCALARS, FieldPolicies, Policy
 
@@ -73,6 +74,7 @@ class Guards(_Part):
     relink: Ceiling = Ceiling(max=25, percent=5)
     merge: Ceiling = Ceiling(max=5, percent=1)
     release: Ceiling = Ceiling(max=25, percent=5)
+    consent: Ceiling = Ceiling(max=500)
 
 
 class Accepted(_Part):
@@ -126,6 +128,7 @@ class PolicyChange(TypedDict, total=False):
     fields: FieldPolicies
     tags: tuple[str, ...]
     metafields: Mapping[str, MetafieldRule]
+    consent: ConsentRules
     country: str | None
     require_email: bool
     on_leave: Literal["keep", "tag", "delete", "erase"]
@@ -178,6 +181,10 @@ class Store(_Part):
     )
     metafields: Mapping[str, MetafieldRule] = Field(
         default_factory=dict, description="NAMESPACE.KEY: the source of its value, its type and its policy"
+    )
+    consent: ConsentRules = Field(
+        default=ConsentRules(),
+        description="marketing consent that is taken from the profiles; without it none is written",
     )
     country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] | None = Field(
         default=None, description="for phones without a country code; if not set, such phones are held"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from reconciler.core.model.action import AcceptedDrift, Action, Hold
+from reconciler.core.model.consent import Judged
 from reconciler.core.model.customer import Customer
 from reconciler.core.model.ids import ClerkUserId, CustomerId, Unique
 from reconciler.core.model.mapping import Applied, Heal, Mapping, Status
@@ -125,7 +126,7 @@ class Decision:
     `lost`: the back-link of the mapped customer names another user, so that the mapping gives the customer up. `sent`:
     email and phone of `customer` as we sent them, where Shopify returns another spelling. `mapped_stays`: the mapped
     customer still exists, although `customer` is another one. `unparkable`: fields that Shopify refused to clear
-    temporarily on `customer`, with its messages.
+    temporarily on `customer`, with its messages. `consents`: the decision about each consent that the store manages.
     """
 
     clerk_user_id: ClerkUserId
@@ -145,6 +146,7 @@ class Decision:
     sent: MappingOf[str, str] = field(default_factory=dict)
     mapped_stays: bool = False
     unparkable: MappingOf[Unique, str] = field(default_factory=dict)
+    consents: tuple[Judged, ...] = ()
 
     @property
     def missing(self) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from reconciler.core.model.consent import Channel, Consent
 from reconciler.core.model.ids import ClerkUserId, CustomerId
 
 CREATED: Final = CustomerId("")
@@ -66,6 +67,15 @@ class DeleteMetafields:
 
 
 @dataclass(frozen=True, slots=True)
+class SetConsent:
+    """Set the marketing consent for the customer's email or phone, which it must have."""
+
+    customer: CustomerId
+    channel: Channel
+    consent: Consent
+
+
+@dataclass(frozen=True, slots=True)
 class Link:
     """Write the back-link where there is none (compare-and-set)."""
 
@@ -110,6 +120,7 @@ Write = (
     | RemoveTags
     | SetMetafields
     | DeleteMetafields
+    | SetConsent
     | Link
     | Unlink
     | Merge

@@ -11,6 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from reconciler.core.decide.consent import decided_without_consent, has_consent, without_consent
 from reconciler.core.decide.record import is_news, observed_row
 from reconciler.core.fields.desired import config_digest, is_wanted
 from reconciler.core.model.action import KINDS, AcceptedDrift, Action, Hold, Kind, action_order, hold_order
@@ -30,9 +31,20 @@ from reconciler.core.plan.free_phones import (
     resolve_with_phones,
     without_phone,
 )
-from reconciler.core.plan.guard import guard_hold, kinds_above
+from reconciler.core.plan.guard import (
+    CONSENT,
+    GUARDS,
+    Guard,
+    consent_hold,
+    guard_hold,
+    guard_of,
+    guards_of,
+    kinds_above,
+)
 from reconciler.core.plan.plan import StorePlan, Summary, summary_of
-from reconciler.core.plan.series import ListBuilder, NewSeries, SeriesBuilder, chain_of, kept, merge_of
+from reconciler.core.plan.series import ListBuilder, NewSeries, SeriesBuilder, chain_of, kept, merge_of, with_each
+
+UPDATES: tuple[Guard, ...] = ("update", CONSENT)
 
 
 @dataclass(slots=True)
@@ -58,7 +70,7 @@ class _Freed:
 
     clerk_user_id: ClerkUserId
     frees: chains.Frees
-    kind: Kind
+    kind: Guard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,9 +136,10 @@ class PlanBuilder:
         self._store = store
         self._now = now
         self._guards = guards
-        self._actions: dict[Kind, SeriesBuilder[Action]] = {kind: new_series(Action, action_order) for kind in KINDS}
-        self._costs: Counter[Kind] = Counter()
-        self._if_withheld: dict[Kind, SeriesBuilder[_Row]] = {kind: new_series(_Row) for kind in KINDS}
+        self._actions: dict[Guard, SeriesBuilder[Action]] = {kind: new_series(Action, action_order) for kind in GUARDS}
+        self._costs: Counter[Guard] = Counter()
+        self._with_consent: Counter[Guard] = Counter()
+        self._if_withheld: dict[Guard, SeriesBuilder[_Row]] = {kind: new_series(_Row) for kind in GUARDS}
         self._holds: SeriesBuilder[Hold] = new_series(Hold, hold_order)
         self._rows: SeriesBuilder[Mapping] = new_series(Mapping)
         self._freed: SeriesBuilder[_Freed] = new_series(_Freed)
@@ -165,20 +178,29 @@ class PlanBuilder:
         found = {kind: series.whole() for kind, series in self._actions.items()}
         for kind, message in over.items():
             self._withhold(kind, found[kind], message)
+        if CONSENT in over:
+            for kind in self._with_consent.keys() - over.keys():
+                found[kind] = self._withhold_consents(kind, found[kind], over[CONSENT])
         holds = self._holds.whole()
-        counts = {kind: len(actions) for kind, actions in found.items() if kind not in over}
-        costs = {kind: points for kind, points in self._costs.items() if kind not in over}
+        going: dict[Kind, Collection[Action]] = {kind: found[kind] for kind in KINDS if kind not in over}
+        costs: Counter[Kind] = Counter({kind: self._costs[kind] for kind in going if kind in self._costs})
+        if CONSENT not in over and found[CONSENT]:
+            going["update"] = merge_of([going.get("update", ()), found[CONSENT]], action_order)
+            costs["update"] += self._costs[CONSENT]
+        counts = {kind: len(actions) for kind, actions in going.items()}
         plan = StorePlan(
             store=self._store.name,
             shop=self._store.domain,
             summary=Summary(**counts, hold=len(holds), in_sync=self._in_sync),
-            actions=chain_of(found[kind] for kind in counts),
+            actions=chain_of(going[kind] for kind in KINDS if kind in going),
             holds=holds,
             accepted=tuple(sorted(self._accepted, key=lambda each: (each.clerk_user_id, each.field))),
             forecast=forecast_of(costs, restore_rate),
             config_digest=config_digest(self._store),
         )
-        withheld = chain_of(found[kind] for kind in KINDS if kind in over)
+        withheld = chain_of(found[kind] for kind in KINDS if kind in over and kind != "update")
+        updates = merge_of([found[guard] for guard in UPDATES if guard in over], action_order)
+        withheld = merge_of([withheld, updates], action_order)
         return ScanResult(plan, withheld, self._rows.whole(), self._profiles, whole, self._all or {})
 
     # --- phones of several users ------------------------------------------------------------------------------------
@@ -207,7 +229,7 @@ class PlanBuilder:
 
     # --- chains -----------------------------------------------------------------------------------------------------
 
-    def _settle_blocked(self, mappings: int) -> dict[Kind, str]:
+    def _settle_blocked(self, mappings: int) -> dict[Guard, str]:
         """Settle the blocked users; return the kinds above their ceilings, with messages.
 
         A user who waits for a withheld action is blocked again.
@@ -218,8 +240,11 @@ class PlanBuilder:
         freed = {f.clerk_user_id: f for f in given}
         frees = {user: f.frees for user, f in freed.items()}
         moved, blocked = resolve_with_phones(blocked, frees, self._phones.holders(keys_of(blocked)))
-        moving = {user: decision.action.kind for user, decision in moved.items() if decision.action is not None}
-        counts = Counter({kind: len(series) for kind, series in self._actions.items()}) + Counter(moving.values())
+        actions = {user: decision.action for user, decision in moved.items() if decision.action is not None}
+        moving = {user: guard_of(action) for user, action in actions.items()}
+        counts: Counter[Guard] = Counter({kind: len(series) for kind, series in self._actions.items()})
+        counts.update(guard for action in actions.values() for guard in guards_of(action))
+        counts[CONSENT] += self._with_consent.total()
         over = kinds_above(counts, self._store, mappings=mappings) if self._guards else {}
         kinds = moving | {user: f.kind for user, f in freed.items()}
         gone = frozenset(user for user, kind in kinds.items() if kind in over)
@@ -267,18 +292,31 @@ class PlanBuilder:
             self._rows.add(row.row)
         if (action := outcome.action) is None:
             return
-        self._actions[action.kind].add(action)
-        self._costs[action.kind] += action.cost_points
+        guard = guard_of(action)
+        self._actions[guard].add(action)
+        self._costs[guard] += action.cost_points
+        self._with_consent.update([guard] if guard != CONSENT and has_consent(action) else ())
         if outcome.if_withheld is not None:
-            self._if_withheld[action.kind].add(outcome.if_withheld)
+            self._if_withheld[guard].add(outcome.if_withheld)
 
     def _note_freed(self, user: ClerkUserId, outcome: _Outcome) -> None:
         if outcome.action is not None and outcome.frees.places:
-            self._freed.add(_Freed(clerk_user_id=user, frees=outcome.frees, kind=outcome.action.kind))
+            self._freed.add(_Freed(clerk_user_id=user, frees=outcome.frees, kind=guard_of(outcome.action)))
 
     # --- guards -----------------------------------------------------------------------------------------------------
 
-    def _withhold(self, kind: Kind, actions: Collection[Action], message: str) -> None:
+    def _withhold_consents(self, kind: Guard, actions: Collection[Action], message: str) -> Collection[Action]:
+        """The actions without their consents, which the next plan shows by themselves."""
+        for action in filter(has_consent, actions):
+            held = consent_hold(action, message)
+            self._holds.add(held)
+            self._costs[kind] += without_consent(action).cost_points - action.cost_points
+            if self._all is not None:
+                subject, decision = self._all[action.clerk_user_id]
+                self._all[action.clerk_user_id] = (subject, decided_without_consent(decision, held))
+        return with_each(actions, without_consent)
+
+    def _withhold(self, kind: Guard, actions: Collection[Action], message: str) -> None:
         for action in actions:
             held = guard_hold(action, message)
             self._holds.add(held)
@@ -300,7 +338,7 @@ def with_withheld(scan_result: ScanResult) -> ScanResult:
     if not scan_result.withheld:
         return scan_result
     actions = merge_of([scan_result.plan.actions, scan_result.withheld], action_order)
-    holds = kept(scan_result.plan.holds, lambda h: h.reason != "GuardExceeded")
+    holds = kept(scan_result.plan.holds, lambda h: h.reason != "GuardExceeded" or h.action is None)
     summary = summary_of(actions, holds, scan_result.plan.summary.in_sync)
     cost = forecast_of(costs_of(actions), scan_result.plan.forecast.restore_rate)
     plan = replace(scan_result.plan, actions=actions, holds=holds, summary=summary, forecast=cost)

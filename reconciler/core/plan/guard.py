@@ -6,11 +6,17 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final, Literal
 
+from reconciler.core.decide.consent import has_consent, is_consent_alone
 from reconciler.core.model.action import KINDS, Action, Hold, Kind
+from reconciler.core.model.consent import is_consent
 from reconciler.core.model.store import Ceiling, Store
 
+Guard = Kind | Literal["consent"]
+CONSENT: Final = "consent"
+GUARDS: Final[tuple[Guard, ...]] = (*KINDS, CONSENT)
 COUNTABLE = 1e12  # above the rows of any table
 
 
@@ -21,6 +27,22 @@ class Guarded:
     actions: tuple[Action, ...]
     withheld: tuple[Action, ...] = ()
     holds: tuple[Hold, ...] = ()
+
+
+def guard_of(action: Action) -> Guard:
+    """The guard that withholds the whole action: its kind's; that of consents, where it writes nothing else."""
+    return CONSENT if is_consent_alone(action) else action.kind
+
+
+def guards_of(action: Action) -> tuple[Guard, ...]:
+    """The guards that count this action. That of consents counts every action that writes one."""
+    return (action.kind, CONSENT) if has_consent(action) and not is_consent_alone(action) else (guard_of(action),)
+
+
+def consent_hold(action: Action, message: str) -> Hold:
+    """The hold of the consents of an action, the rest of which is executed."""
+    fields = ", ".join(change.field for change in action.changes if is_consent(change.field))
+    return replace(guard_hold(action, message), field=fields, action=None)
 
 
 def ceiling_of(ceiling: Ceiling, mappings: int) -> int:
@@ -37,14 +59,14 @@ def enough_of(ceiling: Ceiling) -> int | None:
     return math.ceil(min(ceiling.max * 100 / ceiling.percent, COUNTABLE)) + 1 if ceiling.percent else 1
 
 
-def ceiling_now(store: Store, kind: Kind, count: Callable[[int], int]) -> int:
+def ceiling_now(store: Store, kind: Guard, count: Callable[[int], int]) -> int:
     """How many actions of this kind may go. `count` counts the mappings, up to a number from which on more do not matter."""
     ceiling: Ceiling = getattr(store.guards, kind)
     enough = enough_of(ceiling)
     return ceiling_of(ceiling, 0 if enough is None else count(enough))
 
 
-def ceiling_message(kind: Kind, count: int, ceiling: Ceiling, mappings: int) -> str:
+def ceiling_message(kind: Guard, count: int, ceiling: Ceiling, mappings: int) -> str:
     """The message of a guard: the count, the ceiling, and how to approve the actions."""
     many = f"{count} {kind} action is" if count == 1 else f"{count} {kind} actions are"
     percent = ""
@@ -54,16 +76,16 @@ def ceiling_message(kind: Kind, count: int, ceiling: Ceiling, mappings: int) -> 
     return f"{many} above the ceiling of {ceiling.max}{percent}; to allow these, approve the digest of the plan"
 
 
-def budget_message(kind: Kind, store: Store, allowed: int) -> str:
+def budget_message(kind: Guard, store: Store, allowed: int) -> str:
     """The message of an hour's budget that is spent."""
     ceiling: Ceiling = getattr(store.guards, kind)
     few = f" ({ceiling.percent:g} % of its mappings; max is {ceiling.max})" if allowed < ceiling.max else ""
     return f"this hour's budget for {kind} is spent: {allowed or 'none'} at most{few}"
 
 
-def closed_kinds(store: Store, mappings: int) -> dict[Kind, int]:
+def closed_kinds(store: Store, mappings: int) -> dict[Guard, int]:
     """Kinds that allow no action at all, by their percentage of few mappings; and the mappings needed for one."""
-    ceilings: dict[Kind, Ceiling] = {kind: getattr(store.guards, kind) for kind in KINDS}
+    ceilings: dict[Guard, Ceiling] = {kind: getattr(store.guards, kind) for kind in GUARDS}
     return {
         kind: math.ceil(100 / ceiling.percent - 1e-9)
         for kind, ceiling in ceilings.items()
@@ -83,10 +105,10 @@ def apply_guards(actions: tuple[Action, ...], store: Store, *, mappings: int) ->
     return Guarded(actions=tuple(a for a in actions if a.kind not in over), withheld=withheld, holds=holds)
 
 
-def kinds_above(counts: MappingOf[Kind, int], store: Store, *, mappings: int) -> dict[Kind, str]:
+def kinds_above(counts: MappingOf[Guard, int], store: Store, *, mappings: int) -> dict[Guard, str]:
     """The kinds above their ceilings, with the messages of their guards."""
-    over: dict[Kind, str] = {}
-    for kind in KINDS:
+    over: dict[Guard, str] = {}
+    for kind in GUARDS:
         ceiling: Ceiling = getattr(store.guards, kind)
         if counts.get(kind, 0) > ceiling_of(ceiling, mappings):
             over[kind] = ceiling_message(kind, counts[kind], ceiling, mappings)

@@ -20,6 +20,7 @@ from reconciler.core.fields import normalise
 from reconciler.core.fields.diff import comparable, is_respelt, observed_value
 from reconciler.core.fields.spellings import Respelt, as_shown, respelt_tags
 from reconciler.core.model.action import Action, Change, Hold
+from reconciler.core.model.consent import is_consent
 from reconciler.core.model.customer import Customer
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId
@@ -195,6 +196,10 @@ def _restoration(
     back: list[Change] = []
     holds: list[Hold] = []
     for name, change in sorted(changes.items()):
+        if is_consent(name):
+            message = f"{name} is not restored: who gave or withdrew it does so again, in Shopify or in the profile"
+            holds.append(hold(user, customer, "CannotUndo", message, name))
+            continue
         restored = _reverting_change(customer, change, agreed, trace)
         if restored is None:
             what = (

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from operator import not_
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from reconciler.core.decide.actions import withhold
 from reconciler.core.fields.desired import is_wanted, unmatched_paths
@@ -22,6 +25,7 @@ from reconciler.core.model.store import Store
 from reconciler.core.model.values import Value
 from reconciler.core.model.view import Decision, Subject
 from reconciler.core.report.answer import Found, Unmatched, answer_of, name_of, summary_of
+from reconciler.core.report.consent import ExplainedConsent, explain_consents
 
 Owner = Literal["reconciler", "shopify", "first value"]
 OWNERS: Mapping[str, Owner] = {
@@ -85,6 +89,7 @@ class ExplainedStore:
     accepted: tuple[str, ...] = ()
     where: tuple[Unmatched, ...] = ()
     next_try_at: datetime | None = None
+    consent: Annotated[tuple[ExplainedConsent, ...], Field(exclude_if=not_)] = ()
 
     @property
     def agrees(self) -> bool:
@@ -168,6 +173,7 @@ def explain_store(
         accepted=tuple(each.field for each in decision.accepted),
         where=where,
         next_try_at=known.next_try_at,
+        consent=explain_consents(store, decision, written),
     )
 
 

@@ -13,6 +13,8 @@ from functools import lru_cache
 from importlib import resources
 from typing import Literal
 
+from reconciler.core.model.consent import Channel
+from reconciler.shopify.api.consents import with_consents
 from reconciler.shopify.api.scalars import POINTS, READ_SELECTION, WRITTEN_SELECTION
 
 Kind = Literal["query", "mutation"]
@@ -52,15 +54,23 @@ def document(name: str) -> Document:
 
 
 @lru_cache(maxsize=256)
-def customers_by_ids(metafields: tuple[tuple[str, str], ...]) -> Document:
-    """`nodes(ids: $ids)` with the observed fields of a customer, and these metafields as m0, m1, …"""
+def customers_by_ids(metafields: tuple[tuple[str, str], ...], channels: tuple[Channel, ...] = ()) -> Document:
+    """`nodes(ids: $ids)` with the observed fields of a customer, and these metafields as m0, m1, …
+
+    `channels`: the consents that are read, too.
+    """
     ids = document("customers_by_ids")
-    text = "\n".join([ids.text, _fragments(metafields)])
+    text = "\n".join([ids.text, _fragments(metafields, channels)])
     return Document(ids.name, "query", text, CUSTOMER_POINTS + len(metafields))
 
 
 @lru_cache(maxsize=1024)
-def customers_by(identifier: Identifier, count: int, metafields: tuple[tuple[str, str], ...] | None) -> Document:
+def customers_by(
+    identifier: Identifier,
+    count: int,
+    metafields: tuple[tuple[str, str], ...] | None,
+    channels: tuple[Channel, ...] = (),
+) -> Document:
     """`count` look-ups in one document: c0, c1, … by the variables $k0, $k1, …; only the id if `metafields` is None."""
     variables = ", ".join(f"$k{i}: {_VARIABLE_TYPE[identifier]}" for i in range(count))
     selection = "id" if metafields is None else "...CustomerFields ...CustomerMetafields"
@@ -71,16 +81,16 @@ def customers_by(identifier: Identifier, count: int, metafields: tuple[tuple[str
     if metafields is None:
         return Document(f"customers_by_{identifier}_ids", "query", text, count)
     points = count * (CUSTOMER_POINTS + len(metafields))
-    return Document(f"customers_by_{identifier}", "query", f"{text}\n{_fragments(metafields)}", points)
+    return Document(f"customers_by_{identifier}", "query", f"{text}\n{_fragments(metafields, channels)}", points)
 
 
 @lru_cache(maxsize=256)
-def bulk_customers(metafields: tuple[tuple[str, str], ...]) -> str:
+def bulk_customers(metafields: tuple[tuple[str, str], ...], channels: tuple[Channel, ...] = ()) -> str:
     """The text of a bulk query over all customers, one line each, with the names of the point reads.
 
     It has no sortKey: UPDATED_AT was seen to lose rows (read 2026-11-23). It has no fragments: no page documents them there.
     """
-    own = _COMMENT.sub("", _read("customer")).strip()
+    own = with_consents(_COMMENT.sub("", _read("customer")).strip(), channels)
     fields = own.partition("{")[2].rpartition("}")[0]
     lines = "\n".join(_metafield_lines(metafields))
     return f"{{ customers {{ edges {{ node {{ {fields}\n{lines} }} }} }} }}"
@@ -113,8 +123,8 @@ def _read(name: str) -> str:
     return text
 
 
-def _fragments(metafields: Iterable[tuple[str, str]]) -> str:
-    own = _COMMENT.sub("", _read("customer")).strip()
+def _fragments(metafields: Iterable[tuple[str, str]], channels: Iterable[Channel]) -> str:
+    own = with_consents(_COMMENT.sub("", _read("customer")).strip(), channels)
     return "\n".join([own, "fragment CustomerMetafields on Customer {", *_metafield_lines(metafields), "}"])
 
 

@@ -114,6 +114,8 @@ def _code(code: object, message: str, path: Sequence[str]) -> str:
         "owner does not exist" in plain
     ):  # metafieldsSet sends INVALID_VALUE, but the customer is deleted and the value is valid
         return "NOT_FOUND"
+    if plain.startswith("customer not found"):  # consent: INVALID, or no code at all
+        return "NOT_FOUND"
     if isinstance(code, str) and code:
         return _SAME.get(code, code)
     for pattern, derived in _BY_TEXT:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Final
 
@@ -20,23 +20,29 @@ WRITTEN_SELECTION: Final = " ".join(OURS_WRITTEN)
 POINTS: Final = sum(len(field.place) - 1 for field in FIELDS.values())
 """What the selection of a read costs: one for each object in it."""
 
+NO_MORE: Final[Mapping[str, Sequence[tuple[Any, ...]]]] = {}
+
 _outer: Final[Callable[[object], tuple[Any, ...]]] = attrgetter(*OURS_READ)
 _inner: Final = tuple(
     (index, attrgetter(".".join(field.place[1:]))) for index, field in enumerate(FIELDS.values()) if field.place[1:]
 )
 
 
-def members(text: Any, *, optional: bool = False) -> list[tuple[Any, ...]]:
+def members(
+    text: Any, *, optional: bool = False, more: Mapping[str, Sequence[tuple[Any, ...]]] = NO_MORE
+) -> list[tuple[Any, ...]]:
     """The members of a customer in a read, as of msgspec.defstruct; `text` is the type of a value.
 
     `optional`: in a hot loop over lines that may lack members; the structs are then not collected as garbage in cycles.
+    `more`: further members of an object in which a value is.
     """
     default = (None,) if optional else ()
     found = []
     for field in FIELDS.values():
         type_ = text
         for name in reversed(field.place[1:]):
-            type_ = msgspec.defstruct(field.place[0], [(name, type_, *default)], frozen=True, gc=not optional)
+            inner = [(name, type_, *default), *more.get(field.place[0], ())]
+            type_ = msgspec.defstruct(field.place[0], inner, frozen=True, gc=not optional)
         found.append((field.place[0], type_ | None, *default))
     return found
 

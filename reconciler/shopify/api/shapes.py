@@ -175,11 +175,24 @@ class UserError(ReplyPart, frozen=True):
     element_index: int | None = None
 
 
+class ConsentNode(ReplyPart, frozen=True):
+    """The marketing consent of an email or a phone. Shopify may add states and levels: both are words."""
+
+    marketing_state: Word
+    marketing_opt_in_level: Word | None
+    marketing_updated_at: Moment | None
+
+
 class WrittenCustomer(_Written, frozen=True):
-    """A customer in the response to a write, with the scalar fields. There `email` and `phone` are deprecated, and free."""
+    """A customer in the response to a write, with the scalar fields. There `email` and `phone` are deprecated, and free.
+
+    The default email and phone are there only in the response to a consent.
+    """
 
     id: CustomerGid
     tags: list[Text] | None = None
+    default_email_address: ConsentNode | None = None
+    default_phone_number: ConsentNode | None = None
 
 
 class WrittenMetafield(ReplyPart, frozen=True):

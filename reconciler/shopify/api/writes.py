@@ -1,6 +1,7 @@
 """The table from writes to mutations, for single calls and for lines of a bulk file.
 
-Never addresses or consent, and a list of tags only at creation: these would overwrite what others wrote.
+Never addresses, and a list of tags only at creation: these would overwrite what others wrote. Consent has mutations of its
+own, which change nothing else: customerSet has no input for it, and customerUpdate refuses it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.consent import Channel, Consent, field_of
+from reconciler.core.model.ids import ClerkUserId, CustomerId
 from reconciler.core.model.scalars import FIELDS
 from reconciler.core.model.write import (
     AddTags,
@@ -21,6 +23,7 @@ from reconciler.core.model.write import (
     Merge,
     RemoveTags,
     RequestErasure,
+    SetConsent,
     SetMetafields,
     Unlink,
     Update,
@@ -66,6 +69,8 @@ def mutation_of(write: Write, backlink: tuple[str, str]) -> Mutation:  # noqa: C
             return _metafields("metafields_set", sets, [name for named in values.values() for name in named])
         case DeleteMetafields(customer, names):
             return _metafields("metafields_delete", [{"ownerId": customer, **_place(name)} for name in names], names)
+        case SetConsent(customer, channel, consent):
+            return _set_consent(customer, channel, consent)
         case Link(customer, user):
             absent = {"value": user, "type": "id", "compareDigest": None}  # only if it has none
             item = {"ownerId": customer, **_key(backlink), **absent}
@@ -88,6 +93,15 @@ def _create(backlink: tuple[str, str], user: ClerkUserId, fields: Fields) -> dic
     if fields.get("tags"):
         sent["tags"] = list(fields["tags"] or ())
     return {"identifier": identifier, "input": sent}
+
+
+def _set_consent(customer: CustomerId, channel: Channel, consent: Consent) -> Mutation:
+    """The consent with its time. Without one, Shopify takes the time at which it gets the call."""
+    sent = {"marketingState": consent.state, "marketingOptInLevel": consent.level}
+    if consent.at is not None:
+        sent["consentUpdatedAt"] = f"{consent.at:%Y-%m-%dT%H:%M:%SZ}"
+    given = {"customerId": customer, f"{channel}MarketingConsent": sent}
+    return Mutation(f"customer_{channel}_consent", {"input": given}, (field_of(channel),))
 
 
 def _input(fields: Fields) -> dict[str, Any]:

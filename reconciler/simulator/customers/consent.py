@@ -9,7 +9,7 @@ from reconciler.simulator.customers import normalisation
 from reconciler.simulator.customers.merges import Merging
 from reconciler.simulator.customers.mutations import check_writable, consent_moment
 from reconciler.simulator.customers.reading.views import CustomerView, consent_view
-from reconciler.simulator.customers.records import Consent, SimCustomer, rare
+from reconciler.simulator.customers.records import SimConsent, SimCustomer, rare
 from reconciler.simulator.customers.validation import examine
 from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.ledger import gid, user_error
@@ -45,8 +45,8 @@ class Consents(Merging):
             error = user_error(("input", name, fault[0]), fault[1], fault[2])
             return {"customer": CustomerView(self, customer) if kind == "EMAIL" else None, "userErrors": [error]}
         if getattr(customer, field) is not None:
-            self._set_consent(
-                customer, Consent(state, sent.get("marketingOptInLevel"), consent_moment(sent, self.now())), kind
+            self.set_consent(
+                customer, SimConsent(state, sent.get("marketingOptInLevel"), consent_moment(sent, self.now())), kind
             )
         return {"customer": CustomerView(self, customer), "userErrors": []}
 
@@ -61,7 +61,8 @@ class Consents(Merging):
             return ("consentUpdatedAt", "Consent updated at must not be in the future", "INVALID")
         return None
 
-    def _set_consent(self, customer: SimCustomer, consent: Consent, kind: str) -> None:
+    def set_consent(self, customer: SimCustomer, consent: SimConsent, kind: str) -> None:
+        """Record a consent, and tell who asked for its webhooks."""
         self.remember(customer.number, customer)
         setattr(customer.seldom(), "email_consent" if kind == "EMAIL" else "sms_consent", consent)
         self.people.change(customer, {"updated_at": self.now()})
@@ -123,7 +124,7 @@ class Consents(Merging):
         return {"customerId": gid("Customer", customer.number), "userErrors": []}
 
 
-def _consent_body(customer: SimCustomer, consent: Consent, kind: str) -> Json:
+def _consent_body(customer: SimCustomer, consent: SimConsent, kind: str) -> Json:
     given = consent_view(consent)
     name, address = ("email_address", customer.email) if kind == "EMAIL" else ("phone", customer.phone)
     inner = {

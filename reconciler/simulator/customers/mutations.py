@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from reconciler.simulator.customers import normalisation
 from reconciler.simulator.customers.reading.views import CustomerView
-from reconciler.simulator.customers.records import Consent, Metafield, SimCustomer, rare
+from reconciler.simulator.customers.records import Metafield, SimConsent, SimCustomer, rare
 from reconciler.simulator.customers.validation import Draft, InputProblem, examine
 from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.ledger import gid, top_level, user_error
@@ -185,7 +185,7 @@ class Customers(Definitions):
                 draft.refuse(name, words)
             else:
                 at = consent_moment(sent, self.now())
-                draft.rare[attribute] = Consent(sent["marketingState"], sent.get("marketingOptInLevel"), at)
+                draft.rare[attribute] = SimConsent(sent["marketingState"], sent.get("marketingOptInLevel"), at)
 
 
 def _set_refused(problems: list[InputProblem]) -> Json:

@@ -45,7 +45,7 @@ class SimDefinition:
 
 
 @dataclass(slots=True, frozen=True)
-class Consent:
+class SimConsent:
     """Marketing consent of an email address or a phone."""
 
     state: str
@@ -68,8 +68,8 @@ class Rare:
     multipass: str | None = None
     addresses: list[Address] = field(default_factory=list)
     default_address: int | None = None
-    email_consent: Consent | None = None
-    sms_consent: Consent | None = None
+    email_consent: SimConsent | None = None
+    sms_consent: SimConsent | None = None
     unverified: bool = False
     opted_out: bool = False
     had_orders: bool = False

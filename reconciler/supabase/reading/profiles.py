@@ -25,6 +25,7 @@ from sqlalchemy import ColumnElement, Connection
 
 from reconciler.core.fields import normalise
 from reconciler.core.fields.people import Sought, phones_in
+from reconciler.core.fields.readings import UnreadableError, moment
 from reconciler.core.model.batches import batches
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
@@ -45,7 +46,7 @@ from reconciler.supabase.reading.pages import (
     shared_keys,
 )
 from reconciler.supabase.reading.row_visibility import refuse_hidden
-from reconciler.supabase.reading.rows import UnreadableError, moment, profile_of
+from reconciler.supabase.reading.rows import profile_of
 from reconciler.supabase.reading.search import people_by_phone, people_named
 from reconciler.supabase.reading.table import ProfileTable, find_table
 

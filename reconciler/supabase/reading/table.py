@@ -17,8 +17,9 @@ from sqlalchemy import ColumnElement, Connection
 from sqlalchemy.sql.elements import quoted_name
 from sqlalchemy.types import UserDefinedType
 
+from reconciler.core.fields.readings import from_seconds
 from reconciler.errors import SourceError
-from reconciler.supabase.reading.rows import Endless, Misfit, from_seconds
+from reconciler.supabase.reading.rows import Endless, Misfit
 from reconciler.supabase.reading.types import can_be_key, misfit
 
 KEY = "clerk_user_id"

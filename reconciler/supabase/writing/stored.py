@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Table
 
 from reconciler.core.decide.profile_rows.merge import StoredRow, Unreadable
-from reconciler.supabase.reading.rows import UnreadableError, deletion, from_seconds, json_object, moment, truth
+from reconciler.core.fields.readings import UnreadableError, from_seconds, moment, truth
+from reconciler.supabase.reading.rows import deletion, json_object
 from reconciler.supabase.writing.columns import WriteColumn
 
 

@@ -163,7 +163,8 @@ def _profile_checks(components: Components, mapped: Callable[[], int]) -> Iterat
         yield from table_checks(found, count, settings)
     if settings.clerk.upsert_profiles:
         yield from _with_failures("profiles", "writing", lambda: _write_checks(components))
-    yield from row_checks(sample_of(profiles.scan(), components.clock.now()), found, settings)
+    consents = dict.fromkeys(rule for store in components.loaded.stores for rule in store.consent.rules.values())
+    yield from row_checks(sample_of(profiles.scan(), components.clock.now(), consents), found, settings)
 
 
 def _write_checks(components: Components) -> Iterator[Check]:

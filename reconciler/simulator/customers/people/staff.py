@@ -5,9 +5,10 @@ Actions take names such as `first_name` and return the customer. ValueError for 
 
 from typing import Any
 
+from reconciler.simulator.customers.mutations import consent_moment
 from reconciler.simulator.customers.normalisation import split_tags
 from reconciler.simulator.customers.reading.views import CustomerView
-from reconciler.simulator.customers.records import SimCustomer, SimMerge
+from reconciler.simulator.customers.records import SimConsent, SimCustomer, SimMerge
 from reconciler.simulator.customers.validation import INPUT_FIELDS, examine
 from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.ledger import gid, offset_iso
@@ -94,6 +95,21 @@ class Staff(Subscriptions):
         if state in {"ENABLED", "DISABLED"}:
             topic = "CUSTOMERS_ENABLE" if state == "ENABLED" else "CUSTOMERS_DISABLE"
             self.tell(topic, lambda: customer_body(customer, self.currency))
+        return CustomerView(self, customer)
+
+    def staff_consent(
+        self, id: str, channel: str, state: str, level: str | None = None, at: str | None = None  # noqa: A002 - as in Shopify
+    ) -> CustomerView:  # fmt: skip
+        """Set the marketing consent of the email or the phone, as the customer, staff or Shopify itself does: any state.
+
+        `at` None: now; "": never, as a record of old.
+        """
+        customer = self._known(id)
+        kind = {"email": "EMAIL", "sms": "SMS"}.get(channel)
+        if kind is None or (customer.email if kind == "EMAIL" else customer.phone) is None:
+            raise ValueError(f"customer {id} has no consent {channel}")
+        moment = None if at == "" else consent_moment({"consentUpdatedAt": at}, self.now())
+        self.set_consent(customer, SimConsent(state, level, moment), kind)
         return CustomerView(self, customer)
 
     def staff_block_merge(self, id: str, fields: list[str]) -> CustomerView:  # noqa: A002 - as in Shopify

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from reconciler.simulator.customers.normalisation import email_is_valid, phone_as_name
 from reconciler.simulator.customers.reading.view import RecordView
-from reconciler.simulator.customers.records import Address, Consent, Metafield, SimCustomer, SimMerge, rare
+from reconciler.simulator.customers.records import Address, Metafield, SimConsent, SimCustomer, SimMerge, rare
 from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.graphql.paging import page_of
 from reconciler.simulator.ledger import gid, iso
@@ -147,7 +147,7 @@ class CustomerView(RecordView[SimCustomer]):
     }
 
 
-def consent_view(consent: Consent | None) -> Json:
+def consent_view(consent: SimConsent | None) -> Json:
     return {
         "marketingState": consent.state if consent else "NOT_SUBSCRIBED",
         "marketingOptInLevel": (consent.level if consent else None) or "SINGLE_OPT_IN",
@@ -155,7 +155,7 @@ def consent_view(consent: Consent | None) -> Json:
     }
 
 
-def email_view(email: str, consent: Consent | None) -> Json:
+def email_view(email: str, consent: SimConsent | None) -> Json:
     given = consent_view(consent)
     return {
         "emailAddress": email,
@@ -170,7 +170,7 @@ def email_view(email: str, consent: Consent | None) -> Json:
     }
 
 
-def phone_view(phone: str, consent: Consent | None) -> Json:
+def phone_view(phone: str, consent: SimConsent | None) -> Json:
     given = consent_view(consent)
     return {
         "phoneNumber": phone,

@@ -1,0 +1,130 @@
+"""The consents that a profile states, and the consents of a customer as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass
+from datetime import datetime
+
+from reconciler.core.fields.readings import UnreadableError, moment, truth
+from reconciler.core.model.action import Change
+from reconciler.core.model.consent import (
+    ADDRESSES,
+    SUBSCRIBED,
+    UNSUBSCRIBED,
+    Channel,
+    Consent,
+    ConsentRule,
+    Said,
+    channel_of,
+    field_of,
+    is_consent,
+)
+from reconciler.core.model.customer import Customer
+from reconciler.core.model.mapping import Applied, Mapping
+from reconciler.core.model.profile import Profile
+from reconciler.core.model.spec import Doubt
+from reconciler.core.model.values import text_of
+
+
+@dataclass(frozen=True, slots=True)
+class LastConsent:
+    """The last consent that is known of a user in a store, on whichever customer, and whether we wrote it."""
+
+    consent: Consent
+    ours: bool
+
+
+def said_of(profile: Profile, rule: ConsentRule, channel: Channel) -> tuple[Said, Doubt | None]:
+    """What the profile says of this consent; with a doubt, where something is there that can't be read."""
+    if not profile.knows("metadata"):
+        return Said(), None
+    try:
+        granted = _yes_or_no(profile.value_at(rule.source))
+    except UnreadableError as error:
+        return Said(), _doubt(channel, rule.source, error)
+    if granted is None:
+        return Said(), None
+    try:
+        at = moment(profile.value_at(rule.at))
+    except UnreadableError as error:
+        return Said(), _doubt(channel, rule.at, error)
+    return Said(granted=granted, at=at.replace(microsecond=0) if at is not None else None), None
+
+
+def _yes_or_no(value: object) -> bool | None:
+    """A boolean. A time (`subscribed_at`) is a yes."""
+    try:
+        return truth(value)
+    except UnreadableError:
+        if isinstance(value, str) and _is_time(value):
+            return True
+        raise
+
+
+def _is_time(text: str) -> bool:
+    try:
+        return moment(text) is not None
+    except UnreadableError:
+        return False
+
+
+def _doubt(channel: Channel, path: str, error: UnreadableError) -> Doubt:
+    message = f"{path} {error}: {field_of(channel)} is not written"
+    return Doubt(field=field_of(channel), reason="ProfileInvalid", message=message)
+
+
+def last_consent(mapping: Mapping | None, channel: Channel) -> LastConsent | None:
+    """The last consent that the mapping knows: the one that was written last, or a later withdrawal in Shopify."""
+    base = mapping.applied.get(field_of(channel)) if mapping is not None else None
+    if base is None or base.text is None:
+        return None
+    return LastConsent(Consent.parse(base.text), base.ours)
+
+
+def with_consents(
+    applied: MappingOf[str, Applied], mapping: Mapping | None, customer: Customer, written: MappingOf[str, Change]
+) -> dict[str, Applied]:
+    """The last-applied fields with the last consents of this user: what was written, and the withdrawals that are shown.
+
+    They outlive the customer, so that an answer which was written once is never written again for another customer, or for
+    another email. Those of a former user of the customer are not taken over.
+    """
+    found = {name: base for name, base in applied.items() if not is_consent(name)}
+    for channel in ADDRESSES:
+        name = field_of(channel)
+        if mapping is not None and name in mapping.applied:
+            found[name] = mapping.applied[name]
+        shown = customer.consents.get(channel)
+        if name in written:
+            found[name] = Applied(value=text_of(written[name].after), ours=True)
+        elif shown is not None and shown.state == UNSUBSCRIBED and not _is_as_late(found.get(name), shown.at):
+            found[name] = Applied(value=str(_withdrawal(shown, found.get(name))))
+    return found
+
+
+def _withdrawal(shown: Consent, base: Applied | None) -> Consent:
+    """The withdrawal that is shown. It came after what was written last, even if it shows an earlier time."""
+    last_at = Consent.parse(base.text).at if base is not None and base.text is not None else None
+    times = [at for at in (shown.at, last_at) if at is not None]
+    return Consent(state=UNSUBSCRIBED, at=max(times, default=None))
+
+
+def _is_as_late(base: Applied | None, at: datetime | None) -> bool:
+    """Whether this is a withdrawal of that time, or of a later one."""
+    if base is None or base.text is None:
+        return False
+    known = Consent.parse(base.text)
+    return known.state == UNSUBSCRIBED and known.at is not None and (at is None or known.at >= at)
+
+
+def is_written(change: Change, customer: Customer) -> bool:
+    """Whether the customer has the consent of this change."""
+    channel = channel_of(change.field)
+    shown = customer.consents.get(channel) if channel is not None else None
+    wanted = text_of(change.after)
+    if shown is None or wanted is None:
+        return False
+    consent = Consent.parse(wanted)
+    same_time = consent.at is None or consent.at == shown.at
+    return shown.state == consent.state and (same_time or consent.state != SUBSCRIBED)

@@ -1,0 +1,89 @@
+"""What `explain` says of marketing consent: the decision, why, and the proof of what was written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from reconciler.core.model.consent import ADDRESSES, Channel, Judged, Outcome, field_of
+from reconciler.core.model.event import Event
+from reconciler.core.model.store import Store
+from reconciler.core.model.values import Value
+from reconciler.core.model.view import Decision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsentProof:
+    """One consent that was written: when, by which run (None: a request of the queue), and the consents before and after."""
+
+    at: str
+    run_id: int | None
+    customer_id: str | None
+    before: Value
+    consent: Value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainedConsent:
+    """One consent: what the profile says and where, what Shopify shows, what follows and why, and what was written.
+
+    `outcome` None: nothing was decided about it, since the user is held, or the store no longer manages it.
+    """
+
+    channel: Channel
+    source: str | None = None
+    level: str | None = None
+    granted: bool | None = None
+    at: str | None = None
+    shown: str | None = None
+    outcome: Outcome | None = None
+    why: str | None = None
+    written: tuple[ConsentProof, ...] = ()
+
+
+def explain_consents(store: Store, decision: Decision, events: Iterable[Event]) -> tuple[ExplainedConsent, ...]:
+    """The consents that the store manages, and those that were written for this user."""
+    judged = {each.channel: each for each in decision.consents}
+    written = [(event, change) for event in events for change in event.changes]
+    found = []
+    for channel in ADDRESSES:
+        proofs = tuple(
+            ConsentProof(
+                at=_text(event.at) or "",
+                run_id=event.run_id,
+                customer_id=event.customer_id,
+                before=change.before,
+                consent=change.after,
+            )
+            for event, change in written
+            if change.field == field_of(channel)
+        )
+        if channel in store.consent.channels or proofs:
+            found.append(_explained(channel, store, judged.get(channel), proofs))
+    return tuple(found)
+
+
+def _explained(
+    channel: Channel, store: Store, judged: Judged | None, proofs: tuple[ConsentProof, ...]
+) -> ExplainedConsent:
+    rule = store.consent.rules.get(channel)
+    if rule is None:
+        return ExplainedConsent(channel=channel, why="the store does not manage it", written=proofs)
+    if judged is None:
+        return ExplainedConsent(channel=channel, source=rule.source, level=rule.level, written=proofs)
+    return ExplainedConsent(
+        channel=channel,
+        source=rule.source,
+        level=rule.level,
+        granted=judged.said.granted,
+        at=_text(judged.said.at),
+        shown=str(judged.shown) if judged.shown is not None else None,
+        outcome=judged.outcome,
+        why=judged.why,
+        written=proofs,
+    )
+
+
+def _text(at: datetime | None) -> str | None:
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if at is not None else None

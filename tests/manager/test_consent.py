@@ -1,0 +1,42 @@
+"""Marketing consent in `run`: a new user, an answer in Shopify by webhook, a newer one in the app by a nudge."""
+
+from __future__ import annotations
+
+import json
+
+from tests.manager.harness import US, RunHarness, until
+
+MID, NEW, NEWEST = "2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z", "2026-04-01T00:00:00Z"
+
+
+def answer(harness: RunHarness, user: str, at: str) -> None:
+    harness.person(user, last_name=json.dumps({"news": True, "news_at": at}))
+
+
+def consent(harness: RunHarness) -> str:
+    found: str = harness.customers()["user_a@example.com"]["emailMarketingConsent"]["marketingState"]
+    return found
+
+
+def test_the_last_answer_reaches_the_shop_and_stays(harness: RunHarness) -> None:
+    columns = harness.settings["profiles"]["columns"]
+    columns["metadata"] = columns.pop("last_name")
+    harness.stores[US]["consent"] = {"email": {"from": "metadata.news", "at": "metadata.news_at"}}
+    answer(harness, "user_a", MID)
+    with harness.replica() as run, harness.deliverer(run, "CUSTOMERS_EMAIL_MARKETING_CONSENT_UPDATE"):
+        run.scanned_all()
+        customer = harness.customers()["user_a@example.com"]
+        until(lambda: consent(harness) == "SUBSCRIBED", "the user is subscribed")
+        harness.shop().staff("consent", id=customer["id"], channel="email", state="UNSUBSCRIBED", at=NEW)
+
+        def is_known() -> bool:
+            row = run.mapping("user_a")
+            return row is not None and (row.applied["consent.email"].text or "").startswith("UNSUBSCRIBED")
+
+        until(is_known, "the webhook has told of the answer in Shopify")
+        assert consent(harness) == "UNSUBSCRIBED"
+        answer(harness, "user_a", NEWEST)
+        run.nudge("user_a")
+        until(lambda: consent(harness) == "SUBSCRIBED", "the user has agreed again")
+        run.settled()
+        assert run.status("user_a") == "in_sync"

@@ -1,0 +1,286 @@
+"""Marketing consent through the command line: what the shop has in the end, for each pair of answers."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from reconciler.simulator.customers.records import rare
+from reconciler.simulator.faults import FaultKind
+from reconciler.simulator.ledger import gid
+from tests.cli.harness import EU, US
+from tests.stories.harness import AMPLE, StoryHarness, at_the_nth_write, mail
+
+OLD, MID, NEW = "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z"
+YES, NO, NEVER, WAITS = "SUBSCRIBED", "UNSUBSCRIBED", "NOT_SUBSCRIBED", "PENDING"
+RULE: dict[str, Any] = {"from": "metadata.news.yes", "at": "metadata.news.at", "withdraw": True}
+PHONE = "+442079460{:03d}"
+
+PAIRS: list[tuple[str, str, str | None, Any, str | None, str, str | None]] = [
+    # name, the shop's state and time, the profile's answer and time, the shop's state and time in the end
+    ("newcomer", NEVER, None, True, NEW, YES, NEW),
+    ("silent", NEVER, None, None, None, NEVER, None),
+    ("undated", NEVER, None, True, None, NEVER, None),
+    ("back", NO, OLD, "yes", MID, YES, MID),
+    ("gone", NO, MID, 1, OLD, NO, MID),
+    ("tied", NO, MID, True, MID, NO, MID),
+    ("loyal", YES, OLD, True, NEW, YES, OLD),
+    ("leaver", YES, OLD, False, MID, NO, MID),
+    ("returner", YES, MID, False, OLD, YES, MID),
+    ("nullified", YES, MID, None, NEW, YES, MID),
+    ("doubtful", WAITS, OLD, True, NEW, WAITS, OLD),
+    ("recanted", WAITS, OLD, False, NEW, NO, NEW),
+    ("refuser", NEVER, None, False, NEW, NEVER, None),
+]
+
+
+@pytest.fixture
+def news(story: StoryHarness) -> StoryHarness:
+    story.store["consent"] = {"email": RULE, "sms": RULE}
+    story.store["guards"] = {**AMPLE, "adopt": {"max": 50}}
+    return story
+
+
+def consents(story: StoryHarness, channel: str = "email", shop: str = US) -> dict[str, tuple[str, str | None]]:
+    """The consent of each customer by the name of the user: state and time."""
+    sim = story.shop(shop)
+    member = {"email": "emailMarketingConsent", "sms": "smsMarketingConsent"}[channel]
+    with sim.lock:
+        views = [sim.shop.customer(gid("Customer", each.number)) for each in sim.shop.people]
+        found = {v.record.email.partition("@")[0]: v.fields[member](v) for v in views if v and v.record.email}
+    return {name: (shown["marketingState"], shown["consentUpdatedAt"]) for name, shown in found.items() if shown}
+
+
+def answers(story: StoryHarness, name: str, yes: Any, at: str | None, **more: Any) -> None:
+    story.user(name, metadata=json.dumps({"news": {"yes": yes, "at": at}}), **more)
+
+
+def guest(story: StoryHarness, name: str, state: str, at: str | None, phone: str | None = None) -> str:
+    """A customer without a user, with these consents."""
+    made = story.staff("create", email=mail(name), phone=phone)
+    if state != NEVER:
+        for channel in ("email", "sms") if phone is not None else ("email",):
+            story.staff("consent", id=made.id, channel=channel, state=state, level="SINGLE_OPT_IN", at=at)
+    return str(made.id)
+
+
+def test_each_pair_of_answers_ends_with_the_newest_one_for_guests_that_are_adopted(news: StoryHarness) -> None:
+    for number, (name, state, at, yes, said_at, _, _) in enumerate(PAIRS):
+        phone = PHONE.format(number + 100)
+        guest(news, name, state, at, phone)
+        answers(news, name, yes, said_at, phone=phone)
+    plan = news.plan()
+    changes = {c["field"]: c for a in plan["actions"] if a["clerk_user_id"] == "user_back" for c in a["changes"]}
+    assert changes["consent.email"] == {
+        "field": "consent.email",
+        "before": "UNSUBSCRIBED, at 2026-01-01T00:00:00Z, SINGLE_OPT_IN",
+        "after": "SUBSCRIBED, at 2026-02-01T00:00:00Z, SINGLE_OPT_IN, from metadata.news.yes",
+        "why": "profile changed",
+    }
+    news.apply()
+    expected = {name: (state, at) for name, *_, state, at in PAIRS}
+    assert consents(news) == expected
+    assert consents(news, "sms") == expected
+    news.settles()
+
+
+def test_a_customer_answers_in_shopify_and_it_is_theirs(news: StoryHarness) -> None:
+    for name in ("ada", "bob"):
+        answers(news, name, yes=True, at=MID)
+    assert news.actions() == {"ada": "create", "bob": "create"}
+    news.apply()
+    assert consents(news) == {"ada": (YES, MID), "bob": (YES, MID)}
+    news.settles()
+    news.staff("consent", id=news.theirs("ada").id, channel="email", state=NO, level="SINGLE_OPT_IN", at=NEW)
+    news.staff("consent", id=news.theirs("bob").id, channel="email", state=NO, level="SINGLE_OPT_IN", at=OLD)
+    drift = news("drift", "--output", "json").json
+    assert [(s["drift"], s["intent"]) for s in drift["stores"]] == [([], [])]
+    news.settles()
+    said = news("explain", "user_ada", "--output", "json").json["stores"][0]["consent"][0]
+    assert said["why"].startswith("the answer in Shopify of 2026-03-01 00:00 UTC is newer")
+    assert (said["channel"], said["outcome"], said["granted"], said["at"]) == ("email", "nothing", True, MID)
+    assert (said["source"], said["shown"]) == ("metadata.news.yes", f"UNSUBSCRIBED, at {NEW}, SINGLE_OPT_IN")
+    (proof,) = said["written"]
+    assert proof["consent"] == f"SUBSCRIBED, at {MID}, SINGLE_OPT_IN, from metadata.news.yes"
+    assert proof["run_id"]
+    assert "not earlier than" in news("explain", "user_bob").out
+    shown = news("explain", "user_ada").out
+    assert "consent.email" in shown
+    assert "is newer" in shown
+    answers(news, "ada", yes=True, at="2026-03-02T00:00:00Z")
+    assert news.actions() == {"ada": "update"}
+    news.apply()
+    assert consents(news)["ada"] == (YES, "2026-03-02T00:00:00Z")
+    news.settles()
+
+
+def test_a_yes_that_becomes_a_no_without_a_time_is_withdrawn_only_where_it_was_ours(news: StoryHarness) -> None:
+    guest(news, "bob", YES, OLD)
+    for name in ("ada", "bob"):
+        answers(news, name, yes=True, at=MID)
+    news.apply()
+    for name in ("ada", "bob"):
+        answers(news, name, yes=False, at=None)
+    news.apply()
+    assert {name: state for name, (state, _) in consents(news).items()} == {"ada": NO, "bob": YES}
+    news.settles()
+    news.store["consent"]["email"] = {**RULE, "withdraw": False}
+    answers(news, "bob", yes=False, at=NEW)
+    news.apply()
+    assert consents(news)["bob"] == (YES, OLD)
+    news.settles()
+
+
+def test_an_answer_that_cannot_be_read_or_is_to_come_is_held_and_the_rest_is_written(news: StoryHarness) -> None:
+    answers(news, "ada", yes="perhaps", at=MID)
+    answers(news, "bob", yes=True, at="2099-01-01T00:00:00Z")
+    news.apply()
+    assert consents(news) == {"ada": (NEVER, None), "bob": (NEVER, None)}
+    news.settles(held={("ada", "ProfileInvalid"), ("bob", "ProfileInvalid")})
+
+
+@pytest.mark.parametrize("kind", ["lost_before", "lost_after", "truncated"])
+def test_a_lost_answer_to_a_consent_is_finished(news: StoryHarness, kind: FaultKind) -> None:
+    answers(news, "ada", yes=True, at=MID)
+    news.shop().faults.add(kind, on="customerEmailMarketingConsentUpdate", times=1)
+    news.apply()
+    assert consents(news) == {"ada": (YES, MID)}
+    news.settles()
+
+
+def test_a_run_that_dies_between_the_customer_and_the_consent_is_finished_by_the_next(news: StoryHarness) -> None:
+    answers(news, "ada", yes=True, at=MID)
+    at_the_nth_write(news, 1, "status", lambda: None)
+    news.shop().faults.clear()
+    news.shop().faults.add("status", status=423, on="customerEmailMarketingConsentUpdate", times=None)
+    news.apply(code=1)
+    assert consents(news) == {"ada": (NEVER, None)}
+    news.shop().faults.clear()
+    assert news.actions() == {"ada": "update"}
+    news.apply()
+    assert consents(news) == {"ada": (YES, MID)}
+    news.settles()
+
+
+def test_an_email_that_was_removed_in_the_meantime_is_not_taken_for_a_consent(news: StoryHarness) -> None:
+    news.store["require_email"] = False
+    answers(news, "ada", yes=True, at=MID)
+
+    def remove(_variables: Any) -> bool:
+        with news.shop().lock:
+            for each in news.shop().shop.people:
+                news.shop().shop.people.change(each, {"email": None})
+        return False
+
+    news.shop().faults.add("status", on="customerEmailMarketingConsentUpdate", when=remove, times=None)
+    said = news.apply(code=0)
+    assert said["stores"][0]["applied"]["create"] == 1
+    news.shop().faults.clear()
+    assert news.theirs("ada").email == mail("ada")
+    news.apply()
+    assert consents(news) == {"ada": (YES, MID)}
+    news.settles()
+
+
+def test_consents_have_a_guard_of_their_own(news: StoryHarness) -> None:
+    news.store["guards"] |= {"consent": {"max": 1}}
+    guest(news, "ada", NEVER, None)
+    for name in ("ada", "bob"):
+        answers(news, name, yes=True, at=MID)
+    assert news.actions() == {"ada": "adopt", "bob": "create"}
+    assert news.held() == {("ada", "GuardExceeded"), ("bob", "GuardExceeded")}
+    news.apply()
+    assert {state for state, _ in consents(news).values()} == {NEVER}
+    plan = news("plan", "--output", "json").json
+    assert [h["action"]["kind"] for h in plan["stores"][0]["holds"]] == ["update", "update"]
+    assert "2 consent actions are above the ceiling of 1" in plan["stores"][0]["holds"][0]["message"]
+    news.user("bob", first_name="Robert")
+    assert news.actions() == {"bob": "update"}
+    news.apply()
+    assert (news.theirs("bob").first_name, consents(news)["bob"][0]) == ("Robert", NEVER)
+    digest = news("plan", "--output", "json").json["digest"]
+    news.apply("--approve", digest)
+    assert consents(news) == {"ada": (YES, MID), "bob": (YES, MID)}
+    news.settles()
+
+
+def test_a_grant_cannot_be_undone_and_the_rest_can(news: StoryHarness) -> None:
+    news.user("ada")
+    news.apply()
+    answers(news, "ada", yes=True, at=MID, first_name="Adah")
+    digest = news("plan", "--output", "json").json["digest"]
+    news.apply()
+    said = news("undo", "--plan", digest, "--yes")
+    assert "CannotUndo" in said.out
+    assert "consent.email is not restored" in said.out
+    assert (news.theirs("ada").first_name, consents(news)["ada"]) == ("Ada", (YES, MID))
+    news.settles(held={("ada", "Undone")})
+
+
+def test_a_consent_does_not_move_to_another_customer(news: StoryHarness) -> None:
+    answers(news, "ada", yes=True, at=MID)
+    news.apply()
+    guest(news, "eve", NO, NEW)
+    news.user("ada", email=mail("eve"))
+    assert news.actions() == {"ada": "relink"}
+    news.apply()
+    assert consents(news)["eve"] == (NO, NEW)
+    assert consents(news)["ada"] == (YES, MID), "the customer that was left is as it was"
+    news.settles()
+
+
+def test_a_user_who_unsubscribed_is_not_subscribed_again_by_a_new_customer(news: StoryHarness) -> None:
+    for name in ("ada", "bob"):
+        answers(news, name, yes=True, at=MID)
+    guest(news, "bob", NO, NEW)
+    news.apply()
+    for name in ("ada", "bob"):
+        news.staff("delete", id=news.theirs(name).id)
+    assert news.actions() == {"ada": "create", "bob": "create"}
+    news.apply()
+    assert consents(news) == {"ada": (NEVER, None), "bob": (NEVER, None)}
+    news.settles()
+    answers(news, "bob", yes=True, at="2026-03-02T00:00:00Z")
+    news.apply()
+    assert consents(news)["bob"][0] == YES
+    news.settles()
+
+
+def test_a_store_without_consent_reads_and_writes_none(news: StoryHarness) -> None:
+    news.second_shop()
+    answers(news, "ada", yes=True, at=MID)
+    news.apply()
+    assert consents(news) == {"ada": (YES, MID)}
+    assert consents(news, shop=EU) == {"ada": (NEVER, None)}
+    with news.shop(EU).lock:
+        assert all(rare(each).email_consent is None for each in news.shop(EU).shop.people)
+    assert news.calls(EU)["customerEmailMarketingConsentUpdate"] == 0
+    news.settles()
+
+
+def test_doctor_says_what_the_rows_answer(news: StoryHarness) -> None:
+    def said() -> set[tuple[str, str]]:
+        checks = news("doctor", "--output", "json").json["checks"]
+        return {(c["level"], c["message"]) for c in checks if c["what"] == "consent"}
+
+    news.user("ada")
+    assert said() == {("warning", "no row says yes or no at metadata.news.yes: nothing is written")}
+    answers(news, "bob", yes=True, at=MID)
+    assert said() == {("ok", "metadata.news.yes: 1 of 2 rows with an answer and its time")}
+    answers(news, "cyd", yes=True, at=None)
+    answers(news, "dan", yes="perhaps", at=MID)
+    assert said() == {
+        ("warning", "metadata.news.yes or metadata.news.at can't be read: 1 of 4 rows"),
+        ("warning", "metadata.news.at is missing beside an answer: 1 of 4 rows, for which nothing is written"),
+    }
+
+
+def test_switches_hold_consents_like_any_change_of_the_profile(news: StoryHarness) -> None:
+    news.user("ada")
+    news.apply()
+    news.store["roll_out"] = "hold"
+    answers(news, "ada", yes=True, at=MID)
+    news.settles(held={("ada", "RollOutHeld")})
+    assert consents(news) == {"ada": (NEVER, None)}
