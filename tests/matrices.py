@@ -1,8 +1,8 @@
 """Which rows of a parametrised test `make test` runs; `make explore` runs all.
 
-- `matrix`: as few rows as have each value. For parameters that each alone decide what the product does. Whoever depends on
-  one combination has a test of its own for that. In the folders `PER_DATABASE` this holds without the mark, and rows through
-  the transaction pooler stand for those directly on Postgres.
+- `matrix`: as few rows as have each value. For parameters that each alone decide what the product does. What depends on one
+  combination has a test of its own. In the folders `PER_DATABASE` this holds without the mark, and rows through the
+  transaction pooler stand for those directly on Postgres.
 - In the folders `COSTLY` a test without a mark states one property of many variants: its first and its last row.
 - `each_row`: every row, for variants that are rules of their own and have no cheaper test.
 """
