@@ -22,7 +22,7 @@ def test_a_matrix_of_one_row_keeps_it() -> None:
     assert covering([frozenset({("kind", 0)})]) == {0}
 
 
-def test_postgres_through_the_pooler_stands_for_postgres() -> None:
+def test_rows_through_the_pooler_replace_those_directly_on_postgres() -> None:
     rows = {at: frozenset({("database", repr(kind))}) for at, kind in enumerate(("sqlite", "postgres", "pooler"))}
     assert set(without_second_postgres(rows)) == {0, 2}
     without_pooler = {at: row for at, row in rows.items() if at != 2}
