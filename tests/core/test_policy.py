@@ -19,6 +19,7 @@ POLICY: dict[str, Any] = {
     "fields": {"phone": "enforce"},
     "tags": ["vip"],
     "metafields": {"app.tier": {"from": "metadata.tier", "policy": "fill"}},
+    "consent": {"sms": {"from": "metadata.news", "at": "metadata.news_at"}},
     "country": "DK",
     "require_email": False,
     "on_leave": "tag",
