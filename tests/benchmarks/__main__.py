@@ -24,6 +24,7 @@ from tests.benchmarks import (
     bench_nudge,
     bench_octodns,
     bench_peers,
+    bench_plan,
     bench_plan_memory,
     bench_queue,
     bench_reconcile,
@@ -100,6 +101,11 @@ def _first_sync_lines(found: Found) -> Iterator[Line]:
         "< 0.1",
         each < 0.1,
     )
+    times = bulk["of_the_shops_time"]
+    met = times <= bench_first_sync.SHOP_TIME_MAX if bulk["users"] >= bench_first_sync.SHOP_TIME_FROM else None
+    yield Line(
+        "  time against the shop's own for its operations", f"{times}x", f"≤ {bench_first_sync.SHOP_TIME_MAX:g}", met
+    )
     each = paced["points_a_user"]
     yield Line("first sync one by one", f"{each} points a user", "10", each <= 10)
     share = paced["share_of_rate"]
@@ -127,19 +133,53 @@ def _peers_lines(found: Found) -> Iterator[Line]:
             yield Line("  time against the shop's own limit", f"{times}x", "≤ 1.1", times <= 1.1)
 
 
+def _plan(full: bool) -> Found:  # noqa: FBT001  one switch for all
+    return bench_plan.measure(GOAL_ROWS, 10_000) if full else bench_plan.measure()
+
+
+def _plan_lines(found: Found) -> Iterator[Line]:
+    ratio, goal = found["creates_ratio"], bench_plan.CREATES_MAX
+    yield Line(
+        f"plan of {found['rows']:,} creates",
+        f"{ratio}x the CPU of a plan of as many with nothing to do",
+        f"≤ {goal:g}",
+        ratio <= goal,
+    )
+    ratio, peak = found["stores_ratio"], found["all_stores"]["peak_mb"]
+    yield Line(
+        f"plan of {found['stores']} stores of {found['store_rows']:,} users, nothing to do",
+        f"{ratio}x the CPU of one; {peak:.0f} MB",
+        f"< {bench_plan.STORES_MAX:g}; < {bench_plan.STORES_PEAK_MB_MAX} MB",
+        ratio < bench_plan.STORES_MAX and peak < bench_plan.STORES_PEAK_MB_MAX,
+    )
+
+
+OCTODNS_MIN = {2000: 1.5, 10_000: 7.0}  # times its speed, by the mirror
+LIVE_MIN, SLOPE_MIN = 3.0, 25.0
+
+
 def _octodns(full: bool) -> Found:  # noqa: FBT001  one switch for all
-    return bench_octodns.measure(10_000 if full else 2000)
+    return bench_octodns.measure((2000, 10_000) if full else (2000, 4000))
 
 
 def _octodns_lines(found: Found) -> Iterator[Line]:
-    theirs, work = found["octodns"], f"plan, {found['rows']:,}, nothing to do"
-    if theirs == "absent" or "error" in theirs:
-        yield Line(work, f"{found['by_mirror']['cpu_s']} s of CPU; octodns absent")
-        return
-    for way, name in (("by_mirror", "by the mirror"), ("live", "each customer read from the shop")):
-        cpu, wall = (round(theirs[key] / found[way][key], 1) for key in ("cpu_s", "wall_s"))
-        figure = f"{cpu}x octodns' speed by CPU, {wall}x by the clock"
-        yield Line(f"{work}, {name}", figure, *(("≥ 5", cpu >= 5) if way == "by_mirror" else ()))
+    for size in found["sizes"]:
+        rows, theirs = size["rows"], size["octodns"]
+        work = f"plan, {rows:,}, nothing to do"
+        if theirs == "absent" or "error" in theirs:
+            yield Line(work, f"{size['by_mirror']['cpu_s']} s of CPU; octodns absent")
+            continue
+        for way, name, least in (
+            ("by_mirror", "by the mirror", OCTODNS_MIN.get(rows)),
+            ("live", "each customer read from the shop", LIVE_MIN if rows >= max(OCTODNS_MIN) else None),
+            ("live_first", "the same by a state that knows no fingerprints yet", None),
+        ):
+            cpu, wall = (round(theirs[key] / size[way][key], 1) for key in ("cpu_s", "wall_s"))
+            figure = f"{cpu}x octodns' speed by CPU, {wall}x by the clock"
+            yield Line(f"{work}, {name}", figure, *((f"≥ {least:g}", cpu >= least) if least is not None else ()))
+    if (slope := found["slope"]) is not None:
+        met = slope >= SLOPE_MIN if found["sizes"][-1]["rows"] >= max(OCTODNS_MIN) else None
+        yield Line("  CPU that more users add, by the mirror", f"{slope}x less than octodns'", f"≥ {SLOPE_MIN:g}", met)
 
 
 def _queue(full: bool) -> Found:  # noqa: FBT001  one switch for all
@@ -221,6 +261,7 @@ BENCHES: dict[str, tuple[Callable[[bool], Found], Callable[[Found], Iterator[Lin
     "plan_memory": (_plan_memory, _plan_memory_lines),
     "first_sync": (_first_sync, _first_sync_lines),
     "peers": (_peers, _peers_lines),
+    "plan": (_plan, _plan_lines),
     "octodns": (_octodns, _octodns_lines),
     "queue": (_queue, _queue_lines),
     "reconcile": (_reconcile, _reconcile_lines),

@@ -1,11 +1,12 @@
-"""A plan for N users with nothing to do, beside octoDNS' for as many records: whole programs, from start to end.
+"""Plans for N users with nothing to do, beside octoDNS' for as many records: whole programs, from start to end.
 
-    python -m tests.benchmarks.bench_octodns [--rows 10000] [--peers PYTHON]
+    python -m tests.benchmarks.bench_octodns [--rows 2000 10000] [--peers PYTHON]
 
-Bounded, over loopback. Ours is `reconciler plan` against a simulated shop over HTTP with points enough: once with every
-customer read from the shop, and once by the shop's mirror, filled before by `backfill shopify`, a day after anybody was
-touched. octoDNS compares one YAML zone with another and asks no one. Each runs three times, and its best counts: others use
-the machine as well. octoDNS is no dependency: it is installed into a folder that goes away; absent where that fails.
+Bounded, over loopback. Ours is `reconciler plan` against a simulated shop over HTTP with points enough: with every customer
+read from the shop by a state that knows no fingerprints yet; by the shop's mirror, filled before by `backfill shopify`,
+a day after anybody was touched; and with every customer read from the shop again. octoDNS compares one YAML zone with
+another and asks no one. Each runs three times, and its best counts: others use the machine as well. octoDNS is no
+dependency: it is installed into a folder that goes away; absent where that fails.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -34,9 +35,19 @@ COLUMNS = ("clerk_user_id", "email", "email_verified", "first_name", "last_name"
 HERE = Path(__file__).parent / "peers"
 
 
-def measure(rows: int = 10_000, peers: Path | None = None) -> dict[str, Any]:
-    """CPU and wall seconds of all three."""
-    rows = min(rows, ROWS_MAX)
+def measure(sizes: Sequence[int] = (2000, 10_000), peers: Path | None = None) -> dict[str, Any]:
+    """CPU and wall seconds of all, for each size, and how the CPU of the mirror's plan and octoDNS' grows in between."""
+    with scratch.scratch("octodns", peers) as python:
+        found = [_measure(min(rows, ROWS_MAX), python) for rows in sizes]
+    small, large = found[0], found[-1]
+    slope = None
+    if isinstance(theirs := large["octodns"], dict) and "error" not in theirs:
+        grown = [large[way]["cpu_s"] - small[way]["cpu_s"] for way in ("octodns", "by_mirror")]
+        slope = round(grown[0] / max(grown[1], 0.01), 1)  # what is below a clock tick is one
+    return {"sizes": found, "slope": slope}
+
+
+def _measure(rows: int, python: Path | None) -> dict[str, Any]:
     with served(rows) as shop:
         command = _files(shop)
         shop.bucket(rate=AMPLE, size=AMPLE)
@@ -44,16 +55,16 @@ def measure(rows: int = 10_000, peers: Path | None = None) -> dict[str, Any]:
         for customer in shop.sim.shop.people:  # it was all done yesterday
             before = {"updated_at": customer.updated_at - DAY_S, "created_at": customer.created_at - DAY_S}
             shop.sim.shop.people.change(customer, before)
-        live = _planned(shop, command, "--live")
+        first = _planned(shop, command, "--live")
         _ours(command, "backfill", "shopify")
         _ours(command, "plan")  # a first one, which remembers which customers it finds equal
         mirror = _planned(shop, command)
-    with scratch.scratch("octodns", peers) as python:
-        theirs: Any = "absent"
-        if python is not None:
-            found, used = _used(partial(_theirs, python, rows))
-            theirs = {**found, **used}
-    return {"rows": rows, "live": live, "by_mirror": mirror, "octodns": theirs}
+        live = _planned(shop, command, "--live")
+    theirs: Any = "absent"
+    if python is not None:
+        said, used = _used(partial(_theirs, python, rows))
+        theirs = {**said, **used}
+    return {"rows": rows, "live_first": first, "live": live, "by_mirror": mirror, "octodns": theirs}
 
 
 def _planned(shop: Served, command: list[str], *options: str) -> dict[str, Any]:
@@ -112,7 +123,7 @@ def _files(shop: Served) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=10_000)
+    parser.add_argument("--rows", type=int, nargs="+", default=[2000, 10_000])
     parser.add_argument("--peers", type=Path)
     given = parser.parse_args()
     print(json.dumps(measure(given.rows, given.peers), indent=2))  # noqa: T201  its output

@@ -202,7 +202,8 @@ def _ready(folder: Path, work: str) -> Callable[[], int]:
     return partial(WORK[work], _Place(folder, 1000 if work == "apply --approve" else ROWS_MAX))
 
 
-def _world(folder: Path, rows: int) -> None:
+def build(folder: Path, rows: int) -> None:
+    """So many profiles, and no state."""
     with closing(sqlite3.connect(folder / "profiles.db")) as connection, connection:
         connection.execute(f"create table customers ({', '.join(COLUMNS)}, primary key (clerk_user_id))")
         people = (
@@ -227,18 +228,18 @@ def measure(rows: int = 20_000) -> dict[str, Any]:
     for size in (rows // 10, rows):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            _world(folder, size)
+            build(folder, size)
             for work in WORK:
-                _emptied(folder)
-                found.setdefault(work, []).append(_alone(folder, work, size))
+                found.setdefault(work, []).append(timed(folder, work, size))
     for work in WORK:
         small, large = found[work]
         found[work] = {**large, "tenth": small, "growth": round(large["peak_mb"] / small["peak_mb"], 2)}
     return found
 
 
-def _alone(folder: Path, work: str, size: int) -> dict[str, Any]:
-    """In a process of its own."""
+def timed(folder: Path, work: str, size: int) -> dict[str, Any]:
+    """One measurement, in a process of its own, with an empty state."""
+    _emptied(folder)
     found = alone(_ready, folder, work)
     if found["count"] != size:
         raise RuntimeError(f"{work}: {found['count']} of {size} users")

@@ -342,7 +342,7 @@ def _ready(name: str, place: Place) -> Callable[[], int]:
 
 def measure(rows: int = 100_000, backend: str = "sqlite", stores: int = 1) -> dict[str, Any]:
     """All of it at this size: each with CPU and wall seconds and peak memory, and what they come to."""
-    with _place(rows, backend, stores) as place:
+    with open_place(rows, backend, stores) as place:
         build(place)
         fetch = timed("fetch", place)
         scan = timed("scan", place)
@@ -361,7 +361,8 @@ def measure(rows: int = 100_000, backend: str = "sqlite", stores: int = 1) -> di
 
 
 @contextmanager
-def _place(rows: int, backend: str, stores: int) -> Iterator[Place]:
+def open_place(rows: int, backend: str, stores: int) -> Iterator[Place]:
+    """An empty database for so many profiles and stores."""
     if backend == "sqlite":
         with tempfile.TemporaryDirectory(prefix="bench-scan-") as folder:
             yield Place(backend, f"sqlite:///{Path(folder) / 'world.db'}", rows, stores)

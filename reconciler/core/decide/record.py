@@ -74,7 +74,8 @@ def observed_row(subject: Subject, decision: Decision, store: Store, *, now: dat
         applied = with_contest(applied, decision.contests)
         if store.consent.channels:
             applied = with_consents(applied, mapping, decision.customer, {})
-    row = replace(row, applied=applied)
+    if applied is not row.applied:
+        row = replace(row, applied=applied)
     fingerprints = _fingerprints(mapping, row, decision, subject.row_fp)
     return row if fingerprints is None else replace(row, **fingerprints)
 

@@ -267,7 +267,7 @@ def _as_text(value: object) -> str | None:
 
 
 def _unreadable(profile: Profile, field: str) -> bool:
-    return any(p.field == field for p in profile.problems)
+    return bool(profile.problems) and any(p.field == field for p in profile.problems)
 
 
 def matches(profile: Profile, path: str, rule: object) -> bool | None:

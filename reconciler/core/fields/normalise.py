@@ -66,6 +66,8 @@ def email_is_valid(value: str) -> bool:
 
 def unseen_in(value: str) -> str | None:
     """The first invisible or bidirectional character, which makes different emails appear equal; None without one."""
+    if value.isascii() and value.isprintable():  # as nearly all are
+        return None
     return next((c for c in value if _is_unseen(c)), None)
 
 

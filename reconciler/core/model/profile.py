@@ -41,7 +41,7 @@ class Profile(Scalars):
 
     def knows(self, field: str) -> bool:
         """Whether the value of this field is known: its column is mapped and was parsed."""
-        return field in self.mapped and all(p.field != field for p in self.problems)
+        return field in self.mapped and (not self.problems or all(p.field != field for p in self.problems))
 
     def value_at(self, path: str) -> object:
         """The value at a path such as `first_name` or `metadata.a.b`; None where there is none."""
