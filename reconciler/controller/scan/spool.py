@@ -8,7 +8,7 @@ order of the profiles' keys, are simply read from front to back.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from heapq import merge
 from itertools import chain
 from operator import itemgetter
@@ -17,7 +17,7 @@ from typing import Any
 from weakref import finalize
 
 from reconciler.core.model.json import adapter_of
-from reconciler.core.plan.series import Key, M, canonical, canonical_bytes
+from reconciler.core.plan.series import Key, M, canonical
 from reconciler.errors import PermanentError
 
 IN_MEMORY = 1 << 20  # bytes of one series
@@ -36,7 +36,7 @@ class Spool(Collection[M]):
         in_memory_bytes: int = IN_MEMORY,
         block_bytes: int = BLOCK,
     ) -> None:
-        self._model = model
+        self._parse: Callable[[bytes], M] = adapter_of(model).validate_json
         self._key = key
         self._in_memory_bytes, self._block_bytes = in_memory_bytes, block_bytes
         self._count = self._bytes = self._end = 0
@@ -49,7 +49,7 @@ class Spool(Collection[M]):
 
     def add(self, value: M) -> None:
         """One more; PermanentError where the disk is full."""
-        self.put(canonical_bytes(value), None if self._key is None else self._key(value))
+        self.put(canonical(value).encode(), None if self._key is None else self._key(value))
 
     def put(self, line: bytes, key: Any = None) -> None:
         """One more, of which the canonical JSON is known."""
@@ -100,10 +100,7 @@ class Spool(Collection[M]):
         return self._count
 
     def __iter__(self) -> Iterator[M]:
-        parse = adapter_of(
-            self._model
-        ).validate_json  # made when it is needed: that takes as long as hundreds of values
-        runs = [map(parse, run) for run in self._read()]
+        runs = [map(self._parse, run) for run in self._read()]
         if self._key is not None and len(self._runs) > 1:
             return merge(*runs, key=self._key)
         return chain.from_iterable(runs)
