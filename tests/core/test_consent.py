@@ -100,6 +100,24 @@ def test_what_was_written_before_counts(
     assert (found[0], found[2]) == (outcome, written_at)
 
 
+def test_without_a_column_for_the_time_only_the_first_yes_is_written() -> None:
+    undated = ConsentRule.model_validate({"from": "metadata.news", "withdraw": True})
+    for shown, last, outcome in [
+        (Consent(state=NEVER), None, "grant"),
+        (Consent(state=NEVER, at=THEN), None, "nothing"),
+        (Consent(state=NEVER), WROTE, "nothing"),
+        (Consent(state=NO), None, "nothing"),
+        (Consent(state=NO, at=BEFORE), None, "nothing"),
+        (Consent(state=WAITS, at=BEFORE), None, "nothing"),
+    ]:
+        found = judge(Said(granted=True), shown, last, undated, NOW)
+        assert (found[0], found[2]) == (outcome, None)
+    who = profile(ADA, metadata={"news": True, "news_at": "not read"})
+    text = after(decided(who, None, store(consent={"email": {"from": "metadata.news"}})))["consent.email"]
+    assert text == "SUBSCRIBED, SINGLE_OPT_IN, from metadata.news"
+    assert judge(Said(granted=False), Consent(state=YES, at=THEN), None, undated, NOW)[0] == "nothing"
+
+
 def test_only_a_confirmed_yes_ends_a_wait_for_confirmation() -> None:
     said, shown = Said(granted=True, at=LATER), Consent(state=WAITS, at=THEN)
     assert judge(said, shown, None, rule(), NOW)[0] == "nothing"

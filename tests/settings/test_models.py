@@ -176,7 +176,7 @@ def test_a_wrong_value_is_refused_with_its_place(files: Files, config: str, path
         ("metafields: {tier: {from: locale}}", "metafields"),
         ("metafields: {crm.tier: {from: tier}}", "metafields.crm.tier.from"),
         ("consent: {email: {from: newsletter, at: metadata.at}}", "consent.email.from"),
-        ("consent: {email: {from: metadata.news}}", "consent.email.at"),
+        ("consent: {email: {at: metadata.at}}", "consent.email.from"),
         ("consent: {sms: {from: metadata.news, at: metadata.}}", "consent.sms.at"),
         ("consent: {sms: {from: metadata.news, at: metadata.at, level: unknown}}", "consent.sms.level"),
         ("metafields: {crm.tier: {}}", "metafields.crm.tier.from"),

@@ -161,12 +161,14 @@ def _consent_checks(sample: ProfileSample) -> Iterator[Check]:
     """What the rows say at the paths of each consent."""
     for rule, found in sample.consents.items():
         if found.unreadable:
-            message = f"{rule.source} or {rule.at} can't be read: {_share(found.unreadable, sample)}"
+            message = (
+                f"{' or '.join(filter(None, (rule.source, rule.at)))} can't be read: {_share(found.unreadable, sample)}"
+            )
             yield _check("consent", "warning", message, "correct the rows; their users are held until then")
         if not found.answers:
             hint = "correct the path in stores.yaml, or wait for the first answer"
             yield _check("consent", "warning", f"no row says yes or no at {rule.source}: nothing is written", hint)
-        elif found.undated:
+        elif found.undated and rule.at is not None:
             message = (
                 f"{rule.at} is missing beside an answer: {_share(found.undated, sample)}, for which nothing is written"
             )

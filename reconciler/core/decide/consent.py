@@ -64,7 +64,7 @@ def _on_yes(said: Said, shown: Consent, last: LastConsent | None, rule: ConsentR
     if shown.state == SUBSCRIBED:
         return _nothing("the customer is subscribed")
     if at is None:
-        return _nothing("the profile has no time of the yes")
+        return _on_undated_yes(shown, last, rule)
     if shown.state == UNSUBSCRIBED and shown.at is None:
         return _nothing("the customer is unsubscribed, and Shopify shows no time of it")
     if not _is_newer(at, shown.at):
@@ -80,6 +80,14 @@ def _on_yes(said: Said, shown: Consent, last: LastConsent | None, rule: ConsentR
     if shown.state == PENDING and rule.level != "confirmed_opt_in":
         return _nothing("Shopify waits for the customer's confirmation")
     return "grant", f"the yes in the profile of {_day(at)} is the newest answer", at
+
+
+def _on_undated_yes(shown: Consent, last: LastConsent | None, rule: ConsentRule) -> Verdict:
+    if rule.at is not None:
+        return _nothing("the profile has no time of the yes")
+    if shown.state in NEVER and shown.at is None and last is None:
+        return "grant", "the customer has never answered", None
+    return _nothing("the yes has no time, and there was an answer before")
 
 
 def _on_no(said: Said, shown: Consent, last: LastConsent | None, rule: ConsentRule) -> Verdict:

@@ -46,9 +46,9 @@ def said_of(profile: Profile, rule: ConsentRule, channel: Channel) -> tuple[Said
     if granted is None:
         return Said(), None
     try:
-        at = moment(profile.value_at(rule.at))
+        at = moment(profile.value_at(rule.at)) if rule.at is not None else None
     except UnreadableError as error:
-        return Said(), _doubt(channel, rule.at, error)
+        return Said(), _doubt(channel, rule.at or rule.source, error)
     return Said(granted=granted, at=at.replace(microsecond=0) if at is not None else None), None
 
 

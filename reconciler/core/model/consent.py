@@ -35,14 +35,16 @@ class ConsentRule(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     source: str = Field(alias="from", description="metadata.a.b: whether the user agreed (yes or no)")
-    at: str = Field(description="metadata.a.b: when the user said so; nothing is written without it")
+    at: str | None = Field(
+        default=None, description="metadata.a.b: when the user said so; without it only the first yes is written"
+    )
     level: Level = Field(default="single_opt_in", description="how the user agreed, as Shopify calls it")
     withdraw: bool = Field(default=False, description="true: a no in the profile unsubscribes, too")
 
     @field_validator("source", "at")
     @classmethod
-    def _below_metadata(cls, path: str) -> str:
-        if not re.fullmatch(r"metadata(\.[^.]+)+", path):
+    def _below_metadata(cls, path: str | None) -> str | None:
+        if path is not None and not re.fullmatch(r"metadata(\.[^.]+)+", path):
             raise ValueError(f"'{path}' is not a path such as metadata.marketing.email")
         return path
 
