@@ -172,7 +172,7 @@ class Manager:
         server = settings.server
         self._tokens = AccessTokens(tokens_of(components.loaded))
         self.http_server = startup_server or StartupServer(host or server.host, server.port if port is None else port)
-        self._shops = Shops(components.shop_keys.stores, components.state.known_shops())
+        self._shops = Shops(components.shop_keys.stores, ())  # the state's names of shops: `start`
         sources = sources_of(components.loaded, self._shops)
         self._clerk = sources.clerk
         options = Options(
@@ -196,6 +196,7 @@ class Manager:
         self.running.read_pauses()
         self._nudged.follow()
         self.running.begin_rollouts()
+        self._shops.follow(self.running.stores(), self._connections.state.known_shops())
         self._take_over()
         self._since = self._clock.now()
         self._record_replica()

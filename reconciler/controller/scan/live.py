@@ -35,7 +35,7 @@ def find_moved_live(
 
 
 class _PairsByShop:
-    """ports.RangeReader by what was found equal. `same_now` says of whom the shop still shows that."""
+    """ports.RangeReader by what was found equal. `same_now` says which users the shop still shows so."""
 
     def __init__(self, mappings: MappingReader, customers: CustomerReader) -> None:
         self._mappings, self._customers = mappings, customers
@@ -51,9 +51,9 @@ class _PairsByShop:
         return [(user, fp if user in self._found else None) for user, fp, _, _ in rows]
 
     def same_now(self, users: Sequence[ClerkUserId]) -> AbstractSet[ClerkUserId]:
-        """Those of these users of the last range whose customer the shop shows as it was found equal.
+        """Return the users of the last range that the shop still shows with the fingerprint they were found equal with.
 
-        Nobody, if the shop refuses the question for one of them: who is observed is asked for by smaller questions.
+        No user, if the shop refuses the question for one of them: those who are observed are read by smaller questions.
         """
         found = {user: self._found[user] for user in users}
         try:

@@ -169,7 +169,7 @@ def _scan(
             moved = find_moved([(store, both[1])], both[0])[0]
         if moved is not None and progress is not None:
             progress(moved.equal)
-        # Where no customer is mapped, nobody was found equal, and everybody is observed.
+        # Where no customer is mapped, no user was found equal, and all are observed.
         if moved is None and mapped and isinstance(rows := readers.profiles, RowReader) and not options.keep_all:
             moved = find_moved_live(store, readers, rows, progress=progress)
     if moved is not None:
