@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Container, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -66,6 +67,8 @@ class Fence:
 class StoreContext:
     """What is needed to plan and write in one store. `workers`: so many calls may be under way at the same time.
 
+    `open_pool` makes the threads for them, from their number and a name.
+
     Built once for one plan or one claim. Without `bulk` everything is sent one by one. `cancellation` ends what is under
     way. `successors` is asked before a customer is deleted. `fence` is checked before each write. `losers` are the
     users who have lost a customer by writes to `state` under a claim.
@@ -80,6 +83,7 @@ class StoreContext:
     plan_digest: str = ""
     run_id: int | None = None
     workers: int = 4
+    open_pool: Callable[[int, str], Executor] = ThreadPoolExecutor
     explicit: bool = True
     insists: bool = False
     bulk: BulkTier | None = None

@@ -10,6 +10,7 @@
 | `ways.py` | the ways to state, profiles and shops: a scheduling point before and after each call, and what is lost there |
 | `replica.py` | one replica: the product's dispatcher, workers, scans, probes and intake of webhooks |
 | `outside.py` | the app and its table, Clerk, and the webhooks of the shops |
+| `person.py` | a person who runs `plan` and `apply` beside the replicas |
 | `faults.py` | faults that last: crashes, freezes, outages, reloads of the table, jumps of a clock |
 | `simulation.py` | one run: a storm, calm, quiet, and the verdict of `tests/chaos/checker.py` |
 | `history.py` | faults of the past, put back, each of which a run must find |

@@ -26,7 +26,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--trace", type=int, default=TRACE_SHOWN, help="lines of the trace to show of a failure")
     options = parser.parse_args(arguments)
     first = options.seed if options.seed is not None else random.SystemRandom().randrange(1_000_000)
-    size, variant = SHORT if options.short else LONG, HISTORY[options.history].variant if options.history else PRODUCT
+    size, variant = SHORT if options.short else LONG, HISTORY[options.history] if options.history else PRODUCT
     until, found = time.monotonic() + options.minutes * 60, []
     for seed in range(first, first + options.runs):
         if time.monotonic() > until:

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from reconciler.errors import ReconcilerError
 from tests.chaos.people import SHOPS
 from tests.simulation.scheduler import START
 
@@ -25,10 +26,11 @@ class Faults:
     """One fault after the other, some at the same time; `over` when all have ended."""
 
     def __init__(self, simulation: Simulation) -> None:
-        self.simulation, self.kinds = simulation, simulation.variant.faults
+        self.simulation, self.kinds = simulation, simulation.kinds
         self.gap_s = simulation.size.gap_s * simulation.variant.gap_share
         self.dice = random.Random(f"faults {simulation.seed}")
         self.running = 0
+        self.applying = False
         self.begun_all = False
 
     @property
@@ -94,10 +96,32 @@ class Faults:
             replica.machine.cut_until[to] = self.simulation.scheduler.now_s + seconds
         self.sleep(seconds)
 
+    # --- people -----------------------------------------------------------------------------------------------------
+
+    def apply(self) -> None:
+        """Who applies a plan has read it: no table is being reloaded meanwhile, and no second plan is applied."""
+        if self.applying or self.simulation.app.reloading:
+            return
+        self.applying = True
+        person, over = self.simulation.add_person(), []
+
+        def work() -> None:
+            try:
+                person.apply()
+            except ReconcilerError as error:
+                self.simulation.scheduler.note(f"apply failed: {type(error).__name__}")
+            finally:
+                over.append(True)
+
+        self.simulation.scheduler.spawn(person.machine, "apply", work)
+        while not over:
+            self.sleep(5)
+        self.applying = False
+
     # --- the table --------------------------------------------------------------------------------------------------
 
     def reload(self) -> None:
-        if not self.simulation.app.reloading:
+        if not self.simulation.app.reloading and not self.applying:
             self.simulation.app.reloaded(self.lasts(2, RELOAD_MAX_S), self.dice.choice((0.1, 0.3, 0.6, 1.0)))
 
     def away(self) -> None:
@@ -144,6 +168,7 @@ FAULTS: Mapping[str, Callable[[Faults], None]] = {
     "state away": lambda faults: faults.cut("state", everybody=True),
     "state cut": lambda faults: faults.cut("state", everybody=False),
     "profiles away": lambda faults: faults.cut("profiles", everybody=True),
+    "apply": Faults.apply,
     "table reloaded": Faults.reload,
     "table away": Faults.away,
     "shop fault": Faults.shop,

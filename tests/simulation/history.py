@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -91,21 +91,17 @@ class ComponentsThatAdoptWhatIsLeft(Components):
         return replace(super().readers(store, **options), customers=Blind(self.client(store), store, lane=lane))
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A fault of the past: what brings it back, and the first seed from 0 on that finds it in the size of the test suite."""
-
-    variant: Variant
-    found_by: int
-
-
 HISTORY = {
-    "the queue halts after an outage of the database": Known(
-        Variant(connections=CountingConnections, faults=("state away", "state cut"), gap_share=0.25, luck=8.0), 0
+    "the queue halts after an outage of the database": Variant(
+        connections=CountingConnections, faults=("state away", "state cut"), gap_share=0.25, luck=8.0
     ),
-    "a row that is missing once is a user who has left": Known(Variant(components=ComponentsOfOneRead), 3),
-    "two interruptions of the table are an absence": Known(
-        Variant(components=ComponentsOfTwoReads, faults=("table reloaded",), gap_share=0.5), 0
+    "a row that is missing once is a user who has left": Variant(
+        components=ComponentsOfOneRead, faults=("table reloaded",), gap_share=0.5
     ),
-    "a customer that a re-link left behind is adopted": Known(Variant(components=ComponentsThatAdoptWhatIsLeft), 0),
+    "two interruptions of the table are an absence": Variant(
+        components=ComponentsOfTwoReads, faults=("table reloaded",), gap_share=0.2
+    ),
+    "a customer that a re-link left behind is adopted": Variant(
+        components=ComponentsThatAdoptWhatIsLeft, faults=("crash",)
+    ),
 }

@@ -7,6 +7,7 @@ moves to the first who need not wait any more.
 
 from __future__ import annotations
 
+import gc
 import random
 from collections import Counter, deque
 from collections.abc import Callable
@@ -20,6 +21,7 @@ START = 1_795_000_000.0  # 2026-11-18
 TRACE_KEPT = 400
 QUICK_S = (0.0, 0.0005, 0.002, 0.01)  # what a point takes as a rule
 SLOW_S = (0.2, 1.0, 4.0, 20.0, 45.0)  # and now and then
+COLLECT_EVERY = 4000  # turns: garbage may hold a connection, which is back in its pool when it is collected
 SLOW = 0.004  # of all points
 
 
@@ -65,7 +67,7 @@ class Scheduler:
         self.slow = SLOW
         self._digest = blake2b(digest_size=12)
         self._turns: list[tuple[float, float, int, Task]] = []
-        self._numbers = 0
+        self._numbers = self._given = 0
         self._hub = getcurrent()
         self._current: Task | None = None
         self._dying: list[Machine] = []
@@ -161,6 +163,9 @@ class Scheduler:
                 self._plan(task, task.machine.frozen_until - self.now_s)
                 continue
             self.now_s = max(self.now_s, at)
+            self._given += 1
+            if self._given % COLLECT_EVERY == 0:
+                gc.collect()
             self._give(task)
 
     def end(self) -> None:

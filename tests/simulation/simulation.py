@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +26,7 @@ from tests.chaos.shops import Shops, domain, make_world
 from tests.chaos.stream import WEIGHTS, Stream
 from tests.simulation.faults import FAULTS, Faults
 from tests.simulation.outside import ShopHooks, SimApp, SimClerk
+from tests.simulation.person import Person
 from tests.simulation.replica import GRACE_S, Place, Replica, SimConnections
 from tests.simulation.scheduler import START, Machine, Scheduler, Stuck
 from tests.simulation.ways import Luck
@@ -33,6 +36,8 @@ HOUR_S = 3600.0
 SETTLES_S = 5 * HOUR_S
 LOOK_S = 60.0
 MUTATIONS_PER_CHANGE = 60
+KINDS_SHARE = 0.6  # each run has some of the kinds of faults: with all of them, few of each would come
+MULTIPLES = (0.3, 1.0, 5.0)
 FOR_GOOD = frozenset({"taken over", "deleted although there"})  # what no time heals
 
 
@@ -85,7 +90,7 @@ PRODUCT = Variant()
 
 def simulate(seed: int, size: Size = LONG, variant: Variant = PRODUCT) -> Outcome:
     """One run from this seed."""
-    with TemporaryDirectory(prefix="simulation-") as folder, quiet_logs():
+    with TemporaryDirectory(prefix="simulation-") as folder, in_simulation():
         return Simulation(seed, Path(folder), size, variant).run()
 
 
@@ -93,11 +98,18 @@ class Simulation:
     """The world of one run."""
 
     def __init__(self, seed: int, folder: Path, size: Size, variant: Variant) -> None:
-        self.seed, self.folder, self.size, self.variant = seed, folder, size, variant
         (folder / "state.db").write_bytes(state_template())
+        self.seed, self.folder, self.size, self.variant = seed, folder, size, variant
         self.scheduler = scheduler = Scheduler(seed)
         self.luck = Luck(scheduler)
         self.luck.state *= variant.luck
+        self.kinds = variant.faults
+        if variant == PRODUCT:
+            swarm = random.Random(f"swarm {seed}")
+            self.kinds = tuple(kind for kind in FAULTS if swarm.random() < KINDS_SHARE)
+            self.luck.state *= swarm.choice(MULTIPLES)
+            self.luck.shop *= swarm.choice(MULTIPLES)
+            scheduler.slow *= swarm.choice(MULTIPLES)
         strange = seed % 4 == 3
         self.world = make_world(seed, strange=strange, clock=lambda: scheduler.now_s)
         self.shops = Shops(self.world, lambda: scheduler.now_s)
@@ -112,6 +124,7 @@ class Simulation:
         )
         self.replicas: list[Replica] = []
         self.closed: list[Replica] = []
+        self.persons: list[Person] = []
         self.machines = 0
         self.engine = open_engine(f"sqlite:///{folder / 'state.db'}")
         self.queue, self.state = RequestTable(self.engine), StateStore(self.engine)
@@ -127,11 +140,18 @@ class Simulation:
 
     def add_replica(self) -> None:
         self.machines += 1
-        machine = Machine(f"replica-{self.machines}")
-        place = Place(self.scheduler, self.luck, machine, self.folder, self.world, self.shops.look)
-        replica = Replica(place, self.variant.components, self.variant.connections)
+        replica = Replica(self._place(f"replica-{self.machines}"), self.variant.components, self.variant.connections)
         self.replicas.append(replica)
         replica.start()
+
+    def _place(self, name: str) -> Place:
+        return Place(self.scheduler, self.luck, Machine(name), self.folder, self.world, self.shops.look)
+
+    def add_person(self) -> Person:
+        self.machines += 1
+        person = Person(self._place(f"person-{self.machines}"), self.variant.components, self.variant.connections)
+        self.persons.append(person)
+        return person
 
     def drop(self, replica: Replica) -> None:
         """Its machine has ended, or ends now."""
@@ -162,6 +182,8 @@ class Simulation:
             self._tell(outcome)
             for replica in [*self.replicas, *self.closed]:
                 replica.close()
+            for person in self.persons:
+                person.close()
             self.app.close()
             self.engine.dispose()
         return outcome
@@ -230,15 +252,18 @@ class Simulation:
 
 
 @contextmanager
-def quiet_logs() -> Iterator[None]:
-    """What the product logs is dropped: the trace tells more."""
+def in_simulation() -> Iterator[None]:
+    """Without logs, since the trace has more, and without garbage collection at any moment."""
     before = structlog.get_config()
 
     def drop(_logger: object, _name: str, _event: object) -> str:
         raise structlog.DropEvent
 
+    gc.collect()
+    gc.disable()  # the scheduler collects after so many turns
     structlog.configure(processors=[drop])
     try:
         yield
     finally:
         structlog.configure(**before)
+        gc.enable()

@@ -9,6 +9,8 @@ from tests.simulation.__main__ import report_of
 from tests.simulation.history import HISTORY
 from tests.simulation.simulation import SHORT, simulate
 
+SEEDS = range(20)
+
 
 @pytest.mark.parametrize("seed", seeds(3, quick=1))
 def test_after_a_storm_all_users_are_in_sync_and_a_seed_gives_the_same_interleaving_each_time(seed: int) -> None:
@@ -18,8 +20,8 @@ def test_after_a_storm_all_users_are_in_sync_and_a_seed_gives_the_same_interleav
 
 
 @pytest.mark.explore
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("fault", HISTORY)
 def test_a_fault_of_the_past_is_found_when_it_is_put_back(fault: str) -> None:
-    """By the first seed from 0 on that finds it."""
-    known = HISTORY[fault]
-    assert simulate(known.found_by, SHORT, known.variant).violations
+    """By one of these seeds: which one it is changes with every change of the product."""
+    assert any(simulate(seed, SHORT, HISTORY[fault]).violations for seed in SEEDS)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Container, Generator, Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from functools import partial
 from itertools import groupby
@@ -112,7 +112,7 @@ def _apply_singly(
 ) -> Iterator[Outcome]:
     """In rounds, so that a user who waits for another's address comes later; in batches, with a few calls at a time."""
     rounds = chains.waves(moving)
-    with ThreadPoolExecutor(context.workers, thread_name_prefix=f"apply-{context.store.name}") as pool:
+    with context.open_pool(context.workers, f"apply-{context.store.name}") as pool:
         run.park(moving)
         at_once = (a for a in actions if not rounds.get(a.clerk_user_id))
         try:
@@ -142,7 +142,7 @@ class _SinglePart:
         self._access = access
         self._parked: dict[ClerkUserId, dict[str, str]] = {}
 
-    def batch(self, batch: Sequence[Action], pool: ThreadPoolExecutor) -> Iterator[Outcome]:
+    def batch(self, batch: Sequence[Action], pool: Executor) -> Iterator[Outcome]:
         self._context.cancellation.check()
         steps: Sequence[Step | Outcome] = ()
         if self._access.refused is None:
@@ -159,7 +159,7 @@ class _SinglePart:
         yield from (s for s in steps if isinstance(s, Outcome))
         yield from self._together([s for s in steps if isinstance(s, Step)], pool)
 
-    def _together(self, steps: Sequence[Step], pool: ThreadPoolExecutor) -> Iterator[Outcome]:
+    def _together(self, steps: Sequence[Step], pool: Executor) -> Iterator[Outcome]:
         """Each action by itself; of new customers the metafields in as few calls as there can be."""
         for step in steps:
             step.puts_off = step.action.kind == "create"
