@@ -111,9 +111,9 @@ class Rollouts(Generic[StoreT]):
             self.book.keep_policies(first)
         return RolloutState(state.rollout, {**state.policies, **{each.shop: each for each in first}})
 
-    def note_synced(self, shops: Collection[ShopDomain]) -> None:
-        """Record that these stores were passed over whole under the policies that they have."""
-        self.book.note_synced(shops, self.clock.now())
+    def note_synced(self, shops: Collection[ShopDomain], *, since: datetime) -> None:
+        """Record that these stores were passed over whole, by the policies that they had at `since`."""
+        self.book.note_synced(shops, since)
 
     def unsynced(self, state: RolloutState) -> list[StoreName]:
         """The stores of the open wave that no scan and no `apply` has passed over since it was opened."""
@@ -125,9 +125,14 @@ class Rollouts(Generic[StoreT]):
 
     # --- what operators do --------------------------------------------------------------------------------------------
 
-    def resume(self, actor: Actor) -> RolloutState | None:
-        """Open the next wave now, or finish; None where there is no rollout to continue. PlanRefused."""
+    def resume(self, actor: Actor, *, seen: str | None = None) -> RolloutState | None:
+        """Open the next wave now, or finish; None where there is no rollout to continue. PlanRefused.
+
+        `seen`: the step at which the operator decided, who may not have seen a limit that was exceeded since.
+        """
         state = self.read()
+        if seen is not None and (state.rollout is None or state.rollout.step != seen):
+            raise _moved_on()
         after = waves.resume(state.rollout, self.wave_stores(state), now=self.clock.now())
         if after is None or state.rollout is None:
             return None
@@ -256,7 +261,7 @@ class Rollouts(Generic[StoreT]):
     def _act(self, after: Rollout, state: RolloutState, actor: Actor, kind: ActKind) -> RolloutState:
         act = Act(self.clock.now(), actor, kind, detail={"rollout": after.id, "wave": after.wave, "phase": after.phase})
         if not self._put(after, state, act):
-            raise PlanRefused("the rollout has just moved on", hint="see reconciler rollout status, and repeat")
+            raise _moved_on()
         return self.read()
 
     def _progress(self, shops: Collection[ShopDomain], state: RolloutState) -> dict[ShopDomain, StoreProgress]:
@@ -288,3 +293,7 @@ class Rollouts(Generic[StoreT]):
             return True
         mark = self.scans.mark(store.shop, FULL)
         return mark is not None and mark.finished_at is not None and mark.started_at >= at
+
+
+def _moved_on() -> PlanRefused:
+    return PlanRefused("the rollout has moved on", hint="see reconciler rollout status, and repeat")

@@ -57,4 +57,4 @@ class RolloutRepository(RolloutReader, Protocol):
         """Delete the policies of these stores: those of stores.yaml are in force everywhere."""
 
     def note_synced(self, shops: Collection[ShopDomain], at: datetime) -> None:
-        """Record that an `apply` has passed over all users of these stores."""
+        """Record that an `apply` which began then has passed over all users of these stores."""

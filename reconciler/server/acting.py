@@ -44,7 +44,7 @@ NEEDS: Final[dict[Kind, tuple[str, ...]]] = {
 REFUSED: Final = refusals(
     may_not="The token may not act, or the request came from a page of another site",
     unknown="No such store, or no mapping of the user",
-    conflict="The plan has another digest",
+    conflict="The plan has another digest, or the rollout has moved on",
 )
 
 
@@ -56,7 +56,8 @@ class Wish(BaseModel):
     heal both.
 
     accept also needs the `fields` of which drift is accepted, and `until`: the last day, or the moment. approve also needs
-    the `digest` of the plan that was shown, and undo that of the revert of a `run`. continue and abort are of the rollout.
+    the `digest` of the plan that was shown, and undo that of the revert of a `run`. continue and abort are of the rollout;
+    continue with the `step` of a rollout is refused once this has moved on.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -71,6 +72,7 @@ class Wish(BaseModel):
     until: date | datetime | None = None
     run: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
     digest: Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{8,64}$")] | None = None
+    step: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,10}\.[0-9]{1,10}$")] | None = None
 
     @field_validator("fields")
     @classmethod
@@ -177,7 +179,8 @@ def perform(service: Operations, wish: Wish, actor: Actor) -> Performed:
             assert wish.digest is not None
             return _done(service.undo(wish.run, wish.digest, actor))
         case "continue" | "abort":
-            done = (service.continue_rollout if wish.kind == "continue" else service.abort_rollout)(actor)
+            going = wish.kind == "continue"
+            done = service.continue_rollout(actor, seen=wish.step) if going else service.abort_rollout(actor)
             return Performed("done" if done else "unchanged")
         case _:
             assert store is not None

@@ -141,9 +141,10 @@ class ChangesPage(BaseModel):
 
 
 class NewestRollout(BaseModel):
-    """The newest rollout; `is_current` is false if it is that of another stores.yaml."""
+    """The newest rollout; `is_current` is false if it is that of another stores.yaml. `step` names this moment of it."""
 
     id: int
+    step: str
     phase: Phase
     wave: int
     began_at: datetime

@@ -173,7 +173,7 @@ class Operations(Protocol):
     def forget(self, user: ClerkUserId, store: StoreName | None, actor: Actor) -> bool:
         """Forget the user's mapping in this store or in all; False if there is none."""
 
-    def continue_rollout(self, actor: Actor) -> bool:
+    def continue_rollout(self, actor: Actor, *, seen: str | None) -> bool:
         """Open the next wave of the rollout; False if there is none to continue."""
 
     def abort_rollout(self, actor: Actor) -> bool:

@@ -74,7 +74,8 @@ def _explain_in(
         )
     subject, decision = scan_result.decisions[user]
     if (target := scan_target(components, store, ask)) is not None and store.held_back is not None:
-        planned = [decision.action] if decision.action is not None else []
+        parts = (decision.action, *(hold.action for hold in decision.holds))
+        planned = [part for part in parts if part is not None]
         held = tuple(holds_between(planned, target.plan.actions, store.held_back))
         status = "held" if held and decision.action is None else decision.status
         decision = replace(decision, holds=(*decision.holds, *held), status=status)

@@ -14,6 +14,7 @@ from reconciler.controller.scan.plan import Planned, Progress, plan_stores, scan
 from reconciler.core.model.ids import ClerkUserId, StoreName
 from reconciler.core.plan.gather import ScanResult
 from reconciler.core.plan.plan import build_plan
+from reconciler.core.report.drift import without_switches
 from reconciler.settings import StoreSettings
 from reconciler.wiring.components import Components
 
@@ -58,12 +59,15 @@ def _with_held_back(
 
 
 def scan_target(components: Components, store: StoreSettings, ask: ObserveOptions) -> ScanResult | None:
-    """The scan of a store by the policy of stores.yaml, which it does not have yet; None where no other is in force."""
+    """The scan of a store by the policy of stores.yaml, which it does not have yet; None where no other is in force.
+
+    What a switch or a pause would hold is what this policy would do all the same.
+    """
     target = store.held_back.target if store.held_back is not None else None
     if target is None:
         return None
     assert isinstance(target, StoreSettings)
-    return scan_store(target, components.readers(target), replace(ask, guards=False))
+    return scan_store(without_switches(target), components.readers(target), replace(ask, guards=False))
 
 
 def _never(_seconds: float) -> bool:

@@ -13,6 +13,7 @@ from reconciler.core.model.ids import ShopDomain, StoreName
 from reconciler.core.model.rollout import Rollout, RolloutSettings, StoreProgress, WaveCounts
 from reconciler.core.plan.waves import WaveStore, abort, advance, begin, exceeded, open_next, resume, why_held_back
 from reconciler.core.report.needs import rollout_needs
+from reconciler.core.report.rollout import rollout_report
 from tests.core.people import NOW
 
 ADA = Actor("ada", "command")
@@ -164,3 +165,11 @@ def test_a_rollout_that_waits_or_stopped_is_one_need_of_one_store() -> None:
         shop("a"): {"rollout": "the rollout stopped: wave 1 exceeds failed_percent 0.5: reconciler rollout status"}
     }
     assert list(rollout_needs(replace(begun(), phase="waiting"))) == [shop("a")]
+
+
+def test_a_wave_that_a_store_has_moved_into_does_not_show_what_others_did() -> None:
+    waiting = replace(begun(), phase="waiting", waves={1: FINE.counts})
+    moved = (store("a", 2, kept="new"), store("b", 1), store("c", 3))
+    first, second, third = rollout_report(waiting, moved, {}, MANUAL).waves
+    assert (first.state, first.counts) == ("not begun", None)
+    assert (second.state, third.state) == ("done", "not begun")

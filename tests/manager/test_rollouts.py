@@ -10,6 +10,7 @@ import pytest
 
 from reconciler.core.model.act import Actor
 from reconciler.core.model.ids import StoreName
+from reconciler.errors import PlanRefused
 from tests import servers
 from tests.manager.harness import EU, US, RunHarness, Running, run_harness, until
 
@@ -84,7 +85,12 @@ def test_waves_that_come_with_a_change_leave_later_stores_as_they_were_until_an_
         until(lambda: phase(run) == ("waiting", 1), "the first wave is done, and the next one waits")
         assert (one(two_shops, US)["tags"], one(two_shops, EU)["tags"]) == (["vip"], ["app-user"])
         assert "The rollout waits for an operator" in run.client.get("/").text
-        assert run.manager.service.continue_rollout(Actor("ada", "console"))
+        state = run.components.state.rollout_state()
+        assert state.rollout is not None
+        seen, ada = state.rollout.step, Actor("ada", "console")
+        assert run.manager.service.continue_rollout(ada, seen=seen)
+        with pytest.raises(PlanRefused, match="has moved on"):
+            run.manager.service.continue_rollout(ada, seen=seen)
         until(lambda: phase(run) == ("finished", 2), "the second wave was done")
         assert one(two_shops, EU)["tags"] == ["vip"]
         assert [act.kind for act in run.components.state.acts(limit=1)] == ["continue"]

@@ -316,7 +316,9 @@ class MemoryService:
     def rollout(self) -> RolloutReport | None:
         return self.waves
 
-    def continue_rollout(self, actor: Actor) -> bool:
+    def continue_rollout(self, actor: Actor, *, seen: str | None) -> bool:
+        if seen is not None and self.waves is not None and seen != self.waves.step:
+            raise PlanRefused("the rollout has moved on", hint="see reconciler rollout status, and repeat")
         self._act(actor, "continue")
         return self.waves is not None
 

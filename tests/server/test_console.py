@@ -599,11 +599,14 @@ def test_the_page_of_a_rollout_shows_the_waves_and_asks_an_operator(http: httpx.
     shown = http.get("/rollout", headers=BEARER)
     assert "stopped: wave 1 exceeds failed_percent 0.5" in text_of(shown)
     assert "97 changed, 3 failed, 0 newly held, of 100 touched" in text_of(shown)
-    assert "/acts/ask?kind=continue" in shown.text
+    assert "/acts/ask?kind=continue&amp;step=1.0" in shown.text
     assert "/acts/ask" not in http.get("/rollout", headers={"authorization": f"Bearer {VIEWER}"}).text
     assert "The rollout waits for an operator" in text_of(http.get("/", headers=BEARER))
     assert "Open the next wave of the rollout?" in text_of(http.get("/acts/ask?kind=continue", headers=BEARER))
-    answer = http.post("/acts", data={"kind": "continue"}, headers=BEARER)
+    assert 'name="step" value="1.0"' in http.get("/acts/ask?kind=continue&step=1.0", headers=BEARER).text
+    stale = http.post("/acts", data={"kind": "continue", "step": "0.7"}, headers=BEARER)
+    assert (stale.status_code, service.all_acts) == (409, [])
+    answer = http.post("/acts", data={"kind": "continue", "step": "1.0"}, headers=BEARER)
     assert (answer.status_code, answer.headers["location"]) == (303, "/rollout?done=continue")
     assert [(act.kind, act.actor.name) for act in service.all_acts] == [("continue", "console")]
     document = http.get("/api/rollout", headers=BEARER).json()

@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from reconciler.core.model.act import Actor
+from reconciler.settings import load
+from reconciler.wiring import open_components
 from tests.cli.harness import EU, US
 from tests.stories.harness import StoryHarness
 
@@ -274,3 +277,87 @@ def test_users_of_a_command_open_no_wave(two: StoryHarness) -> None:
     assert (tags(two, US), tags(two, EU)) == ({"app-user"}, {"app-user"})
     assert two.theirs("ada").first_name == two.theirs("ada", EU).first_name == "Adah"
     assert report(two) is None
+
+
+def test_drift_calls_what_waits_for_a_wave_intent_and_an_edit_drift(two: StoryHarness) -> None:
+    retag(two, "vip")
+    two.apply()
+    two.staff("edit", shop=EU, id=two.theirs("ada", EU).id, first_name="Eve")
+    said = two("drift", "--output", "json")
+    assert said.code == 4, said.out
+    found = {s["store"]: s for s in said.json["stores"]}
+    assert found[US]["summary"] == {"drift": 0, "intent": 0, "accepted": 0, "not_read": 0}
+    assert [(f["clerk_user_id"], [c["field"] for c in f["changes"]]) for f in found[EU]["drift"]] == [
+        ("user_ada", ["first_name"])
+    ]
+    assert {(f["clerk_user_id"], f["kind"], f["changes"][0]["field"]) for f in found[EU]["intent"]} == {
+        (user, "update", "tags") for user in ("user_ada", "user_bob", "user_cleo")
+    }
+
+
+def test_drift_calls_a_first_sync_that_waits_for_its_wave_intent(story: StoryHarness) -> None:
+    story.second_shop()
+    story.stores[US]["wave"], story.stores[EU]["wave"] = 1, 2
+    story.user("ada")
+    story.apply()
+    said = story("drift", "--output", "json")
+    found = {s["store"]: [f["kind"] for f in s["intent"]] for s in said.json["stores"]}
+    assert (said.code, found) == (2, {US: [], EU: ["create"]})
+
+
+@pytest.mark.parametrize("switch", [{"roll_out": "hold"}, {"paused": True}])
+def test_a_switch_of_a_later_shop_does_not_hide_what_its_wave_will_do(
+    two: StoryHarness, switch: dict[str, Any]
+) -> None:
+    two.stores[EU].update(switch)
+    two.user("ada", first_name="Adah")
+    retag(two, "vip")
+    two.apply("--store", US)
+    held = [(h["clerk_user_id"], h["action"]["changes"]) for h in plans(two)[EU]["holds"]]
+    fields = [(user, change["field"]) for user, changes in held for change in changes]
+    assert sorted(fields) == [
+        ("user_ada", "first_name"), ("user_ada", "tags"), ("user_bob", "tags"), ("user_cleo", "tags")
+    ]  # fmt: skip
+    (explained,) = two("explain", "user_bob", "--store", EU, "--output", "json").json["stores"]
+    assert (explained["status"], explained["reason"]) == ("held", "RollOutHeld")
+
+
+def test_an_apply_that_began_before_a_wave_was_opened_is_no_pass_of_that_wave(two: StoryHarness) -> None:
+    retag(two, "vip")
+    began: list[str] = []
+
+    def edit_meanwhile(_variables: dict[str, Any]) -> bool:
+        """Another process begins a rollout to a newer policy, while this one writes."""
+        if not began:
+            stores = two.folder / "stores.yaml"
+            stores.write_text(stores.read_text().replace("vip", "gold"))
+            with open_components(load(two.folder / "reconciler.yaml", stores, {}), warn=began.append) as components:
+                assert components.rollouts is not None
+                rollout = components.rollouts.advance(Actor("run", "schedule")).rollout
+                assert rollout is not None
+                began.append(rollout.step)
+        return False
+
+    two.shop(US).faults.add("slow", when=edit_meanwhile, on="customerSet")
+    two.shop(US).faults.add("slow", when=edit_meanwhile, on="tagsAdd")
+    two.apply()
+    assert began == ["2.0"]
+    retag(two, "gold")
+    assert (report(two)["phase"], report(two)["step"]) == ("rolling", "2.0")
+    two.apply()
+    assert (tags(two, US), tags(two, EU), report(two)["phase"]) == ({"gold"}, {"app-user"}, "waiting")
+
+
+def test_a_finished_rollout_asks_for_none_where_nothing_is_left(two: StoryHarness) -> None:
+    retag(two, "vip")
+    two.apply()
+    two("rollout", "continue", "--yes")
+    two.apply()
+    for store in two.stores.values():
+        del store["wave"]
+    retag(two, "gold")
+    two.apply()
+    two.stores[US]["wave"], two.stores[EU]["wave"] = 1, 2
+    two.apply()
+    found = report(two)
+    assert (found["phase"], found["is_current"], found["next_step"]) == ("finished", False, "")

@@ -39,7 +39,7 @@ def continue_rollout(context: Context, *, yes: bool) -> int:
         yes=yes,
         what="continue",
         question="Open the next wave now?",
-        act=lambda rollouts: rollouts.resume(context.actor),
+        act=lambda rollouts, seen: rollouts.resume(context.actor, seen=seen),
         can=lambda state: state.rollout is not None and state.rollout.phase != "finished",
     )
 
@@ -50,7 +50,7 @@ def abort_rollout(context: Context, *, yes: bool) -> int:
         yes=yes,
         what="abort",
         question="End the rollout, so that later waves keep the policy that they had?",
-        act=lambda rollouts: rollouts.abort(context.actor),
+        act=lambda rollouts, _seen: rollouts.abort(context.actor),
         can=lambda state: state.rollout is not None and state.rollout.is_under_way,
     )
 
@@ -61,19 +61,19 @@ def _act(
     yes: bool,
     what: str,
     question: str,
-    act: Callable[[Rollouts[StoreSettings]], RolloutState | None],
+    act: Callable[[Rollouts[StoreSettings], str], RolloutState | None],
     can: Callable[[RolloutState], bool],
 ) -> int:
     """Show the rollout, ask, and act. PermanentError if there is none to act on."""
     with context.components() as components:
         rollouts = _rollouts(components, what)
         state = rollouts.read()
-        if not can(state):
+        if state.rollout is None or not can(state):
             raise _none(what)
         _say(context, rollouts, state)
         if not yes and not context.confirm(question, waiting=f"rollout {what} needs a confirmation"):
             return FAILED
-        after = act(rollouts)
+        after = act(rollouts, state.rollout.step)
         if after is None:
             raise _none(what)
         _say(context, rollouts, after)

@@ -42,19 +42,26 @@ def with_held_back(planned: ScanResult, target: ScanResult, held_back: HeldBack)
 def _actions(found: ScanResult) -> Iterator[Action]:
     yield from found.plan.actions
     yield from found.withheld
+    yield from (held.action for held in found.plan.holds if held.action is not None)
 
 
 def holds_between(planned: Iterable[Action], target: Iterable[Action], held_back: HeldBack) -> Iterator[Hold]:
-    """The holds for what `target` would do beyond `planned`, in the order of users."""
+    """The holds for what `target` would do beyond `planned`, in the order of users.
+
+    `planned` may have several parts of the action of a user, as where a switch holds some fields; `target` has one action.
+    """
     by_user = heapq.merge(
         ((action.clerk_user_id, PLANNED, action) for action in _sorted(planned)),
         ((action.clerk_user_id, TARGET, action) for action in _sorted(target)),
         key=itemgetter(0, 1),
     )
     for _, found in groupby(by_user, key=itemgetter(0)):
-        actions = {side: action for _, side, action in found}
-        if TARGET in actions:
-            yield from _holds_of(actions[TARGET], actions.get(PLANNED), held_back.words)
+        parts: list[Action] = []
+        for _, side, action in found:
+            if side == PLANNED:
+                parts.append(action)
+            else:
+                yield from _holds_of(action, parts, held_back.words)
 
 
 def _sorted(actions: Iterable[Action]) -> Iterable[Action]:
@@ -64,14 +71,13 @@ def _sorted(actions: Iterable[Action]) -> Iterable[Action]:
     return ordered.whole()
 
 
-def _holds_of(action: Action, planned: Action | None, words: str) -> Iterator[Hold]:
+def _holds_of(action: Action, planned: Iterable[Action], words: str) -> Iterator[Hold]:
     """One hold a field where the rest of the action is planned, or it is an update; else one for the whole action."""
-    if planned is not None and planned.kind != action.kind:
-        planned = None
-    if planned is None and action.kind != "update":
+    same = [part for part in planned if part.kind == action.kind]
+    if not same and action.kind != "update":
         yield _hold(action, f"{action.kind} is held: {words}", None)
         return
-    known = {(change.field, repr(change.after)) for change in planned.changes} if planned is not None else set()
+    known = {(change.field, repr(change.after)) for part in same for change in part.changes}
     for change in sorted(action.changes, key=attrgetter("field")):
         if (change.field, repr(change.after)) not in known:
             part = replace(action, changes=(change,), cost_points=points_of(action.kind, (change,), action.how))

@@ -109,6 +109,11 @@ class Rollout:
     waves: Mapping[int, WaveCounts] = field(default_factory=dict)
 
     @property
+    def step(self) -> str:
+        """The name of this moment of the rollout: another one after each transition."""
+        return f"{self.id}.{self.version}"
+
+    @property
     def is_under_way(self) -> bool:
         """Whether it has neither finished nor been aborted."""
         return self.phase not in ENDED

@@ -264,7 +264,7 @@ class Store(_Part):
         """Why the policy of stores.yaml is not in force here; None where it is."""
         return self._held_back
 
-    def held_back_by(self, held_back: HeldBack) -> Self:
+    def held_back_by(self, held_back: HeldBack | None) -> Self:
         """This store, while the policy of stores.yaml waits for its wave."""
         waiting = self.changed()
         waiting._held_back = held_back  # noqa: SLF001  its own

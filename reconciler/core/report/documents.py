@@ -108,7 +108,7 @@ def rollout_document(report: RolloutReport | None) -> Document:
     if report is None:
         return {"rollout": None, "limits": None, "waves": []}
     waves = [_with_text_times(asdict(wave)) for wave in report.waves]
-    names = ("id", "phase", "wave", "began_at", "began_by", "soak_until", "message", "next_step", "is_current")
+    names = ("id", "step", "phase", "wave", "began_at", "began_by", "soak_until", "message", "next_step", "is_current")
     rollout = _with_text_times({name: getattr(report, name) for name in names}) if report.phase is not None else None
     return {"rollout": rollout, "limits": report.limits.model_dump(), "waves": waves}
 

@@ -6,11 +6,11 @@ It ignores the switches and the pause, which hold a change but do not alter its 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
-from reconciler.core.model.action import AcceptedDrift, Change, Kind
+from reconciler.core.model.action import AcceptedDrift, Change, Hold, Kind
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.model.store import Store
 from reconciler.core.model.view import Decision, Subject
@@ -71,8 +71,10 @@ class Drift:
 
 
 def without_switches(store: Store) -> Store:
-    """The policy with both switches on auto and without a pause."""
-    return store.changed(heal_drift="auto", roll_out="auto", paused=False)
+    """The policy with both switches on auto and without a pause. It waits for no wave where no earlier one is in force."""
+    free = store.changed(heal_drift="auto", roll_out="auto", paused=False)
+    waits_whole = store.held_back is not None and store.held_back.target is None
+    return free.held_back_by(None) if waits_whole else free
 
 
 def drift_of(store: Store, looked_at: Iterable[tuple[Subject, Decision]]) -> StoreDrift:
@@ -112,6 +114,26 @@ def drift_of(store: Store, looked_at: Iterable[tuple[Subject, Decision]]) -> Sto
         accepted=tuple(accepted),
         not_read=tuple(not_read),
     )
+
+
+def with_held_back(found: StoreDrift, holds: Iterable[Hold]) -> StoreDrift:
+    """The report on a store that keeps an earlier policy, with the intent of the one that waits for its wave."""
+    intent = {finding.clerk_user_id: finding for finding in found.intent}
+    for held in holds:
+        action = held.action
+        if action is None:
+            continue
+        known = intent.get(action.clerk_user_id)
+        if known is not None and known.kind == action.kind:
+            intent[action.clerk_user_id] = replace(known, changes=(*known.changes, *action.changes))
+        else:
+            intent[action.clerk_user_id] = Finding(
+                clerk_user_id=action.clerk_user_id,
+                customer_id=action.customer_id,
+                kind=action.kind,
+                changes=action.changes,
+            )
+    return replace(found, intent=tuple(intent[user] for user in sorted(intent)))
 
 
 def _not_read(subject: Subject, decision: Decision) -> list[NotRead]:

@@ -53,11 +53,13 @@ class WaveReport:
 class RolloutReport:
     """The newest rollout; without one, `phase` is None. `is_current` False: it is that of another stores.yaml.
 
-    `id` is its number. `message`: what stopped it. `next_step`: what happens next, or what an operator can do.
+    `id` is its number, and `step` names this moment of it. `message`: what stopped it. `next_step`: what happens
+    next, or what an operator can do.
     """
 
     phase: Phase | None
     id: int | None = None
+    step: str | None = None
     wave: int | None = None
     began_at: datetime | None = None
     began_by: str | None = None
@@ -110,12 +112,15 @@ def rollout_report(
     )
     if rollout is None:
         return RolloutReport(phase=None, limits=limits, waves=waves)
+    is_left = rollout.phase != "finished" or any(store.kept != store.target for store in theirs)
     next_step = (
-        NEXT_STEPS[rollout.phase] if is_current else "stores.yaml differs: `reconciler apply` begins a new rollout"
-    )
+        NEXT_STEPS[rollout.phase] if is_current or not is_left
+        else "stores.yaml differs: `reconciler apply` begins a new rollout"
+    )  # fmt: skip
     return RolloutReport(
         phase=rollout.phase,
         id=rollout.id,
+        step=rollout.step,
         wave=rollout.wave,
         began_at=rollout.began_at,
         began_by=rollout.actor.name,
@@ -144,7 +149,9 @@ def _wave(
     if rollout is not None and rollout.wave == wave and rollout.is_under_way:
         live = [progress[store.shop].counts for store in stores if store.shop in progress]
         counts = sum(live, WaveCounts()) if live else counts
-    return WaveReport(wave=wave, state=_state(wave, stores, rollout), stores=lines, counts=counts)
+    state = _state(wave, stores, rollout)
+    has_begun = state in {"open", "done"}  # stores may have moved into a wave that others of them have passed
+    return WaveReport(wave=wave, state=state, stores=lines, counts=counts if has_begun else None)
 
 
 def _is_open(wave: int, rollout: Rollout | None) -> bool:

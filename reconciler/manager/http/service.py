@@ -320,8 +320,8 @@ class ManagerService:
         self._acts(actor).forget(chosen, user)
         return bool(chosen)
 
-    def continue_rollout(self, actor: Actor) -> bool:
-        return self._act_on_rollout(lambda rollouts: rollouts.resume(actor))
+    def continue_rollout(self, actor: Actor, *, seen: str | None) -> bool:
+        return self._act_on_rollout(lambda rollouts: rollouts.resume(actor, seen=seen))
 
     def abort_rollout(self, actor: Actor) -> bool:
         return self._act_on_rollout(lambda rollouts: rollouts.abort(actor))

@@ -71,7 +71,7 @@ QUESTIONS: Final[dict[Kind, tuple[str, str]]] = {
         ),
     ),
 }
-FIELDS: Final = ("kind", "store", "user", "fields", "until", "run", "digest")
+FIELDS: Final = ("kind", "store", "user", "fields", "until", "run", "digest", "step")
 ACCEPTED_DAYS: Final = 30  # the suggestion
 
 

@@ -86,7 +86,7 @@ def apply(
             raise PlanRefused(f"{planfile_} was already applied: a saved plan applies once", hint="plan again")
         if approve is not None:
             components.acts(context.actor).note("approve", detail={"digest": approve})
-        begin_wave(context, components, planned)
+        since = begin_wave(context, components, planned)
         results = apply_each(
             context,
             components,
@@ -96,7 +96,7 @@ def apply(
             bulk=bulk,
             insists=planned.narrowed,
         )
-        report = end_wave(context, components, planned, results)
+        report = end_wave(context, components, planned, results, since=since)
     report_results(context, results, planned.plan.digest, output)
     report_wave(context, report)
     return exit_code(context, planned, results)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import click
 
@@ -11,9 +12,11 @@ from reconciler.cli.render import drift as render_drift
 from reconciler.cli.render.plain import count_text
 from reconciler.cli.scan_bars import scan_bars
 from reconciler.controller.observe import ObserveOptions
+from reconciler.controller.scan.held_back import holds_between
 from reconciler.controller.scan.plan import plan_stores
-from reconciler.core.report.drift import Drift, StoreDrift, drift_of, without_switches
+from reconciler.core.report.drift import Drift, StoreDrift, drift_of, with_held_back, without_switches
 from reconciler.wiring import Components
+from reconciler.wiring.scans import scan_target
 
 FAILED, INTENT, DRIFT, BOTH = 1, 2, 3, 4
 
@@ -49,12 +52,24 @@ def _find_drift(context: Context, components: Components, names: Sequence[str]) 
         readers = {s.name: (without_switches(s), components.readers(s)) for s in chosen}
         ask = ObserveOptions(now=now, explicit=False, guards=False, keep_all=True)
         planned = plan_stores(readers, ask, progress=bar)
+        held_back = {s.name: s.held_back for s in chosen if s.held_back is not None}
+        once = replace(ask, keep_all=False)
+        found = ((s.name, scan_target(components, s, once)) for s in chosen)
+        targets = {name: target for name, target in found if target is not None}
     stores = []
     for plan in planned.plan.stores:
-        if plan.error is not None:
-            stores.append(StoreDrift(store=plan.store, shop=plan.shop, error=plan.error, error_hint=plan.error_hint))
-        else:
-            stores.append(drift_of(readers[plan.store][0], planned.scans[plan.store].decisions.values()))
+        target = targets.get(plan.store)
+        failed = target.plan if target is not None and target.plan.error is not None else plan
+        if failed.error is not None:
+            stores.append(
+                StoreDrift(store=plan.store, shop=plan.shop, error=failed.error, error_hint=failed.error_hint)
+            )
+            continue
+        drift = drift_of(readers[plan.store][0], planned.scans[plan.store].decisions.values())
+        if target is not None:
+            holds = holds_between(plan.actions, target.plan.actions, held_back[plan.store])
+            drift = with_held_back(drift, holds)
+        stores.append(drift)
     return Drift(at=now, stores=tuple(stores))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from reconciler.cli.context import Context
 from reconciler.cli.render.rollout import headline
@@ -15,32 +16,37 @@ from reconciler.errors import PlanRefused
 from reconciler.wiring import Components
 
 
-def begin_wave(context: Context, components: Components, planned: Planned) -> None:
-    """Make the step of the rollout that the plan was made with. PlanRefused if the rollout has moved since."""
+def begin_wave(context: Context, components: Components, planned: Planned) -> datetime:
+    """Make the step of the rollout that the plan was made with, and return when. PlanRefused if it has moved since."""
     rollouts = components.rollouts
     if rollouts is None:
         components.state.forget_policies([store.shop for store in components.shop_keys.stores])
-        return
+        return components.clock.now()
     if not planned.narrowed:
         rollouts.advance(context.actor, named=[part.store for part in planned.plan.stores])
+    now = components.clock.now()
     planned_by = {part.store: part.config_digest for part in planned.plan.stores if part.error is None}
     for store in components.stores():
         if store.name in planned_by and config_digest(store) != planned_by[store.name]:
             raise PlanRefused(
                 f"the rollout has moved since the plan: {store.name} has another policy", hint="plan again"
             )
+    return now
 
 
 def end_wave(
-    context: Context, components: Components, planned: Planned, results: Sequence[ApplyResult]
+    context: Context, components: Components, planned: Planned, results: Sequence[ApplyResult], *, since: datetime
 ) -> RolloutReport | None:
-    """Record which stores were passed over whole, and judge the wave; None without a rollout."""
+    """Record which stores were passed over whole, by the policies that they had at `since`, and judge the wave.
+
+    None without a rollout. Another process may have opened a wave since; it waits for a pass of its own.
+    """
     rollouts = components.rollouts
     if rollouts is None or planned.narrowed:
         return None
     whole = {r.store for r in results if r.error is None and all(f.result != "not tried" for f in r.failed)}
     shops = [store.shop for store in components.stores() if store.name in whole]
-    rollouts.note_synced(shops)
+    rollouts.note_synced(shops, since=since)
     state = rollouts.advance(context.actor, may_begin=False, may_open=False)
     return rollouts.report(state) if state.rollout is not None else None
 
