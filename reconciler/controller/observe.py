@@ -225,6 +225,20 @@ def claims_on(subjects: Sequence[Subject], profiles: ProfileReader, store: Store
     return claims_of(profiles.sharing_email(keys), store) if keys else {}
 
 
+@dataclass(slots=True)
+class AllClaims:
+    """The claims of all rows: a pass of its own, made at the first call, and not where they matter for no user."""
+
+    profiles: ProfileReader
+    store: Store
+    _found: Claims | None = None
+
+    def __call__(self, _subjects: Sequence[Subject]) -> Claims:
+        if self._found is None:
+            self._found = claims_of(self.profiles.sharing_email(None), self.store)
+        return self._found
+
+
 def specs_of(subjects: Iterable[Subject], store: Store) -> dict[ClerkUserId, Spec]:
     """The specs of the users that this store wants."""
     return {s.user: spec_of(s.profile, store) for s in subjects if s.profile and is_wanted(s.profile, store)}

@@ -11,14 +11,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cache, partial
+from functools import partial
 from operator import itemgetter
 from typing import Any, Final
 
 from reconciler.controller.observe import (
+    AllClaims,
     ClaimReader,
     ObserveOptions,
-    claims_of,
     claims_on,
     decide_users,
     subjects_of,
@@ -200,15 +200,9 @@ def _chunks(
         chunks = (_read_missing_again(chunk, store, readers) for chunk in batches(join_rows(store, readers), CHUNK))
     else:
         chunks = named_subjects(moved.chunks(CHUNK), moved.odd, store, readers)
-    claims = all_claims(store, readers)
+    claims = AllClaims(readers.profiles, store)
     for chunk in chunks:
         yield chunk, claims
-
-
-def all_claims(store: Store, readers: Readers) -> ClaimReader:
-    """The claims of all rows: a pass of its own, made at the first call, and not where they matter for no user."""
-    read = cache(lambda: claims_of(readers.profiles.sharing_email(None), store))
-    return lambda _subjects: read()
 
 
 def _read_missing_again(chunk: list[Subject], store: Store, readers: Readers) -> list[Subject]:

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from reconciler.controller.observe import ClaimReader, ObserveOptions, decide_users
+from reconciler.controller.observe import AllClaims, ClaimReader, ObserveOptions, decide_users
 from reconciler.controller.readers import Readers
 from reconciler.controller.record import record_decisions, record_withheld
-from reconciler.controller.scan.plan import CHUNK, all_claims, check_source, named_subjects
+from reconciler.controller.scan.plan import CHUNK, check_source, named_subjects
 from reconciler.controller.scan.standing import BULK_FROM, CHANGES, FULL
 from reconciler.controller.scan.stream import Part, Watch, parts_of
 from reconciler.controller.scan.timestamps import Evidence, evidence_since
@@ -119,7 +119,7 @@ def full_resync(context: ResyncContext) -> ResyncResult:
     by_mirror = None if live else context.mirror.by_mirror(context.readers.customers)
     changes = book.mark(store.shop, CHANGES)
     untold = evidence_since(changes.watermark if changes is not None else None, store, context.readers)
-    claims = all_claims(store, context.readers)
+    claims = AllClaims(context.readers.profiles, store)
     for part in _parts(context, mark.cursor, live=live):
         if not context.go_on():
             return ResyncResult(whole=False)
