@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Annotated, Any, Final, Literal, Self
 
 from fastapi import APIRouter, HTTPException, Request
@@ -17,10 +17,10 @@ from reconciler.core.model.run import Run
 from reconciler.core.model.store import check_fields, end_of_day
 from reconciler.core.report.documents import run_document
 from reconciler.core.report.pending import Pending
-from reconciler.errors import PlanRefused, ReconcilerError, UsageError
+from reconciler.errors import PermanentError, PlanRefused, ReconcilerError, UsageError
 from reconciler.ports import Clock
 from reconciler.server.access import Access
-from reconciler.server.callers import refusals, require_caller, unavailable, unknown_store
+from reconciler.server.callers import Moment, refusals, require_caller, unavailable, unknown_store
 from reconciler.server.nudges import UserId
 from reconciler.server.service import Operations
 
@@ -43,7 +43,7 @@ NEEDS: Final[dict[Kind, tuple[str, ...]]] = {
 }
 REFUSED: Final = refusals(
     may_not="The token may not act, or the request came from a page of another site",
-    unknown="No such store, or no mapping of the user",
+    unknown="No such store or run, or no mapping of the user",
     conflict="The plan has another digest, or the rollout has moved on",
 )
 
@@ -69,7 +69,7 @@ class Wish(BaseModel):
         Annotated[tuple[Annotated[str, StringConstraints(max_length=255)], ...], Field(min_length=1, max_length=100)]
         | None
     ) = None
-    until: date | datetime | None = None
+    until: date | Moment | None = None
     run: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
     digest: Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{8,64}$")] | None = None
     step: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,10}\.[0-9]{1,10}$")] | None = None
@@ -83,7 +83,7 @@ class Wish(BaseModel):
     def until_moment(self) -> datetime | None:
         """`until` as a moment: the end of a day, and UTC without a zone."""
         if isinstance(self.until, datetime):
-            return self.until if self.until.tzinfo else self.until.replace(tzinfo=UTC)
+            return self.until
         return end_of_day(self.until) if self.until is not None else None
 
     @model_validator(mode="after")
@@ -120,6 +120,8 @@ def routes(service: Operations, access: Access, clock: Clock, *, stores: Collect
             raise HTTPException(409, {"error": error.message, "hint": error.hint}) from error
         except UsageError as error:
             raise HTTPException(422, {"error": error.message, "hint": error.hint}) from error
+        except PermanentError as error:  # the run or the store is gone, or wrote nothing: no repetition helps
+            raise HTTPException(404, {"error": error.message, "hint": error.hint}) from error
         except ReconcilerError as error:
             raise unavailable(error) from error
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
@@ -41,7 +41,16 @@ from reconciler.core.report.status import Replica, StatusRow
 from reconciler.errors import ReconcilerError
 from reconciler.ports import Clock
 from reconciler.server.access import Access, Caller
-from reconciler.server.callers import SOUGHT_MAX, refusals, require_caller, sought_text, unavailable, unknown_store
+from reconciler.server.callers import (
+    SOUGHT_MAX,
+    Moment,
+    StorableText,
+    refusals,
+    require_caller,
+    sought_text,
+    unavailable,
+    unknown_store,
+)
 from reconciler.server.nudges import UserId
 from reconciler.server.service import ConsoleReader
 
@@ -238,7 +247,7 @@ class _Api:
         ] = "",
         store: Store = None,
         status: Status | None = None,
-        reason: Annotated[str | None, Query(max_length=100)] = None,
+        reason: Annotated[StorableText | None, Query(max_length=100)] = None,
         limit: Limit = 100,
     ) -> JSONResponse:
         """Returns mappings by user id, email, name, phone or customer; all without `q`."""
@@ -306,11 +315,13 @@ class _Api:
         self,
         store: Store = None,
         user: Annotated[UserId | None, Query()] = None,
-        kind: Annotated[str | None, Query(max_length=100)] = None,
-        field: Annotated[str | None, Query(max_length=400, description="with a change of this field")] = None,
-        actor: Annotated[str | None, Query(max_length=255, description="`run` also for what no run wrote")] = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
+        kind: Annotated[StorableText | None, Query(max_length=100)] = None,
+        field: Annotated[StorableText | None, Query(max_length=400, description="with a change of this field")] = None,
+        actor: Annotated[
+            StorableText | None, Query(max_length=255, description="`run` also for what no run wrote")
+        ] = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
         before: Annotated[str | None, Query(max_length=40, description="of the page before")] = None,
         limit: Limit = 100,
     ) -> JSONResponse:
@@ -323,7 +334,7 @@ class _Api:
             )
         asked = ChangesAsked(
             users=None if user is None else (user,), store=store, kind=kind, field=field, actor=actor,
-            since=_in_utc(since), until=_in_utc(until), before=place,
+            since=since, until=until, before=place,
         )  # fmt: skip
         with _translated():
             found = self._service.changes(asked, limit=limit)
@@ -352,11 +363,6 @@ class _Api:
     def _check(self, store: StoreName | None) -> None:
         if store is not None and store not in self._stores:
             raise unknown_store()
-
-
-def _in_utc(at: datetime | None) -> datetime | None:
-    """The time; UTC if it has no zone."""
-    return at if at is None or at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 
 @contextmanager

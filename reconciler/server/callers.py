@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
 
 from fastapi import HTTPException, Request
+from pydantic import AfterValidator, StringConstraints
 
 from reconciler.errors import ReconcilerError
 from reconciler.ports import Clock
@@ -12,6 +14,20 @@ from reconciler.server.access import Access, Caller
 from reconciler.server.webhooks import Mistake
 
 SOUGHT_MAX: Final = 320  # characters of a search for people
+
+
+def _in_utc(at: datetime) -> datetime:
+    """The time in UTC, also if it has no zone. ValueError if UTC has no such time."""
+    try:
+        return at.astimezone(UTC) if at.tzinfo is not None else at.replace(tzinfo=UTC)
+    except OverflowError:
+        raise ValueError("there is no such time in UTC: use years from 1 to 9999") from None
+
+
+Moment = Annotated[datetime, AfterValidator(_in_utc)]
+"""A time that a caller gives, in UTC."""
+StorableText = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
+"""A text that a caller gives: Postgres can neither store nor compare one with NUL."""
 
 
 def refusals(*, may_not: str, unknown: str, conflict: str = "") -> dict[int | str, dict[str, Any]]:

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from reconciler.core.report.pending import Pending
-from reconciler.errors import StateError
+from reconciler.errors import PermanentError, StateError
 from tests.server.services import NOON, NUDGE, SHOWN, TOKEN, US, VIEWER, MemoryService, Nudged, options, serving
 from tests.server.test_api import a_run
 from tests.server.test_console import TOVE, row
@@ -101,6 +101,10 @@ def test_drift_is_accepted_by_field_until_a_day_or_a_moment(http: httpx.Client, 
         {"kind": "accept", "store": US, "user": "u", "fields": [], "until": "2027-01-01"},
         {"kind": "accept", "store": US, "user": "u", "fields": ["colour"], "until": "2027-01-01"},
         {"kind": "accept", "store": US, "user": "u", "fields": ["note"], "until": "soon"},
+        {"kind": "accept", "store": US, "user": "u", "fields": ["note"], "until": "9999-12-31T23:59:59-14:00"},
+        {"kind": "accept", "store": US, "user": "u", "fields": ["metafields."], "until": "2027-01-01"},
+        {"kind": "accept", "store": US, "user": "u", "fields": ["metafields.app.\x00"], "until": "2027-01-01"},
+        {"kind": "continue", "step": "3"},
         {"kind": "undo", "run": 7}, {"kind": "undo", "run": 0, "digest": SHOWN},
         {}, {"kind": "pause"}, {"kind": "reconcile", "store": US}, {"kind": "approve", "store": US},
         {"kind": "drop", "store": US},
@@ -119,3 +123,5 @@ def test_an_unknown_store_is_404_and_a_state_that_does_not_answer_503(
     assert act(http, kind="pause", store="unknown").status_code == 404
     service.fails = StateError("the state is away", hint="wait")
     assert act(http, **PAUSE).status_code == 503
+    service.fails = PermanentError("there is no run 7 any more", hint="old runs are deleted")
+    assert act(http, **PAUSE).status_code == 404

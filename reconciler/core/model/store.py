@@ -21,6 +21,7 @@ TrustEmail = Literal["verified", "always", "never"]
 SHOP_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]*\.myshopify\.com")
 DESTRUCTIVE = frozenset({"delete", "erase"})  # values of `on_leave` that can't be reverted
 TAGS_MAX = 250  # of one customer, Shopify's own limit
+METAFIELD_PATTERN = re.compile(r"metafields\.[!-~]{1,255}\.[!-~]{1,64}")  # a field, as plans name it
 NAMESPACE_LENGTHS, KEY_LENGTHS = range(3, 256), range(2, 65)  # of a metafield
 
 
@@ -110,7 +111,7 @@ def check_fields(fields: tuple[str, ...]) -> tuple[str, ...]:
     """These names of fields. ValueError if one can't drift."""
     known = (*SCALARS, "tags", "backlink")
     for name in fields:
-        if name not in known and not name.startswith("metafields."):
+        if name not in known and not METAFIELD_PATTERN.fullmatch(name):
             raise ValueError(f"'{name}' is not a field: use {', '.join(known)} or metafields.NAMESPACE.KEY")
     return fields
 

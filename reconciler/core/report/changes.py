@@ -11,7 +11,8 @@ from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, StoreName
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_PLACE: Final = re.compile(r"(\d{1,17})-(\d{1,18})")
+_PLACE: Final = re.compile(r"([0-9]{1,17})-([0-9]{1,10})")
+_ID_MAX: Final = 2**31 - 1
 _LAST: Final = datetime(9000, 1, 1, tzinfo=UTC)
 
 
@@ -28,7 +29,8 @@ class EventPlace(NamedTuple):
     def parse(cls, text: str) -> Self | None:
         """The place that `str` wrote; None for another text."""
         found = _PLACE.fullmatch(text)
-        if found is None or int(found[1]) > (_LAST - _EPOCH) // timedelta(microseconds=1):
+        last = (_LAST - _EPOCH) // timedelta(microseconds=1)
+        if found is None or int(found[1]) > last or int(found[2]) > _ID_MAX:
             return None
         return cls(_EPOCH + timedelta(microseconds=int(found[1])), int(found[2]))
 

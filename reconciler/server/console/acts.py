@@ -12,7 +12,7 @@ from fastapi.responses import RedirectResponse, Response
 from pydantic import ValidationError
 
 from reconciler.core.model.act import Actor
-from reconciler.errors import PlanRefused, ReconcilerError, UsageError
+from reconciler.errors import PermanentError, PlanRefused, ReconcilerError, UsageError
 from reconciler.ports import Clock
 from reconciler.server.access import Caller, Verdict
 from reconciler.server.acting import Kind, Performed, Wish, is_foreign, perform
@@ -118,6 +118,8 @@ class ActPages:
             return self._page(request, wish, problem=error, status=409)
         except UsageError as error:
             return self._page(request, wish, problem=error, status=422)
+        except PermanentError as error:
+            return self._page(request, wish, problem=error, status=404)
         except ReconcilerError as error:
             return self._page(request, wish, problem=error, status=503)
         if done.status in {"pending", "unknown"} or done.found is not None:

@@ -56,9 +56,9 @@ def _end_of(text: str, now: datetime) -> datetime:
     except ValueError:
         try:
             moment = datetime.fromisoformat(text.strip())
-        except ValueError as error:
+            moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        except (ValueError, OverflowError) as error:
             raise UsageError(f"'{text}' is not a day", hint="write 2027-03-31, or 2027-03-31T12:00Z") from error
-        moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     if moment <= now:
         raise UsageError(f"'{text}' is over", hint="write a later day")
     return moment
