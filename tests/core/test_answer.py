@@ -7,12 +7,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from reconciler.core.model.action import AcceptedDrift
 from reconciler.core.model.ids import ClerkUserId, CustomerId, StoreName
 from reconciler.core.model.reasons import HOLD_REASONS, hold
 from reconciler.core.report.answer import Found, Unmatched, answer_of, name_of, span_text, summary_of
 from tests.core.people import action, changed, mapping, profile
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+NOON_2027 = datetime(2027, 3, 31, 12, 0, tzinfo=UTC)
 GRACE = ClerkUserId("user_grace")
 FOUND = Found(name="Grace Hopper", user=GRACE, store=StoreName("acme-us"), status="held")
 DIFFERS = "is not in sync in acme-us (customer 7001): the next try"
@@ -76,6 +78,22 @@ def test_an_unwanted_user_has_each_line_that_does_not_match() -> None:
         "Grace Hopper is not in acme-us because the store wants locale in en-US, en-GB, and the profile has da-DK; "
         "the store wants metadata.vip: true, and the profile has no value."
     )
+
+
+def test_an_accepted_edit_is_part_of_the_answer_and_a_pause_is_not_where_the_user_is_unwanted() -> None:
+    until = NOON_2027
+    edits = tuple(
+        AcceptedDrift(
+            clerk_user_id=GRACE, customer_id=None, change=changed(name, "a", "b", "drift"), until=until, by="ada"
+        )
+        for name in ("first_name", "tags")
+    )
+    assert answer_of(replace(IN_SHOP, status="in_sync", accepted=edits), now=NOW) == (
+        "Grace Hopper is in sync in acme-us (customer 7001, not written yet). "
+        "An edit in Shopify is accepted until 2027-03-31 12:00 UTC: first_name and tags."
+    )
+    unwanted = replace(FOUND, status="unwanted", left="there is no profile", stopped="the store is paused")
+    assert answer_of(unwanted, now=NOW) == "Grace Hopper is not in acme-us because there is no profile."
 
 
 def test_all_stores_are_counted_in_one_sentence() -> None:

@@ -429,6 +429,8 @@ def test_what_a_person_took_back_waits_until_the_profile_moves() -> None:
     found = decided(profile(ADA, last_name="B"), row, mapped=there, explicit=True)
     assert found.action is None
     assert held(found) == {("Undone", "last_name")}
+    [hold] = found.holds
+    assert hold.message == "`undo` reverted last_name; it is not written until the profile or the config changes"
 
 
 def test_a_phone_shopify_says_is_taken_is_held_as_taken() -> None:

@@ -6,16 +6,19 @@ import html
 import re
 import socket
 import time
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 
-from reconciler.core.model.action import Change
+from reconciler.core.model.action import Action, Change, Hold
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.model.mapping import AgreedTags, Applied, Mapping, RefusedValue
+from reconciler.core.model.reasons import hold
+from reconciler.core.plan.plan import StorePlan
 from reconciler.core.report.answer import Candidate
 from reconciler.core.report.explain import Explained, ExplainedStore
 from reconciler.core.report.pending import Pending
@@ -313,6 +316,53 @@ def test_what_a_guard_withholds_leads_to_the_plan_that_can_be_approved(
     ]
     needs = http.get("/", headers=BEARER).text.partition("Needs a person")[2].partition("Stores, those")[0]
     assert '<a href="/stores/acme-eu/plan">acme-eu (3)</a>' in needs
+
+
+def _withheld(user: str, number: int, reason: str) -> Hold:
+    gone = Change(field="customer", before=f"gid://shopify/Customer/{number}", after=None, why="undo")
+    action = Action(
+        kind="release",
+        clerk_user_id=ClerkUserId(user),
+        customer_id=CustomerId(f"gid://shopify/Customer/{number}"),
+        changes=(gone,),
+        how="delete",
+        cost_points=10,
+    )
+    return hold(ClerkUserId(user), None, reason, "the same for all", action=action)
+
+
+def test_a_plan_says_once_what_many_holds_share(http: httpx.Client, service: MemoryService) -> None:
+    alike = [hold(ClerkUserId(f"user_{n}"), None, "Undone", "`undo` reverted tags") for n in range(3)]
+    other = hold(ClerkUserId("user_9"), None, "Undone", "`undo` reverted note")
+    gone = [_withheld("user_x", 7001, "GuardExceeded"), _withheld("user_y", 7002, "GuardExceeded")]
+    service.plans = {US: StorePlan(store=US, shop=SHOP_US, holds=(*alike, other, *gone))}
+    shown = text_of(http.get("/stores/acme-us/plan", headers=BEARER))
+    assert shown.count("`undo` reverted tags") == 1
+    assert shown.count("`undo` reverted note") == 1
+    assert "2 times release: customer each → ∅ (undo)" in shown
+    assert "Approve exactly this plan" in shown
+
+
+def test_a_plan_offers_no_approval_of_a_pause_and_no_good_news_of_a_shop_that_fails(
+    http: httpx.Client, service: MemoryService
+) -> None:
+    service.plans = {US: StorePlan(store=US, shop=SHOP_US, holds=(_withheld("user_x", 7001, "StorePaused"),))}
+    assert "Approve" not in text_of(http.get("/stores/acme-us/plan", headers=BEARER))
+    service.plans = {US: StorePlan(store=US, shop=SHOP_US, error="it is frozen", error_hint="wait")}
+    failed = text_of(http.get("/stores/acme-us/plan", headers=BEARER))
+    assert "acme-us can't be planned: it is frozen. → wait" in failed
+    assert "Nothing to do" not in failed
+
+
+def test_a_search_without_a_match_and_a_later_write_of_a_create_say_what_they_are(
+    http: httpx.Client, service: MemoryService
+) -> None:
+    link, tier = (
+        Change(field=f, before=None, after="x", why="profile changed") for f in ("backlink", "metafields.a.b")
+    )
+    service.events = [replace(happened(), kind="create", changes=(change,)) for change in (link, tier)]
+    assert text_of(http.get("/events", headers=BEARER)).count("continued") == 1
+    assert "No change matches" in text_of(http.get("/events?kind=merge", headers=BEARER))
 
 
 def test_what_is_not_ready_is_shown_on_the_first_page(http: httpx.Client, service: MemoryService) -> None:

@@ -287,7 +287,9 @@ def test_an_operator_accepts_drift_until_a_day_and_ends_it_early(six: StoryHarne
     said = six("accept", "user_ada", "--until", "2999-12-31", "--yes")
     assert (said.code, "first_name of user_ada until 2999-12-31 23:59 UTC" in said.err) == (0, True)
     assert six.actions() == {"bob": "update"}
-    assert "first_name: Adele, the profile has Ada" in six("plan").out
+    for detail in ((), ("--brief",)):
+        assert "first_name: Adele, the profile has Ada" in six("plan", *detail).out
+    assert "accepted until 2999-12-31 23:59 UTC: first_name." in six("explain", "user_ada").out
     six.apply()
     assert firsts(six) == ["Adele", "Bob"]
     assert "1 user in sync but for drift that is accepted for now" in six("status").out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, metadata
 from urllib.parse import urljoin
@@ -15,7 +15,7 @@ from reconciler.core.model.reasons import reason_of
 from reconciler.core.model.values import tag_changes
 from reconciler.core.plan.plan import Forecast, StorePlan, Summary
 from reconciler.core.plan.series import M, kept
-from reconciler.core.report.same_change import ChangeValues, same_change_key
+from reconciler.core.report.same_change import EACH, ChangeValues, is_departure, same_change_key
 
 TENTH_S = 0.1
 USERS_OF_A_CHANGE = 5  # users listed with a change that many share
@@ -152,6 +152,12 @@ def holds_by_reason(store: StorePlan, first: int | None) -> list[HeldGroup]:
     ]
 
 
+def _of_each(action: Action) -> Action:
+    """The action without the id of the one customer that goes."""
+    changes = (replace(c, before=EACH) if is_departure(c.field, c.after) else c for c in action.changes)
+    return replace(action, changes=tuple(changes))
+
+
 class _Withheld:
     """Groups withheld actions by what they change, in bounded memory."""
 
@@ -173,6 +179,9 @@ class _Withheld:
 
     def largest_first(self) -> list[SameChange]:
         """The groups, largest first, then by user."""
+        for same in self._found.values():
+            if same.count > 1:
+                same.action = _of_each(same.action)
         return sorted(self._found.values(), key=lambda s: (-s.count, s.action.clerk_user_id))
 
 

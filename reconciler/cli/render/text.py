@@ -85,7 +85,7 @@ def _print_store(store: StorePlan, lines: LinePrinter, limit: int | None, *, bri
         _print_holds(store, groups, lines, limit)
     if store.accepted:
         lines.blank()
-        print_accepted(store.accepted, lines, 0 if brief else limit)
+        print_accepted(store.accepted, lines, limit)
     if store.actions and not brief:
         lines.blank()
         words = words_of(forecast_of(store.forecast))

@@ -391,7 +391,9 @@ def phone_holds(case: Case, customer: Customer | None, taken: Taken | None) -> t
     """The hold of a taken phone; other fields are not held."""
     if taken is None:
         return ()
-    owner = f"the customer of {taken.owner}" if taken.owner is not None else "a customer of no other user"
+    owner = (
+        f"the customer of {taken.owner}" if taken.owner is not None else "a customer that belongs to no user of ours"
+    )
     message = f"the phone belongs to {taken.customer_id}, {owner}; the other fields are written"
     return (hold(case.user, customer, "PhoneTaken", message, "phone"),)
 

@@ -139,7 +139,8 @@ def without_refused(decision: Decision, mapping: Mapping | None, store: Store, *
         reason = "PhoneTaken" if change.field == "phone" and refused.code == "TAKEN" else "Rejected"
         message = f"Shopify refused {change.field}: {refused.message}"
         if refused.code == UNDONE:
-            reason, message = "Undone", f"{change.field} was reverted by `undo`; it is held until the profile changes"
+            reason = "Undone"
+            message = f"`undo` reverted {change.field}; it is not written until the profile or the config changes"
         holds.append(hold(action.clerk_user_id, decision.customer or mapping, reason, message, change.field))
     return decision if len(kept) == len(action.changes) else with_changes(decision, action, tuple(kept), tuple(holds))
 

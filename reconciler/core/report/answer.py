@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from reconciler.core.fields.people import full_name
-from reconciler.core.model.action import Action, Hold
+from reconciler.core.model.action import AcceptedDrift, Action, Hold
 from reconciler.core.model.ids import ClerkUserId, CustomerId, StoreName
 from reconciler.core.model.mapping import Mapping, text_in
 from reconciler.core.model.profile import Profile
@@ -71,7 +71,7 @@ class Found:
 
     `left`: why the store does not want the user, as a clause; None where it does. `since`: since when the state has the
     reason `since_reason`. `stopped`: why the store writes nothing at all (paused, suspended), or None. `failure`: the
-    message of the last try, if it failed.
+    message of the last try, if it failed. `accepted`: drift that is accepted for now.
     """
 
     name: str
@@ -89,6 +89,7 @@ class Found:
     stopped: str | None = None
     last_write_at: datetime | None = None
     next_try_at: datetime | None = None
+    accepted: tuple[AcceptedDrift, ...] = ()
 
 
 def span_text(seconds: float) -> str:
@@ -120,8 +121,8 @@ def name_of(user: ClerkUserId, profile: Profile | None, mapping: Mapping | None)
 
 def answer_of(found: Found, *, now: datetime) -> str:
     """The answer, in a sentence or two."""
-    sentences = [_state(found, now), *_next_steps(found.holds), *_next_try(found, now)]
-    if found.stopped is not None and not found.holds:
+    sentences = [_state(found, now), *_accepted(found.accepted), *_next_steps(found.holds), *_next_try(found, now)]
+    if found.stopped is not None and not found.holds and (found.left is None or found.action is not None):
         sentences.append(f"Nothing is written there now: {found.stopped}.")
     return " ".join(sentences)
 
@@ -197,6 +198,17 @@ def _pending(action: Action, found: Found) -> str:
     fields = ", ".join(f"{_listed(fields)} ({why})" for why, fields in causes.items())
     does = _STEPS.get(action.kind) or (f"writes {fields}" if fields else "records the mapping")
     return f"{found.name} is not in sync in {found.store}{_customer(found.customer)}: the next try {does}."
+
+
+def _accepted(accepted: Sequence[AcceptedDrift]) -> list[str]:
+    """The fields that stay as they were edited in Shopify, by the moment until which they do."""
+    fields: dict[datetime, list[str]] = {}
+    for each in accepted:
+        fields.setdefault(each.until, []).append(each.field)
+    return [
+        f"An edit in Shopify is accepted until {until.astimezone(UTC).strftime('%Y-%m-%d %H:%M UTC')}: {_listed(names)}."
+        for until, names in sorted(fields.items())
+    ]
 
 
 def _next_steps(holds: Iterable[Hold]) -> list[str]:

@@ -155,6 +155,7 @@ def explain_store(
         stopped=_why_stopped(store, known.suspended),
         last_write_at=written[-1].at if written else None,
         next_try_at=known.next_try_at,
+        accepted=decision.accepted,
     )
     return ExplainedStore(
         store=store.name,

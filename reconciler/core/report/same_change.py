@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from reconciler.core.model.values import Value, tag_changes
+
+EACH: Final = "each"  # in place of the customers, where one change stands for several
 
 
 class ChangeValues(NamedTuple):
@@ -17,12 +19,23 @@ class ChangeValues(NamedTuple):
     why: str
 
 
+def is_departure(field: str, after: Value) -> bool:
+    """Whether the customer itself goes: it is deleted or erased."""
+    return field == "customer" and after is None
+
+
 def same_change_key(kind: str, how: str, changes: Iterable[ChangeValues]) -> tuple[object, ...]:
-    """The key that same changes share. Of tags only those count that come and go, whatever others a customer has."""
+    """The key that same changes share.
+
+    Of tags only those count that come and go, whatever others a customer has. A customer that goes is the same change
+    for all, whichever customer it is.
+    """
     return kind, how, tuple((change.field, *_values(change), change.why) for change in changes)
 
 
 def _values(change: ChangeValues) -> tuple[object, object]:
+    if is_departure(change.field, change.after):
+        return None, None
     if change.field != "tags":
         return change.before, change.after
     come, gone = tag_changes(change.before, change.after)

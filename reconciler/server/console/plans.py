@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +14,7 @@ from fastapi.responses import RedirectResponse, Response
 from reconciler.core.model.action import KINDS
 from reconciler.core.model.ids import StoreName
 from reconciler.core.report.pending import Pending
-from reconciler.core.report.same_change import ChangeValues, same_change_key
+from reconciler.core.report.same_change import EACH, ChangeValues, is_departure, same_change_key
 from reconciler.server.access import Verdict
 from reconciler.server.console import words
 from reconciler.server.console.records import number_of
@@ -26,9 +26,13 @@ Document = dict[str, Any]  # a plan's JSON, read as it is shown
 
 @dataclass(frozen=True, slots=True)
 class SameHolds:
-    """Holds that withhold the same change, or none, and what they are in words."""
+    """Holds that withhold the same change, or that have the same message, and what they are in words.
+
+    `message`: what all of them say, shown once; empty where each is shown with its own.
+    """
 
     title: str
+    message: str
     holds: tuple[Document, ...]
 
 
@@ -80,8 +84,10 @@ def _shown(found: Document | Pending) -> dict[str, Any]:
         "summary": found["summary"],
         "digest": found["digest"],
         "made_at": datetime.fromisoformat(found["created_at"]),
+        "failed": any(plan.get("error") for plan in found["stores"]),
         "approvable": any(
-            plan.get("actions") or any(hold["action"] for hold in plan.get("holds", ())) for plan in found["stores"]
+            plan.get("actions") or any(hold["reason"] == "GuardExceeded" for hold in plan.get("holds", ()))
+            for plan in found["stores"]
         ),
     }
 
@@ -98,25 +104,29 @@ def held_groups(holds: Iterable[Document]) -> list[ReasonHolds]:
 
 
 def _same(holds: Iterable[Document]) -> tuple[SameHolds, ...]:
+    found = tuple(holds)
+    said = Counter(hold["message"] for hold in found if hold["action"] is None)
     by_change: defaultdict[object, list[Document]] = defaultdict(list)
-    for hold in holds:
-        by_change[_key(hold["action"])].append(hold)
-    ordered = sorted(by_change.values(), key=lambda found: (-len(found), found[0]["clerk_user_id"]))
-    return tuple(SameHolds(_title(found), tuple(found)) for found in ordered)
+    for hold in found:
+        shared = hold["message"] if said[hold["message"]] > 1 else ""
+        by_change[shared if hold["action"] is None else _key(hold["action"])].append(hold)
+    ordered = sorted(by_change.items(), key=lambda item: (-len(item[1]), item[1][0]["clerk_user_id"]))
+    return tuple(SameHolds(_title(same), key if isinstance(key, str) else "", tuple(same)) for key, same in ordered)
 
 
-def _key(action: Document | None) -> object:
-    if action is None:
-        return None
+def _key(action: Document) -> tuple[object, ...]:
     changes = (ChangeValues(each["field"], each["before"], each["after"], each["why"]) for each in action["changes"])
     return same_change_key(action["kind"], action["how"], changes)
 
 
 def _title(holds: list[Document]) -> str:
-    """`408 times update: tags + club (config changed)`."""
+    """`408 times update: tags + club (config changed)`; `3 without an action`."""
     action = holds[0]["action"]
     if action is None:
         return f"{len(holds):,} without an action"
     times = f"{len(holds):,} times " if len(holds) > 1 else ""
-    changes = [f"{words.change_text(change)} ({change['why']})" for change in action["changes"]]
+    shown = action["changes"]
+    if len(holds) > 1:
+        shown = [c | {"before": EACH} if is_departure(c["field"], c["after"]) else c for c in shown]
+    changes = [f"{words.change_text(change)} ({change['why']})" for change in shown]
     return f"{times}{action['kind']}: {', '.join(changes) or 'no field'}"
