@@ -27,9 +27,9 @@ CASES: list[tuple[bool | None, datetime | None, str, datetime | None, str]] = [
     (True, THEN, NEVER, None, "grant"),
     (True, THEN, "NEVER_SUBSCRIBED", None, "grant"),
     (True, LATER, NEVER, THEN, "grant"),
-    (True, THEN, NEVER, THEN, "nothing"),
-    (True, BEFORE, NEVER, THEN, "nothing"),
-    (True, None, NEVER, None, "nothing"),
+    (True, THEN, NEVER, THEN, "grant"),
+    (True, BEFORE, NEVER, THEN, "grant"),
+    (True, None, NEVER, None, "grant"),
     (True, AHEAD, NEVER, None, "unclear"),
     (True, AHEAD, YES, THEN, "nothing"),
     (True, LATER, YES, THEN, "nothing"),
@@ -100,11 +100,11 @@ def test_what_was_written_before_counts(
     assert (found[0], found[2]) == (outcome, written_at)
 
 
-def test_without_a_column_for_the_time_only_the_first_yes_is_written() -> None:
+def test_without_a_time_only_the_first_yes_is_written() -> None:
     undated = ConsentRule.model_validate({"from": "metadata.news", "withdraw": True})
     for shown, last, outcome in [
         (Consent(state=NEVER), None, "grant"),
-        (Consent(state=NEVER, at=THEN), None, "nothing"),
+        (Consent(state=NEVER, at=THEN), None, "grant"),
         (Consent(state=NEVER), WROTE, "nothing"),
         (Consent(state=NO), None, "nothing"),
         (Consent(state=NO, at=BEFORE), None, "nothing"),

@@ -170,7 +170,7 @@ def _consent_checks(sample: ProfileSample) -> Iterator[Check]:
             yield _check("consent", "warning", f"no row says yes or no at {rule.source}: nothing is written", hint)
         elif found.undated and rule.at is not None:
             message = (
-                f"{rule.at} is missing beside an answer: {_share(found.undated, sample)}, for which nothing is written"
+                f"{rule.at} is missing beside an answer: {_share(found.undated, sample)}, only a first yes is written"
             )
             yield _check("consent", "warning", message, "have the app store when the user answered")
         elif not found.unreadable:

@@ -1,7 +1,8 @@
 """Marketing consent (docs/rules.md, rule 8): from what the profile says, what the shop shows and what was written last, to
 a grant, a withdrawal, or nothing with the reason. Pure.
 
-The last answer counts. An answer without a time is older than any other one, and what is unknown changes nothing.
+The last answer counts. An answer without a time is older than any other one, and what is unknown changes nothing. To a
+customer who has never answered, each yes is the last one.
 """
 
 from __future__ import annotations
@@ -63,8 +64,14 @@ def _on_yes(said: Said, shown: Consent, last: LastConsent | None, rule: ConsentR
     at = said.at
     if shown.state == SUBSCRIBED:
         return _nothing("the customer is subscribed")
+    if shown.state in NEVER and last is None:
+        return "grant", "the customer has never answered", at
+    return _on_later_yes(at, shown, last, rule)
+
+
+def _on_later_yes(at: datetime | None, shown: Consent, last: LastConsent | None, rule: ConsentRule) -> Verdict:
     if at is None:
-        return _on_undated_yes(shown, last, rule)
+        return _nothing("the yes has no time, and there was an answer before")
     if shown.state == UNSUBSCRIBED and shown.at is None:
         return _nothing("the customer is unsubscribed, and Shopify shows no time of it")
     if not _is_newer(at, shown.at):
@@ -80,14 +87,6 @@ def _on_yes(said: Said, shown: Consent, last: LastConsent | None, rule: ConsentR
     if shown.state == PENDING and rule.level != "confirmed_opt_in":
         return _nothing("Shopify waits for the customer's confirmation")
     return "grant", f"the yes in the profile of {_day(at)} is the newest answer", at
-
-
-def _on_undated_yes(shown: Consent, last: LastConsent | None, rule: ConsentRule) -> Verdict:
-    if rule.at is not None:
-        return _nothing("the profile has no time of the yes")
-    if shown.state in NEVER and shown.at is None and last is None:
-        return "grant", "the customer has never answered", None
-    return _nothing("the yes has no time, and there was an answer before")
 
 
 def _on_no(said: Said, shown: Consent, last: LastConsent | None, rule: ConsentRule) -> Verdict:
