@@ -173,3 +173,33 @@ def test_a_wave_that_a_store_has_moved_into_does_not_show_what_others_did() -> N
     first, second, third = rollout_report(waiting, moved, {}, MANUAL).waves
     assert (first.state, first.counts) == ("not begun", None)
     assert (second.state, third.state) == ("done", "not begun")
+
+
+@pytest.mark.parametrize(
+    ("former", "stores", "headline", "next_step"),
+    [
+        (
+            None,
+            THREE,
+            "no rollout has begun, and stores keep an earlier policy than that of stores.yaml",
+            "`reconciler apply`",
+        ),
+        (None, tuple(replace(s, kept=None) for s in THREE), "no rollout has begun: stores wait", "`reconciler apply`"),
+        (None, tuple(replace(s, kept="new") for s in THREE), "no rollout yet: all stores have the policy", ""),
+        (open_next(LAST, THREE, now=NOW), opened(THREE, LAST), "finished: all waves have the policy", ""),
+        (
+            open_next(LAST, THREE, now=NOW),
+            (store("a", 1, target="newer"),),
+            "finished, but stores.yaml has",
+            "stores.yaml differs",
+        ),
+        (open_next(LAST, THREE, now=NOW), (store("a", 1, kept="new"),), "finished: all waves have the policy", ""),
+    ],
+)
+def test_what_is_said_before_a_rollout_and_after_it_is_true_of_stores_yaml(
+    former: Rollout | None, stores: tuple[WaveStore, ...], headline: str, next_step: str
+) -> None:
+    report = rollout_report(former, stores, {}, MANUAL)
+    assert report.headline.startswith(headline)
+    assert report.next_step.startswith(next_step)
+    assert bool(report.next_step) == bool(next_step)

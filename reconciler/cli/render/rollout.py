@@ -49,7 +49,7 @@ def print_rollout(report: RolloutReport, console: Console) -> None:
             policy = {
                 "new": "has the policy of stores.yaml",
                 "earlier": "keeps an earlier policy",
-                "none": "not synced yet",
+                "none": "not synced yet, or not known",
             }
             lines.put((f"  {clean(store.store)}  {policy[store.policy]}", ""))
 

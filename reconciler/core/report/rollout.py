@@ -28,6 +28,8 @@ NEXT_STEPS: Final[Mapping[Phase, str]] = {
     "finished": "",
 }
 
+DIFFERS: Final = "stores.yaml differs: `reconciler apply` begins a new rollout"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreInWave:
@@ -81,7 +83,14 @@ class RolloutReport:
         last = max((each.wave for each in self.waves), default=0)
         match self.phase:
             case None:
-                return "no rollout yet: all stores have the policy of stores.yaml, or wait for their first sync"
+                kept = {store.policy for wave in self.waves for store in wave.stores}
+                if "earlier" in kept:
+                    return "no rollout has begun, and stores keep an earlier policy than that of stores.yaml"
+                if "none" in kept:
+                    return (
+                        "no rollout has begun: stores wait for their first sync, or their earlier policy is not known"
+                    )
+                return "no rollout yet: all stores have the policy of stores.yaml"
             case "rolling":
                 return f"wave {self.wave} of {last} is in progress"
             case "soaking" if self.soak_until is not None:
@@ -93,6 +102,8 @@ class RolloutReport:
                 return f"stopped: {self.message}"
             case "aborted":
                 return f"aborted at wave {self.wave} of {last}"
+            case _ if self.next_step:
+                return "finished, but stores.yaml has changed since"
             case _:
                 return "finished: all waves have the policy of stores.yaml"
 
@@ -111,12 +122,10 @@ def rollout_report(
         for wave in sorted({store.wave for store in theirs})
     )
     if rollout is None:
-        return RolloutReport(phase=None, limits=limits, waves=waves)
+        next_step = "`reconciler apply` begins one" if any(store.kept != store.target for store in theirs) else ""
+        return RolloutReport(phase=None, next_step=next_step, limits=limits, waves=waves)
     is_left = rollout.phase != "finished" or any(store.kept != store.target for store in theirs)
-    next_step = (
-        NEXT_STEPS[rollout.phase] if is_current or not is_left
-        else "stores.yaml differs: `reconciler apply` begins a new rollout"
-    )  # fmt: skip
+    next_step = NEXT_STEPS[rollout.phase] if is_current or not is_left else DIFFERS
     return RolloutReport(
         phase=rollout.phase,
         id=rollout.id,
