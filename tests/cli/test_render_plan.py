@@ -3,6 +3,7 @@
 import html
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 from inline_snapshot import snapshot
@@ -10,6 +11,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from reconciler.cli.render import outputs as render
+from reconciler.core.model.ids import CustomerId
 from reconciler.core.plan.plan import Plan, build_plan
 from tests.cli.plans import AT, change, create, example, hold, store_plan, update
 from tests.cli.screen import shown
@@ -323,6 +325,13 @@ def test_markdown_fits_into_a_comment() -> None:
     text = render.plan_markdown(plan)
     assert len(text) <= 60_000
     assert "more; `reconciler plan --output json` has them" in text
+    some = tuple(update(f"user_{n}", 1, change("note", None, "x" * 900)) for n in range(4))
+    for stores, words in ((120, "… and 4 more"), (250, "too many for a comment")):
+        plan = build_plan([store_plan(f"acme-{n:03}", some, ()) for n in range(stores)], created_at=AT)
+        text = render.plan_markdown(plan)
+        assert len(text) <= 60_000
+        assert words in text
+        assert f"| acme-{stores - 1:03} |" in text
 
 
 def test_the_page_needs_nothing_from_elsewhere_and_holds_each_action() -> None:
@@ -334,6 +343,20 @@ def test_the_page_needs_nothing_from_elsewhere_and_holds_each_action() -> None:
     text = " ".join(page.words)
     for words in ("acme-us", "Adah", "+ new-tag", "− old-tag", "EmailTaken", "drift", "could not be planned"):
         assert words.lower() in text.lower(), words
+
+
+def test_customers_that_a_guard_keeps_from_deletion_are_one_line_in_each_output() -> None:
+    held = []
+    for number in range(20):
+        gid = CustomerId(f"gid://shopify/Customer/{number}")
+        gone = replace(update(f"user_{number:02}", number, change("customer", gid, None, "undo")), kind="release")
+        held.append(replace(hold(f"user_{number:02}", "GuardExceeded", "20 are above the ceiling of 2"), action=gone))
+    plan = build_plan([store_plan("acme-us", (), tuple(held))], created_at=AT)
+    assert re.search(r"20 times release\n +customer: each → –  \(undo\)\n +user_00, user_01", text_of(plan))
+    assert "- **release, 20 times**" in render.plan_markdown(plan)
+    page = "".join(render.plan_html(plan))
+    assert "each</del>" in page.partition("one by one")[0]
+    assert "gid://" not in page.partition("one by one")[0]
 
 
 def test_no_name_can_put_markup_on_the_page() -> None:

@@ -335,11 +335,13 @@ def test_a_plan_says_once_what_many_holds_share(http: httpx.Client, service: Mem
     alike = [hold(ClerkUserId(f"user_{n}"), None, "Undone", "`undo` reverted tags") for n in range(3)]
     other = hold(ClerkUserId("user_9"), None, "Undone", "`undo` reverted note")
     gone = [_withheld("user_x", 7001, "GuardExceeded"), _withheld("user_y", 7002, "GuardExceeded")]
-    service.plans = {US: StorePlan(store=US, shop=SHOP_US, holds=(*alike, other, *gone))}
+    paused = _withheld("user_z", 7003, "StorePaused")
+    service.plans = {US: StorePlan(store=US, shop=SHOP_US, holds=(*alike, other, *gone, paused))}
     shown = text_of(http.get("/stores/acme-us/plan", headers=BEARER))
     assert shown.count("`undo` reverted tags") == 1
     assert shown.count("`undo` reverted note") == 1
     assert "2 times release: customer each → ∅ (undo)" in shown
+    assert "1 with a change of its own" in shown
     assert "Approve exactly this plan" in shown
 
 

@@ -44,10 +44,10 @@ def plan_markdown(plan: Plan, *, approve: str = APPROVE) -> str:
     limit = SHOWN
     stores = [(s, actions_by_kind(s, limit), holds_by_reason(s, limit)) for s in plan.stores]
     text = _document(plan, stores, limit, approve)
-    while len(text) > CHARACTERS and limit > 1:
+    while len(text) > CHARACTERS and limit > 0:
         limit //= 2
         text = _document(plan, stores, limit, approve)
-    return text
+    return text if len(text) <= CHARACTERS else _document(plan, None, limit, approve)
 
 
 def code(text: str) -> str:
@@ -59,9 +59,12 @@ def code(text: str) -> str:
     return f"{fence}{inside}{fence}"
 
 
-def _document(plan: Plan, stores: Sequence[Part], limit: int, approve: str) -> str:
+def _document(plan: Plan, stores: Sequence[Part] | None, limit: int, approve: str) -> str:
+    """The whole text; without `stores`, only the table has a line for each of them."""
     parts = [f"## Customer parity: {totals_of(plan.summary, plan.stores)}", "", *_table(plan), ""]
-    for store, actions, holds in stores:
+    if stores is None:
+        parts += ["The changes are too many for a comment; `reconciler plan --output html` shows them.", ""]
+    for store, actions, holds in stores or ():
         parts += [*_store(store, actions, holds, limit), ""]
     waiting = guarded_holds(plan.stores)
     if waiting:

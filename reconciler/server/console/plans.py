@@ -110,8 +110,15 @@ def _same(holds: Iterable[Document]) -> tuple[SameHolds, ...]:
     for hold in found:
         shared = hold["message"] if said[hold["message"]] > 1 else ""
         by_change[shared if hold["action"] is None else _key(hold["action"])].append(hold)
-    ordered = sorted(by_change.items(), key=lambda item: (-len(item[1]), item[1][0]["clerk_user_id"]))
-    return tuple(SameHolds(_title(same), key if isinstance(key, str) else "", tuple(same)) for key, same in ordered)
+    own = [same[0] for key, same in by_change.items() if len(same) == 1 and not isinstance(key, str)]
+    shared = [(key, same) for key, same in by_change.items() if len(same) > 1 or isinstance(key, str)]
+    shared.sort(key=lambda item: (-len(item[1]), item[1][0]["clerk_user_id"]))
+    groups = [SameHolds(_title(same), key if isinstance(key, str) else "", tuple(same)) for key, same in shared]
+    if own:
+        groups.append(
+            SameHolds(f"{len(own):,} with a change of {'its' if len(own) == 1 else 'their'} own", "", tuple(own))
+        )
+    return tuple(groups)
 
 
 def _key(action: Document) -> tuple[object, ...]:
@@ -124,9 +131,6 @@ def _title(holds: list[Document]) -> str:
     action = holds[0]["action"]
     if action is None:
         return f"{len(holds):,} without an action"
-    times = f"{len(holds):,} times " if len(holds) > 1 else ""
-    shown = action["changes"]
-    if len(holds) > 1:
-        shown = [c | {"before": EACH} if is_departure(c["field"], c["after"]) else c for c in shown]
+    shown = [c | {"before": EACH} if is_departure(c["field"], c["after"]) else c for c in action["changes"]]
     changes = [f"{words.change_text(change)} ({change['why']})" for change in shown]
-    return f"{times}{action['kind']}: {', '.join(changes) or 'no field'}"
+    return f"{len(holds):,} times {action['kind']}: {', '.join(changes) or 'no field'}"
