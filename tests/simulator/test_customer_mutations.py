@@ -178,6 +178,15 @@ def test_email_consent_is_written_by_its_own_mutation(sim: SimulatorHarness) -> 
     assert sim.error(EMAIL_CONSENT, i=given) == expected
 
 
+def test_the_consent_with_the_latest_time_counts(sim: SimulatorHarness) -> None:
+    made = sim.set(email="ada@example.com")
+    sim.shop.staff_consent(made["id"], "email", "UNSUBSCRIBED", at="2026-03-01T10:00:00Z")
+    for at, state in (("2026-03-01T09:59:59Z", "UNSUBSCRIBED"), ("2026-03-01T10:00:00Z", "SUBSCRIBED")):
+        consent = {"marketingState": "SUBSCRIBED", "marketingOptInLevel": "SINGLE_OPT_IN", "consentUpdatedAt": at}
+        done = sim(EMAIL_CONSENT, i={"customerId": made["id"], "emailMarketingConsent": consent})
+        assert (done["customer"]["emailMarketingConsent"]["marketingState"], done["userErrors"]) == (state, [])
+
+
 @pytest.mark.parametrize("state", ["SUBSCRIBED", "UNSUBSCRIBED", "PENDING", "NOT_SUBSCRIBED", "INVALID"])
 def test_the_customer_and_shopify_itself_set_any_consent(sim: SimulatorHarness, state: str) -> None:
     made = sim.set(email="ada@example.com")

@@ -9,7 +9,7 @@ from reconciler.simulator.customers import normalisation
 from reconciler.simulator.customers.merges import Merging
 from reconciler.simulator.customers.mutations import check_writable, consent_moment
 from reconciler.simulator.customers.reading.views import CustomerView, consent_view
-from reconciler.simulator.customers.records import SimConsent, SimCustomer, rare
+from reconciler.simulator.customers.records import Rare, SimConsent, SimCustomer, rare
 from reconciler.simulator.customers.validation import examine
 from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.ledger import gid, user_error
@@ -44,10 +44,9 @@ class Consents(Merging):
         if fault is not None:
             error = user_error(("input", name, fault[0]), fault[1], fault[2])
             return {"customer": CustomerView(self, customer) if kind == "EMAIL" else None, "userErrors": [error]}
-        if getattr(customer, field) is not None:
-            self.set_consent(
-                customer, SimConsent(state, sent.get("marketingOptInLevel"), consent_moment(sent, self.now())), kind
-            )
+        consent = SimConsent(state, sent.get("marketingOptInLevel"), consent_moment(sent, self.now()))
+        if getattr(customer, field) is not None and not _is_older(consent, rare(customer), kind):
+            self.set_consent(customer, consent, kind)
         return {"customer": CustomerView(self, customer), "userErrors": []}
 
     def _fault(self, sent: Json) -> tuple[str, str, str] | None:
@@ -122,6 +121,15 @@ class Consents(Merging):
             customer.seldom().opted_out = True
             self.people.change(customer, {"updated_at": self.now()})
         return {"customerId": gid("Customer", customer.number), "userErrors": []}
+
+
+def _is_older(consent: SimConsent, facts: Rare, kind: str) -> bool:
+    """Whether the known consent has a later time: it stays, without an error.
+
+    The latest `consentUpdatedAt` counts (Admin API 2026-10, CustomerEmailMarketingConsentState, read 2026-11-30).
+    """
+    known = facts.email_consent if kind == "EMAIL" else facts.sms_consent
+    return known is not None and (known.updated_at or 0) > (consent.updated_at or 0)
 
 
 def _consent_body(customer: SimCustomer, consent: SimConsent, kind: str) -> Json:
