@@ -107,9 +107,13 @@ class MappingReader(LivingReader, Protocol):
         since: datetime | None = None,
         plan_digest: str | None = None,
         run_id: int | None = None,
+        consents: bool = False,
         limit: int = 1000,
     ) -> list[Event]:
-        """The newest `limit` events, oldest first; events of one time in the order of writing."""
+        """The newest `limit` events, oldest first; events of one time in the order of writing.
+
+        `consents`: only those that wrote a consent.
+        """
 
 
 class MappingWriter(Protocol):

@@ -42,6 +42,9 @@ MERGE_WAIT_S: Final = 120.0
 MERGE_FIRST_PAUSE_S: Final = 0.5
 MERGE_PAUSE_MAX_S: Final = 5.0
 
+EARLY: Final = "{field}: Shopify's clock is behind the time of the answer"
+EARLY_HINT: Final = "it is tried again; if it goes on, check the clock of this machine"
+
 
 class ShopCustomers(CustomerReads):
     """The customers of one shop, with the fields that one store's policy needs."""
@@ -64,6 +67,8 @@ class ShopCustomers(CustomerReads):
         except Refused as error:
             if isinstance(write, Delete) and all(each.code == "NOT_FOUND" for each in error.refusals):
                 return Answer()
+            if isinstance(write, SetConsent) and any("in the future" in each.message for each in error.refusals):
+                raise TemporaryError(EARLY.format(field=field_of(write.channel)), hint=EARLY_HINT) from error
             raise
         return self._answer(write, payload, hidden)
 

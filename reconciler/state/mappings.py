@@ -25,6 +25,7 @@ from sqlalchemy import (
     update,
 )
 
+from reconciler.core.model.consent import is_consent
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain
 from reconciler.core.model.mapping import Mapping
@@ -34,7 +35,7 @@ from reconciler.state import equal
 from reconciler.state.database.engine import writing
 from reconciler.state.database.queries import Database, parts
 from reconciler.state.erasure import erase_rows, erasures_of
-from reconciler.state.tables.mappings import TOMBSTONES, EventRow, MappingRow, StoreRow
+from reconciler.state.tables.mappings import TOMBSTONES, EventRow, MappingRow, StoreRow, names_consent
 from reconciler.state.tables.rows import event_of, event_row, facts_of, facts_row, mapping_of, mapping_row
 
 OWNERS = 1  # class of advisory locks: changes of customers' owners
@@ -152,6 +153,7 @@ class MappingTable(Database):
         since: datetime | None = None,
         plan_digest: str | None = None,
         run_id: int | None = None,
+        consents: bool = False,
         limit: int = 1000,
     ) -> list[Event]:
         asked = {
@@ -163,6 +165,8 @@ class MappingTable(Database):
         wanted = [column == value for column, value in asked.items() if value is not None]
         if since is not None:
             wanted.append(_event.c.at >= since)
+        if consents:
+            wanted.append(names_consent(_event.c.changes))
         newest = select(_event).where(*wanted).order_by(_event.c.at.desc(), _event.c.id.desc()).limit(limit)
         return [event_of(row) for row in reversed(self._rows(newest))]
 
@@ -311,7 +315,7 @@ def _free_customers(connection: Connection, mappings: Sequence[Mapping]) -> tupl
         named = set(wanted.values())
         moved = {user for user, customer in held.items() if customer in named and wanted.get(user) != customer}
         for users in parts(moved):
-            connection.execute(_clear_customers(shop, users))
+            _clear_customers(connection, shop, users)
         losers |= moved - wanted.keys()
     return tuple(sorted(losers))
 
@@ -333,12 +337,18 @@ def _holders(
     return found
 
 
-def _clear_customers(shop: ShopDomain, users: Sequence[str]) -> Any:
-    """Clear the customer of these rows, and what was last applied to it."""
+def _clear_customers(connection: Connection, shop: ShopDomain, users: Sequence[str]) -> None:
+    """Clear the customer of these rows, and what was last applied to it: all but the consents, which are the user's."""
+    these = and_(_mapping.c.shopify_shop == shop, _mapping.c.clerk_user_id.in_(users))
     tombstone = or_(*(_mapping.c.status == status for status in TOMBSTONES))
-    return (
+    query = select(_mapping.c.clerk_user_id, _mapping.c.applied).where(these, names_consent(_mapping.c.applied))
+    kept = {
+        user: {name: value for name, value in applied.items() if is_consent(name)}
+        for user, applied in connection.execute(query)
+    }
+    connection.execute(
         update(_mapping)
-        .where(_mapping.c.shopify_shop == shop, _mapping.c.clerk_user_id.in_(users))
+        .where(these)
         .values(
             shopify_customer_id=None,
             email=None,
@@ -352,3 +362,6 @@ def _clear_customers(shop: ShopDomain, users: Sequence[str]) -> Any:
             generation=_mapping.c.generation + 1,
         )
     )
+    for user, consents in kept.items():
+        this = and_(_mapping.c.shopify_shop == shop, _mapping.c.clerk_user_id == user)
+        connection.execute(update(_mapping).where(this).values(applied=consents))

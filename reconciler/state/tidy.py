@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import Table, Text, and_, cast, delete, or_
+from sqlalchemy import Table, and_, delete, or_
 
-from reconciler.core.model.consent import PREFIX as CONSENT
 from reconciler.state.database.engine import writing
 from reconciler.state.database.queries import Database
 from reconciler.state.operations.acts import ActRow
 from reconciler.state.operations.parity import thin_out
 from reconciler.state.operations.runs import RunRow
-from reconciler.state.tables.mappings import EventRow
+from reconciler.state.tables.mappings import EventRow, names_consent
 
 EVENTS_KEPT = timedelta(days=180)  # events, acts, runs; not the events of consents, which are proofs
 RESYNCS_KEPT = timedelta(days=7)  # incremental resyncs: about a hundred a day and store
@@ -28,7 +27,7 @@ class Tidy(Database):
     def tidy(self, *, now: datetime) -> dict[str, int]:
         """Delete expired rows; return how many of each kind."""
         with writing(self._engine) as connection:
-            is_proof = cast(_event.c.changes, Text).like(f'%"{CONSENT}%')
+            is_proof = names_consent(_event.c.changes)
             gone = connection.execute(delete(_event).where(_event.c.at < now - EVENTS_KEPT, ~is_proof))
             acts = connection.execute(delete(_act).where(_act.c.at < now - EVENTS_KEPT))
             old = or_(

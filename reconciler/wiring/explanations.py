@@ -80,8 +80,12 @@ def _explain_in(
         status = "held" if held and decision.action is None else decision.status
         decision = replace(decision, holds=(*decision.holds, *held), status=status)
     facts = components.state.facts(store.shop)
+    proofs = events  # all events there are, or the consents are sought apart, which may be older
+    if len(events) == EVENTS:
+        proofs = tuple(components.state.events(user=user, shop=store.shop, consents=True))
     known = Recorded(
         events=events,
+        proofs=proofs,
         refused=concerned.hold(subject.mapping) if concerned is not None else None,
         suspended=facts.suspended_reason if facts else None,
         next_try_at=components.state.due_at(store.name, user),

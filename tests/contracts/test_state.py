@@ -277,6 +277,17 @@ def test_events_of_consents_are_kept_longer_than_others(state: StateStore) -> No
     state.put(mapping("1"), event("1", changes=(name,)), event("1", changes=(name, proof)), event("1"))
     assert state.tidy(now=AT + timedelta(days=181))["events"] == 2
     assert [e.changes for e in state.events()] == [(name, proof)]
+    state.put(mapping("1"), event("1"))
+    assert [e.changes for e in state.events(consents=True, limit=1)] == [(name, proof)], "and found behind others"
+
+
+def test_a_user_who_loses_the_customer_keeps_the_consents(state: StateStore) -> None:
+    consent = {"consent.email": Applied(value="UNSUBSCRIBED, at 2026-03-01T00:00:00Z")}
+    state.put(mapping("1", 7, applied={"first_name": Applied(value="Ada"), **consent}))
+    state.put(mapping("2", 8, applied={"first_name": Applied(value="Bob")}))
+    state.put_many([mapping("3", 7), mapping("4", 8)])
+    assert (one(state, "1").customer_id, one(state, "1").applied) == (None, consent)
+    assert (one(state, "2").customer_id, one(state, "2").applied) == (None, {})
 
 
 def test_events_are_found_by_user_shop_and_plan(state: StateStore) -> None:

@@ -22,6 +22,7 @@ from reconciler.controller.readers import Readers
 from reconciler.controller.scan.plan import scan_store
 from reconciler.controller.step import Outcome
 from reconciler.core.fields import normalise
+from reconciler.core.fields.consent import last_consents
 from reconciler.core.model.customer import Customer, MetafieldValue
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
@@ -309,6 +310,7 @@ class ModelState:
         since: datetime | None = None,
         plan_digest: str | None = None,
         run_id: int | None = None,
+        consents: bool = False,
         limit: int = 1000,
     ) -> list[Event]:
         return [e for e in self.told if user is None or e.clerk_user_id == user][-limit:]
@@ -325,7 +327,9 @@ class ModelState:
         for user in losers:
             row = self.rows[user]
             status = row.status if row.status in {"released", "erased"} else "pending"
-            self.rows[user] = replace(row, customer_id=None, email=None, applied={}, status=status)
+            self.rows[user] = replace(
+                row, customer_id=None, email=None, applied=last_consents(row.applied), status=status
+            )
         return tuple(losers)
 
     def put_unchanged(self, looked: Sequence[tuple[Mapping | None, Mapping]]) -> tuple[ClerkUserId, ...]:

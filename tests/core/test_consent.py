@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from reconciler.core.decide.consent import judge
+from reconciler.core.decide.record import observed_row
 from reconciler.core.fields.consent import LastConsent, said_of
 from reconciler.core.fields.desired import config_digest, spec_of
 from reconciler.core.fields.fingerprint import observed_fp
 from reconciler.core.model.consent import Consent, ConsentRule, Said
 from reconciler.core.model.store import Store
+from reconciler.core.model.view import Decision, Subject
 from tests.core.people import ADA, NOW, after, customer, decided, gid, held, mapping, profile, same, settled, store
 
 BEFORE, THEN, LATER = (NOW.replace(microsecond=0) - timedelta(days=days) for days in (3, 2, 1))
@@ -152,6 +154,19 @@ def test_what_cannot_be_read_is_said_and_not_written(value: object, at: object) 
     found = decided(who, settled(who, there(who, NEVER), policy), policy, mapped=there(who, NEVER))
     assert found.action is None
     assert held(found) == {("ProfileInvalid", "consent.email")}
+
+
+def test_a_level_that_nobody_knows_is_kept_as_text() -> None:
+    shown = Consent(state="SNOOZED_2", at=THEN, level="OPT_IN_2", source="metadata.news")
+    assert Consent.parse(str(shown)) == shown
+
+
+def test_a_user_who_is_released_without_a_customer_keeps_the_last_consent() -> None:
+    row = mapping(ADA, 7, applied={"first_name": {"value": "Ada"}, **given(str(LEFT))})
+    lost = Decision(clerk_user_id=ADA, status="released", lost=True)
+    found = observed_row(Subject(user=ADA, profile=None, mapping=row), lost, news(), now=NOW)
+    assert found is not None
+    assert (found.customer_id, [*found.applied]) == (None, ["consent.email"])
 
 
 def test_a_time_to_come_is_held() -> None:

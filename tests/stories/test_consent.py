@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -165,6 +167,81 @@ def test_a_run_that_dies_between_the_customer_and_the_consent_is_finished_by_the
     news.apply()
     assert consents(news) == {"ada": (YES, MID)}
     news.settles()
+
+
+def test_a_customer_who_leaves_just_before_our_write_stays_unsubscribed(news: StoryHarness) -> None:
+    news.user("ada")
+    news.apply()
+    answers(news, "ada", yes=True, at=MID)
+
+    def leave(_variables: Any) -> bool:
+        news.staff("consent", id=news.theirs("ada").id, channel="email", state=NO, level="SINGLE_OPT_IN", at=NEW)
+        return False
+
+    news.shop().faults.add("status", on="customerEmailMarketingConsentUpdate", when=leave, times=None)
+    news.apply()
+    assert news.calls()["customerEmailMarketingConsentUpdate"] == 1
+    assert consents(news)["ada"] == (NO, NEW)
+    assert [c["written"] for c in news("explain", "user_ada", "--output", "json").json["stores"][0]["consent"]] == [
+        [],
+        [],
+    ]
+    news.settles()
+
+
+def test_a_yes_is_written_later_where_the_clock_of_shopify_is_behind(news: StoryHarness) -> None:
+    news.user("ada")
+    news.apply()
+    shop, at = news.shop().shop, news.now()
+    answers(news, "ada", yes=True, at=at)
+    answers(news, "bob", yes=True, at=MID)
+    clock, shop.clock = shop.clock, lambda: clock() - 60
+    said = news.apply(code=1)["stores"][0]
+    assert "clock is behind" in said["failed"][0]["message"]
+    assert said["applied"] == {"create": 1}
+    shop.clock = clock
+    news.apply()
+    assert {state for state, _ in consents(news).values()} == {YES}
+    news.settles()
+
+
+def test_what_was_answered_outlives_a_customer_that_is_lost_while_consent_is_off(news: StoryHarness) -> None:
+    answers(news, "ada", yes=True, at=MID)
+    news.apply()
+    rules = news.store.pop("consent")
+    news.settles()
+    news.staff("delete", id=news.theirs("ada").id)
+    news.apply()
+    news.store["consent"] = rules
+    news.apply()
+    assert consents(news) == {"ada": (NEVER, None)}
+    news.settles()
+
+
+def test_an_undone_customer_who_had_unsubscribed_is_not_subscribed_when_created_again(news: StoryHarness) -> None:
+    answers(news, "ada", yes=True, at=MID)
+    digest = news("plan", "--output", "json").json["digest"]
+    news.apply()
+    news.staff("consent", id=news.theirs("ada").id, channel="email", state=NO, level="SINGLE_OPT_IN", at=NEW)
+    assert news("undo", "--plan", digest, "--yes").code == 0
+    assert consents(news) == {}
+    news.user("ada", first_name="Adah")
+    news.apply()
+    assert consents(news) == {"ada": (NEVER, None)}
+
+
+def test_the_proof_is_found_behind_many_later_writes_and_the_answer_of_a_held_user_is_shown(news: StoryHarness) -> None:
+    answers(news, "ada", yes=True, at=MID)
+    answers(news, "bob", yes=True, at=MID, email_verified=0)
+    news.apply()
+    with closing(sqlite3.connect(news.folder / "state.db")) as connection, connection:
+        names = "store, shopify_shop, clerk_user_id, shopify_customer_id, kind, changes, plan_digest, message"
+        later = f"select '2999-01-01 00:00:00.000000', {names} from reconciler_event where id = 1"
+        for _ in range(60):
+            connection.execute(f"insert into reconciler_event (at, {names}) {later}")
+    for user, written in (("user_ada", 1), ("user_bob", 0)):
+        said = news("explain", user, "--output", "json").json["stores"][0]["consent"][0]
+        assert (said["granted"], said["at"], len(said["written"])) == (True, MID, written)
 
 
 def test_an_email_that_was_removed_in_the_meantime_is_not_taken_for_a_consent(news: StoryHarness) -> None:

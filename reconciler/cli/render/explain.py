@@ -106,7 +106,7 @@ def _print_consents(store: ExplainedStore, lines: LinePrinter) -> None:
     for each in store.consent:
         field = field_of(each.channel)
         lines.prose(f"{field}: {each.outcome or 'not decided'}{f', {each.why}' if each.why else ''}", indent=2, hang=2)
-        if each.source is not None:
+        if each.source is not None and (each.outcome, each.granted, each.shown) != (None, None, None):
             answer = {True: "yes", False: "no", None: "nothing"}[each.granted]
             at = f", at {each.at}" if each.at is not None else ""
             words = f"profile: {answer}{at} ({each.source}); Shopify: {each.shown or 'nothing'}"

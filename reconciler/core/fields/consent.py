@@ -82,14 +82,26 @@ def last_consent(mapping: Mapping | None, channel: Channel) -> LastConsent | Non
     return LastConsent(Consent.parse(base.text), base.ours)
 
 
+def last_consents(applied: MappingOf[str, Applied]) -> dict[str, Applied]:
+    """The last consents among the last-applied fields. They belong to the user, and outlive the customer."""
+    return {name: base for name, base in applied.items() if is_consent(name)}
+
+
 def with_consents(
     applied: MappingOf[str, Applied], mapping: Mapping | None, customer: Customer, written: MappingOf[str, Change]
 ) -> dict[str, Applied]:
     """The last-applied fields with the last consents of this user: what was written, and the withdrawals that are shown.
 
     They outlive the customer, so that an answer which was written once is never written again for another customer, or for
-    another email. Those of a former user of the customer are not taken over.
+    another email. They outlive a time in which the store manages no consent, too. Those of a former user of the customer
+    are not taken over.
     """
+    if (
+        not customer.consents
+        and not written
+        and not any(map(is_consent, [*applied, *(mapping.applied if mapping else ())]))
+    ):
+        return dict(applied)
     found = {name: base for name, base in applied.items() if not is_consent(name)}
     for channel in ADDRESSES:
         name = field_of(channel)

@@ -26,7 +26,7 @@ SUBSCRIBED, UNSUBSCRIBED, PENDING = "SUBSCRIBED", "UNSUBSCRIBED", "PENDING"
 NEVER: Final = frozenset({"NOT_SUBSCRIBED", "NEVER_SUBSCRIBED"})
 FIXED: Final = frozenset({"REDACTED", "INVALID"})
 LEVELS: Final = frozenset({"SINGLE_OPT_IN", "CONFIRMED_OPT_IN"})
-_TEXT = re.compile(r"(?P<state>\w+)(?:, at (?P<at>\S+Z))?(?:, (?P<level>[A-Z_]+))?(?:, from (?P<source>.+))?")
+_TEXT = re.compile(r"(?P<state>\w+)(?:, at (?P<at>\S+Z))?(?:, (?P<level>\w+))?(?:, from (?P<source>.+))?")
 
 
 class ConsentRule(BaseModel):

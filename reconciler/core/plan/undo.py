@@ -17,6 +17,7 @@ from reconciler.core.decide.actions import customer_digest, customer_name
 from reconciler.core.decide.cost import points_of
 from reconciler.core.decide.refused import UNDONE, refusal_digest
 from reconciler.core.fields import normalise
+from reconciler.core.fields.consent import last_consents
 from reconciler.core.fields.diff import comparable, is_respelt, observed_value
 from reconciler.core.fields.spellings import Respelt, as_shown, respelt_tags
 from reconciler.core.model.action import Action, Change, Hold
@@ -91,9 +92,10 @@ def after_undo(mapping: Mapping, action: Action, *, now: datetime) -> Mapping:
     backlink = next((c for c in action.changes if c.field == "backlink"), None)
     lost = action.kind == "release" or (backlink is not None and backlink.after is None)
     if lost and mapping.customer_id in {None, action.customer_id}:
-        return replace(row, customer_id=None, email=None, applied={})
+        return replace(row, customer_id=None, email=None, applied=last_consents(mapping.applied))
     if not lost:
-        applied = dict(mapping.applied) if mapping.customer_id == action.customer_id else {}
+        same = mapping.customer_id == action.customer_id
+        applied = dict(mapping.applied) if same else last_consents(mapping.applied)
         for change in action.changes:
             known = applied.get(change.field) or (WITHOUT_TAGS if change.field == "tags" else None)
             if known is not None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from reconciler.core.model.consent import ADDRESSES, Channel, Judged, Outcome, field_of
+from reconciler.core.model.consent import ADDRESSES, Channel, Judged, Outcome, Said, field_of
 from reconciler.core.model.event import Event
 from reconciler.core.model.store import Store
 from reconciler.core.model.values import Value
@@ -60,27 +60,29 @@ def explain_consents(store: Store, decision: Decision, events: Iterable[Event]) 
             if change.field == field_of(channel)
         )
         if channel in store.consent.channels or proofs:
-            found.append(_explained(channel, store, judged.get(channel), proofs))
+            found.append(_explained(channel, store, decision, judged.get(channel), proofs))
     return tuple(found)
 
 
 def _explained(
-    channel: Channel, store: Store, judged: Judged | None, proofs: tuple[ConsentProof, ...]
+    channel: Channel, store: Store, decision: Decision, judged: Judged | None, proofs: tuple[ConsentProof, ...]
 ) -> ExplainedConsent:
     rule = store.consent.rules.get(channel)
     if rule is None:
         return ExplainedConsent(channel=channel, why="the store does not manage it", written=proofs)
-    if judged is None:
-        return ExplainedConsent(channel=channel, source=rule.source, level=rule.level, written=proofs)
+    said = decision.spec.consents.get(channel, Said()) if decision.spec is not None else Said()
+    shown = decision.customer.consents.get(channel) if decision.customer is not None else None
+    if judged is not None:
+        said, shown = judged.said, judged.shown
     return ExplainedConsent(
         channel=channel,
         source=rule.source,
         level=rule.level,
-        granted=judged.said.granted,
-        at=_text(judged.said.at),
-        shown=str(judged.shown) if judged.shown is not None else None,
-        outcome=judged.outcome,
-        why=judged.why,
+        granted=said.granted,
+        at=_text(said.at),
+        shown=str(shown) if shown is not None else None,
+        outcome=judged.outcome if judged is not None else None,
+        why=judged.why if judged is not None else None,
         written=proofs,
     )
 

@@ -117,10 +117,12 @@ class Recorded:
     """What the state knows of one user in one store, beside the mapping.
 
     `events`: the writes there, oldest first. `refused`: the hold of the profile row that Clerk's values can't be written
-    to. `suspended`: why the shop refuses access. `next_try_at`: when the queued request is due.
+    to. `suspended`: why the shop refuses access. `next_try_at`: when the queued request is due. `proofs`: the events that
+    wrote consents, however old.
     """
 
     events: tuple[Event, ...] = ()
+    proofs: tuple[Event, ...] = ()
     refused: Hold | None = None
     suspended: str | None = None
     next_try_at: datetime | None = None
@@ -174,7 +176,7 @@ def explain_store(
         accepted=tuple(each.field for each in decision.accepted),
         where=where,
         next_try_at=known.next_try_at,
-        consent=explain_consents(store, decision, written),
+        consent=explain_consents(store, decision, known.proofs),
     )
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     Column,
+    ColumnElement,
     Connection,
     DateTime,
     Dialect,
@@ -23,12 +24,14 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    cast,
     event,
     text,
 )
 from sqlalchemy.types import TypeEngine
 from sqlmodel import Field, SQLModel
 
+from reconciler.core.model.consent import PREFIX as CONSENT
 from reconciler.state.database.engine import SCHEMA
 
 metadata = MetaData()
@@ -100,6 +103,11 @@ class Row(SQLModel):
     __table__: ClassVar[Table]
     model_config = ConfigDict(defer_build=True)  # type: ignore[assignment]  # SQLModel declares its own type
     metadata = metadata
+
+
+def names_consent(column: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Whether a JSON column names the field of a consent: those are proofs, and kept longer than the rest."""
+    return cast(column, Text).like(f'%"{CONSENT}%')
 
 
 class MappingRow(Row, table=True):
