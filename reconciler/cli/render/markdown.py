@@ -41,8 +41,11 @@ Part = tuple[StorePlan, Sequence[KindGroup], Sequence[HeldGroup]]
 
 def plan_markdown(plan: Plan, *, approve: str = APPROVE) -> str:
     """The plan as Markdown, short enough for a comment. `approve`: see `print_plan`."""
-    limit = SHOWN
-    stores = [(s, actions_by_kind(s, limit), holds_by_reason(s, limit)) for s in plan.stores]
+    stores = [(s, actions_by_kind(s, SHOWN), holds_by_reason(s, SHOWN)) for s in plan.stores]
+    rows = [kind.count for _, kinds, _ in stores for kind in kinds]
+    rows += [reason.count for _, _, reasons in stores for reason in reasons]
+    rows += [len(store.accepted) for store in plan.stores]
+    limit = min(SHOWN, max(rows, default=0))
     text = _document(plan, stores, limit, approve)
     while len(text) > CHARACTERS and limit > 0:
         limit //= 2
