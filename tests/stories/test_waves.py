@@ -343,7 +343,9 @@ def test_an_apply_that_began_before_a_wave_was_opened_is_no_pass_of_that_wave(tw
     two.apply()
     assert began == ["2.0"]
     retag(two, "gold")
-    assert (report(two)["phase"], report(two)["step"]) == ("rolling", "2.0")
+    found = two("rollout", "status", "--output", "json").json
+    assert (found["rollout"]["phase"], found["rollout"]["step"]) == ("rolling", "2.0")
+    assert found["waves"][0]["stores"][0]["waits_for"] == "its full resync, or `reconciler apply`"
     two.apply()
     assert (tags(two, US), tags(two, EU), report(two)["phase"]) == ({"gold"}, {"app-user"}, "waiting")
 
