@@ -105,7 +105,8 @@ class ShopCustomers(CustomerReads):
                 )
             case SetConsent(customer, channel, consent):
                 self._check_customer(payload.customer, customer)
-                self._check_consent(payload.customer, channel, consent)
+                found = self._checked_consent(payload.customer, channel, consent)
+                return Answer(shown={customer: {field_of(channel): str(found)}})
             case Link():
                 self._check_metafields(payload)
             case Merge():
@@ -130,8 +131,11 @@ class ShopCustomers(CustomerReads):
         if self._required(shown.id if shown is not None else None, "id") != customer:
             raise AnswerLost(f"{self._client.shop}: the response to a write is about another customer")
 
-    def _check_consent(self, shown: WrittenCustomer | None, channel: Channel, consent: Consent) -> None:
-        """Refused if the response shows another consent: Shopify says nothing if there is no email, or a newer answer."""
+    def _checked_consent(self, shown: WrittenCustomer | None, channel: Channel, consent: Consent) -> Consent:
+        """The consent in the response, with its time.
+
+        Refused if it is another one: Shopify reports no error if there is no email, or a newer answer.
+        """
         assert shown is not None
         node = shown.default_email_address if channel == "email" else shown.default_phone_number
         found = consent_of(node) if node is not None else None
@@ -141,6 +145,7 @@ class ShopCustomers(CustomerReads):
             )
             said = f"Shopify did not set {consent.state}: {seen}"
             raise Refused((Refusal(field_of(channel), "STALE_OBJECT", said),))
+        return found
 
     def _check_metafields(self, payload: Payload) -> None:
         if not payload.metafields:

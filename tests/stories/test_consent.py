@@ -138,6 +138,20 @@ def test_a_yes_that_becomes_a_no_without_a_time_is_withdrawn_only_where_it_was_o
     news.settles()
 
 
+def test_a_store_without_times_withdraws_what_it_granted(news: StoryHarness) -> None:
+    news.store["consent"] = {"email": {"from": "metadata.news.yes", "withdraw": True}}
+    guest(news, "bob", YES, OLD)
+    for name in ("ada", "bob"):
+        answers(news, name, yes=True, at=None)
+    news.apply()
+    assert {name: state for name, (state, _) in consents(news).items()} == {"ada": YES, "bob": YES}
+    for name in ("ada", "bob"):
+        answers(news, name, yes=False, at=None)
+    news.apply()
+    assert {name: state for name, (state, _) in consents(news).items()} == {"ada": NO, "bob": YES}
+    news.settles()
+
+
 def test_an_answer_that_cannot_be_read_or_is_to_come_is_held_and_the_rest_is_written(news: StoryHarness) -> None:
     answers(news, "ada", yes="perhaps", at=MID)
     answers(news, "bob", yes=True, at="2099-01-01T00:00:00Z")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from reconciler.core.fields.readings import UnreadableError, moment, truth
@@ -24,7 +24,7 @@ from reconciler.core.model.customer import Customer
 from reconciler.core.model.mapping import Applied, Mapping
 from reconciler.core.model.profile import Profile
 from reconciler.core.model.spec import Doubt
-from reconciler.core.model.values import text_of
+from reconciler.core.model.values import Value, text_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +88,17 @@ def last_consents(applied: MappingOf[str, Applied]) -> dict[str, Applied]:
 
 
 def with_consents(
-    applied: MappingOf[str, Applied], mapping: Mapping | None, customer: Customer, written: MappingOf[str, Change]
+    applied: MappingOf[str, Applied],
+    mapping: Mapping | None,
+    customer: Customer,
+    written: MappingOf[str, Change],
+    answered: MappingOf[str, Value],
 ) -> dict[str, Applied]:
     """The last-applied fields with the last consents of this user: what was written, and the withdrawals that are shown.
 
     They outlive the customer, so that an answer which was written once is never written again for another customer, or for
     another email. They outlive a time in which the store manages no consent, too. Those of a former user of the customer
-    are not taken over.
+    are not taken over. `answered`: the fields in Shopify's answers to the writes.
     """
     if (
         not customer.consents
@@ -109,10 +113,19 @@ def with_consents(
             found[name] = mapping.applied[name]
         shown = customer.consents.get(channel)
         if name in written:
-            found[name] = Applied(value=text_of(written[name].after), ours=True)
+            found[name] = Applied(
+                value=_with_time(text_of(written[name].after), text_of(answered.get(name))), ours=True
+            )
         elif shown is not None and shown.state == UNSUBSCRIBED and not _is_as_late(found.get(name), shown.at):
             found[name] = Applied(value=str(_withdrawal(shown, found.get(name))))
     return found
+
+
+def _with_time(written: str | None, answered: str | None) -> str | None:
+    """The consent that was written; where it has no time of its own, with the one in Shopify's answer to the write."""
+    if written is None or answered is None or (consent := Consent.parse(written)).at is not None:
+        return written
+    return str(replace(consent, at=Consent.parse(answered).at))
 
 
 def _withdrawal(shown: Consent, base: Applied | None) -> Consent:
