@@ -43,7 +43,7 @@ MERGE_FIRST_PAUSE_S: Final = 0.5
 MERGE_PAUSE_MAX_S: Final = 5.0
 
 EARLY: Final = "{field}: Shopify's clock is behind the time of the answer"
-EARLY_HINT: Final = "it is tried again; if it goes on, check the clock of this machine"
+EARLY_HINT: Final = "it is tried again; if it continues, check the clock of this machine"
 
 
 class ShopCustomers(CustomerReads):

@@ -156,7 +156,7 @@ def test_what_cannot_be_read_is_said_and_not_written(value: object, at: object) 
     assert held(found) == {("ProfileInvalid", "consent.email")}
 
 
-def test_a_level_that_nobody_knows_is_kept_as_text() -> None:
+def test_an_unknown_level_is_kept_as_text() -> None:
     shown = Consent(state="SNOOZED_2", at=THEN, level="OPT_IN_2", source="metadata.news")
     assert Consent.parse(str(shown)) == shown
 

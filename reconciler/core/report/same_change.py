@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from reconciler.core.model.values import Value, tag_changes
 
-EACH: Final = "each"  # in place of the customers, where one change stands for several
+EACH: Final = "each"  # instead of the customers, where one change is that of several
 
 
 class ChangeValues(NamedTuple):
