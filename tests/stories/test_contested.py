@@ -51,6 +51,7 @@ def test_the_third_change_back_within_a_day_is_held_and_the_rest_is_written(one:
     (held,) = contested(one)
     assert (held["field"], held["who_acts"]) == ("first_name", "operator")
     assert held["message"].count("'Imported' at ") == 3
+    assert "another policy" not in held["message"], "the next step says it"
     assert held["action"]["changes"][0]["after"] == "Ada"
     assert one.mappings()["ada"]["status"] == "held"
     assert one("drift").code == 3

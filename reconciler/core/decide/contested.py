@@ -63,12 +63,9 @@ def kept_heals(found: Applied, before: Applied | None) -> Applied:
 
 
 def message_of(change: Change, heals: tuple[Heal, ...]) -> str:
-    """The message of the hold: the field, the values and times, and how to end the contest."""
+    """The message of the hold: the field, the values and times. What to do is the next step of the reason."""
     changes = ", ".join(f"'{heal.value}' at {heal.at:%Y-%m-%d %H:%M} UTC" for heal in heals)
-    return (
-        f"{change.field} was changed after our write {len(heals)} times within 24 h: {changes}. Another app, an identity "
-        "provider or a second installation also writes it: stop one of them, or set another policy for the field"
-    )
+    return f"{change.field} was changed after our write {len(heals)} times within 24 h: {changes}"
 
 
 def _recent(heals: tuple[Heal, ...], now: datetime) -> tuple[Heal, ...]:

@@ -143,7 +143,7 @@ HOLD_REASONS: Final[MappingOf[str, Reason]] = {
     "Contested": Reason(
         "operator",
         "Another system reverts this field after each of our writes.",
-        "Find the other app or installation and stop one of the two, or set another policy for the field.",
+        "Find the other app, identity provider or installation, stop one of the two, or set another policy for the field.",
     ),
     "Undone": Reason(
         "operator",
