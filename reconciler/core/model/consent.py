@@ -132,4 +132,4 @@ def channel_of(field: str) -> Channel | None:
 
 def is_consent(field: str) -> bool:
     """Whether this field of a change is a consent."""
-    return channel_of(field) is not None
+    return field.startswith(PREFIX)
