@@ -306,6 +306,9 @@ class Manager:
             except StateError as error:
                 self._note_problem(f"it is applied once the state answers: {error.message}")
                 return
+            except ConfigError as error:
+                self._refuse_config(error)
+                return
             self._settings = loaded.settings
             self._rollouts.note_load()
             if self._clerk is not None and clerk is not None:

@@ -73,7 +73,7 @@ class RunningConfig:
                 held.components.release_clients()
 
     def replace(self, components: Components) -> None:
-        """Use these components from now on. StateError if the state can't be read: then the former ones remain.
+        """Use these components from now on. StateError, ConfigError: the former ones remain.
 
         Stores in several waves keep the policy that they have.
         """
@@ -215,11 +215,11 @@ def _is_unreadable(store: StoreSettings) -> bool:
 def _first_state(components: Components, former: Components | None) -> RolloutState | None:
     """The rollout that these components begin with; None where all stores are in one wave.
 
-    Where the former ones had one wave, their policies are those that the stores have.
+    Where the former ones had one wave, their policies are those that the stores have. ConfigError; StateError.
     """
     if (rollouts := components.rollouts) is None:
         with suppress(StateError):  # nothing can be written now: the start continues
-            components.state.forget_policies([store.shop for store in components.shop_keys.stores])
+            components.end_waves()
         return None
     if former is not None and former.rollouts is None:
         former.keep_policies()

@@ -17,7 +17,7 @@ from reconciler.core.fields.policy import has_waves
 from reconciler.core.model.act import Actor, Pause
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.model.request import ADDRESS, Claim, Request
-from reconciler.errors import ReconcilerError, SourceError, UsageError
+from reconciler.errors import ConfigError, ReconcilerError, SourceError, UsageError
 from reconciler.ports import Clock
 from reconciler.settings import Loaded, StoreSettings
 from reconciler.wiring.connections import Connections
@@ -145,6 +145,21 @@ class Components:
     def rollouts(self) -> Rollouts[StoreSettings] | None:
         """The rollouts of these stores; None where all are in one wave. StateError."""
         return self._rollouts() if has_waves(self.loaded.stores) else None
+
+    def end_waves(self) -> None:
+        """Delete the policies kept for these stores, which are in one wave. ConfigError, StateError.
+
+        An error if a rollout is under way and these files lack shops of it: a part of the stores, without their waves.
+        """
+        shops = [store.shop for store in self.shop_keys.stores]
+        rollout = self.state.rollout_state().rollout
+        missing = [] if rollout is None or not rollout.is_under_way else sorted({*rollout.target} - {*shops})
+        if missing:
+            raise ConfigError(
+                f"a rollout in waves is under way, and these files have one wave and lack {_some(missing)}",
+                hint="use the files that the rollout began with; `reconciler rollout abort` with them ends it",
+            )
+        self.state.forget_policies(shops)
 
     def keep_policies(self) -> None:
         """Record the policies of these stores, which are in one wave, as those that they have."""
@@ -399,6 +414,10 @@ def _named(wanted: str, known: Sequence[str]) -> str:
         return ", ".join(known) or "none"
     near = get_close_matches(wanted, known, n=3)
     return f"{len(known)} stores" + (f", such as {', '.join(near)}" if near else "")
+
+
+def _some(shops: Sequence[ShopDomain]) -> str:
+    return ", ".join(shops[:NAMES_MAX]) + (f" and {len(shops) - NAMES_MAX} more" if len(shops) > NAMES_MAX else "")
 
 
 def _way_to(store: StoreSettings, *, by_state: bool = True) -> tuple[Place, object]:

@@ -227,6 +227,20 @@ def test_without_waves_a_change_reaches_all_stores_and_earlier_policies_are_forg
     assert waves(two)[EU] == ("nothing to do", "new"), "what an earlier rollout kept does not come back"
 
 
+def test_files_with_a_part_of_the_stores_do_not_pass_by_a_rollout(two: StoryHarness) -> None:
+    before = tags(two, EU)
+    retag(two, "vip")
+    two.apply()
+    first = two.stores.pop(US)
+    said = two("apply", "--yes")
+    assert (said.code, tags(two, EU)) == (1, before)
+    assert f"a rollout in waves is under way, and these files have one wave and lack {US}.myshopify.com" in said.err
+    two.stores = {US: first, **two.stores}
+    assert two("rollout", "continue", "--yes").code == 0
+    two.apply()
+    assert tags(two, EU) == {"vip"}
+
+
 def test_pairs_are_imported_into_a_store_that_waits_for_its_first_sync(story: StoryHarness) -> None:
     story.second_shop()
     story.stores[US]["wave"], story.stores[EU]["wave"] = 1, 2

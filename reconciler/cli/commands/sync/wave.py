@@ -17,10 +17,10 @@ from reconciler.wiring import Components
 
 
 def begin_wave(context: Context, components: Components, planned: Planned) -> datetime:
-    """Make the step of the rollout that the plan was made with, and return when. PlanRefused if it has moved since."""
+    """Make the step of the rollout that the plan was made with, and return when. ConfigError; PlanRefused if it has moved since."""
     rollouts = components.rollouts
     if rollouts is None:
-        components.state.forget_policies([store.shop for store in components.shop_keys.stores])
+        components.end_waves()
         return components.clock.now()
     if not planned.narrowed:
         rollouts.advance(context.actor, named=[part.store for part in planned.plan.stores])
