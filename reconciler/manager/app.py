@@ -17,6 +17,7 @@ import structlog
 from reconciler.controller.profile_rows.writer import RowDone
 from reconciler.controller.step import ReconcileResult
 from reconciler.controller.worker import Worker
+from reconciler.core.decide.shop_identity import KnownShop
 from reconciler.core.model.ids import StoreName
 from reconciler.core.model.request import Claim
 from reconciler.core.report.status import Replica
@@ -296,18 +297,8 @@ class Manager:
             if removed and settled_s < self._intervals.removal_settles_s:
                 self._note_problem(f"it no longer has {_listed(removed)}: applied once it stays unchanged for a while")
                 return
-            try:
-                with self.running.components() as components:
-                    if removed:
-                        mapped = {s.name: components.state.count(s.shop) for s in components.stores(removed)}
-                        _log.warning("config_removal", removed=removed, mapped=mapped)
-                    known = components.state.known_shops()
-                self.running.replace(Components(loaded, self._connections))
-            except StateError as error:
-                self._note_problem(f"it is applied once the state answers: {error.message}")
-                return
-            except ConfigError as error:
-                self._refuse_config(error)
+            known = self._replace(loaded, removed)
+            if known is None:
                 return
             self._settings = loaded.settings
             self._rollouts.note_load()
@@ -327,6 +318,23 @@ class Manager:
             gone, new = sorted(before.keys() - now.keys()), sorted(now.keys() - before.keys())
             _log.info("config_loaded", stores=len(now), changed=changed, new=new, gone=gone)
             self._follow(changed, gone)
+
+    def _replace(self, loaded: Loaded, removed: Mapping[str, Sequence[str]]) -> Sequence[KnownShop] | None:
+        """Use these files from now on, and return the shops that the state knows; None if they are refused for now."""
+        try:
+            with self.running.components() as components:
+                if removed:
+                    mapped = {s.name: components.state.count(s.shop) for s in components.stores(removed)}
+                    _log.warning("config_removal", removed=removed, mapped=mapped)
+                known = components.state.known_shops()
+            self.running.replace(Components(loaded, self._connections))
+        except StateError as error:
+            self._note_problem(f"it is applied once the state answers: {error.message}")
+            return None
+        except ConfigError as error:
+            self._refuse_config(error)
+            return None
+        return known
 
     def _refuse_config(self, error: ConfigError) -> None:
         """Log and count a refused file once, however often it is read."""

@@ -17,7 +17,7 @@ from reconciler.wiring import Components
 
 
 def begin_wave(context: Context, components: Components, planned: Planned) -> datetime:
-    """Make the step of the rollout that the plan was made with, and return when. ConfigError; PlanRefused if it has moved since."""
+    """Make the step of the rollout that the plan was made with; return when. ConfigError; PlanRefused if it moved since."""
     rollouts = components.rollouts
     if rollouts is None:
         components.end_waves()
