@@ -145,7 +145,11 @@ class Dispatcher:
                 self._wake.wait(self._intervals.poll_s if self._in_progress else self._intervals.idle_poll_s)
 
     def _claim_some(self) -> bool:
-        """Claim a request for each free worker; return False if there was none, or no free worker."""
+        """Claim a request for each free worker; return whether there may be more for the rest of them now.
+
+        Fewer than free workers: no more are due of these stores, and to ask again would take time from those that begin.
+        What is added or finished meanwhile wakes the loop.
+        """
         held = self.in_progress()
         free = self._workers - len(held)
         now, slow_s = self._steady_s(), self._intervals.slow_s
@@ -162,7 +166,7 @@ class Dispatcher:
             with self._changed:
                 self._in_progress[claim.request, claim.fencing] = InProgress(claim, self._steady_s())
             self._ready.put(claim)
-        return bool(claims)
+        return len(claims) == free
 
     def _work_loop(self) -> None:
         while (claim := self._ready.get()) is not None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, case, delete, false, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Table, bindparam, case, delete, false, func, or_, select, update
 
 from reconciler.core.fields import normalise
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain
@@ -30,6 +30,11 @@ _mirror: Table = MirrorRow.__table__
 _line: Table = BulkLineRow.__table__
 _finding: Table = FindingRow.__table__
 _customer = _mapping.c.shopify_customer_id
+_ERASED = select(_mapping.c.clerk_user_id, _customer).where(
+    _mapping.c.shopify_shop == bindparam("shop"),
+    _mapping.c.clerk_user_id.in_(bindparam("users", expanding=True)),
+    _mapping.c.status == "erased",
+)
 REDACTED = "the data was redacted on request"
 _NOTHING: dict[str, Any] = {
     "email": None,
@@ -126,10 +131,7 @@ def erasures_of(connection: Connection, shop: ShopDomain, users: Collection[str]
     """Return the erased ones of these users, with the customer that is still to be erased."""
     found: dict[str, str | None] = {}
     for part in parts(users):
-        query = select(_mapping.c.clerk_user_id, _customer).where(
-            _mapping.c.shopify_shop == shop, _mapping.c.clerk_user_id.in_(part), _mapping.c.status == "erased"
-        )
-        found |= {row[0]: row[1] for row in connection.execute(query)}
+        found |= {row[0]: row[1] for row in connection.execute(_ERASED, {"shop": shop, "users": part})}
     return found
 
 

@@ -46,6 +46,18 @@ _store: Table = StoreRow.__table__
 _OF_SHOP = select(_mapping).where(_mapping.c.shopify_shop == bindparam("shop"))
 _GET_ONE = _OF_SHOP.where(_mapping.c.clerk_user_id == bindparam("user"))
 _GET = _OF_SHOP.where(_mapping.c.clerk_user_id.in_(bindparam("users", expanding=True)))
+_HOLDERS = (
+    select(_mapping.c.clerk_user_id, _mapping.c.shopify_customer_id)
+    .where(
+        _mapping.c.shopify_shop == bindparam("shop"),
+        or_(
+            _mapping.c.clerk_user_id.in_(bindparam("users", expanding=True)),
+            _mapping.c.shopify_customer_id.in_(bindparam("customers", expanding=True)),
+        ),
+    )
+    .order_by(_mapping.c.clerk_user_id)
+)
+_LOCKED_HOLDERS = _HOLDERS.with_for_update()
 """Built once: building a statement, and expanding its parameters, takes longer than to read one row."""
 
 
@@ -327,12 +339,8 @@ def _holders(
     found: dict[ClerkUserId, CustomerId] = {}
     for users in parts(wanted):
         customers = [customer for user in users if (customer := wanted[ClerkUserId(user)]) is not None]
-        touched = or_(_mapping.c.clerk_user_id.in_(users), _mapping.c.shopify_customer_id.in_(customers))
-        query = select(_mapping.c.clerk_user_id, _mapping.c.shopify_customer_id).where(
-            _mapping.c.shopify_shop == shop, touched
-        )
-        ordered = query.order_by(_mapping.c.clerk_user_id)
-        rows = connection.execute(ordered.with_for_update() if lock else ordered)
+        values = {"shop": shop, "users": users, "customers": customers}
+        rows = connection.execute(_LOCKED_HOLDERS if lock else _HOLDERS, values)
         found |= {ClerkUserId(user): CustomerId(customer) for user, customer in rows if customer is not None}
     return found
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from datetime import datetime
 
-from sqlalchemy import Table, delete, func, select, update
+from sqlalchemy import Table, bindparam, delete, func, select, update
 
 from reconciler.core.model.ids import ClerkUserId, ShopDomain
 from reconciler.ports import ScanMark
@@ -16,13 +16,18 @@ from reconciler.state.tables.scans import FindingRow, ScanRow
 
 _scan: Table = ScanRow.__table__
 _finding: Table = FindingRow.__table__
+_THE_SCAN = (_scan.c.shopify_shop == bindparam("of_shop"), _scan.c.kind == bindparam("of_kind"))
+_THE_FINDINGS = (_finding.c.shopify_shop == bindparam("of_shop"), _finding.c.kind == bindparam("of_kind"))
+_MARK = select(_scan).where(*_THE_SCAN)
+_CLEAR = delete(_finding).where(*_THE_FINDINGS)
+_FINISH = update(_scan).where(*_THE_SCAN)
 
 
 class ScanTable(Database):
     """`ports.ScanRepository` on SQLite or Postgres."""
 
     def mark(self, shop: ShopDomain, kind: str) -> ScanMark | None:
-        rows = self._rows(select(_scan).where(_scan.c.shopify_shop == shop, _scan.c.kind == kind))
+        rows = self._rows(_MARK, {"of_shop": shop, "of_kind": kind})
         if not rows:
             return None
         row = rows[0]
@@ -48,7 +53,7 @@ class ScanTable(Database):
             "watermark": watermark, "looked_at": 0, "wanted": 0, "total": total, "counted": list(counted),
         }  # fmt: skip
         with writing(self._engine) as connection:
-            connection.execute(delete(_finding).where(_finding.c.shopify_shop == shop, _finding.c.kind == kind))
+            connection.execute(_CLEAR, {"of_shop": shop, "of_kind": kind})
             self._upsert(connection, _scan, [row])
         return fresh
 
@@ -109,9 +114,6 @@ class ScanTable(Database):
         counted: Sequence[ClerkUserId] = (),
     ) -> None:
         with writing(self._engine) as connection:
-            connection.execute(delete(_finding).where(_finding.c.shopify_shop == shop, _finding.c.kind == kind))
-            connection.execute(
-                update(_scan)
-                .where(_scan.c.shopify_shop == shop, _scan.c.kind == kind)
-                .values(finished_at=now, cursor=cursor, watermark=watermark, counted=list(counted))
-            )
+            connection.execute(_CLEAR, {"of_shop": shop, "of_kind": kind})
+            values = {"finished_at": now, "cursor": cursor, "watermark": watermark, "counted": list(counted)}
+            connection.execute(_FINISH, {"of_shop": shop, "of_kind": kind, **values})

@@ -281,8 +281,8 @@ def changed(place: Place) -> Callable[[], int]:
         return found.looked_at
 
     for number, at in enumerate((AT, AT + timedelta(minutes=10))):
-        state.begin(store_of(0).shop, "changes", now=at)
-        state.finish(store_of(0).shop, "changes", now=at, watermark=at)
+        mark = state.begin(store_of(0).shop, "changes", now=at)
+        state.finish(store_of(0).shop, "changes", now=at, watermark=at, cursor=mark.cursor)
         _touch(place, number, at + timedelta(minutes=1))
         if number == 0:
             look()

@@ -16,8 +16,9 @@ from reconciler.controller.scan.standing import CHANGES, FULL, suspected_users
 from reconciler.controller.scan.timestamps import OVERLAP_S, Evidence, compare, evidence_since, less_overlap
 from reconciler.core.fields.desired import config_digest, is_wanted, profile_digest
 from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.mapping import Mapping
+from reconciler.core.model.profile import Profile
 from reconciler.core.model.store import Store
-from reconciler.core.model.view import Subject
 from reconciler.core.plan.guard import ceiling_now
 
 
@@ -46,9 +47,10 @@ def incremental_resync(context: ResyncContext) -> ResyncResult:
         if not context.go_on():
             return ResyncResult(whole=False)
         rows = context.readers.mappings.get(store.shop, [p.clerk_user_id for p in changed])
-        subjects = [Subject(p.clerk_user_id, p, rows.get(p.clerk_user_id)) for p in changed]
-        evidence.note((p, row.profile_digest) for p in changed if (row := rows.get(p.clerk_user_id)))
-        queued += queue_users(context, [s.user for s in subjects if _has_moved(s, store, config)], "profile")
+        read = [(p, rows.get(p.clerk_user_id), profile_digest(p)) for p in changed]
+        evidence.note((p, row.profile_digest, digest) for p, row, digest in read if row is not None)
+        moved = [p.clerk_user_id for p, row, digest in read if _has_moved(p, row, digest, store, config)]
+        queued += queue_users(context, moved, "profile")
         looked_at += len(changed)
     vanished = _find_vanished(context, mark.cursor, evidence)
     if vanished is None:
@@ -89,7 +91,9 @@ def _find_vanished(context: ResyncContext, after: ClerkUserId | None, evidence: 
     """
     shop, mappings, profiles = context.store.shop, context.readers.mappings, context.readers.profiles
     large_from = context.large_from
-    limit = context.slice_size if mappings.count(shop, at_most=large_from) == large_from else large_from
+    # Within a round the store is large: counting reads as much as it counts.
+    is_large = after is not None or mappings.count(shop, at_most=large_from) == large_from
+    limit = context.slice_size if is_large else large_from
     seen = mappings.seen_rows(shop, after=after, limit=limit)
     compared = compare(seen, context.readers, evidence)
     found = compared.missing
@@ -128,11 +132,10 @@ def _queue_moved_in_shop(context: ResyncContext, watermark: datetime | None) -> 
     return sum(queue_users(context, users, "shop") for users in context.mirror.moves_since(less_overlap(watermark)))
 
 
-def _has_moved(subject: Subject, store: Store, config: str) -> bool:
+def _has_moved(profile: Profile, mapping: Mapping | None, digest: str, store: Store, config: str) -> bool:
     """Whether the row or the config differs from the last resync, or the row was not there."""
-    mapping = subject.mapping
     if mapping is None or mapping.status == "released":
-        return is_wanted(subject.profile, store) is not False
+        return is_wanted(profile, store) is not False
     if mapping.absent_since is not None or mapping.reason == "RowMissing":
         return True
-    return mapping.profile_digest != profile_digest(subject.profile) or mapping.config_digest != config
+    return mapping.profile_digest != digest or mapping.config_digest != config

@@ -25,7 +25,7 @@ from reconciler.controller.scan.stream import Part, Watch, parts_of
 from reconciler.controller.scan.timestamps import Evidence, evidence_since
 from reconciler.controller.step import Step
 from reconciler.core.decide.cost import MUTATION_POINTS
-from reconciler.core.fields.desired import is_wanted
+from reconciler.core.fields.desired import is_wanted, profile_digest
 from reconciler.core.model.action import KINDS
 from reconciler.core.model.batches import batches
 from reconciler.core.model.customer import Customer
@@ -169,7 +169,8 @@ def _observe_part(
         found, customers, more = _decide(chunk, claims, context, by_mirror)
         if part.users and customers:  # what was observed is not read again
             context.mirror.note_read(customers, as_of=asked_at)
-        untold.note((s.profile, s.mapping.profile_digest) for s in chunk if s.profile and s.mapping)
+        known = ((s.profile, s.mapping.profile_digest) for s in chunk if s.profile and s.mapping)
+        untold.note((profile, digest, profile_digest(profile)) for profile, digest in known)
         findings |= found
         wanted += more
     if part.upto is not None:

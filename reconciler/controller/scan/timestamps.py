@@ -37,14 +37,14 @@ class Evidence:
     untold: list[ClerkUserId] = field(default_factory=list)
     told: int = 0
 
-    def note(self, changed: Iterable[tuple[Profile, str]]) -> list[ClerkUserId]:
-        """Judge rows by the digest that each had at the last scan; gives the users with a row that changed without it.
+    def note(self, rows: Iterable[tuple[Profile, str, str]]) -> list[ClerkUserId]:
+        """Judge rows by the digest that each had at the last scan and has now; gives who changed without `updated_at`.
 
         A user with a request in the queue proves nothing: the change may be known already.
         """
         old: list[ClerkUserId] = []
-        for profile, digest in changed:
-            if self.before is None or profile.updated_at is None or not digest or digest == profile_digest(profile):
+        for profile, digest, now in rows:
+            if self.before is None or profile.updated_at is None or not digest or digest == now:
                 continue
             if profile.updated_at < self.before:
                 old.append(profile.clerk_user_id)
@@ -94,13 +94,13 @@ def compare(seen: Sequence[SeenRow], readers: Readers, evidence: Evidence) -> Co
     return Compared(sorted(missing), untold)
 
 
-def _compare_rows(part: Sequence[SeenRow], rows: RowReader) -> tuple[list[ClerkUserId], list[tuple[Profile, str]]]:
-    """Who of these has no row, and the rows that may have changed, each with the digest that it had."""
+def _compare_rows(part: Sequence[SeenRow], rows: RowReader) -> tuple[list[ClerkUserId], list[tuple[Profile, str, str]]]:
+    """Who of these has no row, and the rows that may have changed, each with the digest that it had and has."""
     chunk = rows.rows_of([one.user for one in part])
     now = chunk.fingerprints()
     gone = [one.user for one in part if one.user not in now]
     digests = {
         one.user: one.digest for one in part if one.digest and (one.fp is None or now.get(one.user, one.fp) != one.fp)
     }
-    changed = [(profile, digests[profile.clerk_user_id]) for profile, _ in chunk.profiles(digests.keys() & now.keys())]
-    return gone, changed
+    doubtful = [profile for profile, _ in chunk.profiles(digests.keys() & now.keys())]
+    return gone, [(profile, digests[profile.clerk_user_id], profile_digest(profile)) for profile in doubtful]

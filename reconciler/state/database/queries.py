@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 from sqlalchemy import Column, ColumnElement, Connection, Engine, Table, and_, not_
@@ -50,11 +51,7 @@ class Database:
 
     def _insert(self, table: Table) -> Any:
         """Return an INSERT with `on_conflict_…` for this database."""
-        if is_sqlite(self._engine):
-            return sqlite.insert(table)
-        from sqlalchemy.dialects import postgresql  # noqa: PLC0415  takes long to import, and SQLite does without
-
-        return postgresql.insert(table)
+        return _insert(is_sqlite(self._engine), table)
 
     def _insert_new(self, connection: Connection, table: Table, row: dict[str, Any]) -> bool:
         """Insert the row unless its key exists; return whether it was inserted. (Postgres' driver does not count rows.)"""
@@ -71,11 +68,30 @@ class Database:
         unless: Callable[[Any], ColumnElement[bool]] | None = None,
     ) -> None:
         """Insert or replace rows. `unless`: a condition on the new row under which the existing row stays."""
-        statement = self._insert(table)
-        keys = [column.name for column in table.primary_key]
-        values = {name: statement.excluded[name] for name in rows[0] if name not in keys}
-        where = None if unless is None else not_(unless(statement.excluded))
-        connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=values, where=where), rows)
+        connection.execute(_upsert(is_sqlite(self._engine), table, tuple(rows[0]), unless), rows)
+
+
+def _insert(is_for_sqlite: bool, table: Table) -> Any:  # noqa: FBT001  a part of the key of `_upsert`
+    if is_for_sqlite:
+        return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql  # noqa: PLC0415  takes long to import, and SQLite does without
+
+    return postgresql.insert(table)
+
+
+@cache
+def _upsert(
+    is_for_sqlite: bool,  # noqa: FBT001  a part of the key
+    table: Table,
+    names: tuple[str, ...],
+    unless: Callable[[Any], ColumnElement[bool]] | None,
+) -> Any:
+    """The statement of `Database._upsert`, built once: that takes longer than to write a row."""
+    statement = _insert(is_for_sqlite, table)
+    keys = [column.name for column in table.primary_key]
+    values = {name: statement.excluded[name] for name in names if name not in keys}
+    where = None if unless is None else not_(unless(statement.excluded))
+    return statement.on_conflict_do_update(index_elements=keys, set_=values, where=where)
 
 
 def read_rows(engine: Engine, query: Any, values: Mapping[str, Any] | None = None) -> Sequence[Any]:

@@ -51,6 +51,7 @@ from reconciler.supabase.reading.search import people_by_phone, people_named
 from reconciler.supabase.reading.table import ProfileTable, find_table
 
 ASK = 500  # users in one statement
+ROWS = 1000  # the same where the server takes them as one parameter, and the rows are passed on as they are
 TRIES = 3  # attempts of a read that loses its connection
 
 T = TypeVar("T")
@@ -106,7 +107,7 @@ class TableProfiles:
                 yield named
 
     def rows_of(self, users: Collection[ClerkUserId]) -> Chunk:
-        return self._rows_of(users, ASK)
+        return self._rows_of(users, ROWS)
 
     def get(self, users: Collection[ClerkUserId]) -> dict[ClerkUserId, Profile]:
         if not users:
