@@ -7,6 +7,7 @@ from reconciler.ports.acts import ActReader, ActRepository, PauseReader
 from reconciler.ports.bulk import (
     FILE_KINDS,
     BulkAnswer,
+    BulkCounts,
     BulkFile,
     BulkLine,
     BulkReader,
@@ -66,6 +67,7 @@ __all__ = [
     "Answer",
     "Budgets",
     "BulkAnswer",
+    "BulkCounts",
     "BulkFile",
     "BulkLine",
     "BulkReader",

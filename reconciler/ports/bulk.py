@@ -163,6 +163,20 @@ class Settled:
     overtaken: frozenset[ClerkUserId] = frozenset()
 
 
+@dataclass(frozen=True, slots=True)
+class BulkCounts:
+    """How far a shop's bulk writes are: the begin of the oldest file with unread results, how many such files, how many
+    of them the shop has started, and their lines; lines that wait for a file, and unsettled lines in all files.
+    """
+
+    began_at: datetime | None = None
+    files: int = 0
+    operations: int = 0
+    lines: int = 0
+    waiting: int = 0
+    left: int = 0
+
+
 class BulkRepository(Protocol):
     """The records of bulk writes, stored before each step, so that a killed run can be continued.
 
@@ -175,8 +189,8 @@ class BulkRepository(Protocol):
     def bulk_waiting(self, shop: ShopDomain) -> dict[str, int]:
         """The count of lines that wait for a file, by `rides_in`."""
 
-    def bulk_left(self, shop: ShopDomain) -> int:
-        """The count of unsettled lines in all files."""
+    def bulk_counts(self, shops: Collection[ShopDomain]) -> dict[ShopDomain, BulkCounts]:
+        """The counts of those of these shops that have files or lines."""
 
     def enqueue_lines(self, shop: ShopDomain, lines: Sequence[BulkLine]) -> None:
         """Add lines that wait for a file; a user's older line is replaced."""

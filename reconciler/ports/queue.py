@@ -79,8 +79,8 @@ class RequestQueue(Protocol):
     def depth(self, store: StoreName | None = None) -> int:
         """The count of requests, including delayed and claimed ones."""
 
-    def oldest_age_s(self, now: datetime, stores: Collection[StoreName]) -> float:
-        """Seconds since the oldest request of these stores became due, claimed or not; 0 without one."""
+    def oldest_ages_s(self, now: datetime, stores: Collection[StoreName]) -> dict[StoreName, float]:
+        """Seconds since the oldest request of each of these stores became due, claimed or not; 0 without one."""
 
     def tally(self, now: datetime) -> dict[StoreName, Waiting]:
         """The counts of each store's requests; reads the whole table."""

@@ -94,9 +94,6 @@ class MappingReader(LivingReader, Protocol):
         Not counted beyond `at_most`, to save a read of all of them.
         """
 
-    def tally(self, shop: ShopDomain) -> dict[tuple[str, str | None], int]:
-        """The count of rows by (status, reason)."""
-
     def facts(self, shop: ShopDomain) -> StoreFacts | None: ...
 
     def events(
@@ -213,6 +210,9 @@ class ScanRepository(Protocol):
 
     def mark(self, shop: ShopDomain, kind: str) -> ScanMark | None:
         """The last or running scan of this kind."""
+
+    def marks(self, shops: Collection[ShopDomain]) -> dict[tuple[ShopDomain, str], ScanMark]:
+        """The last or running scans of these shops, by shop and kind."""
 
     def begin(self, shop: ShopDomain, kind: str, *, now: datetime, total: int | None = None) -> ScanMark:
         """Continue an unfinished scan, or begin a new one of `total` rows, without findings, where the last one ended."""

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from collections.abc import Mapping as MappingOf
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, delete, func, select, update
+from sqlalchemy import BindParameter, Connection, Table, bindparam, case, delete, func, select, update
 
 from reconciler.core.model.batches import batches
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain
 from reconciler.core.model.mapping import Mapping
-from reconciler.ports import BulkFile, BulkLine, Settled
+from reconciler.ports import BulkCounts, BulkFile, BulkLine, Settled
 from reconciler.state.database.engine import writing
 from reconciler.state.database.queries import ASK, parts
 from reconciler.state.erasure import erasures_of
@@ -23,6 +24,31 @@ _file: Table = BulkFileRow.__table__
 _line: Table = BulkLineRow.__table__
 _FILE = ("key", "rides_in", "path", "digest", "lines", "begun_at", "operation")
 _LINE = ("rides_in", "decision", "plan_digest", "position", "tries", "file", "number")
+
+_SHOPS: BindParameter[Any] = bindparam("shops", expanding=True)
+_FILES = (
+    select(
+        _file.c.shopify_shop,
+        func.min(_file.c.begun_at),
+        func.count(),
+        func.count(_file.c.operation),
+        func.sum(_file.c.lines),
+    )
+    .where(_file.c.shopify_shop.in_(_SHOPS))
+    .group_by(_file.c.shopify_shop)
+)
+_EACH = (
+    select(_line.c.shopify_shop, _line.c.file, func.count().label("lines"))
+    .where(_line.c.shopify_shop.in_(_SHOPS))
+    .group_by(_line.c.shopify_shop, _line.c.file, _line.c.number)
+    .subquery()
+)
+"""Lines of one number in a file are one line of that file, with metafields of several users."""
+_LINES = select(
+    _EACH.c.shopify_shop,
+    func.sum(case((_EACH.c.file.is_(None), _EACH.c.lines), else_=0)),
+    func.count(_EACH.c.file),
+).group_by(_EACH.c.shopify_shop)
 
 
 class BulkTable(MappingTable):
@@ -41,9 +67,14 @@ class BulkTable(MappingTable):
         )
         return dict(self._rows(query))
 
-    def bulk_left(self, shop: ShopDomain) -> int:
-        mine = select(_line.c.file, _line.c.number).where(_line.c.shopify_shop == shop, _line.c.file.is_not(None))
-        return int(self._rows(select(func.count()).select_from(mine.distinct().subquery()))[0][0])
+    def bulk_counts(self, shops: Collection[ShopDomain]) -> dict[ShopDomain, BulkCounts]:
+        found: dict[ShopDomain, BulkCounts] = {}
+        for part in parts(shops):
+            for shop, *counts in self._rows(_FILES, {"shops": part}):
+                found[shop] = BulkCounts(*counts)
+            for shop, waiting, left in self._rows(_LINES, {"shops": part}):
+                found[shop] = replace(found.get(shop, BulkCounts()), waiting=int(waiting), left=left)
+        return found
 
     def enqueue_lines(self, shop: ShopDomain, lines: Sequence[BulkLine]) -> None:
         if lines:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
+    BindParameter,
     Column,
     ColumnElement,
     Connection,
@@ -58,7 +60,26 @@ _HOLDERS = (
     .order_by(_mapping.c.clerk_user_id)
 )
 _LOCKED_HOLDERS = _HOLDERS.with_for_update()
+_SHOPS: BindParameter[Any] = bindparam("shops", expanding=True)
+_GET_ACROSS = select(_mapping).where(
+    _mapping.c.shopify_shop.in_(_SHOPS), _mapping.c.clerk_user_id.in_(bindparam("users", expanding=True))
+)
+_FACTS = select(_store).where(_store.c.shopify_shop.in_(_SHOPS))
+_KIND = (_mapping.c.shopify_shop, _mapping.c.status, _mapping.c.reason)
+_TALLY = (
+    select(*_KIND, func.count(), func.count(_mapping.c.shopify_customer_id))
+    .where(_mapping.c.shopify_shop.in_(_SHOPS))
+    .group_by(*_KIND)
+)
 """Built once: building a statement, and expanding its parameters, takes longer than to read one row."""
+
+
+@dataclass(slots=True)
+class MappingCounts:
+    """The counts of a shop's mappings: by (status, reason), and of those with a customer, without tombstones."""
+
+    rows: dict[tuple[str, str | None], int] = field(default_factory=dict)
+    mapped: int = 0
 
 
 class MappingTable(Database):
@@ -71,6 +92,18 @@ class MappingTable(Database):
         else:
             rows = [row for part in parts(users) for row in self._rows(_GET, {"shop": shop, "users": part})]
         return {mapping.clerk_user_id: mapping for mapping in map(mapping_of, rows)}
+
+    def get_across(
+        self, shops: Collection[ShopDomain], users: Collection[ClerkUserId]
+    ) -> dict[tuple[ShopDomain, ClerkUserId], Mapping]:
+        """Return the mappings of these users in all of these shops."""
+        rows = [
+            mapping_of(row)
+            for some in parts(shops)
+            for part in parts(users)
+            for row in self._rows(_GET_ACROSS, {"shops": some, "users": part})
+        ]
+        return {(row.shop, row.clerk_user_id): row for row in rows}
 
     def owners(self, shop: ShopDomain, customers: Collection[CustomerId]) -> dict[CustomerId, ClerkUserId]:
         found: dict[CustomerId, ClerkUserId] = {}
@@ -148,14 +181,23 @@ class MappingTable(Database):
         rows = select(literal(1)).select_from(_mapping).where(_mapping.c.shopify_shop == shop, living).limit(at_most)
         return int(self._rows(select(func.count()).select_from(rows.subquery()))[0][0])
 
-    def tally(self, shop: ShopDomain) -> dict[tuple[str, str | None], int]:
-        columns = (_mapping.c.status, _mapping.c.reason)
-        query = select(*columns, func.count()).where(_mapping.c.shopify_shop == shop).group_by(*columns)
-        return {(status, reason): count for status, reason, count in self._rows(query)}
+    def tallies(self, shops: Collection[ShopDomain]) -> dict[ShopDomain, MappingCounts]:
+        """Return the counts of each shop's mappings, in one pass over an index."""
+        found = {shop: MappingCounts() for shop in shops}
+        for part in parts(shops):
+            for shop, status, reason, rows, customers in self._rows(_TALLY, {"shops": part}):
+                tally = found[shop]
+                tally.rows[status, reason] = rows
+                tally.mapped += customers if status not in TOMBSTONES else 0
+        return found
 
     def facts(self, shop: ShopDomain) -> StoreFacts | None:
-        rows = self._rows(select(_store).where(_store.c.shopify_shop == shop))
-        return facts_of(rows[0]) if rows else None
+        return self.facts_by_shop([shop]).get(shop)
+
+    def facts_by_shop(self, shops: Collection[ShopDomain]) -> dict[ShopDomain, StoreFacts]:
+        """Return the facts of those of these shops that have some."""
+        rows = [facts_of(row) for part in parts(shops) for row in self._rows(_FACTS, {"shops": part})]
+        return {facts.shop: facts for facts in rows}
 
     def events(
         self,

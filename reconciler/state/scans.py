@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Table, bindparam, delete, func, select, update
 
 from reconciler.core.model.ids import ClerkUserId, ShopDomain
 from reconciler.ports import ScanMark
 from reconciler.state.database.engine import writing
-from reconciler.state.database.queries import Database
+from reconciler.state.database.queries import Database, parts
 from reconciler.state.tables.scans import FindingRow, ScanRow
 
 _scan: Table = ScanRow.__table__
 _finding: Table = FindingRow.__table__
 _THE_SCAN = (_scan.c.shopify_shop == bindparam("of_shop"), _scan.c.kind == bindparam("of_kind"))
 _THE_FINDINGS = (_finding.c.shopify_shop == bindparam("of_shop"), _finding.c.kind == bindparam("of_kind"))
+_MARKS = select(_scan).where(_scan.c.shopify_shop.in_(bindparam("shops", expanding=True)))
 _MARK = select(_scan).where(*_THE_SCAN)
 _CLEAR = delete(_finding).where(*_THE_FINDINGS)
 _FINISH = update(_scan).where(*_THE_SCAN)
@@ -28,19 +30,11 @@ class ScanTable(Database):
 
     def mark(self, shop: ShopDomain, kind: str) -> ScanMark | None:
         rows = self._rows(_MARK, {"of_shop": shop, "of_kind": kind})
-        if not rows:
-            return None
-        row = rows[0]
-        return ScanMark(
-            started_at=row.started_at,
-            cursor=ClerkUserId(row.cursor) if row.cursor is not None else None,
-            finished_at=row.finished_at,
-            watermark=row.watermark,
-            looked_at=row.looked_at,
-            wanted=row.wanted,
-            total=row.total,
-            counted=tuple(ClerkUserId(user) for user in row.counted or ()),
-        )
+        return _mark_of(rows[0]) if rows else None
+
+    def marks(self, shops: Collection[ShopDomain]) -> dict[tuple[ShopDomain, str], ScanMark]:
+        rows = [row for part in parts(shops) for row in self._rows(_MARKS, {"shops": part})]
+        return {(ShopDomain(row.shopify_shop), row.kind): _mark_of(row) for row in rows}
 
     def begin(self, shop: ShopDomain, kind: str, *, now: datetime, total: int | None = None) -> ScanMark:
         found = self.mark(shop, kind)
@@ -117,3 +111,16 @@ class ScanTable(Database):
             connection.execute(_CLEAR, {"of_shop": shop, "of_kind": kind})
             values = {"finished_at": now, "cursor": cursor, "watermark": watermark, "counted": list(counted)}
             connection.execute(_FINISH, {"of_shop": shop, "of_kind": kind, **values})
+
+
+def _mark_of(row: Any) -> ScanMark:
+    return ScanMark(
+        started_at=row.started_at,
+        cursor=ClerkUserId(row.cursor) if row.cursor is not None else None,
+        finished_at=row.finished_at,
+        watermark=row.watermark,
+        looked_at=row.looked_at,
+        wanted=row.wanted,
+        total=row.total,
+        counted=tuple(ClerkUserId(user) for user in row.counted or ()),
+    )

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ShopDomain
 from reconciler.errors import StateError
-from reconciler.ports import BulkFile, BulkLine, BulkRepository
+from reconciler.ports import BulkCounts, BulkFile, BulkLine, BulkRepository
 from reconciler.state.store import StateStore
 from tests.contracts.test_state import AT, OTHER, SHOP, customer, event, mapping, user
 
@@ -82,12 +82,17 @@ def test_a_file_holds_its_lines_until_they_are_settled(book: BulkRepository) -> 
 
 def test_it_counts_the_lines_of_files_that_are_left(book: BulkRepository) -> None:
     book.enqueue_lines(SHOP, [line(n) for n in "abcd"])
-    assert book.bulk_left(SHOP) == 0
+    assert book.bulk_counts([SHOP, OTHER]) == {SHOP: BulkCounts(waiting=4)}
     book.begin_file(file("one"), {user("b"): 0, user("a"): 1, user("c"): 1})
     book.begin_file(file("two"), {user("d"): 0})
-    assert (book.bulk_left(SHOP), book.bulk_left(OTHER)) == (3, 0)
+    book.enqueue_lines(SHOP, [line("e")])
+    book.begin_file(
+        replace(file("three"), begun_at=AT.replace(year=2027), operation="gid://shopify/BulkOperation/1"), {}
+    )
+    counts = BulkCounts(AT, files=3, operations=1, lines=9, waiting=1, left=3)
+    assert book.bulk_counts([SHOP, OTHER]) == {SHOP: counts}
     book.settle_lines(SHOP, [], [], done=[user("a"), user("d")])
-    assert book.bulk_left(SHOP) == 2
+    assert book.bulk_counts([SHOP])[SHOP].left == 2
 
 
 def test_a_file_is_known_by_its_operation_once_that_runs(book: BulkRepository) -> None:

@@ -361,15 +361,15 @@ def test_a_resync_of_many_users_is_taken_whole_and_changes_nothing_when_repeated
 
 
 def test_the_oldest_age_is_that_of_the_longest_due_in_hand_or_not(queue: RequestQueue) -> None:
-    assert queue.oldest_age_s(at(0), [ACME]) == 0
+    assert queue.oldest_ages_s(at(0), [ACME]) == {ACME: 0}
     queue.add([user(1)], at(0), reason="webhook")
     queue.add([user(2, GLOBEX)], at(5), reason="webhook", due_at=at(50))
-    assert queue.oldest_age_s(at(7), [ACME, GLOBEX]) == 7
+    assert queue.oldest_ages_s(at(7), [ACME, GLOBEX]) == {ACME: 7, GLOBEX: 0}
     taken = claim(queue, 7)
-    assert queue.oldest_age_s(at(9), [ACME, GLOBEX]) == 9
+    assert queue.oldest_ages_s(at(9), [ACME, GLOBEX]) == {ACME: 9, GLOBEX: 0}
     queue.done(taken, at(9))
-    assert queue.oldest_age_s(at(9), [ACME, GLOBEX]) == 0
-    assert queue.oldest_age_s(at(60), [GLOBEX]) == 10
+    assert queue.oldest_ages_s(at(9), [ACME, GLOBEX]) == {ACME: 0, GLOBEX: 0}
+    assert queue.oldest_ages_s(at(60), [GLOBEX]) == {GLOBEX: 10}
 
 
 def test_each_store_can_be_counted_and_one_that_is_no_more_forgotten(queue: RequestQueue) -> None:

@@ -27,6 +27,7 @@ from reconciler.core.report.status import Replica
 from reconciler.errors import ConfigError, StateError
 from reconciler.ports import StoreFacts
 from reconciler.state.console.reader import ConsoleTable
+from reconciler.state.mappings import MappingCounts
 from reconciler.state.store import StateStore
 
 AT = datetime(2026, 11, 23, 9, 0, 0, 123456, tzinfo=UTC)
@@ -254,7 +255,9 @@ def test_counts_leave_out_tombstones_and_people_without_a_customer(state: StateS
         ]
     )
     assert state.count(SHOP) == 3
-    assert state.tally(SHOP) == {
+    assert state.tallies([SHOP, OTHER])[OTHER] == MappingCounts()
+    assert state.tallies([SHOP])[SHOP].mapped == 3
+    assert state.tallies([SHOP])[SHOP].rows == {
         ("in_sync", None): 1,
         ("held", "NoEmail"): 2,
         ("released", None): 1,
@@ -731,7 +734,7 @@ def test_accepted_drift_is_written_by_acts_alone_and_ends_with_the_mapping(state
         assert state.accept(SHOP, acceptance, act("accept", name))
     state.put(mapping("a", 1, first_seen_at=AT))  # decided on a row that was read before
     assert (one(state, "a").accepted, one(state, "a").first_seen_at) == (acceptance, AT)
-    assert state.count_accepted(SHOP, now=AT) == 3
+    assert state.count_accepted([SHOP, OTHER], now=AT) == {SHOP: 3}
     assert state.heal(SHOP, act("heal", "a"))
     assert not state.heal(SHOP, act("heal", "a"))
     assert one(state, "a").accepted is None
@@ -739,7 +742,7 @@ def test_accepted_drift_is_written_by_acts_alone_and_ends_with_the_mapping(state
     assert list(state.ended_acceptances(now=until - timedelta(seconds=1))) == []
     assert list(state.ended_acceptances(now=until)) == [(SHOP, user("c"))]
     state.clear_ended(SHOP, [user("c")], now=until)
-    assert (state.count_accepted(SHOP, now=AT), list(state.ended_acceptances(now=until))) == (0, [])
+    assert (state.count_accepted([SHOP], now=AT), list(state.ended_acceptances(now=until))) == ({}, [])
     assert [(one.kind, one.user) for one in state.acts(limit=9)][:1] == [("heal", user("a"))]
     state.accept(SHOP, acceptance, act("accept", "c"))
     state.put(mapping("c", None, status="erased"))

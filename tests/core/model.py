@@ -295,10 +295,6 @@ class ModelState:
         count = sum(1 for m in self.rows.values() if m.customer_id and m.status not in {"released", "erased"})
         return count if at_most is None else min(count, at_most)
 
-    def tally(self, shop: ShopDomain) -> dict[tuple[str, str | None], int]:
-        kinds = [(m.status, m.reason) for m in self.rows.values()]
-        return {each: kinds.count(each) for each in kinds}
-
     def facts(self, shop: ShopDomain) -> StoreFacts | None:
         return self.about
 

@@ -120,7 +120,8 @@ def check_days(days: Days, count: int, tmp_path: Path) -> None:
     assert size(days, tmp_path) - files < 64_000 * count  # events are kept for half a year: some hundred bytes each
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 48 * 1024
     assert {entry["log_level"] for entry in logs} <= {"info"}
-    statuses = days.components.state.tally(days.manager.running.stores()[0].shop)
+    shop = days.manager.running.stores()[0].shop
+    statuses = days.components.state.tallies([shop])[shop].rows
     assert statuses == {("in_sync", None): PEOPLE}
     mutations = days.harness.mutations()
     days.manager.schedule.scan_full(StoreName(US), days.clock.at, whole=True)

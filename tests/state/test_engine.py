@@ -212,7 +212,7 @@ for n in range(15):
         state.put(mapping(f"user_a{turn % 15}"))
         turn += 1
     assert other.returncode == 0
-    assert state.tally(SHOP) == {("pending", None): 30}
+    assert state.tallies([SHOP])[SHOP].rows == {("pending", None): 30}
     engine.dispose()
 
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from reconciler.controller.leaving.completeness import without_successor
 from reconciler.controller.scan.plan import check_source
 from reconciler.controller.scan.resync import ResyncContext, ResyncResult, queue_users
-from reconciler.controller.scan.standing import CHANGES, FULL, suspected_users
+from reconciler.controller.scan.standing import CHANGES, FULL, suspects
 from reconciler.controller.scan.timestamps import OVERLAP_S, Evidence, compare, evidence_since, less_overlap
 from reconciler.core.fields.desired import config_digest, is_wanted, profile_digest
 from reconciler.core.model.ids import ClerkUserId
@@ -37,8 +37,8 @@ def incremental_resync(context: ResyncContext) -> ResyncResult:
     if watermark is not None and watermark > context.clock.now():
         watermark = None  # written by a clock that was wrong: read everything once
     since = watermark or datetime.min.replace(tzinfo=mark.started_at.tzinfo)
-    suspects = suspected_users(mark, full)
-    if suspects:  # rows change here without their `updated_at`
+    unmoved = suspects(mark, full)
+    if unmoved:  # rows change here without their `updated_at`
         since = datetime.min.replace(tzinfo=mark.started_at.tzinfo)
     evidence = evidence_since(watermark, store, context.readers)
     queued = looked_at = 0
@@ -65,7 +65,7 @@ def incremental_resync(context: ResyncContext) -> ResyncResult:
         now=context.clock.now(),
         watermark=mark.started_at,
         cursor=vanished.upto,
-        counted=evidence.told_of(suspects),
+        counted=evidence.told_of(unmoved),
     )
     return ResyncResult(whole=True, looked_at=looked_at, queued=queued, held=vanished.held)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from reconciler.core.model.ids import ClerkUserId, ShopDomain
-from reconciler.ports import BulkRepository, Leases, MirrorMark, ScanMark, ScanRepository
+from reconciler.ports import BulkRepository, Leases, MirrorMark, ScanMark
 
 FULL, CHANGES = "full", "changes"
 BULK_FROM = 20_000  # users; fewer are read live in less time than a bulk query takes to come back
@@ -15,20 +15,17 @@ OVERLAP = timedelta(hours=1)
 COMPLETE_MAX = timedelta(hours=36)  # a bulk query was read to its end within this: daily, and one may fail
 
 
-def suspected_users(changes: ScanMark, full: ScanMark | None) -> Sequence[ClerkUserId]:
-    """Users that prove `updated_at` wrong; those of a full resync until an incremental one took them over."""
+def suspects(changes: ScanMark | None, full: ScanMark | None) -> Sequence[ClerkUserId]:
+    """Users with a row that changed without its `updated_at`, as far as it is known now.
+
+    Those of a full resync until an incremental one took them over.
+    """
+    if changes is None:
+        return full.counted if full is not None else ()
     if full is None or full.finished_at is None:
         return changes.counted
     is_news = changes.watermark is None or full.finished_at > changes.watermark
     return tuple(dict.fromkeys([*changes.counted, *(full.counted if is_news else ())]))
-
-
-def suspects(book: ScanRepository, shop: ShopDomain) -> Sequence[ClerkUserId]:
-    """Users with a row that changed without its `updated_at`, as far as it is known now."""
-    changes, full = book.mark(shop, CHANGES), book.mark(shop, FULL)
-    if changes is None:
-        return full.counted if full is not None else ()
-    return suspected_users(changes, full)
 
 
 def is_fresh(mark: MirrorMark, now: datetime) -> bool:

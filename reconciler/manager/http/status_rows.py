@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from collections.abc import Mapping as MappingOf
 from datetime import datetime
 
-from reconciler.controller.scan.standing import FULL, is_abandoned, is_fresh, suspects
+from reconciler.controller.scan.standing import CHANGES, FULL, bulk_lease, is_fresh, suspects
 from reconciler.core.decide.profile_rows.write import RefusedWrite, shown_mapping
 from reconciler.core.model.batches import batches
 from reconciler.core.model.ids import ClerkUserId, ShopDomain
@@ -22,42 +22,52 @@ from reconciler.core.report.status import (
     scan_progress,
     status_row,
 )
-from reconciler.ports import MappingReader, Mirror, MirrorMark
+from reconciler.ports import MirrorMark
 from reconciler.settings import StoreSettings
 from reconciler.state.store import StateStore
 from reconciler.wiring import Components
 
 ROWS_A_READ = 500
 
+Mappings = MappingOf[tuple[ShopDomain, ClerkUserId], Mapping]
+
 
 def status_rows_of(components: Components, stores: Iterable[StoreSettings]) -> tuple[StatusRow, ...]:
-    """Return what the state knows of these stores."""
-    now = components.clock.now()
+    """Return what the state knows of these stores. The number of statements does not grow with that of the stores."""
+    stores, now, state = tuple(stores), components.clock.now(), components.state
+    shops = [store.shop for store in stores]
+    facts, tallies, marks = state.facts_by_shop(shops), state.tallies(shops), state.marks(shops)
+    doubts = state.doubts({store.shop: store.name for store in stores})
+    ages_s = components.queue.oldest_ages_s(now, [store.name for store in stores])
+    mirrors, bulk = state.mirror_marks(shops), _bulk(state, shops, now)
     refused = components.profile_writes.refusals()
+    accepting = {accepted.user for store in stores for accepted in store.accept}
+    mappings = state.get_across(shops, refused.keys() | accepting)
+    accepted = state.count_accepted(shops, now=now)
     found = []
     for store in stores:
-        facts = components.state.facts(store.shop)
-        mark = components.state.mark(store.shop, FULL)
-        running = mark if mark is not None and mark.finished_at is None else None
+        known, tally = facts.get(store.shop), tallies[store.shop]
+        full, changes = marks.get((store.shop, FULL)), marks.get((store.shop, CHANGES))
+        running = full if full is not None and full.finished_at is None else None
         row = status_row(
             store.name,
             store.domain,
-            _tally(components.state, store, refused),
-            profiles=facts.profiles if facts else None,
-            mapped=components.state.count(store.shop),
-            doubts=components.state.doubts(store.name, store.shop, counted_at=facts.last_sweep_at if facts else None),
-            last_sweep_at=facts.last_sweep_at if facts else None,
-            suspended=facts.suspended_reason if facts else None,
-            failing=facts.failing_reason if facts else None,
-            failing_since=facts.failing_since if facts else None,
+            _with_refused(tally.rows, store, refused, mappings),
+            profiles=known.profiles if known else None,
+            mapped=tally.mapped,
+            doubts=doubts[store.shop],
+            last_sweep_at=known.last_sweep_at if known else None,
+            suspended=known.suspended_reason if known else None,
+            failing=known.failing_reason if known else None,
+            failing_since=known.failing_since if known else None,
             paused=store.pause_words or None,
             pause=store.pause,
-            oldest_request_s=round(components.queue.oldest_age_s(now, [store.name]), 3),
+            oldest_request_s=round(ages_s[store.name], 3),
             scan=scan_progress(running.started_at, running.looked_at, running.total, now=now) if running else None,
-            mirror=_mirror(components.state, store.shop, now),
-            bulk=_bulk(components.state, store.shop, now),
-            accepted=_accepted(components, store, now),
-            updated_at_unmoved=suspects(components.state, store.shop),
+            mirror=_mirror(mirrors.get(store.shop, MirrorMark()), now),
+            bulk=bulk.get(store.shop),
+            accepted=accepted[store.shop] + _accepted_in_file(store, mappings, now),
+            updated_at_unmoved=suspects(changes, full),
         )
         found.append(row)
     return tuple(found)
@@ -69,8 +79,9 @@ def known_rows(components: Components, rows: Iterable[Mapping], stores: Iterable
     for part in batches(rows, ROWS_A_READ):
         waiting: dict[ShopDomain, Collection[ClerkUserId]] = {}
         suspended: dict[ShopDomain, str | None] = {}
+        facts_by_shop = components.state.facts_by_shop({row.shop for row in part})
         for shop in {row.shop for row in part}:
-            store, facts = by_shop.get(shop), components.state.facts(shop)
+            store, facts = by_shop.get(shop), facts_by_shop.get(shop)
             users = [row.clerk_user_id for row in part if row.shop == shop and row.status == "in_sync"]
             waiting[shop] = components.state.waiting(store.name, shop, users) if store is not None and users else ()
             suspended[shop] = facts.suspended_reason if facts is not None else None
@@ -85,32 +96,32 @@ def with_present_names(rows: Iterable[Mapping], stores: Iterable[StoreSettings])
         yield row.with_shop(renamed[row.shop]) if row.shop in renamed else row
 
 
-def _tally(
-    state: MappingReader, store: StoreSettings, refused: MappingOf[ClerkUserId, RefusedWrite]
+def _with_refused(
+    rows: MappingOf[tuple[str, str | None], int],
+    store: StoreSettings,
+    refused: MappingOf[ClerkUserId, RefusedWrite],
+    mappings: Mappings,
 ) -> MappingOf[tuple[str, str | None], int]:
     """Return how many mappings have each status and reason; users with a refused profile row count as held."""
-    tally = Counter(state.tally(store.shop))
-    concerned = [user for user, one in refused.items() if one.concerns(store)]
-    rows = state.get(store.shop, concerned)
-    for user in concerned:
-        row = rows.get(user)
-        shown = shown_mapping(store, refused[user], row)
-        if row is not None:
-            tally[row.status, row.reason] -= 1
-        tally[shown.status, shown.reason] += 1
+    tally = Counter(rows)
+    for user, one in refused.items():
+        if one.concerns(store):
+            row = mappings.get((store.shop, user))
+            shown = shown_mapping(store, one, row)
+            if row is not None:
+                tally[row.status, row.reason] -= 1
+            tally[shown.status, shown.reason] += 1
     return {key: count for key, count in tally.items() if count > 0}
 
 
-def _accepted(components: Components, store: StoreSettings, now: datetime) -> int:
-    """Return how many users have accepted drift: by operators, or by stores.yaml."""
-    in_file = {accepted.user for accepted in store.accept if accepted.holds_at(now)}
-    both = components.state.get(store.shop, sorted(in_file))
-    twice = sum(row.accepted is not None and now < row.accepted.until for row in both.values())
-    return components.state.count_accepted(store.shop, now=now) + len(in_file) - twice
+def _accepted_in_file(store: StoreSettings, mappings: Mappings, now: datetime) -> int:
+    """Return how many users have drift that stores.yaml accepts and no operator has accepted too."""
+    users = {accepted.user for accepted in store.accept if accepted.holds_at(now)}
+    rows = [mappings.get((store.shop, user)) for user in users]
+    return len(users) - sum(row is not None and row.accepted is not None and now < row.accepted.until for row in rows)
 
 
-def _mirror(state: Mirror, shop: ShopDomain, now: datetime) -> MirrorProgress | None:
-    mark = state.mirror_mark(shop)
+def _mirror(mark: MirrorMark, now: datetime) -> MirrorProgress | None:
     if mark == MirrorMark():
         return None
     return mirror_progress(
@@ -125,18 +136,20 @@ def _mirror(state: Mirror, shop: ShopDomain, now: datetime) -> MirrorProgress | 
     )
 
 
-def _bulk(state: StateStore, shop: ShopDomain, now: datetime) -> BulkProgress | None:
-    files, waiting = state.bulk_files(shop), sum(state.bulk_waiting(shop).values())
-    if not files and not waiting:
-        return None
-    began_at = files[0].begun_at if files else None
-    return bulk_progress(
-        began_at,
-        sum(file.lines for file in files),
-        state.bulk_left(shop),
-        waiting,
-        files=len(files),
-        operations=sum(file.operation is not None for file in files),
-        now=now,
-        abandoned=is_abandoned(shop, state, state, now),
-    )
+def _bulk(state: StateStore, shops: Collection[ShopDomain], now: datetime) -> dict[ShopDomain, BulkProgress]:
+    """Return the progress of the bulk writes of those shops that have any; abandoned ones have no process left."""
+    counts = {shop: each for shop, each in state.bulk_counts(shops).items() if each.files or each.waiting}
+    holders = state.holders([bulk_lease(shop) for shop in counts], now=now)
+    return {
+        shop: bulk_progress(
+            each.began_at,
+            each.lines,
+            each.left,
+            each.waiting,
+            files=each.files,
+            operations=each.operations,
+            now=now,
+            abandoned=bulk_lease(shop) not in holders,
+        )
+        for shop, each in counts.items()
+    }

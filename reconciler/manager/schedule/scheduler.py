@@ -225,8 +225,9 @@ class Scheduler:
         known = {s.name for s in self._running.stores()}
         with self._running.components() as components:
             gone = components.state.tidy(now=now)
-            for name in set(components.queue.tally(now)) - known:
-                if components.queue.oldest_age_s(now, [name]) > ORPHANS_KEPT_S:
+            orphans = set(components.queue.tally(now)) - known
+            for name, age_s in components.queue.oldest_ages_s(now, orphans).items():
+                if age_s > ORPHANS_KEPT_S:
                     gone["requests"] = gone.get("requests", 0) + components.queue.forget(name)
         _log.info("housekeeping_finished", **gone)
 

@@ -142,20 +142,25 @@ class MirrorTable(Database):
     # --- progress --------------------------------------------------------------------------------------------------
 
     def mirror_mark(self, shop: ShopDomain) -> MirrorMark:
-        rows = self._rows(select(_mark).where(_mark.c.shopify_shop == shop))
-        if not rows:
-            return MirrorMark()
-        row = rows[0]
-        return MirrorMark(
-            row.operation,
-            row.began_at,
-            row.lines,
-            row.expected,
-            row.complete_at,
-            row.listed_at,
-            row.shape,
-            row.begun_shape,
-        )
+        return self.mirror_marks([shop]).get(shop, MirrorMark())
+
+    def mirror_marks(self, shops: Collection[ShopDomain]) -> dict[ShopDomain, MirrorMark]:
+        """Return the marks of those of these shops that have had a mirror."""
+        query = select(_mark).where(_mark.c.shopify_shop.in_(bindparam("shops", expanding=True)))
+        rows = [row for part in parts(shops) for row in self._rows(query, {"shops": part})]
+        return {
+            ShopDomain(row.shopify_shop): MirrorMark(
+                row.operation,
+                row.began_at,
+                row.lines,
+                row.expected,
+                row.complete_at,
+                row.listed_at,
+                row.shape,
+                row.begun_shape,
+            )
+            for row in rows
+        }
 
     def mirror_size(self, shop: ShopDomain) -> int:
         query = select(func.count()).select_from(_mirror).where(_mirror.c.shopify_shop == shop, _here)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Table, and_, case, delete, or_, select, update
+from sqlalchemy import Table, and_, bindparam, case, delete, or_, select, update
 
 from reconciler.core.model.ids import ShopDomain
 from reconciler.ports import Holder
 from reconciler.state.database.engine import writing
 from reconciler.state.database.holder import is_gone, new_holder, where
-from reconciler.state.database.queries import Database
+from reconciler.state.database.queries import Database, parts
 from reconciler.state.tables.mappings import BudgetRow, LeaseRow
 
 BUDGETS_KEPT = timedelta(days=2)
@@ -58,10 +59,17 @@ class LeaseTable(Database):
         return new_holder()
 
     def holder(self, name: str, *, now: datetime) -> Holder | None:
-        held = self._held(name)
-        if held is None or not held.owner or held.until <= now or is_gone(held.owner):
-            return None
-        return Holder(where=where(held.owner), left_s=(held.until - now).total_seconds())
+        return self.holders([name], now=now).get(name)
+
+    def holders(self, names: Collection[str], *, now: datetime) -> dict[str, Holder]:
+        """Return the present holders of those of these leases that are not free."""
+        query = select(_lease).where(_lease.c.name.in_(bindparam("names", expanding=True)))
+        rows = [row for part in parts(names) for row in self._rows(query, {"names": part})]
+        return {
+            row.name: Holder(where=where(row.owner), left_s=(row.until - now).total_seconds())
+            for row in rows
+            if row.owner and row.until > now and not is_gone(row.owner)
+        }
 
     def _held(self, name: str) -> Any:
         rows = self._rows(select(_lease).where(_lease.c.name == name))

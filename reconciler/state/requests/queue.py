@@ -38,13 +38,11 @@ from reconciler.errors import LeaseLost
 from reconciler.state.database.engine import autocommitting, is_sqlite, reading, translate_errors, writing
 from reconciler.state.database.holder import is_gone, new_holder
 from reconciler.state.database.queries import read_rows
-from reconciler.state.requests.statements import Statements
+from reconciler.state.requests.statements import STATEMENTS
 
 CHUNK = 500  # requests added in one transaction, so that a nudge waits about 10 ms at most behind a resync
 _NEVER = timedelta(days=36_500)
 LEASE_MAX = timedelta(hours=1)  # longer than any lease that a holder sets
-
-_STATEMENTS = {sqlite: Statements(sqlite=sqlite) for sqlite in (False, True)}
 
 
 def new_owner() -> str:
@@ -57,7 +55,7 @@ def fence(connection: Connection, claim: Claim) -> None:
 
     No process can take the request over until that transaction ends: the write comes before a takeover or not at all.
     """
-    statements = _STATEMENTS[connection.dialect.name == "sqlite"]
+    statements = STATEMENTS[connection.dialect.name == "sqlite"]
     if connection.execute(statements.hold, _mine(claim)).first() is None:
         raise LeaseLost(
             f"another replica has taken over {claim.clerk_user_id} in {claim.store}; this late write is dropped"
@@ -69,7 +67,7 @@ class RequestTable:
 
     def __init__(self, engine: Engine) -> None:
         self._sqlite = is_sqlite(engine)
-        self._sql = _STATEMENTS[self._sqlite]
+        self._sql = STATEMENTS[self._sqlite]
         self._whole = engine
         self._engine = autocommitting(engine)  # each call is one statement, or several independent ones
         self._claiming = Lock()  # two threads of one owner would each count the other's capacity
@@ -228,9 +226,12 @@ class RequestTable:
             return int(self._rows(self._sql.depth, {})[0][0])
         return int(self._rows(self._sql.depth_of, {"store": store})[0][0])
 
-    def oldest_age_s(self, now: datetime, stores: Collection[StoreName]) -> float:
-        rows = self._rows(self._sql.oldest, {"names": json.dumps(sorted(stores))})
-        return max(((now - row.due_at).total_seconds() for row in rows if row.due_at and row.due_at < now), default=0.0)
+    def oldest_ages_s(self, now: datetime, stores: Collection[StoreName]) -> dict[StoreName, float]:
+        ages_s = dict.fromkeys(stores, 0.0)
+        for store, due_at in self._rows(self._sql.oldest, {"names": json.dumps(sorted(stores))}):
+            if due_at is not None:
+                ages_s[store] = max(ages_s[store], (now - due_at).total_seconds())
+        return ages_s
 
     def tally(self, now: datetime) -> dict[StoreName, Waiting]:
         return {

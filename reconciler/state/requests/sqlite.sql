@@ -190,10 +190,35 @@ SELECT 1 FROM reconciler_request
 
 -- name: oldest
 WITH lane AS (SELECT 0 AS priority UNION ALL SELECT 1 UNION ALL SELECT 2)
-SELECT (SELECT r.due_at FROM reconciler_request r
+SELECT value AS store, (SELECT r.due_at FROM reconciler_request r
          WHERE r.store = value AND r.priority = lane.priority
          ORDER BY r.rank_at LIMIT 1) AS due_at
   FROM (SELECT value FROM json_each(:names)) CROSS JOIN lane
+
+-- name: doubts
+-- Users in the queue or found by a running scan, at most :names_max of each kind and store, and what their mappings say.
+-- A time is that of the last request; none where a scan found the user too, or where the request was added more than once.
+WITH
+stores AS MATERIALIZED (SELECT value->>0 AS store, value->>1 AS shop FROM json_each(:stores)),
+asked AS (
+  SELECT s.shop, r.clerk_user_id, CASE WHEN r.generation - r.seen <= 1 THEN r.due_at END AS asked_at
+    FROM stores s CROSS JOIN reconciler_request r NOT INDEXED
+      ON r.rowid IN (
+         SELECT q.rowid FROM reconciler_request q
+          WHERE q.priority IN (0, 1, 2) AND q.store = s.store LIMIT :names_max)),
+found AS (
+  SELECT s.shop, f.clerk_user_id, NULL AS asked_at
+    FROM stores s CROSS JOIN reconciler_finding f NOT INDEXED
+      ON f.rowid IN (SELECT q.rowid FROM reconciler_finding q WHERE q.shopify_shop = s.shop LIMIT :names_max)),
+names AS (SELECT * FROM asked UNION ALL SELECT * FROM found),
+waits AS (
+  SELECT shop, clerk_user_id, CASE WHEN count(asked_at) = count(*) THEN max(asked_at) END AS asked_at
+    FROM names GROUP BY shop, clerk_user_id)
+SELECT w.shop, sum(CASE WHEN m.status = 'in_sync' THEN 1 ELSE 0 END) AS in_sync,
+       sum(CASE WHEN m.status IS NULL OR (m.status = 'released' AND NOT coalesce(w.asked_at <= m.left_at, FALSE))
+                THEN 1 ELSE 0 END) AS unknown
+  FROM waits w LEFT JOIN reconciler_mapping m ON m.shopify_shop = w.shop AND m.clerk_user_id = w.clerk_user_id
+ GROUP BY w.shop
 
 -- name: tally
 SELECT store, count(*) AS total, sum(CASE WHEN owner IS NOT NULL THEN 1 ELSE 0 END) AS in_flight,

@@ -63,7 +63,10 @@ class Statements:
         self.renew = _clause(named["renew"])
         self.mine = _clause(named["mine"])
         self.hold = _clause(named["hold"])
-        self.oldest: TextualSelect = _clause(named["oldest"]).columns(column("due_at", UtcDateTime()))
+        self.oldest: TextualSelect = _clause(named["oldest"]).columns(
+            column("store", String()), column("due_at", UtcDateTime())
+        )
+        self.doubts = _clause(named["doubts"])
         self.tally = _clause(named["tally"])
         self.depth = _clause(named["depth"])
         self.depth_of = _clause(named["depth_of"])
@@ -86,3 +89,6 @@ def read_statements(file: str) -> dict[str, str]:
 
 def _clause(sql: str) -> TextClause:
     return text(sql).bindparams(*(bindparam(name, type_=UtcDateTime()) for name in _TIMES if f":{name}" in sql))
+
+
+STATEMENTS = {sqlite: Statements(sqlite=sqlite) for sqlite in (False, True)}

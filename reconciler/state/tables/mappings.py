@@ -39,6 +39,7 @@ metadata = MetaData()
 
 TOMBSTONES = ("released", "erased")  # the statuses of users who left
 ABSENT = text("absent_since IS NOT NULL")
+LEFT = text("left_at IS NOT NULL")
 ACCEPTED = text("accepted_until IS NOT NULL")
 HAS_RUN = text("run_id IS NOT NULL")
 
@@ -163,6 +164,7 @@ class MappingRow(Row, table=True):
             sqlite_where=ABSENT,  # for Postgres: requests_table.whole_for_postgres
         ),
         Index("reconciler_mapping_accepted", "accepted_until", sqlite_where=ACCEPTED),  # as the one before
+        Index("reconciler_mapping_left", "shopify_shop", "left_at", sqlite_where=LEFT),
         # With the user, so that a search for a part of a name reads only the index.
         Index("reconciler_mapping_search", "shopify_shop", "search_key", "clerk_user_id"),
         # With the customer, so that counts of mappings need only the index.

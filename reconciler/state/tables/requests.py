@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, Column, Index, Integer, SmallInteger, String,
 from sqlmodel import Field
 
 from reconciler.state.database.engine import SCHEMA
-from reconciler.state.tables.mappings import ABSENT, ACCEPTED, Row, UtcDateTime, metadata
+from reconciler.state.tables.mappings import ABSENT, ACCEPTED, LEFT, Row, UtcDateTime, metadata
 
 _KEY = String().with_variant(String(collation="C"), "postgresql")
 _NUMBER = BigInteger().with_variant(Integer(), "sqlite")
@@ -67,6 +67,7 @@ def make_partial_on_postgres() -> None:
         "reconciler_request_owner": _TAKEN,
         "reconciler_mapping_absent": ABSENT,
         "reconciler_mapping_accepted": ACCEPTED,
+        "reconciler_mapping_left": LEFT,
     }
     for index in (index for table in metadata.tables.values() for index in table.indexes):
         if index.name in partial:

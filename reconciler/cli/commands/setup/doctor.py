@@ -30,7 +30,7 @@ from reconciler.cli.render.alike import for_any_store, group_alike, print_headin
 from reconciler.cli.render.flow import LinePrinter, words_of
 from reconciler.cli.render.json import dumps
 from reconciler.cli.render.plain import clean, count_text, sentence
-from reconciler.controller.scan.standing import suspects
+from reconciler.controller.scan.standing import CHANGES, FULL, suspects
 from reconciler.core.model.json import time_z
 from reconciler.core.report.status import updated_at_note
 from reconciler.errors import ReconcilerError
@@ -196,7 +196,7 @@ def store_checks(components: Components, store: StoreSettings, *, has_state: boo
 
 def updated_at_checks(book: ScanRepository, store: StoreSettings) -> Iterator[Check]:
     """A warning if rows have changed without their `updated_at`; otherwise nothing."""
-    if note := updated_at_note(suspects(book, store.shop)):
+    if note := updated_at_note(suspects(book.mark(store.shop, CHANGES), book.mark(store.shop, FULL))):
         message, _, hint = note.partition("; ")
         yield Check(area=store.name, what="updated_at", level="warning", message=message, hint=hint)
 
