@@ -444,24 +444,20 @@ class Manager:
         """Return what is wrong with the state and its queue; StateError if it does not answer or can't be written."""
         queue, stuck_s = self._webhook_state.queue, self._intervals.stuck_s
         queue.check_writable()
-        ages_s = queue.oldest_ages_s(self._clock.now(), list(self.running.caps()))
-        oldest_s = max(ages_s.values(), default=0.0)
+        oldest_s = max(queue.oldest_ages_s(self._clock.now(), self.running.caps()).values(), default=0.0)
         if oldest_s > stuck_s and time.monotonic() - self.dispatcher.done_at > stuck_s:
             return [f"a request has been due for {oldest_s:.0f} s, and no request was finished meanwhile"]
         return []
 
     def _gauges(self) -> GaugeValues:
-        held, queue = self.dispatcher.in_progress(), self._connections.queue
+        held, now = self.dispatcher.in_progress(), time.monotonic()
         self._metrics.set_active(len(held))
-        now = time.monotonic()
-        rows_pending, oldest_row_s = (
-            self._webhook_state.profile_writes.backlog(now=self._clock.now()) if self._rows else (0, 0.0)
-        )
+        writes = self._webhook_state.profile_writes
+        rows_pending, oldest_row_s = writes.backlog(now=self._clock.now()) if self._rows else (0, 0.0)
         with self.running.components() as components:
-            rows = status_rows_of(components, self.running.stores())
             return GaugeValues(
-                rows=rows,
-                depth=queue.depth(),
+                rows=(rows := status_rows_of(components, self.running.stores())),
+                depth=components.queue.depth(),
                 oldest_s=max((row.oldest_request_s or 0.0 for row in rows), default=0.0),
                 longest_running_s=max((now - h.since for h in held), default=0.0),
                 points_left=components.points_left(),
