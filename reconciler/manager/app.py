@@ -436,8 +436,7 @@ class Manager:
         }
         reasons += [f"{what} for {now - at:.0f} s" for what, (at, limit_s) in beats.items() if now - at > limit_s]
         wedged = [held for held in self.dispatcher.in_progress() if now - held.since > intervals.wedged_s]
-        if wedged:
-            reasons.append(f"{len(wedged)} reconciles have taken more than {intervals.wedged_s:.0f} s")
+        reasons += [f"{len(wedged)} reconciles have taken more than {intervals.wedged_s:.0f} s"] if wedged else []
         return [*reasons, *self._state_probe.reasons()]
 
     def _state_problems(self) -> Sequence[str]:
@@ -445,9 +444,10 @@ class Manager:
         queue, stuck_s = self._webhook_state.queue, self._intervals.stuck_s
         queue.check_writable()
         oldest_s = max(queue.oldest_ages_s(self._clock.now(), self.running.caps()).values(), default=0.0)
-        if oldest_s > stuck_s and time.monotonic() - self.dispatcher.done_at > stuck_s:
-            return [f"a request has been due for {oldest_s:.0f} s, and no request was finished meanwhile"]
-        return []
+        is_stuck = oldest_s > stuck_s and time.monotonic() - self.dispatcher.done_at > stuck_s
+        return (
+            [f"a request has been due for {oldest_s:.0f} s, and no request was finished meanwhile"] if is_stuck else []
+        )
 
     def _gauges(self) -> GaugeValues:
         held, now = self.dispatcher.in_progress(), time.monotonic()
