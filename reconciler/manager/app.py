@@ -427,8 +427,7 @@ class Manager:
         now, intervals = time.monotonic(), self._intervals
         reasons = ["it is stopping"] if self._ending else []
         reasons += [f"the thread {name} has died" for name in self.dispatcher.dead_threads()]
-        if self._rows is not None and not self._rows.alive:
-            reasons.append("the thread that writes profile rows has died")
+        reasons += ["the thread that writes profile rows has died"] if self._rows and not self._rows.alive else []
         beats = {
             "nothing has been taken from the queue": (self.dispatcher.beat_at, intervals.stale_beats_s),
             "the scheduler has not run": (self.schedule.beat_at, intervals.stale_beats_s),
@@ -445,9 +444,8 @@ class Manager:
         queue.check_writable()
         oldest_s = max(queue.oldest_ages_s(self._clock.now(), self.running.caps()).values(), default=0.0)
         is_stuck = oldest_s > stuck_s and time.monotonic() - self.dispatcher.done_at > stuck_s
-        return (
-            [f"a request has been due for {oldest_s:.0f} s, and no request was finished meanwhile"] if is_stuck else []
-        )
+        problem = f"a request has been due for {oldest_s:.0f} s, and no request was finished meanwhile"
+        return [problem] if is_stuck else []
 
     def _gauges(self) -> GaugeValues:
         held, now = self.dispatcher.in_progress(), time.monotonic()
