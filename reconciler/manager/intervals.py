@@ -33,6 +33,7 @@ class Intervals:
     files_s: float = (
         2.0  # how often files and pauses are read; a change of a file is applied when two reads saw the same
     )
+    acceptances_s: float = 30.0  # how often it is checked whether accepted drift is over
     removal_settles_s: float = 10.0  # a change that removes something must stay unchanged for so long
     replica_s: float = 60.0  # how often a replica records that it runs
     parity_s: float = 300.0  # how often the parity of each store is recorded

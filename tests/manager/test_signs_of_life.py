@@ -108,7 +108,9 @@ def test_metrics_carry_controller_runtimes_names_and_no_second_series(harness: R
 
 def test_an_idle_controller_asks_little_and_burns_nothing(harness: RunHarness) -> None:
     harness.person("user_a")
-    with harness.replica(idle_poll_s=0.5, poll_s=0.1, beat_s=2.0, files_s=2.0, probe_every_s=5.0) as run:
+    with harness.replica(
+        idle_poll_s=0.5, poll_s=0.1, beat_s=2.0, files_s=2.0, acceptances_s=30.0, probe_every_s=5.0
+    ) as run:
         run.scanned_all()
         asked: list[str] = []
         event.listen(

@@ -103,7 +103,7 @@ class Scheduler:
         self._every(r.beat_s, self._beat, "beat", executor="beat")
         self._every(r.files_s, self._safely(self._read_files), "files", executor="small")
         self._every(r.files_s, self._safely(self._read_pauses), "pauses", executor="small")
-        self._every(r.files_s, self._safely(self._end_acceptances), "acceptances", executor="small")
+        self._every(r.acceptances_s, self._safely(self._end_acceptances), "acceptances", executor="small")
         self._every(r.files_s, self._safely(self._advance_rollout), "rollout", executor="small")
         self._every(r.parity_s, self._safely(self._sample_parity), "parity", executor="small")
         if self._settings.notifications.url is not None:
