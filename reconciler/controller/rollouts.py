@@ -94,10 +94,11 @@ class Rollouts(Generic[StoreT]):
             after = self._next(state, actor, named=named, may_begin=may_begin, may_open=may_open)
             if after is None:
                 break
+            opens = bool(self._opened(after, state))
             done = self._put(after, state)
             state = self.record()
             if done:
-                break
+                return self._stamped(state) if opens else state
         return state
 
     def record(self) -> RolloutState:
@@ -260,29 +261,44 @@ class Rollouts(Generic[StoreT]):
 
     def _act(self, after: Rollout, state: RolloutState, actor: Actor, kind: ActKind) -> RolloutState:
         act = Act(self.clock.now(), actor, kind, detail={"rollout": after.id, "wave": after.wave, "phase": after.phase})
+        opens = bool(self._opened(after, state))
         if not self._put(after, state, act):
             raise _moved_on()
+        return self._stamped(self.read()) if opens else self.read()
+
+    def _stamped(self, state: RolloutState) -> RolloutState:
+        """The state after the time was recorded at which every process could read the policies of the wave just opened.
+
+        A scan that began before may have used the policies before them, and does not count as a pass of the wave.
+        """
+        rollout = state.rollout
+        if rollout is None or rollout.phase != "rolling":
+            return state
+        after = replace(rollout, opened_at=self.clock.now(), version=rollout.version + 1)
+        self.book.put_rollout(after, rollout, [])  # False: another process has made the next step
         return self.read()
 
     def _progress(self, shops: Collection[ShopDomain], state: RolloutState) -> dict[ShopDomain, StoreProgress]:
-        pauses, now = self.pauses.pauses(), self.clock.now()
+        pauses = self.pauses.pauses()
         found = {}
         for store in self.stores:
             if store.shop in shops:
-                kept = state.policies[store.shop]
-                facts = self.book.wave_facts(store.name, store.shop, since=kept.since, now=now)
+                kept, rollout = state.policies[store.shop], state.rollout
+                # Before the facts and their time: what a scan has queued by its end is then among them.
+                is_synced = rollout is None or self._is_synced_since(store, kept, rollout.opened_at)
+                facts = self.book.wave_facts(store.name, store.shop, since=kept.since, now=self.clock.now())
                 paused = store.with_pause(pauses.get(store.shop)).pause_words
-                waits_for = paused or self._waits_for(store, kept, facts, state.rollout)
+                waits_for = paused or self._waits_for(store, facts, is_synced=is_synced)
                 found[store.shop] = StoreProgress(waits_for=waits_for, counts=facts.counts)
         return found
 
-    def _waits_for(self, store: Store, kept: KeptPolicy, facts: WaveFacts, rollout: Rollout | None) -> str:
+    def _waits_for(self, store: Store, facts: WaveFacts, *, is_synced: bool) -> str:
         known = self.mappings.facts(store.shop)
         if known is not None and known.suspended_reason is not None:
             return f"the shop refuses access: {known.suspended_reason}"
         if known is not None and known.failing_reason is not None:
             return f"the shop fails: {known.failing_reason}"
-        if rollout is not None and not self._is_synced_since(store, kept, rollout.opened_at):
+        if not is_synced:
             return "its full resync, or `reconciler apply`"
         if facts.withheld:
             return ", ".join(f"{count:,} held by {name}" for name, count in sorted(facts.withheld.items()))

@@ -315,6 +315,7 @@ def _looked(place: Place, profiles: TableProfiles, state: StateStore, engine: An
         go_on=lambda: True,
         interval_s=900.0,
         mirror=mirror,
+        reread_policy=lambda: None,
     )
     return incremental_resync(context)
 

@@ -11,7 +11,7 @@ import pytest
 
 from reconciler.controller.reconcile import reconcile
 from reconciler.controller.scan.incremental import incremental_resync
-from reconciler.controller.scan.resync import ResyncContext, full_resync
+from reconciler.controller.scan.resync import ResyncContext, ResyncResult, full_resync
 from reconciler.controller.scan.standing import FULL
 from reconciler.core.decide.leaving.absence import Absence
 from reconciler.core.model.ids import ClerkUserId
@@ -46,6 +46,7 @@ def context(rig: MirrorRig) -> ResyncContext:
         go_on=lambda: True,
         interval_s=900.0,
         mirror=rig.mirror(),
+        reread_policy=lambda: None,
         large_from=10,
     )
 
@@ -67,6 +68,19 @@ def test_a_full_resync_reads_no_one_who_has_not_moved(rig: MirrorRig) -> None:
     found = full_resync(context(rig))
     assert (found.whole, found.looked_at, found.wanted, found.queued) == (True, PEOPLE, PEOPLE, 0)
     assert nodes_read(rig) == before
+
+
+def test_a_policy_that_changes_as_a_full_resync_begins_is_the_one_of_the_whole_resync(rig: MirrorRig) -> None:
+    stop: list[str] = []
+    rig.acme.shop.staff_edit(customer(rig, 4), last_name="Edited")
+    rig.clock.sleep(10)
+    begun = rig.clock.now()
+    stale = replace(context(rig), go_on=lambda: not stop, reread_policy=lambda: stop.append("another policy"))
+    assert full_resync(stale) == ResyncResult(whole=False)
+    mark = rig.state.mark(stale.store.shop, FULL)
+    assert mark is not None
+    assert (mark.started_at, mark.cursor, mark.finished_at) == (begun, None, None), "no user was decided on"
+    assert full_resync(context(rig)).queued == 1
 
 
 def test_a_nudge_never_waits_for_all_that_a_resync_has_found(rig: MirrorRig) -> None:

@@ -355,10 +355,10 @@ def test_an_apply_that_began_before_a_wave_was_opened_is_no_pass_of_that_wave(tw
     two.shop(US).faults.add("slow", when=edit_meanwhile, on="customerSet")
     two.shop(US).faults.add("slow", when=edit_meanwhile, on="tagsAdd")
     two.apply()
-    assert began == ["2.0"]
+    assert began == ["2.1"]
     retag(two, "gold")
     found = two("rollout", "status", "--output", "json").json
-    assert (found["rollout"]["phase"], found["rollout"]["step"]) == ("rolling", "2.0")
+    assert (found["rollout"]["phase"], found["rollout"]["step"]) == ("rolling", "2.1")
     assert found["waves"][0]["stores"][0]["waits_for"] == "its full resync, or `reconciler apply`"
     two.apply()
     assert (tags(two, US), tags(two, EU), report(two)["phase"]) == ({"gold"}, {"app-user"}, "waiting")

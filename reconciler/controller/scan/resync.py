@@ -75,6 +75,8 @@ class MirrorTier(Protocol):
 class ResyncContext:
     """All that a resync of one store works with. `go_on` is False as soon as it should stop where it is.
 
+    `reread_policy` is called once the start of a full resync is recorded: `go_on` is False after it if the store has another
+    policy by now. So a resync that is later than a wave used the policy of that wave.
     `large_from`, `slice_size` and `few` are numbers of users, as the constants say.
     """
 
@@ -87,6 +89,7 @@ class ResyncContext:
     go_on: GoOn
     interval_s: float
     mirror: MirrorTier
+    reread_policy: Callable[[], None]
     large_from: int = BULK_FROM
     slice_size: int = SLICE
     few: int = FEW
@@ -113,6 +116,7 @@ def full_resync(context: ResyncContext) -> ResyncResult:
     check_source(store, context.readers)
     mapped = context.readers.mappings.count(store.shop)
     mark = book.begin(store.shop, FULL, now=context.clock.now(), total=context.readers.profiles.count())
+    context.reread_policy()
     live = not _is_mirrored(context, mark.started_at)
     if not context.go_on():
         return ResyncResult(whole=False)

@@ -226,6 +226,7 @@ class ScheduledScans:
             go_on=go_on,
             interval_s=self._interval_s,
             mirror=components.mirror(store, wait=lambda seconds: _wait(seconds, go_on)),
+            reread_policy=self._running.read_rollout,
         )
 
 
