@@ -51,8 +51,11 @@ def watched(server: Server) -> Iterator[None]:
     def watch() -> None:
         while not ended.wait(EVERY_S):
             with suppress(psycopg.OperationalError), server.connect() as connection:  # a test may stop the server
+                before: set[str] = set()  # what a frozen server was asked ends when it continues: seen once
                 while not ended.wait(EVERY_S):
-                    _seen.extend(staying(connection))
+                    found = {each.partition(":")[0]: each for each in staying(connection)}
+                    _seen.extend(each for who, each in found.items() if who in before)
+                    before = set(found)
 
     thread = threading.Thread(target=watch, name="activity")
     thread.start()
