@@ -9,10 +9,13 @@ from functools import partial
 from reconciler.controller.observe import ObserveOptions
 from reconciler.controller.parallel import side_by_side
 from reconciler.controller.scan.held_back import holds_between
-from reconciler.controller.scan.plan import scan_store
+from reconciler.controller.scan.plan import Planned, scan_store
 from reconciler.core.decide.profile_rows.write import RefusedWrite, shown_mapping
+from reconciler.core.model.action import Hold
 from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.mapping import Mapping
 from reconciler.core.plan.gather import ScanResult
+from reconciler.core.plan.plan import Unaffected, build_plan
 from reconciler.core.report.answer import name_of, unreadable_answer
 from reconciler.core.report.explain import Explained, ExplainedStore, Recorded, explain_store
 from reconciler.settings import StoreSettings
@@ -44,6 +47,34 @@ def explain_user(
     found = side_by_side({store.name: partial(explain_in, store) for store in ordered})
     name = next((name for name, _ in found.values() if name != user), None)
     return Explained(clerk_user_id=user, name=name, stores=tuple(store for _, store in found.values()))
+
+
+def with_unaffected(components: Components, planned: Planned, stores: Sequence[StoreSettings]) -> Planned:
+    """The plan, and why nothing is planned for those users of its decisions who are not in sync, as `explain` says it."""
+    scans = dict(planned.scans)
+    users = sorted({user for scan in scans.values() for user in scan.decisions})
+    refusals = components.profile_writes.refusals(users)
+    for store in (each for each in stores if each.name in scans):
+        scan = scans[store.name]
+        planned_for = {action.clerk_user_id for action in scan.plan.actions}
+        planned_for |= {hold.clerk_user_id for hold in scan.plan.holds}
+        found: list[Unaffected] = []
+        for user, (subject, decision) in sorted(scan.decisions.items()):
+            if user not in planned_for and decision.status != "in_sync":
+                known = Recorded(refused=_hold_of(refusals.get(user), store, subject.mapping))
+                explained = explain_store(store, subject, decision, known, now=planned.plan.created_at)
+                name = name_of(user, subject.profile, subject.mapping)
+                found.append(
+                    Unaffected(clerk_user_id=user, name=name, status=explained.status, answer=explained.answer)
+                )
+        scans[store.name] = replace(scan, plan=replace(scan.plan, unaffected=tuple(found)))
+    plan = build_plan((scan.plan for scan in scans.values()), created_at=planned.plan.created_at)
+    return replace(planned, plan=plan, scans=scans)
+
+
+def _hold_of(refused: RefusedWrite | None, store: StoreSettings, mapping: Mapping | None) -> Hold | None:
+    """The hold of a user whose profile row Clerk's values can't be written to, where this store wants them."""
+    return refused.hold(mapping) if refused is not None and refused.concerns(store) else None
 
 
 def _explain_in(
@@ -86,7 +117,7 @@ def _explain_in(
     known = Recorded(
         events=events,
         proofs=proofs,
-        refused=concerned.hold(subject.mapping) if concerned is not None else None,
+        refused=_hold_of(refused, store, subject.mapping),
         suspended=facts.suspended_reason if facts else None,
         next_try_at=components.state.due_at(store.name, user),
     )

@@ -38,7 +38,7 @@ def plan_of(
     note_mirrors(found)
     as_of = {name: mirror.as_of for name, mirror in found.items() if mirror.as_of is not None}
     readers = {s.name: (s, components.readers(s, by_mirror=s.name in as_of)) for s in stores}
-    ask = ObserveOptions(now=components.clock.now(), users=users, insists=users is not None)
+    ask = ObserveOptions(now=components.clock.now(), users=users, insists=users is not None, keep_all=users is not None)
     planned = plan_stores(readers, ask, progress=progress, as_of=as_of)
     waiting = {store.name: store for store in stores if store.held_back is not None}
     return _with_held_back(components, planned, waiting, ask) if waiting else planned

@@ -1,10 +1,12 @@
 """Plan and apply through the command line, against simulated shops; each story ends with a run that does nothing."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
+from reconciler.simulator.world import ALL_SCOPES
 from tests.cli.harness import EU, US, CliHarness, Said
 
 
@@ -48,6 +50,32 @@ def test_only_the_named_stores_and_users_are_planned(ready: CliHarness) -> None:
     assert [s["store"] for s in body["stores"]] == [US]
     assert [a["clerk_user_id"] for a in body["stores"][0]["actions"]] == ["user_bob"]
     assert body["stores"][0]["holds"] == []
+
+
+def test_a_plan_of_a_named_user_says_why_nothing_is_to_be_done_as_explain_does(ready: CliHarness) -> None:
+    clause = "because the store wants locale: en-US, and the profile has de-DE."
+    ready.stores["acme-uk"] = ready.stores[US] | {"shop": "acme-uk.myshopify.com"}
+    ready.world.add_shop("acme-uk.myshopify.com", access_token=f"token-{US}", scopes=set(ALL_SCOPES))
+    ready.stores["acme-uk"]["admin_url"] = ready.server.url("acme-uk.myshopify.com")
+    said = ready("plan", "--user", "user_dora")
+    assert f"2 stores acme-uk, acme-us nothing to do Dora is not in STORE {clause}" in " ".join(said.out.split())
+    assert "1 to create" in said.out
+    for wide in ("markdown", "html"):
+        assert f"Dora is not in {US} {clause}" in ready("plan", "--user", "user_dora", "--output", wide).out
+    assert re.search(
+        rf"  name-\w+ is not in {US} ", ready("plan", "--user", "user_dora", "--redact", "--store", US).out
+    )
+    body = ready("plan", "--user", "user_dora", "--output", "json").json
+    answers = {
+        store["store"]: store["answer"] for store in ready("explain", "user_dora", "--output", "json").json["stores"]
+    }
+    unaffected = {store["store"]: store["unaffected"] for store in body["stores"] if "unaffected" in store}
+    assert unaffected == {
+        name: [{"clerk_user_id": "user_dora", "name": "Dora", "status": "unwanted", "answer": answers[name]}]
+        for name in ("acme-uk", US)
+    }
+    assert ready("apply", "--user", "user_dora", "--yes", "--approve", body["digest"]).code == 0
+    assert "unaffected" not in ready("plan", "--output", "json").out
 
 
 def test_changes_say_before_after_and_why(ready: CliHarness) -> None:

@@ -44,7 +44,7 @@ def plan_markdown(plan: Plan, *, approve: str = APPROVE) -> str:
     stores = [(s, actions_by_kind(s, SHOWN), holds_by_reason(s, SHOWN)) for s in plan.stores]
     rows = [kind.count for _, kinds, _ in stores for kind in kinds]
     rows += [reason.count for _, _, reasons in stores for reason in reasons]
-    rows += [len(store.accepted) for store in plan.stores]
+    rows += [len(each) for store in plan.stores for each in (store.accepted, store.unaffected)]
     limit = min(SHOWN, max(rows, default=0))
     text = _document(plan, stores, limit, approve)
     while len(text) > CHARACTERS and limit > 0:
@@ -108,6 +108,7 @@ def _store(store: StorePlan, actions: Sequence[KindGroup], holds: Sequence[HeldG
         return
     if not (store.actions or store.holds or store.accepted):
         yield f"**{_word(store.store)}** ({_word(store.shop)}): nothing to do, {store.summary.in_sync:,} in sync"
+        yield from _unaffected(store, limit)
         return
     opened = " open" if len(store.actions) <= OPEN_UP_TO else ""
     what = f"{count_text(len(store.actions), 'action')}, {count_text(len(store.holds), 'hold')}"
@@ -118,10 +119,20 @@ def _store(store: StorePlan, actions: Sequence[KindGroup], holds: Sequence[HeldG
     for reason in holds:
         yield from _held(reason, limit)
     yield from _accepted(store.accepted, limit)
+    yield from _unaffected(store, limit)
     if store.actions:
         yield f"Forecast: {forecast_of(store.forecast)}"
         yield ""
     yield "</details>"
+
+
+def _unaffected(store: StorePlan, limit: int) -> Iterator[str]:
+    if store.unaffected:
+        yield ""
+        yield from (f"- {code(each.answer)}" for each in store.unaffected[:limit])
+        if len(store.unaffected) > limit:
+            yield f"- … and {len(store.unaffected) - limit:,} more; `reconciler plan --output json` has them"
+        yield ""
 
 
 def _accepted(accepted: Sequence[AcceptedDrift], limit: int) -> Iterator[str]:

@@ -16,7 +16,7 @@ from typing import Final
 from reconciler.core.decide.accepted import BY_FILE
 from reconciler.core.model.action import AcceptedDrift, Action, Change, Hold
 from reconciler.core.model.scalars import FIELDS
-from reconciler.core.plan.plan import Plan, StorePlan
+from reconciler.core.plan.plan import Plan, StorePlan, Unaffected
 from reconciler.core.plan.series import with_each
 
 SHOWN_FIELDS: Final = frozenset(
@@ -46,11 +46,19 @@ class Redaction:
             actions=with_each(store.actions, self._action),
             holds=with_each(store.holds, self._hold),
             accepted=tuple(self._accepted(each) for each in store.accepted),
+            unaffected=tuple(self._unaffected(each) for each in store.unaffected),
         )
 
     def _accepted(self, accepted: AcceptedDrift) -> AcceptedDrift:
         by = accepted.by if accepted.by == BY_FILE else self._stand_in("operator", accepted.by) or ""
         return replace(accepted, change=self._change(accepted.change), by=by)
+
+    def _unaffected(self, unaffected: Unaffected) -> Unaffected:
+        name = unaffected.name
+        if name != unaffected.clerk_user_id:
+            name = self._stand_in("name", name) or ""
+        answer = name + unaffected.answer.removeprefix(unaffected.name)
+        return replace(unaffected, name=name, answer=self.text(answer))
 
     def _action(self, action: Action) -> Action:
         return replace(

@@ -5,14 +5,14 @@ Readable without colour and at 80 columns. Long lists are cut, with a line that 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from rich.console import Console
 
 from reconciler.cli.approval import APPROVE
 from reconciler.cli.render.accepted import print_accepted
-from reconciler.cli.render.alike import print_heading
+from reconciler.cli.render.alike import for_any_store, group_alike, print_heading
 from reconciler.cli.render.flow import LinePrinter, Piece, words_of
 from reconciler.cli.render.parts import (
     KIND_WORDS,
@@ -54,10 +54,12 @@ def print_plan(plan: Plan, console: Console, *, detail: Detail = "examples", app
         if not _is_quiet(store):
             _print_store(store, lines, limit, brief=detail == "brief")
             lines.blank()
-    if quiet := [store for store in plan.stores if _is_quiet(store)]:
-        in_sync = sum(store.summary.in_sync for store in quiet)
-        print_heading([(store.store, store.shop) for store in quiet], lines)
+    quiet = ((store, _unaffected_answers(store)) for store in plan.stores if _is_quiet(store))
+    for answers, alike in group_alike(quiet).items():
+        in_sync = sum(store.summary.in_sync for store in alike)
+        print_heading([(store.store, store.shop) for store in alike], lines)
         lines.put((f"{in_sync:,} in sync" if in_sync else "nothing to do", IN_SYNC), indent=2)
+        _print_unaffected(answers if len(alike) > 1 else [each.answer for each in alike[0].unaffected], lines)
         lines.blank()
     _print_totals(plan, lines, approve, brief=detail == "brief")
 
@@ -65,6 +67,15 @@ def print_plan(plan: Plan, console: Console, *, detail: Detail = "examples", app
 def _is_quiet(store: StorePlan) -> bool:
     """Whether this store has neither actions, nor holds, nor drift that is accepted."""
     return store.error is None and not (store.summary.actions or store.summary.hold or store.accepted)
+
+
+def _unaffected_answers(store: StorePlan) -> tuple[str, ...]:
+    return tuple(for_any_store(each.answer, store.store) for each in store.unaffected)
+
+
+def _print_unaffected(answers: Iterable[str], lines: LinePrinter) -> None:
+    for answer in answers:
+        lines.prose(clean(answer), indent=2, hang=2)
 
 
 def _print_store(store: StorePlan, lines: LinePrinter, limit: int | None, *, brief: bool) -> None:
@@ -86,6 +97,9 @@ def _print_store(store: StorePlan, lines: LinePrinter, limit: int | None, *, bri
     if store.accepted:
         lines.blank()
         print_accepted(store.accepted, lines, limit)
+    if store.unaffected:
+        lines.blank()
+        _print_unaffected([each.answer for each in store.unaffected], lines)
     if store.actions and not brief:
         lines.blank()
         words = words_of(forecast_of(store.forecast))

@@ -7,10 +7,13 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Literal
+from operator import not_
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from reconciler.core.model.action import KINDS, AcceptedDrift, Action, Hold
-from reconciler.core.model.ids import ShopDomain, StoreName
+from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
 from reconciler.core.plan.series import Series, canonical_parts, dump_around
 
 
@@ -47,11 +50,22 @@ class Forecast:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unaffected:
+    """A user that a person named, for whom nothing is planned although they are not in sync: `answer` says why."""
+
+    clerk_user_id: ClerkUserId
+    name: str
+    status: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StorePlan:
     """One store's part of a plan. With `error` set nothing was decided, and the rest is empty.
 
     Actions are sorted by kind and user, holds by user and reason; both may be larger than memory. `accepted` is
-    drift that is accepted for now; its users count as in sync unless something else is to be done.
+    drift that is accepted for now; its users count as in sync unless something else is to be done. `unaffected` is
+    empty in a plan of all users.
     """
 
     store: StoreName
@@ -62,6 +76,7 @@ class StorePlan:
     actions: Series[Action] = ()
     holds: Series[Hold] = ()
     accepted: tuple[AcceptedDrift, ...] = ()
+    unaffected: Annotated[tuple[Unaffected, ...], Field(exclude_if=not_)] = ()
     forecast: Forecast = Forecast()
     config_digest: str = ""
 
@@ -97,11 +112,12 @@ def total(summaries: Iterable[Summary]) -> Summary:
 
 
 def digest_of_stores(stores: Iterable[StorePlan]) -> str:
-    """`sha256:…` over all decisions, without the time of planning, the forecast and accepted drift."""
+    """`sha256:…` over all decisions, without the time of planning, the forecast, and what is left alone."""
     found = hashlib.sha256()
     body = [json_parts(store) for store in stores]
     for part in body:
         del part["forecast"], part["error_hint"], part["accepted"]
+        part.pop("unaffected", None)
     for text in canonical_parts(body):
         found.update(text.encode())
     return "sha256:" + found.hexdigest()

@@ -215,6 +215,5 @@ Series = Annotated[Collection[M], _SeriesSchema()]
 def dump_around(value: object, new_series: MappingOf[str, Collection[object]]) -> dict[str, object]:
     """The value as JSON values in the order of its fields, with these series unchanged."""
     assert is_dataclass(value)
-    body = json_of(value, exclude=new_series.keys())
-    names = (each.name for each in fields(value))
-    return {name: new_series[name] if name in new_series else body[name] for name in names}
+    found: dict[str, object] = {**json_of(value, exclude=new_series.keys()), **new_series}
+    return {each.name: found[each.name] for each in fields(value) if each.name in found}

@@ -99,12 +99,14 @@ def make_plan(
 
     with scan_bars(context, lambda: None if users else components.profiles.count()) as bar:
         chosen = components.identify_stores(stores) if users else components.upcoming_stores(context.actor, stores)
-        names = None
-        if users:
-            from reconciler.cli.users import resolve_users
+        if not users:
+            return plan_of(components, chosen, live=live, note_mirrors=note_mirrors, progress=bar)
+        from reconciler.cli.users import resolve_users
+        from reconciler.wiring.explanations import with_unaffected
 
-            names = resolve_users(components, users)
-        return plan_of(components, chosen, users=names, live=live, note_mirrors=note_mirrors, progress=bar)
+        names = resolve_users(components, users)
+        planned = plan_of(components, chosen, users=names, live=live, note_mirrors=note_mirrors, progress=bar)
+        return with_unaffected(components, planned, chosen)
 
 
 def mirror_notes(planned: Planned) -> Iterator[str]:
