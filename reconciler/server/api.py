@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import JSONResponse
@@ -29,6 +29,7 @@ from reconciler.core.report.documents import (
     act_document,
     event_document,
     explained_document,
+    former_document,
     mapping_document,
     parity_document,
     rollout_document,
@@ -83,15 +84,29 @@ class PersonDocument(BaseModel):
     message: str | None
 
 
+class FormerDocument(BaseModel):
+    """An email or a customer that a user no longer has."""
+
+    clerk_user_id: str
+    store: str
+    field: Literal["email", "customer"]
+    value: str
+    now: str | None
+    last_written_at: datetime | None
+    answer: str
+
+
 class PeoplePage(BaseModel):
     """Mappings in the order of users; `more` if there are more than fit.
 
-    `unmapped`: with `q` and no filter, people of the profiles table that no store has wanted yet.
+    `unmapped`: with `q` and no filter, people of the profiles table that no store has wanted yet. `former`:
+    where neither is found, users who had this email or this customer.
     """
 
     people: list[PersonDocument]
     more: bool
     unmapped: list[Candidate]
+    former: list[FormerDocument]
 
 
 class ExplainedDocument(BaseModel):
@@ -257,9 +272,11 @@ class _Api:
             found = self._service.find_people(text, store=store, status=status, reason=reason, limit=limit + 1)
             unfiltered = text and store is None and status is None and reason is None
             unmapped = self._service.find_unmapped(text, limit=limit) if unfiltered else []
+            former = self._service.find_former(text) if unfiltered and not (found or unmapped) else []
         people = [mapping_document(row) for row in found[:limit]]
         others = [asdict(each) for each in unmapped]
-        return JSONResponse({"people": people, "more": len(found) > limit, "unmapped": others})
+        was = [former_document(each) for each in former]
+        return JSONResponse({"people": people, "more": len(found) > limit, "unmapped": others, "former": was})
 
     def person(self, user: UserId) -> JSONResponse:
         """Explains one user in all stores. Reads the shops."""

@@ -19,7 +19,7 @@ from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId, StoreName
 from reconciler.core.model.mapping import Mapping, Status
 from reconciler.core.model.run import Run, RunKind
-from reconciler.core.report.answer import Candidate
+from reconciler.core.report.answer import Candidate, Former
 from reconciler.core.report.changes import ChangesAsked, ChangesFound
 from reconciler.core.report.documents import Document
 from reconciler.core.report.explain import Explained
@@ -97,6 +97,9 @@ class ConsoleReader(Protocol):
 
     def find_unmapped(self, text: str, *, limit: int) -> Sequence[Candidate]:
         """Return people in the profiles table that the state does not know: no store has wanted them yet."""
+
+    def find_former(self, text: str) -> Sequence[Former]:
+        """Return who had this email or this customer, by what the state keeps; empty for anything else."""
 
     def person(self, user: ClerkUserId) -> Sequence[Mapping]:
         """Return the user's mappings, one a store."""

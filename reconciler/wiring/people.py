@@ -10,8 +10,9 @@ from reconciler.core.fields.people import Sought, full_name, name_key, sought
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.mapping import Mapping
 from reconciler.core.model.profile import Profile
-from reconciler.core.report.answer import Candidate
+from reconciler.core.report.answer import Candidate, Former
 from reconciler.settings import StoreSettings
+from reconciler.state.console.former import FormerTable
 from reconciler.state.console.reader import ConsoleTable
 from reconciler.wiring.components import Components
 
@@ -50,6 +51,15 @@ def find_users(components: Components, text: str) -> list[ClerkUserId]:
     if user in components.profiles.get([user]):
         return [user]
     return _by_name_or_phone(components, meant, stores)
+
+
+def find_former(components: Components, text: str) -> list[Former]:
+    """Who had this email or this customer by what the state keeps; empty for anything else."""
+    stores = components.stores()
+    meant = meaning_of(text, stores)
+    if meant is None:
+        return []
+    return FormerTable(components.connections.engine).find_former(meant, shops=[store.shop for store in stores])
 
 
 def candidates(components: Components, users: Sequence[ClerkUserId]) -> list[Candidate]:

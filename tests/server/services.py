@@ -22,7 +22,7 @@ from reconciler.core.model.rollout import RolloutSettings, WaveCounts
 from reconciler.core.model.run import Run, RunKind
 from reconciler.core.plan.plan import StorePlan, build_plan
 from reconciler.core.plan.waves import WaveStore, begin
-from reconciler.core.report.answer import Candidate
+from reconciler.core.report.answer import Candidate, Former
 from reconciler.core.report.changes import ChangesAsked, ChangesFound, EventPlace
 from reconciler.core.report.documents import Document, plan_document
 from reconciler.core.report.explain import Explained, ExplainedStore
@@ -87,6 +87,7 @@ class MemoryService:
     rows: list[StatusRow] = field(default_factory=list)
     mappings: list[Mapping] = field(default_factory=list)
     unmapped: list[Candidate] = field(default_factory=list)
+    former: list[Former] = field(default_factory=list)
     unread: SourceError | None = None
     events: list[Event] = field(default_factory=list)
     all_runs: list[Run] = field(default_factory=list)
@@ -117,6 +118,7 @@ class MemoryService:
         for shown in (self.rows, self.mappings, self.events, self.all_runs, self.all_acts, self.samples):
             shown.clear()
         self.unmapped.clear()
+        self.former.clear()
         self.unread = None
         self.fails = self.problem = self.waves = None
         self.seen = SeenWebhooks()
@@ -190,6 +192,9 @@ class MemoryService:
         if self.unread is not None:
             raise self.unread
         return [one for one in self.unmapped if text in (one.name or "")][:limit]
+
+    def find_former(self, text: str) -> Sequence[Former]:
+        return [one for one in self.former if one.value == text]
 
     def person(self, user: ClerkUserId) -> Sequence[Mapping]:
         return [row for row in self.mappings if row.clerk_user_id == user]

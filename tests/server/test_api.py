@@ -11,7 +11,7 @@ import pytest
 from reconciler.core.model.act import Act, Actor
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.run import Run, RunCounts
-from reconciler.core.report.answer import Candidate
+from reconciler.core.report.answer import Candidate, Former
 from reconciler.core.report.parity import ParitySample
 from reconciler.core.report.pending import Pending
 from reconciler.core.report.status import StatusRow
@@ -75,6 +75,13 @@ def test_documents_have_the_shapes_of_the_commands(http: httpx.Client, service: 
     others = [{"clerk_user_id": "user_grace", "name": "Grace Hopper", "email": "grace@example.com"}]
     assert get("/api/people?q=Grace")["unmapped"] == others
     assert get("/api/people")["unmapped"] == get("/api/people?q=Grace&status=held")["unmapped"] == []
+    service.former = [
+        Former(clerk_user_id=TOVE, store=US, field="email", value="old@example.com", now="tove@example.com")
+    ]
+    (was,) = get("/api/people?q=old@example.com")["former"]
+    assert (was["clerk_user_id"], was["last_written_at"]) == (TOVE, None)
+    assert was["answer"] == f"old@example.com was the email of {TOVE} in {US}; it is tove@example.com now."
+    assert get("/api/people?q=old@example.com&status=held")["former"] == get("/api/people?q=user_o")["former"] == []
     person = get(f"/api/people/{TOVE}")
     assert [part["store"] for part in person["stores"]] == [US]
     assert [act["kind"] for act in person["acts"]] == ["nudge"]

@@ -19,7 +19,7 @@ from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, Store
 from reconciler.core.model.mapping import AgreedTags, Applied, Mapping, RefusedValue
 from reconciler.core.model.reasons import hold
 from reconciler.core.plan.plan import StorePlan
-from reconciler.core.report.answer import Candidate
+from reconciler.core.report.answer import Candidate, Former
 from reconciler.core.report.explain import Explained, ExplainedStore
 from reconciler.core.report.pending import Pending
 from reconciler.core.report.status import StatusRow
@@ -392,6 +392,10 @@ def test_people_that_no_store_has_wanted_are_listed_apart(http: httpx.Client, se
     assert "profiles table only" not in text_of(http.get("/people", params={"q": "Ada"}, headers=BEARER))
     held = http.get("/people", params={"q": "Grace", "status": "held"}, headers=BEARER)
     assert "profiles table only" not in text_of(held), "a filter asks for mappings"
+    gone = "gid://shopify/Customer/7005"
+    service.former = [Former(clerk_user_id=TOVE, store=US, field="customer", value=gone)]
+    was = text_of(http.get("/people", params={"q": gone}, headers=BEARER))
+    assert f"Customer 7005 was the customer of {TOVE} in {US}; there is none now." in was
     service.unread = SourceError("the table is locked")
     answer = http.get("/people", params={"q": "Grace"}, headers=BEARER)
     assert (answer.status_code, "the table is locked" in text_of(answer)) == (200, True)

@@ -104,3 +104,28 @@ def test_the_answer_says_since_when_a_user_is_held(story: StoryHarness) -> None:
         "The user verifies it in Clerk, or set trust_email: always."
     )
     story.settles(held={("grace", "EmailUnverified")})
+
+
+def test_a_former_email_and_a_customer_that_was_merged_away_lead_to_the_user(people: StoryHarness) -> None:
+    old, now, lost = mail("grace"), "hopper@x.example", people.theirs("grace").id
+    people.user("grace", email=now)
+    people.apply()
+    kept = people.staff("create", first_name="Grace")["id"]
+    people.staff("merge", keep=kept, other=lost)
+    people.apply()
+    assert people.theirs("grace").id == kept
+    number = lost.rpartition("/")[2]
+    for word, was in ((old, f"{old} was the email"), (number, f"Customer {number} was the customer")):
+        said = people("explain", word, "--output", "json").json
+        assert said["clerk_user_id"] == "user_grace"
+        (former,) = said["former"]
+        assert former["answer"].startswith(f"{was} of user_grace in {US} (last written 20")
+        assert former["now"] == (now if word == old else kept)
+        assert former["answer"] in " ".join(people("explain", word).out.split())
+        refused = people("nudge", word)
+        assert refused.code == 1, "only what reads takes a former value"
+        assert f"hint: {former['answer']} Use the Clerk id" in " ".join(refused.err.split())
+    assert "former" not in people("explain", now, "--output", "json").json
+    people.settles(held={("oy", "EmailUnverified")})
+    assert people("mappings", "forget", "user_grace", "--yes").code == 0
+    assert people("explain", old).code == people("explain", number).code == 1

@@ -36,6 +36,8 @@ def print_explained(found: Explained, console: Console, *, now: datetime, show_a
     """
     lines = LinePrinter(console)
     lines.put((clean(found.clerk_user_id), "bold"), ("  " + clean(found.name) if found.name else "", ""))
+    for former in found.former:
+        lines.prose(clean(former.words))
     lines.prose(clean(found.answer), "bold")
     short = [] if show_all or len(found.stores) == 1 else [store for store in found.stores if store.agrees]
     for store in (store for store in found.stores if store not in short):

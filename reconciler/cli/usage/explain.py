@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 def command(context: Context, /, **options: Any) -> int:
     """Explain a user's sync state in each shop. Reads only.
 
-    USER is a Clerk id, an email, a name or a part of it, a phone, or a customer (number, gid or admin URL).
+    USER is a Clerk id, an email, a name or a part of it, a phone, or a customer (number, gid or admin URL). It may be an
+    email or a customer that the user had before, by what we wrote in the last 180 days.
     """
     from reconciler.cli.commands.users.explain import explain
 

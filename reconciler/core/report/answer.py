@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Literal
 
 from reconciler.core.fields.people import full_name
 from reconciler.core.model.action import AcceptedDrift, Action, Hold
@@ -47,6 +47,31 @@ class Candidate:
         """The id, and name and email where they are known."""
         known = ", ".join(part for part in (self.name, self.email) if part)
         return f"{self.clerk_user_id} ({known})" if known else self.clerk_user_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Former:
+    """An email or a customer that a user of a store no longer has: what they have `now`, and when we last wrote it."""
+
+    clerk_user_id: ClerkUserId
+    store: StoreName
+    field: Literal["email", "customer"]
+    value: str
+    now: str | None = None
+    last_written_at: datetime | None = None
+
+    @property
+    def words(self) -> str:
+        """What the user had, and what they have now, in a sentence."""
+        at = f" (last written {_utc(self.last_written_at)})" if self.last_written_at is not None else ""
+        if self.field == "email":
+            was, now = f"{self.value} was the email", self.now
+        else:
+            was = f"Customer {_number(self.value)} was the customer"
+            now = f"customer {_number(self.now)}" if self.now else None
+        return (
+            f"{was} of {self.clerk_user_id} in {self.store}{at}; {f'it is {now} now' if now else 'there is none now'}."
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,7 +231,7 @@ def _accepted(accepted: Sequence[AcceptedDrift]) -> list[str]:
     for each in accepted:
         fields.setdefault(each.until, []).append(each.field)
     return [
-        f"An edit in Shopify is accepted until {until.astimezone(UTC).strftime('%Y-%m-%d %H:%M UTC')}: {_listed(names)}."
+        f"An edit in Shopify is accepted until {_utc(until)}: {_listed(names)}."
         for until, names in sorted(fields.items())
     ]
 
@@ -242,7 +267,11 @@ def _customer(customer: CustomerId | None, more: str = "") -> str:
     return f" (customer {_number(customer)}{more})" if customer is not None else ""
 
 
-def _number(customer: CustomerId | None) -> str:
+def _utc(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _number(customer: str | None) -> str:
     return (customer or "").rpartition("/")[2]
 
 

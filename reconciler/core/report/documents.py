@@ -14,6 +14,7 @@ from reconciler.core.model.json import json_of, time_z
 from reconciler.core.model.mapping import Mapping
 from reconciler.core.model.run import Run
 from reconciler.core.plan.plan import Plan
+from reconciler.core.report.answer import Former
 from reconciler.core.report.explain import Explained
 from reconciler.core.report.parity import ParitySample
 from reconciler.core.report.rollout import RolloutReport
@@ -66,7 +67,14 @@ def explained_document(found: Explained) -> Document:
         times = {"last_write_at": time_z(store.last_write_at), "next_try_at": time_z(store.next_try_at)}
         acceptances = [accepted_document(each) for each in store.acceptances]
         stores.append({**body, "events": events, **times, "acceptances": acceptances})
-    return {"clerk_user_id": found.clerk_user_id, "name": found.name, "answer": found.answer, "stores": stores}
+    former = {"former": [former_document(each) for each in found.former]} if found.former else {}
+    named = {"clerk_user_id": found.clerk_user_id, "name": found.name, "answer": found.answer}
+    return {**named, **former, "stores": stores}
+
+
+def former_document(former: Former) -> Document:
+    """An email or a customer that a user no longer has."""
+    return {**_with_text_times(asdict(former)), "answer": former.words}
 
 
 def plan_document(plan: Plan, *, rows_max: int) -> Document:

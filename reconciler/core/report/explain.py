@@ -24,7 +24,7 @@ from reconciler.core.model.spec import Spec
 from reconciler.core.model.store import Store
 from reconciler.core.model.values import Value
 from reconciler.core.model.view import Decision, Subject
-from reconciler.core.report.answer import Found, Unmatched, answer_of, name_of, summary_of
+from reconciler.core.report.answer import Former, Found, Unmatched, answer_of, name_of, summary_of
 from reconciler.core.report.consent import ExplainedConsent, explain_consents
 
 Owner = Literal["reconciler", "shopify", "first value"]
@@ -100,11 +100,15 @@ class ExplainedStore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explained:
-    """The explanation of one user in all stores. `name`: what to call them, where that is known."""
+    """The explanation of one user in all stores. `name`: what to call them, where that is known.
+
+    `former`: what they were found by, where they no longer have it.
+    """
 
     clerk_user_id: ClerkUserId
     name: str | None = None
     stores: tuple[ExplainedStore, ...]
+    former: tuple[Former, ...] = ()
 
     @property
     def answer(self) -> str:

@@ -25,7 +25,7 @@ from reconciler.core.model.mapping import Mapping, Status
 from reconciler.core.model.request import Priority, Request
 from reconciler.core.model.rollout import RolloutState
 from reconciler.core.model.run import Run, RunKind
-from reconciler.core.report.answer import Candidate
+from reconciler.core.report.answer import Candidate, Former
 from reconciler.core.report.changes import ChangesAsked, ChangesFound
 from reconciler.core.report.documents import Document, plan_document
 from reconciler.core.report.explain import Explained
@@ -46,7 +46,7 @@ from reconciler.server.recent_webhooks import SeenWebhooks
 from reconciler.settings import StoreSettings
 from reconciler.shopify.webhooks import ShopifyEvent
 from reconciler.wiring.explanations import explain_user
-from reconciler.wiring.people import find_unmapped, meaning_of
+from reconciler.wiring.people import find_former, find_unmapped, meaning_of
 from reconciler.wiring.plans import apply_approved, approve_withheld, plan_revert
 from reconciler.wiring.probing import Probed
 from reconciler.wiring.scans import plan_of
@@ -192,6 +192,10 @@ class ManagerService:
     def find_unmapped(self, text: str, *, limit: int) -> Sequence[Candidate]:
         with self._running.components() as components:
             return find_unmapped(components, text, limit=limit)
+
+    def find_former(self, text: str) -> Sequence[Former]:
+        with self._running.components() as components:
+            return find_former(components, text)
 
     def person(self, user: ClerkUserId) -> Sequence[Mapping]:
         rows = {

@@ -12,7 +12,7 @@ from fastapi.responses import RedirectResponse, Response
 from reconciler.core.model.act import Actor
 from reconciler.core.model.ids import ClerkUserId, StoreName
 from reconciler.core.model.mapping import Status
-from reconciler.core.report.answer import Candidate
+from reconciler.core.report.answer import Candidate, Former
 from reconciler.core.report.explain import ExplainedStore
 from reconciler.core.report.pending import Pending
 from reconciler.errors import ReconcilerError, SourceError
@@ -54,10 +54,12 @@ class PeoplePages:
             limit=PEOPLE_MAX + 1,
         )
         unmapped: Sequence[Candidate] = ()
+        former: Sequence[Former] = ()
         unread: str | None = None
         if asked["q"] and not (store or status or asked["reason"]):
             try:
                 unmapped = self._service.find_unmapped(asked["q"], limit=PEOPLE_MAX)
+                former = () if found or unmapped else self._service.find_former(asked["q"])
             except SourceError as error:  # what the state knows is shown all the same
                 unread = error.message
         return self._renderer.page(
@@ -68,6 +70,7 @@ class PeoplePages:
             people=found[:PEOPLE_MAX],
             more=len(found) > PEOPLE_MAX,
             unmapped=unmapped,
+            former=former,
             unread=unread,
             stores=tuple(self._stores),
             statuses=STATUSES,

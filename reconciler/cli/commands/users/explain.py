@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import click
 
 from reconciler.cli.context import Context
 from reconciler.cli.render import explain as render_explain
 from reconciler.cli.render.plain import clean
-from reconciler.cli.users import resolve_users
+from reconciler.cli.users import resolve_person
 from reconciler.wiring.explanations import explain_user
 
 FAILED = 1
@@ -23,11 +25,12 @@ def explain(
 ) -> int:
     with context.components() as components, context.progress() as progress:
         finding = progress.add_task(f"finding {clean(user)}", total=None)
-        name = resolve_users(components, [user])[0]
+        name, former = resolve_person(components, user)
         chosen = components.identify_stores(stores)
         progress.update(finding, visible=False)
         task = progress.add_task("reading the shops", total=len(chosen))
-        found = explain_user(components, name, chosen, note_read=lambda: progress.advance(task))
+        explained = explain_user(components, name, chosen, note_read=lambda: progress.advance(task))
+        found = replace(explained, former=former)
         now = components.clock.now()
     for store in (s for s in found.stores if s.error is not None):
         context.report_failure(store.store, store.error or "", store.error_hint)
