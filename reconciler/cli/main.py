@@ -11,7 +11,6 @@ import errno
 import gc
 import importlib
 import io
-import os
 import sys
 import traceback
 from pathlib import Path
@@ -21,6 +20,7 @@ import click
 
 from reconciler.cli.context import Context
 from reconciler.cli.render.plain import clean
+from reconciler.cli.streams import drop_unwritten, has_unreadable, open_streams
 from reconciler.errors import ReconcilerError, UsageError
 
 EXIT_FAILED = 1
@@ -157,6 +157,7 @@ def cli(ctx: click.Context, config: Path | None, stores: Path | None, debug: boo
 
 def main(argv: list[str] | None = None, *, group: click.Group | None = None) -> None:
     """Run the command line and exit: 0 or the command's own code, 1 for errors, 64 for wrong usage."""
+    open_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # for a terminal that can't show every character
@@ -190,29 +191,24 @@ def run(argv: list[str], *, group: click.Group = cli) -> int:
         _print_traceback(argv)
         _print_error(error.message, error.hint)
         return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED
+    except UnicodeEncodeError as error:
+        if has_unreadable(argv):
+            _print_error("an argument is not valid text in this locale", "use UTF-8, such as LC_ALL=C.UTF-8")
+            return EXIT_USAGE
+        return _report_unexpected(argv, error)
     except Exception as error:  # noqa: BLE001  the entry point: only --debug shows tracebacks
         return _report_unexpected(argv, error)
     return result if isinstance(result, int) else 0
 
 
 def _report_os_error(argv: list[str], error: OSError) -> int:
-    if isinstance(error, BrokenPipeError) and _is_output_closed():
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # otherwise Python warns again at exit
+    is_closed = drop_unwritten()
+    if isinstance(error, BrokenPipeError) and is_closed:
         return EXIT_FAILED
     if error.errno == errno.ENOSPC:
         _print_error("no space left on the device", "free space where the output, the state and TMPDIR are")
         return EXIT_FAILED
     return _report_unexpected(argv, error)
-
-
-def _is_output_closed() -> bool:
-    """Whether the reader of stdout or stderr has left: what was not written yet still can't be written."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except BrokenPipeError:
-            return True
-    return False
 
 
 def _report_unexpected(argv: list[str], error: Exception) -> int:

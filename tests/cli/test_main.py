@@ -1,5 +1,6 @@
 """The command line: help, usage, errors, exit codes."""
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -92,8 +93,30 @@ def test_an_output_without_space_is_reported_in_one_line(cli: CliHarness) -> Non
         command = [sys.executable, "-m", "reconciler.cli", *map(str, files), "plan"]
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 1
-    assert "error: no space left on the device\nhint: free space" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("error: no space left on the device\nhint: free space")
+    assert len(done.stderr.splitlines()) == 2
+
+
+def test_a_process_without_stderr_shows_its_results(cli: CliHarness) -> None:
+    cli("status")
+    files = ["--config", cli.folder / "reconciler.yaml", "--stores", cli.folder / "stores.yaml"]
+    command = shlex.join([sys.executable, "-m", "reconciler.cli", *map(str, files), "status"])
+    done = subprocess.run(f"{command} 2>&-", shell=True, stdout=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 0
+    assert "acme-us" in done.stdout
+
+
+def test_an_argument_that_is_no_text_is_wrong_usage(cli: CliHarness) -> None:
+    found = cli("explain", "Zo\udceb")  # as Python reads a byte that the locale does not know
+    assert found.code == 64
+    assert found.err.startswith("error: an argument is not valid text in this locale\nhint: ")
+
+
+def test_a_terminal_that_says_it_has_no_width_shows_the_status(
+    cli: CliHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "0")
+    assert "acme-us" in cli("status").out
 
 
 @pytest.mark.parametrize(

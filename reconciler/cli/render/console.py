@@ -6,6 +6,8 @@ import errno
 
 from rich.console import Console
 
+WIDTH = 80  # where COLUMNS is 0
+
 
 class Output(Console):
     """Stdout for people. A closed pipe raises BrokenPipeError, so that the command can report it before it exits."""
@@ -16,9 +18,16 @@ class Output(Console):
 
 def output_console() -> Console:
     """The console of stdout."""
-    return Output(highlight=False)
+    return _with_width(Output(highlight=False))
 
 
 def error_console() -> Console:
     """The console of stderr."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return _with_width(Console(stderr=True, highlight=False, soft_wrap=True))
+
+
+def _with_width(console: Console) -> Console:
+    """The console, with a usual width if the environment says that there is none: nothing would be shown."""
+    if console.width < 1:
+        console.width = WIDTH
+    return console
