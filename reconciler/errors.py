@@ -28,6 +28,9 @@ A message names the values and what to do, never a secret, and no personal data 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+TEMPORARY_SPACE: Final = "free space where temporary files are kept, or name another place by TMPDIR"
 
 
 class ReconcilerError(Exception):

@@ -107,13 +107,21 @@ def _row_result(service: Intake, sources: Sources, change: RowChange) -> Result:
     schema, _, table = sources.table.rpartition(".")
     if change.table != table or (schema and change.schema_ != schema):
         return "ignored"
-    named = [row.get(sources.key_column) for row in (change.record, change.old_record) if row]
-    users = dict.fromkeys(
-        user for user in named if isinstance(user, str) and user.isprintable() and 0 < len(user) <= USER_ID_MAX
-    )
+    named = [_user_of(row.get(sources.key_column)) for row in (change.record, change.old_record) if row]
+    users = dict.fromkeys(user for user in named if user.isprintable() and 0 < len(user) <= USER_ID_MAX)
     for user in users:
         service.nudge_user(ClerkUserId(user), reason="profile changed")
     return "queued" if users else "ignored"
+
+
+def _user_of(key: object) -> str:
+    """The user that a row's key names, as the table is read; empty if it names none.
+
+    The key may be a column of numbers, or of `char(n)`, which Postgres pads.
+    """
+    if isinstance(key, int) and not isinstance(key, bool):
+        return str(key)
+    return key.rstrip(" ") if isinstance(key, str) else ""
 
 
 def _row_change(body: bytes) -> RowChange:

@@ -17,6 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool
 
 from reconciler.errors import SourceBusy, SourceError
+from reconciler.outbound.databases.client import POSTGRES_CLIENT
 from reconciler.outbound.databases.logins import DB_LOGINS, DbLogins
 from reconciler.outbound.databases.pings import ping_idle
 from reconciler.outbound.databases.refusals import db_refusal, telling_line
@@ -43,9 +44,8 @@ def open_source(url: str, *, logins: DbLogins = DB_LOGINS) -> Engine:
     engine = create_engine(
         address,
         connect_args={
-            "prepare_threshold": None,
             "connect_timeout": 10,
-            "application_name": "customer-parity",
+            **POSTGRES_CLIENT,
             **SILENT,
         },
         pool_size=CONNECTIONS,
@@ -140,6 +140,10 @@ _COMPUTED = (
     "profiles.table is a view, or has a generated column, with an expression that fails for one row: "
     "make it null there, as with `case when … then …::timestamptz end`"
 )
+_NO_CHARACTER = "22P05"
+_ENCODING = (
+    "the database's encoding lacks characters that are compared: use a database that was created with ENCODING 'UTF8'"
+)
 _QUOTED = re.compile('".*(?:"|$)')
 _LOCKED_FILE = (
     "another process has locked the file",
@@ -167,7 +171,10 @@ def in_our_words(error: BaseException, url: str) -> SourceError:
         if refusal.kind in {"blocked", "crowded"}:
             return SourceBusy(message, hint=refusal.hint, retry_after_s=refusal.pause_s)
         return SourceError(message, hint=refusal.hint)
-    if _is_about_a_value(getattr(error, "orig", None) or error):
+    original = getattr(error, "orig", None) or error
+    if getattr(original, "sqlstate", None) == _NO_CHARACTER:
+        return SourceError(f"the profiles in {shown(url)} can't be read: {said}", hint=_ENCODING)
+    if _is_about_a_value(original):
         return SourceError(f"the profiles in {shown(url)} can't be read: {said}", hint=_COMPUTED)
     hint = next((way for words, way in _WAYS_OUT if words in said), "check profiles.url, the server and the role")
     return SourceError(f"the profiles in {shown(url)} can't be read: {said}", hint=hint)

@@ -27,6 +27,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.errors import ConfigError, SourceBusy, SourceError
+from reconciler.outbound.databases.client import POSTGRES_CLIENT
 from reconciler.outbound.databases.logins import DB_LOGINS
 from reconciler.outbound.databases.url import rewritten
 from reconciler.supabase.connection import BUSY, said_by
@@ -184,9 +185,8 @@ class Listener:
             return psycopg.connect(
                 self._url,
                 autocommit=True,
-                prepare_threshold=None,
                 connect_timeout=10,
-                application_name="customer-parity",
+                **POSTGRES_CLIENT,
                 keepalives_idle=30,
                 keepalives_interval=10,
                 keepalives_count=3,

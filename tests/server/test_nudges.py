@@ -92,6 +92,15 @@ def test_a_changed_row_nudges_its_user(
     assert service.nudges == [Nudged("user_1", "profile changed", None)]
 
 
+@pytest.mark.parametrize(("key", "user"), [(9007199254740993, "9007199254740993"), ("user_1    ", "user_1")])
+def test_a_key_of_a_column_of_numbers_or_of_fixed_length_nudges_its_user(
+    http: httpx.Client, service: MemoryService, key: object, user: str
+) -> None:
+    changed = change(record={"clerk_user_id": key})
+    assert http.post("/webhooks/supabase", json=changed, headers=BEARER).json() == {"status": "queued"}
+    assert [nudged.user for nudged in service.nudges] == [user]
+
+
 def test_a_deleted_row_nudges_who_was_in_it(http: httpx.Client, service: MemoryService) -> None:
     gone = change("DELETE", record=None, old_record={"clerk_user_id": "user_9"})
     assert http.post("/webhooks/supabase", json=gone, headers=BEARER).status_code == 202
@@ -111,6 +120,7 @@ def test_a_row_that_changed_owners_nudges_both(http: httpx.Client, service: Memo
         change(schema="private"),
         change(record={"id": 7}),
         change(record={"clerk_user_id": None}),
+        change(record={"clerk_user_id": True}),
         change(record={"clerk_user_id": "a\nb"}),
         change("DELETE", record=None),
     ],

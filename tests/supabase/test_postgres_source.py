@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ import pytest
 
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
-from reconciler.errors import ConfigError, SourceBusy, SourceError, TemporaryError
+from reconciler.errors import ConfigError, PermanentError, SourceBusy, SourceError, TemporaryError
 from reconciler.outbound.databases.logins import DbLogins
 from reconciler.supabase.limits import SILENT
 from reconciler.supabase.reading.profiles import TableProfiles
@@ -654,3 +655,26 @@ def test_a_read_with_a_connection_that_breaks_off_is_made_again(source: Source, 
         )
         lockers.commit()
         assert found.result() == 2
+
+
+def test_an_encoding_that_the_role_sets_hides_no_character(source: Source) -> None:
+    source.run("CREATE TABLE customers (clerk_user_id text PRIMARY KEY, email text)")
+    source.run("INSERT INTO customers VALUES ('user_1', '🐝@example.com')")
+    source.run("GRANT SELECT ON customers TO reader")
+    source.run(f"ALTER ROLE reader IN DATABASE \"{source.name}\" SET client_encoding = 'LATIN1'")
+    for port in (source.server.port, source.port):
+        profiles = source.reader(EMAIL, user="reader", port=port)
+        assert [each.email for page in profiles.scan() for each in page] == ["🐝@example.com"]
+
+
+def test_emails_that_do_not_fit_into_memory_nor_on_the_disk_are_an_error_with_a_way_out(source: Source) -> None:
+    source.run("CREATE TABLE customers (clerk_user_id text PRIMARY KEY, email text)")
+    source.run("INSERT INTO customers SELECT 'user_' || i, repeat('x', 200) || i FROM generate_series(1, 20000) i")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(PermanentError, match="a temporary file can't be written") as told:
+            source.reader(EMAIL).sharing_email()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "TMPDIR" in told.value.hint

@@ -18,11 +18,10 @@ from weakref import finalize
 
 from reconciler.core.model.json import adapter_of
 from reconciler.core.plan.series import Key, M, canonical
-from reconciler.errors import PermanentError
+from reconciler.errors import TEMPORARY_SPACE, PermanentError
 
 IN_MEMORY = 1 << 20  # bytes of one series
 BLOCK = 1 << 16  # bytes that are read in one piece, of each run
-SPACE = "free space where temporary files are kept, or name another place by TMPDIR"
 
 
 class Spool(Collection[M]):
@@ -85,7 +84,9 @@ class Spool(Collection[M]):
             while left:
                 left = left[os.write(self._file.fileno(), left) :]
         except OSError as error:
-            raise PermanentError(f"a temporary file can't be written: {error.strerror}", hint=SPACE) from error
+            raise PermanentError(
+                f"a temporary file can't be written: {error.strerror}", hint=TEMPORARY_SPACE
+            ) from error
         begin, self._end = self._end, self._end + len(text)
         if self._runs and (self._key is None or first >= self._last):
             self._runs[-1] = (self._runs[-1][0], self._end)

@@ -20,7 +20,7 @@ import httpx
 from reconciler.core.model.ids import CustomerId
 from reconciler.core.model.store import Store
 from reconciler.core.model.write import Write
-from reconciler.errors import AnswerLost, PermanentError, TemporaryError
+from reconciler.errors import TEMPORARY_SPACE, AnswerLost, PermanentError, TemporaryError
 from reconciler.outbound.exchange import Bounds, exchange
 from reconciler.outbound.reading import MalformedError, decode_json
 from reconciler.ports import BulkAnswer, BulkState, Upload
@@ -50,14 +50,18 @@ class ShopBulkWriter(BulkOperations):
 
     def upload(self, rides_in: str, lines: Iterable[Write]) -> Upload:
         with tempfile.TemporaryFile() as file:
-            digest, count = self._write_lines(file, lines)
+            try:
+                digest, count = self._write_lines(file, lines)
+                size = file.seek(0, os.SEEK_END)
+            except OSError as error:
+                said = f"a temporary file can't be written: {error.strerror}"
+                raise PermanentError(said, hint=TEMPORARY_SPACE) from error
             name = f"{rides_in}-{digest[:16]}.jsonl"
             targets = self._payload("bulk_stage", {"filename": name}, StagePayload).staged_targets or ()
             address = targets[0].url if targets else None
             form = {each.name: each.value for each in targets[0].parameters} if targets else {}
             if not address or "key" not in form:
                 raise TemporaryError(f"{self._client.shop} returned no upload address")
-            size = file.seek(0, os.SEEK_END)
             file.seek(0)
             self._send_file(address, form, name, file, Bounds(FILE_FIRST_S + size / FILE_BYTES_S, UPLOADED_BYTES_MAX))
         return Upload(form["key"], digest, count)

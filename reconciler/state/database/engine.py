@@ -16,6 +16,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 
 from reconciler.errors import ConfigError, StateError
+from reconciler.outbound.databases.client import POSTGRES_CLIENT
 from reconciler.outbound.databases.logins import DB_LOGINS, DbLogins
 from reconciler.outbound.databases.pings import ping_idle
 from reconciler.outbound.databases.refusals import db_refusal, telling_line
@@ -53,9 +54,8 @@ def open_engine(url: str, *, wait_s: float = WAIT_S, logins: DbLogins = DB_LOGIN
         address,
         isolation_level="AUTOCOMMIT",  # transactions begin in bounds.py, with their limits
         connect_args={
-            "prepare_threshold": None,
             "connect_timeout": 10,
-            "application_name": "customer-parity",
+            **POSTGRES_CLIENT,
             **SILENT,
         },
         pool_size=4,
@@ -192,6 +192,7 @@ _WAYS_OUT = (
     ("read-only transaction", "the server takes no writes now: a full disk or a standby; see the server's dashboard"),
     ("is locked", "another process holds the file: stop it, or use Postgres for several processes"),
     ("not a database", "the file in state.url is something else: name another"),
+    ("has no equivalent in encoding", "the state needs a database that was created with ENCODING 'UTF8'"),
     ("permission denied", "connect as the owner of the schema reconciler, or grant the role what is missing"),
     ('"reconciler.', "reconciler db upgrade"),
     ("no such table", "reconciler db upgrade"),

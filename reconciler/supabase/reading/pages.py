@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import partial
 from itertools import groupby
 from typing import Any
@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement
 
 from reconciler.core.model.ids import ClerkUserId
-from reconciler.errors import SourceBusy
+from reconciler.errors import TEMPORARY_SPACE, PermanentError, SourceBusy
 from reconciler.supabase.reading.table import ProfileTable, Walk
 
 KEYS = 20_000  # keys in one page that has only keys
@@ -141,28 +141,45 @@ def keys_in_order(
 
 
 class Sorter:
-    """Sorts rows of text that may not fit into memory, by code point, in a private temporary SQLite file."""
+    """Sorts rows of text that may not fit into memory, by code point, in a private temporary SQLite file.
+
+    PermanentError where that file can't be written.
+    """
 
     def __init__(self, columns: int) -> None:
         self._names = [f"c{number}" for number in range(columns)]
-        self._connection = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        self._connection.execute(f"CREATE TABLE row ({', '.join(f'{name} TEXT' for name in self._names)})")
-        self._connection.execute("BEGIN")
+        with _temporary_file():
+            self._connection = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+            self._connection.execute(f"CREATE TABLE row ({', '.join(f'{name} TEXT' for name in self._names)})")
+            self._connection.execute("BEGIN")
 
     def add(self, rows: Iterable[Sequence[str]]) -> None:
         """Add rows."""
         marks = ", ".join("?" for _ in self._names)
-        self._connection.executemany(f"INSERT INTO row VALUES ({marks})", rows)  # noqa: S608  without values
+        with _temporary_file():
+            self._connection.executemany(f"INSERT INTO row VALUES ({marks})", rows)  # noqa: S608  without values
 
     def rows(self) -> Iterator[Row]:
         """All added rows, sorted."""
-        cursor = self._connection.execute(f"SELECT * FROM row ORDER BY {', '.join(self._names)}")  # noqa: S608  as above
-        while rows := cursor.fetchmany(SORT_BATCH):
+        with _temporary_file():
+            cursor = self._connection.execute(f"SELECT * FROM row ORDER BY {', '.join(self._names)}")  # noqa: S608  as above
+            rows = cursor.fetchmany(SORT_BATCH)
+        while rows:
             yield from rows
+            with _temporary_file():
+                rows = cursor.fetchmany(SORT_BATCH)
 
     def close(self) -> None:
         """Remove the file."""
         self._connection.close()
+
+
+@contextmanager
+def _temporary_file() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise PermanentError(f"a temporary file can't be written: {error}", hint=TEMPORARY_SPACE) from error
 
 
 def shared_keys(found: Iterable[Iterable[tuple[str, str]]]) -> Iterator[str]:

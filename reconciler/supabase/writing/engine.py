@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import QueuePool
 
+from reconciler.outbound.databases.client import POSTGRES_CLIENT
 from reconciler.outbound.databases.logins import DB_LOGINS, DbLogins
 from reconciler.outbound.databases.sqlite_file import follow_file
 from reconciler.outbound.databases.standby import leave_standby
@@ -31,9 +32,8 @@ def open_writer(url: str, *, logins: DbLogins = DB_LOGINS) -> Engine:
     engine = create_engine(
         address,
         connect_args={
-            "prepare_threshold": None,
             "connect_timeout": CONNECT_S,
-            "application_name": "customer-parity",
+            **POSTGRES_CLIENT,
             **SILENT,
         },
         pool_size=1,
