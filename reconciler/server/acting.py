@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import dataclasses
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Annotated, Any, Final, Literal, Self
@@ -22,7 +23,7 @@ from reconciler.ports import Clock
 from reconciler.server.access import Access
 from reconciler.server.callers import Moment, refusals, require_caller, unavailable, unknown_store
 from reconciler.server.nudges import UserId
-from reconciler.server.service import Operations
+from reconciler.server.service import Approved, Operations
 
 Kind = Literal[
     "pause", "resume", "probe", "nudge", "reconcile", "accept", "heal", "forget", "approve", "undo", "continue", "abort"
@@ -49,6 +50,8 @@ REFUSED: Final = refusals(
 
 
 FieldName = Annotated[str, StringConstraints(max_length=255)]
+Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{8,64}$")]
+PLANS_MAX: Final = 100  # of one approval
 
 
 class Wish(BaseModel):
@@ -56,8 +59,9 @@ class Wish(BaseModel):
     heal both.
 
     accept also needs the `fields` of which drift is accepted, and `until`: the last day, or the moment. approve also needs
-    the `digest` of the plan that was shown, and undo that of the revert of a `run`. continue and abort are of the rollout;
-    continue with the `step` of a rollout is refused once this has moved on.
+    the `digest` of the plan that was shown, or in place of both `plans`: the digest of each store. undo needs the digest of
+    the revert of a `run`. continue and abort are of the rollout; continue with the `step` of a rollout is refused once this
+    has moved on.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -71,7 +75,8 @@ class Wish(BaseModel):
     ) = None
     until: date | Moment | None = None
     run: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
-    digest: Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{8,64}$")] | None = None
+    digest: Digest | None = None
+    plans: Annotated[dict[StoreName, Digest], Field(min_length=1, max_length=PLANS_MAX)] | None = None
     step: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,10}\.[0-9]{1,10}$")] | None = None
 
     @field_validator("fields")
@@ -86,8 +91,24 @@ class Wish(BaseModel):
             return self.until
         return end_of_day(self.until) if self.until is not None else None
 
+    @property
+    def digests(self) -> dict[StoreName, str]:
+        """The digest of each plan that is approved."""
+        if self.plans is not None:
+            return dict(self.plans)
+        return {self.store: self.digest} if self.store is not None and self.digest is not None else {}
+
+    @property
+    def stores(self) -> tuple[StoreName, ...]:
+        """The stores that it names."""
+        return tuple(self.plans or ()) if self.store is None else (self.store,)
+
     @model_validator(mode="after")
     def _whole(self) -> Self:
+        if self.plans is not None:
+            if self.kind != "approve" or self.store is not None or self.digest is not None:
+                raise ValueError("plans is for approve, in place of store and digest")
+            return self
         if missing := [name for name in NEEDS[self.kind] if getattr(self, name) is None]:
             raise ValueError(f"{self.kind} needs {' and '.join(missing)}")
         return self
@@ -96,12 +117,14 @@ class Wish(BaseModel):
 class ActResult(BaseModel):
     """done, unchanged (it was so already), queued (it follows soon), or pending (send it again to learn the result).
 
-    `run`: the run of an approval or a revert. `found`: what a probe found.
+    `run`: the run of an approval or a revert. `found`: what a probe found. `refused`: of an approval of several stores,
+    those with another plan by now, and why.
     """
 
     status: Literal["done", "unchanged", "queued", "pending"]
     run: dict[str, Any] | None = None
     found: str | None = None
+    refused: dict[StoreName, str] = {}
 
 
 def routes(service: Operations, access: Access, clock: Clock, *, stores: Collection[StoreName]) -> APIRouter:
@@ -112,7 +135,7 @@ def routes(service: Operations, access: Access, clock: Clock, *, stores: Collect
     def act(request: Request, wish: Wish) -> JSONResponse:
         """Does what an operator wants, and records who wanted it."""
         actor = _operator(request, access, clock)
-        if wish.store is not None and wish.store not in stores:
+        if any(store not in stores for store in wish.stores):
             raise unknown_store()
         try:
             return _answer(perform(service, wish, actor), wish)
@@ -150,6 +173,7 @@ class Performed:
     status: Literal["done", "unchanged", "queued", "pending", "unknown"]
     run: Run | None = None
     found: str | None = None
+    refused: Mapping[StoreName, str] = dataclasses.field(default_factory=dict)
 
 
 def perform(service: Operations, wish: Wish, actor: Actor) -> Performed:
@@ -185,18 +209,19 @@ def perform(service: Operations, wish: Wish, actor: Actor) -> Performed:
             done = service.continue_rollout(actor, seen=wish.step) if going else service.abort_rollout(actor)
             return Performed("done" if done else "unchanged")
         case _:
-            assert store is not None
-            assert wish.digest is not None
-            return _done(service.approve(store, wish.digest, actor))
+            return _done(service.approve(wish.digests, actor))
 
 
-def _done(run: Run | Pending) -> Performed:
-    return Performed("pending") if isinstance(run, Pending) else Performed("done", run)
+def _done(done: Run | Approved | Pending) -> Performed:
+    if isinstance(done, Pending):
+        return Performed("pending")
+    return Performed("done", done.run, refused=done.refused) if isinstance(done, Approved) else Performed("done", done)
 
 
 def _answer(done: Performed, wish: Wish) -> JSONResponse:
     if done.status == "unknown":
         raise HTTPException(404, {"error": f"{wish.user} has no mapping", "hint": "see /api/people"})
-    document = {"status": done.status, "run": run_document(done.run) if done.run else None, "found": done.found}
+    run = run_document(done.run) if done.run else None
+    document = {"status": done.status, "run": run, "found": done.found, "refused": dict(done.refused)}
     headers = {"retry-after": "2"} if done.status == "pending" else None
     return JSONResponse(document, 202 if done.status in {"queued", "pending"} else 200, headers=headers)

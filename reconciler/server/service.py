@@ -8,6 +8,8 @@ and id of a signed webhook may be forged.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -28,6 +30,14 @@ from reconciler.core.report.pending import Pending
 from reconciler.core.report.rollout import RolloutReport
 from reconciler.core.report.status import Replica, StatusRow
 from reconciler.shopify.webhooks import ShopifyEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """The run of an approval, and why the plans of other stores were not applied."""
+
+    run: Run
+    refused: MappingOf[StoreName, str] = field(default_factory=dict)
 
 
 class Intake(Protocol):
@@ -182,10 +192,10 @@ class Operations(Protocol):
     def abort_rollout(self, actor: Actor) -> bool:
         """End the rollout; False if none is under way."""
 
-    def approve(self, store: StoreName, digest: str, actor: Actor) -> Run | Pending:
-        """Apply the store's plan with what its guards withhold, if it still has this digest; else PlanRefused.
+    def approve(self, digests: MappingOf[StoreName, str], actor: Actor) -> Approved | Pending:
+        """Apply the plans of these stores with what guards withhold, as one run: of each store that still has its digest.
 
-        Pending: it is being planned or applied; the run is listed when it begins.
+        PlanRefused if no store has it. Pending: it is being planned or applied; the run is listed when it begins.
         """
 
     def undo(self, number: int, digest: str, actor: Actor) -> Run | Pending:

@@ -44,6 +44,26 @@ def approve_withheld(planned: Planned, digest: str) -> Planned:
     return Planned(plan, scan_result, planned.passed_over, narrowed=planned.narrowed)
 
 
+def approve_each(planned: Planned, digests: Mapping[StoreName, str]) -> tuple[Planned, dict[StoreName, str]]:
+    """The plan of those stores that still have these digests, with the withheld actions approved; and why others have not.
+
+    The digest of a store is that of a plan of this store alone. PlanRefused if no store has its digest.
+    """
+    approved: dict[StoreName, ScanResult] = {}
+    refused: dict[StoreName, str] = {}
+    for name, digest in digests.items():
+        now = build_plan([planned.scans[name].plan], created_at=planned.plan.created_at).digest
+        if now == digest:
+            approved[name] = planned.scans[name]
+        else:
+            refused[name] = f"the approved digest is {digest}, but the plan is now {now}"
+    if not approved:
+        words = [f"{name}: {why}" for name, why in refused.items()] if len(refused) > 1 else refused.values()
+        raise PlanRefused("; ".join(words), hint="review the plan again")
+    plan = build_plan((scan.plan for scan in approved.values()), created_at=planned.plan.created_at)
+    return approve_withheld(replace(planned, plan=plan, scans=approved), plan.digest), refused
+
+
 def plan_revert(
     components: Components,
     stores: Sequence[StoreSettings],

@@ -29,6 +29,7 @@ PAGES = {
     "store": "/stores/acme-us",
     "plan": "/stores/acme-us/plan",
     "plan-empty": "/stores/acme-eu/plan",
+    "plans": "/plans?store=acme-us&store=acme-eu",
     "ask": "/acts/ask?kind=pause&store=acme-us",
     "ask-accept": f"/acts/ask?kind=accept&store=acme-us&user={ADA}&fields=first_name,metafields.clerk.avatar_url",
     "rollout": "/rollout",

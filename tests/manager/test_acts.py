@@ -59,7 +59,9 @@ def test_what_a_guard_withholds_is_applied_by_exactly_the_digest_that_was_shown(
         assert f"the approved digest is {plan['digest']}" in refused.json()["error"]
         assert harness.emails() == []
         harness.gone("user_3")
-        answer = until(lambda: _ended(act(run, kind="approve", store=US, digest=plan["digest"])), "it was applied")
+        wish = {"kind": "approve", "plans": {US: plan["digest"]}}
+        answer = until(lambda: _ended(act(run, **wish)), "it was applied")
+        assert answer.json()["refused"] == {}
         done = answer.json()["run"]
         assert (done["counts"]["actions"], done["outcome"]) == ({"create": 3}, "done")
         assert done["actor"] == {"name": "ada", "via": "console"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Mapping as MappingOf
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -34,6 +35,7 @@ from reconciler.errors import PlanRefused, ReconcilerError, SourceError, UsageEr
 from reconciler.server.app import Options, make_app
 from reconciler.server.recent_webhooks import SeenWebhooks
 from reconciler.server.run import ServerThread
+from reconciler.server.service import Approved
 from reconciler.server.tokens import AccessToken, AccessTokens, Role
 from reconciler.server.webhooks import Sources
 from reconciler.shopify.webhooks import ShopifyEvent, ShopifyWebhooks
@@ -330,11 +332,16 @@ class MemoryService:
     def abort_rollout(self, actor: Actor) -> bool:
         return False
 
-    def approve(self, store: StoreName, digest: str, actor: Actor) -> Run | Pending:
-        if digest != SHOWN:
-            raise PlanRefused(f"the approved digest is {digest}, but the plan is now {SHOWN}", hint="review it")
-        self._act(actor, "approve", store)
-        return self.pending or self.all_runs[0]
+    def approve(self, digests: MappingOf[StoreName, str], actor: Actor) -> Approved | Pending:
+        said = {
+            name: f"the approved digest is {digest}, but the plan is now {SHOWN}" for name, digest in digests.items()
+        }
+        refused = {name: why for name, why in said.items() if digests[name] != SHOWN}
+        if refused == said:
+            raise PlanRefused("; ".join(refused.values()), hint="review it")
+        for store in sorted(digests.keys() - refused.keys()):
+            self._act(actor, "approve", store)
+        return self.pending or Approved(self.all_runs[0], refused)
 
 
 def stopped_rollout() -> RolloutReport:

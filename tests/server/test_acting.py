@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import httpx
 import pytest
 
+from reconciler.core.plan.plan import StorePlan
 from reconciler.core.report.pending import Pending
+from reconciler.core.report.status import StatusRow
 from reconciler.errors import PermanentError, StateError
-from tests.server.services import NOON, NUDGE, SHOWN, TOKEN, US, VIEWER, MemoryService, Nudged, options, serving
+from tests.server.services import (
+    EU,
+    NOON,
+    NUDGE,
+    SHOP_EU,
+    SHOP_US,
+    SHOWN,
+    TOKEN,
+    US,
+    VIEWER,
+    MemoryService,
+    Nudged,
+    options,
+    serving,
+)
 from tests.server.test_api import a_run
-from tests.server.test_console import TOVE, row
+from tests.server.test_console import TOVE, row, text_of, withheld
 
 BEARER = {"authorization": f"Bearer {TOKEN}"}
 PAUSE: dict[str, Any] = {"kind": "pause", "store": US}
@@ -32,6 +49,7 @@ def test_only_operators_act(http: httpx.Client, service: MemoryService) -> None:
         "status": "done",
         "run": None,
         "found": None,
+        "refused": {},
     }
     assert [(done.kind, done.store, done.actor.name, done.actor.via) for done in service.all_acts] == [
         ("pause", US, "console", "console")
@@ -74,6 +92,10 @@ def test_an_approval_names_the_digest_that_was_shown(http: httpx.Client, service
     assert act(http, kind="undo", run=7, digest="sha256:" + "0" * 64).status_code == 409
     assert act(http, kind="undo", run=7, digest=SHOWN).json()["run"]["id"] == 7
     assert [one.kind for one in service.all_acts] == ["approve", "undo"]
+    two = act(http, kind="approve", plans={US: SHOWN, EU: "sha256:" + "0" * 64}).json()
+    assert (two["status"], two["run"]["id"], list(two["refused"])) == ("done", 7, [EU])
+    assert [one.store for one in service.all_acts] == [US, None, US]
+    assert act(http, kind="approve", plans={"unknown": SHOWN}).status_code == 404
     service.pending = Pending(NOON)
     pending = act(http, kind="approve", store=US, digest=SHOWN)
     assert (pending.status_code, pending.json()["status"], pending.headers["retry-after"]) == (202, "pending", "2")
@@ -107,7 +129,8 @@ def test_drift_is_accepted_by_field_until_a_day_or_a_moment(http: httpx.Client, 
         {"kind": "continue", "step": "3"},
         {"kind": "undo", "run": 7}, {"kind": "undo", "run": 0, "digest": SHOWN},
         {}, {"kind": "pause"}, {"kind": "reconcile", "store": US}, {"kind": "approve", "store": US},
-        {"kind": "drop", "store": US},
+        {"kind": "drop", "store": US}, {"kind": "approve", "plans": {}}, {"kind": "approve", "plans": {US: "x"}},
+        {"kind": "approve", "store": US, "plans": {US: SHOWN}}, {"kind": "pause", "store": US, "plans": {US: SHOWN}},
         {"kind": "approve", "store": US, "digest": "x"}, {"kind": "pause", "store": US, "more": 1},
         {"kind": "reconcile", "user": "a b"},
     ],
@@ -125,3 +148,41 @@ def test_an_unknown_store_is_404_and_a_state_that_does_not_answer_503(
     assert act(http, **PAUSE).status_code == 503
     service.fails = PermanentError("there is no run 7 any more", hint="old runs are deleted")
     assert act(http, **PAUSE).status_code == 404
+
+
+def test_the_plans_of_several_stores_are_approved_in_one_form_by_the_digests_that_were_shown(
+    http: httpx.Client, service: MemoryService
+) -> None:
+    held = {"GuardExceeded": 3}
+    service.rows = [
+        StatusRow(store=store, shop=shop, profiles=3, mapped=3, in_sync=0, pending=0, held=held, parity=0.0)
+        for store, shop in ((US, SHOP_US), (EU, SHOP_EU))
+    ]
+    assert 'href="/plans?store=acme-eu&amp;store=acme-us"' in http.get("/", headers=BEARER).text
+    service.plans = {US: StorePlan(store=US, shop=SHOP_US, holds=(withheld("user_x", 7001, "GuardExceeded"),))}
+    asked = {"store": [US, EU, "unknown"]}
+    page = http.get("/plans", params=asked, headers=BEARER)
+    (shown,) = re.findall(r'name="plan" value="([^"]+)" checked', page.text)
+    digest = str(http.get(f"/api/plan?store={US}", headers=BEARER).json()["digest"])
+    assert shown == f"{US} {digest}", "there is nothing to approve in the other store"
+    assert "Nothing to do" in text_of(page)
+    assert "Approve" not in http.get("/plans", params=asked, headers={"authorization": f"Bearer {VIEWER}"}).text
+    plans = {"kind": "approve", "plan": [f"{US} {SHOWN}", f"{EU} sha256:{'0' * 64}"]}
+    question = http.get("/acts/ask", params=plans, headers=BEARER)
+    assert "Approve exactly these plans of 2 stores?" in question.text
+    assert re.findall(r'name="plan" value="([^"]+)"', question.text) == sorted(plans["plan"])
+    for bad in ({"origin": "https://elsewhere.example"}, {"authorization": f"Bearer {VIEWER}"}):
+        assert http.post("/acts", data=plans, headers=BEARER | bad).status_code == 403
+    assert service.all_acts == []
+    service.all_runs = [a_run(7)]
+    done = http.post("/acts", data=plans, headers=BEARER)
+    assert "Applied as run 7" in text_of(done)
+    assert f"<b>{EU}</b>: the approved digest is" in done.text
+    assert [(one.kind, one.store) for one in service.all_acts] == [("approve", US)]
+    whole = http.post("/acts", data={"kind": "approve", "plan": [f"{US} {SHOWN}", f"{EU} {SHOWN}"]}, headers=BEARER)
+    assert (whole.status_code, whole.headers["location"]) == (303, "/runs/7")
+    service.pending = Pending(NOON)
+    assert "0 of 2 plans are computed" in text_of(http.get("/plans", params=asked, headers=BEARER))
+    waiting = http.post("/acts", data=plans, headers=BEARER)
+    assert "Ask for the result" in waiting.text
+    assert re.findall(r'name="plan" value="([^"]+)"', waiting.text) == sorted(plans["plan"])

@@ -318,7 +318,7 @@ def test_what_a_guard_withholds_leads_to_the_plan_that_can_be_approved(
     assert '<a href="/stores/acme-eu/plan">acme-eu (3)</a>' in needs
 
 
-def _withheld(user: str, number: int, reason: str) -> Hold:
+def withheld(user: str, number: int, reason: str) -> Hold:
     gone = Change(field="customer", before=f"gid://shopify/Customer/{number}", after=None, why="undo")
     action = Action(
         kind="release",
@@ -334,8 +334,8 @@ def _withheld(user: str, number: int, reason: str) -> Hold:
 def test_a_plan_says_once_what_many_holds_share(http: httpx.Client, service: MemoryService) -> None:
     alike = [hold(ClerkUserId(f"user_{n}"), None, "Undone", "`undo` reverted tags") for n in range(3)]
     other = hold(ClerkUserId("user_9"), None, "Undone", "`undo` reverted note")
-    gone = [_withheld("user_x", 7001, "GuardExceeded"), _withheld("user_y", 7002, "GuardExceeded")]
-    paused = _withheld("user_z", 7003, "StorePaused")
+    gone = [withheld("user_x", 7001, "GuardExceeded"), withheld("user_y", 7002, "GuardExceeded")]
+    paused = withheld("user_z", 7003, "StorePaused")
     service.plans = {US: StorePlan(store=US, shop=SHOP_US, holds=(*alike, other, *gone, paused))}
     shown = text_of(http.get("/stores/acme-us/plan", headers=BEARER))
     assert shown.count("`undo` reverted tags") == 1
@@ -348,7 +348,7 @@ def test_a_plan_says_once_what_many_holds_share(http: httpx.Client, service: Mem
 def test_a_plan_offers_no_approval_of_a_pause_and_no_good_news_of_a_shop_that_fails(
     http: httpx.Client, service: MemoryService
 ) -> None:
-    service.plans = {US: StorePlan(store=US, shop=SHOP_US, holds=(_withheld("user_x", 7001, "StorePaused"),))}
+    service.plans = {US: StorePlan(store=US, shop=SHOP_US, holds=(withheld("user_x", 7001, "StorePaused"),))}
     assert "Approve" not in text_of(http.get("/stores/acme-us/plan", headers=BEARER))
     service.plans = {US: StorePlan(store=US, shop=SHOP_US, error="it is frozen", error_hint="wait")}
     failed = text_of(http.get("/stores/acme-us/plan", headers=BEARER))

@@ -6,6 +6,7 @@ Each call is short: one write to the queue, or one read of the state. None waits
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Mapping as MappingOf
 from datetime import datetime
 
 import structlog
@@ -43,11 +44,12 @@ from reconciler.manager.running_config import RunningConfig
 from reconciler.manager.webhook_state import WebhookState
 from reconciler.ports import Clock
 from reconciler.server.recent_webhooks import SeenWebhooks
+from reconciler.server.service import Approved
 from reconciler.settings import StoreSettings
 from reconciler.shopify.webhooks import ShopifyEvent
 from reconciler.wiring.explanations import explain_user
 from reconciler.wiring.people import find_former, find_unmapped, meaning_of
-from reconciler.wiring.plans import apply_approved, approve_withheld, plan_revert
+from reconciler.wiring.plans import apply_approved, approve_each, approve_withheld, plan_revert
 from reconciler.wiring.probing import Probed
 from reconciler.wiring.scans import plan_of
 
@@ -84,7 +86,7 @@ class ManagerService:
         self._follow_acts, self._owner = follow_acts, owner
         self._config_problem = config_problem
         self._follow_rollout = follow_rollout
-        self._approvals = OnRequest[Run](clock, "approve", at_once=1)
+        self._approvals = OnRequest[Approved](clock, "approve", at_once=1)
         self._reverts = OnRequest[Document](clock, "revert", at_once=1)
         self._probed = OnRequest[str](clock, "probe", at_once=4)
         self._rows = rows
@@ -338,19 +340,21 @@ class ManagerService:
             self._follow_rollout()
         return done
 
-    def approve(self, store: StoreName, digest: str, actor: Actor) -> Run | Pending:
-        def make(count: Callable[[int], None]) -> Run:
+    def approve(self, digests: MappingOf[StoreName, str], actor: Actor) -> Approved | Pending:
+        def make(count: Callable[[int], None]) -> Approved:
             with self._running.components() as components:
-                plan = plan_of(components, [self._store(store)], progress=lambda _name: count)
-                planned = approve_withheld(plan, digest)
-                self._acts(actor).note("approve", store, detail={"digest": digest})
-                self._plans.forget(store)
-                return self._run(apply_approved(components, planned, actor, self._owner))
+                stores = [self._store(name) for name in digests]
+                planned, refused = approve_each(plan_of(components, stores, progress=lambda _name: count), digests)
+                for part in planned.plan.stores:
+                    self._acts(actor).note("approve", part.store, detail={"digest": digests[part.store]})
+                    self._plans.forget(part.store)
+                return Approved(self._run(apply_approved(components, planned, actor, self._owner)), refused)
 
-        return self._approvals.take(f"{store} {digest}", make, wait_s=WAIT_S)
+        key = " ".join(f"{name} {digest}" for name, digest in sorted(digests.items()))
+        return self._approvals.take(key, make, wait_s=WAIT_S)
 
     def undo(self, number: int, digest: str, actor: Actor) -> Run | Pending:
-        def make(_count: Callable[[int], None]) -> Run:
+        def make(_count: Callable[[int], None]) -> Approved:
             with self._running.components() as components:
                 stores = self._stores_of_run(number)
                 planned = approve_withheld(plan_revert(components, stores, run_id=number), digest)
@@ -359,9 +363,10 @@ class ManagerService:
                 for store in stores:
                     self._plans.forget(store.name)
                 self._reverts.forget(str(number))
-                return self._run(apply_approved(components, planned, actor, self._owner, kind="undo"))
+                return Approved(self._run(apply_approved(components, planned, actor, self._owner, kind="undo")))
 
-        return self._approvals.take(f"undo {number} {digest}", make, wait_s=WAIT_S)
+        undone = self._approvals.take(f"undo {number} {digest}", make, wait_s=WAIT_S)
+        return undone if isinstance(undone, Pending) else undone.run
 
     # --- parts ---------------------------------------------------------------------------------------------------
 

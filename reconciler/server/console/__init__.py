@@ -38,6 +38,7 @@ def routes(service: Service, access: Access, clock: Clock, *, stores: Collection
         ("/", store_pages.overview),
         ("/stores/{store}", store_pages.store),
         ("/stores/{store}/plan", plans.plan),
+        ("/plans", plans.plans),
         ("/people", people.people),
         ("/people/{user}", people.person),
         ("/runs", records.runs),

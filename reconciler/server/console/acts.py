@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from typing import Annotated, Any, Final
-from urllib.parse import parse_qs, quote
+from urllib.parse import parse_qs, quote, urlencode
 
 from fastapi import Body, Request
 from fastapi.responses import RedirectResponse, Response
@@ -71,6 +71,14 @@ QUESTIONS: Final[dict[Kind, tuple[str, str]]] = {
         ),
     ),
 }
+QUESTION_OF_PLANS: Final = (
+    "Approve exactly these plans of {count} stores?",
+    (
+        "Each store is planned again. Of those that still have the digest below, the actions are applied as one run, with "
+        "those that guards withhold. Nothing is applied to the others."
+    ),
+)
+FORM_MAX: Final = 32_768  # bytes: an approval of a hundred stores
 FIELDS: Final = ("kind", "store", "user", "fields", "until", "run", "digest", "step")
 ACCEPTED_DAYS: Final = 30  # the suggestion
 
@@ -93,14 +101,17 @@ class ActPages:
         if verdict != "operator":
             return self._renderer.denied(request, verdict)
         given = {name: request.query_params.get(name, "") for name in FIELDS}
+        plans = request.query_params.getlist("plan")
         if given["kind"] == "accept" and not given["until"]:
             given["until"] = (self._clock.now() + timedelta(days=ACCEPTED_DAYS)).date().isoformat()
-        wish = self._wish(given)
+        wish = self._wish(given, plans)
         if wish is None:
             return RedirectResponse("/", 303)
         return self._page(request, wish)
 
-    def act(self, request: Request, form: Annotated[bytes, Body(media_type=FORM, max_length=4096)] = b"") -> Response:
+    def act(
+        self, request: Request, form: Annotated[bytes, Body(media_type=FORM, max_length=FORM_MAX)] = b""
+    ) -> Response:
         """Perform what the form of our own page says. Only operators."""
         try:
             caller = self._caller(request)
@@ -108,8 +119,8 @@ class ActPages:
             return self._renderer.page("failed.html", request, status=503, error=error)
         if caller is None or caller.role != "operator" or is_foreign(request):
             return self._renderer.denied(request, "needs token" if caller is None else "viewer")
-        sent = {name: values[0] for name, values in parse_qs(form.decode(errors="replace")).items()}
-        wish = self._wish(sent)
+        sent = parse_qs(form.decode(errors="replace"))
+        wish = self._wish({name: values[0] for name, values in sent.items()}, sent.get("plan", ()))
         if wish is None:
             return RedirectResponse("/", 303)
         try:
@@ -122,20 +133,22 @@ class ActPages:
             return self._page(request, wish, problem=error, status=404)
         except ReconcilerError as error:
             return self._page(request, wish, problem=error, status=503)
-        if done.status in {"pending", "unknown"} or done.found is not None:
+        if done.status in {"pending", "unknown"} or done.found is not None or done.refused:
             return self._page(request, wish, done=done)
         return RedirectResponse(_next(wish, done), 303)
 
-    def _wish(self, given: dict[str, str]) -> Wish | None:
-        """The wish in these values; None if they make none, or name an unknown store."""
+    def _wish(self, given: dict[str, str], plans: Sequence[str]) -> Wish | None:
+        """The wish in these values; None if they make none, or name an unknown store. `plans`: each a store and a digest."""
         try:
             said: dict[str, Any] = {name: given[name] for name in FIELDS if given.get(name)}
             if "fields" in said:
                 said["fields"] = said["fields"].split(",")
+            if plans:
+                said["plans"] = dict(plan.partition(" ")[::2] for plan in plans)
             wish = Wish.model_validate(said)
         except ValidationError:
             return None
-        return None if wish.store is not None and wish.store not in self._stores else wish
+        return wish if all(store in self._stores for store in wish.stores) else None
 
     def _page(
         self,
@@ -146,9 +159,10 @@ class ActPages:
         done: Performed | None = None,
         status: int = 200,
     ) -> Response:
-        values = {name: _text(value) for name, value in wish.model_dump().items() if value is not None}
+        values = {name: _text(value) for name, value in wish.model_dump(exclude={"plans"}).items() if value is not None}
         shown = {**values, "fields": " and ".join(field_name(name) for name in wish.fields or ())}
-        question, meaning = (words.format(**shown) for words in QUESTIONS[wish.kind])
+        asked = QUESTIONS[wish.kind] if wish.plans is None else QUESTION_OF_PLANS
+        question, meaning = (words.format(**shown, count=len(wish.stores)) for words in asked)
         return self._renderer.page(
             "act.html",
             request,
@@ -158,6 +172,7 @@ class ActPages:
             meaning=meaning,
             until=values.pop("until", None),
             values=values,
+            plans=wish.plans or {},
             back=_back(wish),
             problem=problem,
             done=done,
@@ -172,6 +187,8 @@ def _text(value: Any) -> str:
 def _back(wish: Wish) -> str:
     if wish.run is not None:
         return f"/runs/{wish.run}/undo"
+    if wish.plans is not None:
+        return f"/plans?{urlencode([('store', store) for store in wish.plans])}"
     if wish.kind in {"continue", "abort"}:
         return "/rollout"
     if wish.user is not None:

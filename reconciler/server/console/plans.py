@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from fastapi import Request
 from fastapi.responses import RedirectResponse, Response
@@ -16,11 +17,13 @@ from reconciler.core.model.ids import StoreName
 from reconciler.core.report.pending import Pending
 from reconciler.core.report.same_change import EACH, ChangeValues, is_departure, same_change_key
 from reconciler.server.access import Verdict
+from reconciler.server.acting import PLANS_MAX
 from reconciler.server.console import words
 from reconciler.server.console.records import number_of
 from reconciler.server.console.rendering import Renderer
 from reconciler.server.service import Service
 
+PAGE_S: Final = 2.0  # after which no plan that is not ready is waited for
 Document = dict[str, Any]  # a plan's JSON, read as it is shown
 
 
@@ -57,6 +60,24 @@ class PlanPages:
             return RedirectResponse("/", 303)
         found = self._service.plan(name)
         return self._renderer.page("plan.html", request, verdict=verdict, store=name, run=None, **_shown(found))
+
+    def plans(self, request: Request, verdict: Verdict) -> Response:
+        """The plans of several stores, to approve together. One that is not ready ends what this request computes."""
+        names = list(dict.fromkeys(StoreName(name) for name in request.query_params.getlist("store")))[:PLANS_MAX]
+        names = [name for name in names if name in self._stores]
+        if not names:
+            return RedirectResponse("/", 303)
+        plans: list[dict[str, Any]] = []
+        until = time.monotonic() + PAGE_S
+        for name in names:
+            found = self._service.plan(name)
+            if not isinstance(found, Pending):
+                plans.append({"store": name, **_shown(found)})
+            elif time.monotonic() > until:
+                break
+        return self._renderer.page(
+            "plans.html", request, verdict=verdict, names=names, plans=plans, waiting=len(plans) < len(names)
+        )
 
     def revert(self, request: Request, verdict: Verdict) -> Response:
         number = number_of(request.path_params["number"])
