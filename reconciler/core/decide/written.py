@@ -7,7 +7,7 @@ from collections.abc import Mapping as MappingOf
 from dataclasses import replace
 
 from reconciler.core.fields import normalise
-from reconciler.core.fields.consent import is_written
+from reconciler.core.fields.consent import is_written, last_consents
 from reconciler.core.fields.diff import comparable, observed_value, owned_tags
 from reconciler.core.model.action import Action, Change
 from reconciler.core.model.consent import is_consent
@@ -60,8 +60,9 @@ def _as_ours(
     mapping: Mapping, changes: Iterable[Change], customer: Customer, spec: Spec | None
 ) -> MappingOf[str, Applied]:
     """The last-applied fields with the changes that the customer has. Tags may have been added and not yet removed."""
-    applied = dict(mapping.applied) if mapping.customer_id in {None, customer.id} else {}
-    owned = {t.casefold(): t for t in owned_tags(mapping)} if applied else {}
+    same = mapping.customer_id in {None, customer.id}
+    applied = dict(mapping.applied) if same else last_consents(mapping.applied)
+    owned = {t.casefold(): t for t in owned_tags(mapping)} if same else {}
     wanted = spec.fields if spec is not None else {}
     for change in changes:
         field, before = change.field, applied.get(change.field)
