@@ -15,7 +15,7 @@ from reconciler.controller.observe import observe_users
 from reconciler.controller.record import record_decision
 from reconciler.controller.step import Outcome, PlannedWrite, Step, failure
 from reconciler.controller.writes import writes_of
-from reconciler.core.decide.consent import decided_without_consent, has_consent
+from reconciler.core.decide.consent import decided_without_consent, has_consent, with_times
 from reconciler.core.decide.record import (
     new_row,
     row_after_write,
@@ -130,7 +130,7 @@ def _remember_refusals(refused: Refused, step: Step, context: StoreContext, *, a
 
     A refusal that names no field of the action is one of the whole action.
     """
-    changes = {c.field: c for c in step.action.changes}
+    changes = {c.field: c for c in (*step.action.changes, *_decided(step))}
     lost: dict[str, RefusedValue] = {}
     moved = False
     for refusal in refused.refusals:
@@ -153,6 +153,11 @@ def _remember_refusals(refused: Refused, step: Step, context: StoreContext, *, a
         current = context.readers.mappings.get(context.store.shop, [step.subject.user]).get(step.subject.user)
         context.state.put(with_refused(current or new_row(step.subject.user, context.store, now=now), lost))
     return moved or bool(lost)
+
+
+def _decided(step: Step) -> tuple[Change, ...]:
+    """The changes as they were decided: a consent without the time that it was sent with, as the next decision has it."""
+    return step.decision.action.changes if step.decision.action is not None else ()
 
 
 def _fields_of(name: str | None, changes: dict[str, Change]) -> list[str]:
@@ -188,7 +193,7 @@ def _send_all(step: Step, context: StoreContext) -> None:
 
     Overtaken where another user or process came first to the customer: nothing was sent.
     """
-    action = step.action
+    action = step.action = with_times(step.action, step.decision, step.seen_at)
     step.at = step.at or action.from_customer_id or action.customer_id
     if action.former_user is not None:
         end_former(action.former_user, context.store.shop, context.state, context.readers.mappings, context.clock)
@@ -260,7 +265,8 @@ def claim_written(lost: Step, step: Step, context: StoreContext) -> Step:
         row = replace(row, profile_digest=lost.action.profile_digest)
     context.state.put(row, *events)
     lost.written.extend(there)
-    return Step(step.action, replace(step.subject, mapping=row, stored=None), step.decision, step.blocked)
+    subject = replace(step.subject, mapping=row, stored=None)
+    return Step(step.action, subject, step.decision, step.blocked, seen_at=step.seen_at)
 
 
 def has_moved(action: Action, subject: Subject) -> bool:

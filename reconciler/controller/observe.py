@@ -170,7 +170,7 @@ def _decide_users(
         view = views.get(read_as.user)
         if view is None:
             unreadable = unreadable_decision(read_as.user, read_as.mapping, refusals[read_as.user].message)
-            yield _step_of(read_as, unreadable, None, live=live)
+            yield _step_of(read_as, unreadable, None, options.now, live=live)
             continue
         s = claim_unrecorded_write(read_as, view, specs.get(read_as.user))
         judged = partial(
@@ -186,7 +186,8 @@ def _decide_users(
             absence=readers.absence,
         )
         decision = judged(view)
-        yield _step_of(s, decision, alternatives_of(decision, partial(_if_free, judged, view, store)), live=live)
+        blocked = alternatives_of(decision, partial(_if_free, judged, view, store))
+        yield _step_of(s, decision, blocked, options.now, live=live)
 
 
 def _no_action(user: ClerkUserId) -> Action:
@@ -197,8 +198,8 @@ NO_ACTION: Final = _no_action(ClerkUserId(""))
 """The empty update of a step with nothing to do; a scan shares it, since it reads the decisions only."""
 
 
-def _step_of(subject: Subject, decision: Decision, blocked: Blocked | None, *, live: bool) -> Step:
-    return Step(decision.action or NO_ACTION, subject, decision, blocked, live=live)
+def _step_of(subject: Subject, decision: Decision, blocked: Blocked | None, seen_at: datetime, *, live: bool) -> Step:
+    return Step(decision.action or NO_ACTION, subject, decision, blocked, live=live, seen_at=seen_at)
 
 
 def _if_free(judged: Callable[[View], Decision], view: View, store: Store, fields: frozenset[Unique]) -> Decision:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal
 
 from reconciler.core.model.action import Action, Change, Hold, Kind
@@ -40,7 +41,7 @@ class Step:
     `blocked`: what may be decided where other users have the new email or phone. `at` is the customer that the writes are
     on (None: that of the action); `intent` is kept in the row until the last write is done. `puts_off`: stop before a write
     that may be sent together with those of others, and leave it in `rest`. `live`: decided by what the shop shows
-    now, and not by the mirror.
+    now, and not by the mirror. `seen_at`: when the reading began; None where no consent is written.
     """
 
     action: Action
@@ -54,6 +55,7 @@ class Step:
     puts_off: bool = False
     rest: PlannedWrite | None = None
     live: bool = True
+    seen_at: datetime | None = None
 
 
 Result = Literal["applied", "refused", "failed", "not tried"]

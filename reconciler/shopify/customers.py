@@ -105,8 +105,7 @@ class ShopCustomers(CustomerReads):
                 )
             case SetConsent(customer, channel, consent):
                 self._check_customer(payload.customer, customer)
-                found = self._checked_consent(payload.customer, channel, consent)
-                return Answer(shown={customer: {field_of(channel): str(found)}})
+                self._check_consent(payload.customer, channel, consent)
             case Link():
                 self._check_metafields(payload)
             case Merge():
@@ -131,21 +130,15 @@ class ShopCustomers(CustomerReads):
         if self._required(shown.id if shown is not None else None, "id") != customer:
             raise AnswerLost(f"{self._client.shop}: the response to a write is about another customer")
 
-    def _checked_consent(self, shown: WrittenCustomer | None, channel: Channel, consent: Consent) -> Consent:
-        """The consent in the response, with its time.
-
-        Refused if it is another one: Shopify reports no error if there is no email, or a newer answer.
-        """
+    def _check_consent(self, shown: WrittenCustomer | None, channel: Channel, consent: Consent) -> None:
+        """Refused if the response has another consent: Shopify reports no error if there is no email, or a newer answer."""
         assert shown is not None
         node = shown.default_email_address if channel == "email" else shown.default_phone_number
         found = consent_of(node) if node is not None else None
-        if found is None or found.state != consent.state:
-            seen = (
-                f"the customer is {found.state}" if found is not None else f"the customer has no {ADDRESSES[channel]}"
-            )
+        if found is None or found.state != consent.state or _is_later(found, consent):
+            seen = f"the customer is {found}" if found is not None else f"the customer has no {ADDRESSES[channel]}"
             said = f"Shopify did not set {consent.state}: {seen}"
             raise Refused((Refusal(field_of(channel), "STALE_OBJECT", said),))
-        return found
 
     def _check_metafields(self, payload: Payload) -> None:
         if not payload.metafields:
@@ -173,6 +166,10 @@ class ShopCustomers(CustomerReads):
             if request is not None and request.status == "FAILED":
                 raise _merge_failed(reply.data["customerMergeJobStatus"]["customerMergeErrors"] or ())
         raise AnswerLost(f"{self._client.shop}: the merge did not end within {MERGE_WAIT_S:g} s: {last}")
+
+
+def _is_later(found: Consent, consent: Consent) -> bool:
+    return found.at is not None and consent.at is not None and found.at > consent.at
 
 
 def _merge_failed(errors: Sequence[MappingOf[str, Any]]) -> Refused:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from reconciler.core.decide.consent import judge
+from reconciler.core.decide.consent import judge, with_times
 from reconciler.core.decide.record import observed_row
 from reconciler.core.fields.consent import LastConsent, said_of
 from reconciler.core.fields.desired import config_digest, spec_of
 from reconciler.core.fields.fingerprint import observed_fp
+from reconciler.core.model.action import Action, Change
 from reconciler.core.model.consent import Consent, ConsentRule, Said
 from reconciler.core.model.store import Store
 from reconciler.core.model.view import Decision, Subject
 from tests.core.people import ADA, NOW, after, customer, decided, gid, held, mapping, profile, same, settled, store
 
 BEFORE, THEN, LATER = (NOW.replace(microsecond=0) - timedelta(days=days) for days in (3, 2, 1))
-AHEAD = NOW + timedelta(hours=1)
+AHEAD, SOON = NOW + timedelta(hours=1), NOW + timedelta(seconds=50)
 PLAIN: dict[str, Any] = {"from": "metadata.news", "at": "metadata.news_at"}
 NEVER, YES, NO, WAITS = "NOT_SUBSCRIBED", "SUBSCRIBED", "UNSUBSCRIBED", "PENDING"
 
@@ -34,6 +35,7 @@ CASES: list[tuple[bool | None, datetime | None, str, datetime | None, str]] = [
     (True, None, NEVER, None, "grant"),
     (True, AHEAD, NEVER, None, "unclear"),
     (True, AHEAD, YES, THEN, "nothing"),
+    (True, SOON, NEVER, None, "grant"),
     (True, LATER, YES, THEN, "nothing"),
     (True, LATER, NO, THEN, "grant"),
     (True, THEN, NO, THEN, "nothing"),
@@ -120,6 +122,34 @@ def test_without_a_time_only_the_first_yes_is_written() -> None:
     assert judge(Said(granted=False), Consent(state=YES, at=THEN), None, undated, NOW)[0] == "nothing"
 
 
+@pytest.mark.parametrize(
+    ("shown", "written_at"),
+    [
+        ({}, NOW - timedelta(seconds=60)),
+        ({"email": Consent(state=NEVER)}, NOW - timedelta(seconds=60)),
+        ({"email": Consent(state=YES, at=THEN)}, NOW - timedelta(seconds=60)),
+        ({"email": Consent(state=YES, at=NOW - timedelta(seconds=5))}, NOW - timedelta(seconds=4)),
+        ({"sms": Consent(state=YES, at=NOW)}, NOW - timedelta(seconds=60)),
+    ],
+)
+def test_an_answer_without_a_time_is_dated_before_the_reading_and_after_what_it_replaces(
+    shown: dict[Any, Consent], written_at: datetime
+) -> None:
+    seen = customer(id=gid(7), consents=shown)
+    undated = [Change(field="consent.email", before=None, after="SUBSCRIBED, SINGLE_OPT_IN", why="profile changed")]
+    dated = Change(
+        field="consent.sms", before=None, after=f"SUBSCRIBED, at {THEN:%Y-%m-%dT%H:%M:%SZ}", why="profile changed"
+    )
+    action = Action(kind="update", clerk_user_id=ADA, customer_id=gid(7), changes=(*undated, dated), cost_points=22)
+    found = with_times(action, Decision(clerk_user_id=ADA, customer=seen), NOW.replace(microsecond=999))
+    assert [Consent.parse(str(change.after)).at for change in found.changes] == [written_at, THEN]
+
+
+def test_a_time_of_any_year_is_kept_as_text() -> None:
+    early = Consent(state=NO, at=datetime(1, 1, 1, tzinfo=UTC))
+    assert Consent.parse(str(early)) == early
+
+
 def test_only_a_confirmed_yes_ends_a_wait_for_confirmation() -> None:
     said, shown = Said(granted=True, at=LATER), Consent(state=WAITS, at=THEN)
     assert judge(said, shown, None, rule(), NOW)[0] == "nothing"
@@ -146,7 +176,20 @@ def test_usual_spellings_are_read(value: object, at: object, said: tuple[bool | 
 
 
 @pytest.mark.parametrize(
-    ("value", "at"), [("perhaps", "2026-03-01"), (2, "2026-03-01"), (True, "yesterday"), ({}, None), (True, [])]
+    ("value", "at"),
+    [
+        ("perhaps", "2026-03-01"),
+        (2, "2026-03-01"),
+        (True, "yesterday"),
+        ({}, None),
+        (True, []),
+        # values in place of no time, as the time and as the answer
+        (True, 0),
+        (True, "0001-01-01T00:00:00Z"),
+        (True, "1969-12-31T23:59:59Z"),
+        ("0001-01-01T00:00:00Z", None),
+        ("1970-01-01", "2026-03-01"),
+    ],
 )
 def test_what_cannot_be_read_is_said_and_not_written(value: object, at: object) -> None:
     policy = news()

@@ -10,7 +10,8 @@ import pytest
 from reconciler.simulator.server import SimulatorServer
 from reconciler.simulator.world import World
 from tests.cli.harness import EU, US
-from tests.stories.harness import StoryHarness, open_shop, story_harness
+from tests.stories.consent import RULE
+from tests.stories.harness import AMPLE, StoryHarness, open_shop, story_harness
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +33,11 @@ def story(
     """One shop, its back-link's definition, no customers, an empty table of profiles."""
     with story_harness(tmp_path, stage, capsys) as found:
         yield found
+
+
+@pytest.fixture
+def news(story: StoryHarness) -> StoryHarness:
+    """The same, with marketing consent by email and by text message, and withdrawals."""
+    story.store["consent"] = {"email": RULE, "sms": RULE}
+    story.store["guards"] = {**AMPLE, "adopt": {"max": 50}}
+    return story

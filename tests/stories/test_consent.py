@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from contextlib import closing
 from typing import Any
@@ -11,14 +10,9 @@ import pytest
 
 from reconciler.simulator.customers.records import rare
 from reconciler.simulator.faults import FaultKind
-from reconciler.simulator.ledger import gid
-from tests.cli.harness import EU, US
-from tests.stories.harness import AMPLE, StoryHarness, at_the_nth_write, mail
-
-OLD, MID, NEW = "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z"
-YES, NO, NEVER, WAITS = "SUBSCRIBED", "UNSUBSCRIBED", "NOT_SUBSCRIBED", "PENDING"
-RULE: dict[str, Any] = {"from": "metadata.news.yes", "at": "metadata.news.at", "withdraw": True}
-PHONE = "+442079460{:03d}"
+from tests.cli.harness import EU
+from tests.stories.consent import MID, NEVER, NEW, NO, OLD, PHONE, RULE, WAITS, YES, answers, consents, guest
+from tests.stories.harness import StoryHarness, at_the_nth_write, mail
 
 PAIRS: list[tuple[str, str, str | None, Any, str | None, str, str | None]] = [
     # name, the shop's state and time, the profile's answer and time, the shop's state and time in the end
@@ -36,36 +30,6 @@ PAIRS: list[tuple[str, str, str | None, Any, str | None, str, str | None]] = [
     ("recanted", WAITS, OLD, False, NEW, NO, NEW),
     ("refuser", NEVER, None, False, NEW, NEVER, None),
 ]
-
-
-@pytest.fixture
-def news(story: StoryHarness) -> StoryHarness:
-    story.store["consent"] = {"email": RULE, "sms": RULE}
-    story.store["guards"] = {**AMPLE, "adopt": {"max": 50}}
-    return story
-
-
-def consents(story: StoryHarness, channel: str = "email", shop: str = US) -> dict[str, tuple[str, str | None]]:
-    """The consent of each customer by the name of the user: state and time."""
-    sim = story.shop(shop)
-    member = {"email": "emailMarketingConsent", "sms": "smsMarketingConsent"}[channel]
-    with sim.lock:
-        views = [sim.shop.customer(gid("Customer", each.number)) for each in sim.shop.people]
-        found = {v.record.email.partition("@")[0]: v.fields[member](v) for v in views if v and v.record.email}
-    return {name: (shown["marketingState"], shown["consentUpdatedAt"]) for name, shown in found.items() if shown}
-
-
-def answers(story: StoryHarness, name: str, yes: Any, at: str | None, **more: Any) -> None:
-    story.user(name, metadata=json.dumps({"news": {"yes": yes, "at": at}}), **more)
-
-
-def guest(story: StoryHarness, name: str, state: str, at: str | None, phone: str | None = None) -> str:
-    """A customer without a user, with these consents."""
-    made = story.staff("create", email=mail(name), phone=phone)
-    if state != NEVER:
-        for channel in ("email", "sms") if phone is not None else ("email",):
-            story.staff("consent", id=made.id, channel=channel, state=state, level="SINGLE_OPT_IN", at=at)
-    return str(made.id)
 
 
 def test_each_pair_of_answers_ends_with_the_newest_one_for_guests_that_are_adopted(news: StoryHarness) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache
 
 from reconciler.controller.context import StoreContext
@@ -43,7 +43,8 @@ class Preconditions:
     ) -> None:
         self._context = context
         self._by_mirror = cache(by_mirror)
-        self._unseen_until = context.clock.now() + UNSEEN_FOR if fresh else None
+        self._since = context.clock.now()
+        self._unseen_until = self._since + UNSEEN_FOR if fresh else None
         self._seen = {*changed}
         self._holds = _HoldsOf(scan_result.plan.holds)
 
@@ -54,7 +55,7 @@ class Preconditions:
             a.clerk_user_id: a for a in batch if not (young and a.kind == "create") or a.clerk_user_id in self._seen
         }
         unseen = [a for a in batch if a.clerk_user_id not in planned]
-        ready: list[Step | Outcome] = _creates(unseen, self._context, self._holds)
+        ready: list[Step | Outcome] = _creates(unseen, self._context, self._holds, self._since)
         held = self._holds.of(list(planned)) if planned else {}
         for found in self._observe(planned.values()):
             action = planned[found.subject.user]
@@ -137,7 +138,7 @@ class _HoldsOf:
         return found
 
 
-def _creates(batch: Sequence[Action], context: StoreContext, holds: _HoldsOf) -> list[Step | Outcome]:
+def _creates(batch: Sequence[Action], context: StoreContext, holds: _HoldsOf, since: datetime) -> list[Step | Outcome]:
     if not batch:
         return []
     held_of = holds.of([a.clerk_user_id for a in batch])
@@ -155,7 +156,7 @@ def _creates(batch: Sequence[Action], context: StoreContext, holds: _HoldsOf) ->
             decision = Decision(
                 clerk_user_id=subject.user, action=action, holds=held, spec=spec, taken=_phone_awaited(spec, held)
             )
-            ready.append(Step(action, subject, decision))
+            ready.append(Step(action, subject, decision, seen_at=since))
     return ready
 
 

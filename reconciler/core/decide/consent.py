@@ -7,9 +7,9 @@ customer who has never answered, each yes is the last one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from reconciler.core.decide.case import Case
 from reconciler.core.decide.cost import points_of
@@ -20,6 +20,7 @@ from reconciler.core.fields.people import phone_of
 from reconciler.core.model.action import Action, Change, Hold
 from reconciler.core.model.consent import (
     ADDRESSES,
+    CLOCKS_APART,
     FIXED,
     LEVELS,
     NEVER,
@@ -32,6 +33,7 @@ from reconciler.core.model.consent import (
     Judged,
     Outcome,
     Said,
+    channel_of,
     field_of,
     is_consent,
 )
@@ -45,8 +47,9 @@ Verdict = tuple[Outcome, str, datetime | None]
 
 
 def judge(said: Said, shown: Consent, last: LastConsent | None, rule: ConsentRule, now: datetime) -> Verdict:
-    """What follows, why, and the time that is written with it (None: that of the write). Shopify's times, and so all times
-    here, have whole seconds.
+    """What follows, why, and the time that is written with it (None: the one of `with_times`).
+
+    Shopify's times, and so all times here, have whole seconds. A time within the next minute is left to Shopify's clock.
     """
     if said.granted is None:
         return _nothing("the profile says neither yes nor no")
@@ -55,7 +58,7 @@ def judge(said: Said, shown: Consent, last: LastConsent | None, rule: ConsentRul
     if shown.state not in {SUBSCRIBED, UNSUBSCRIBED, PENDING, *NEVER}:
         return _nothing(f"Shopify shows {shown.state}, which this version does not know")
     outcome, why, at = _on_yes(said, shown, last, rule) if said.granted else _on_no(said, shown, last, rule)
-    if outcome != "nothing" and at is not None and at > now:
+    if outcome != "nothing" and at is not None and at > now + CLOCKS_APART:
         return "unclear", f"the time in the profile, {_day(at)}, is in the future", None
     return outcome, why, at
 
@@ -196,6 +199,31 @@ def without_consent(action: Action) -> Action:
         return action
     kept = tuple(change for change in action.changes if not is_consent(change.field))
     return replace(action, changes=kept, cost_points=points_of(action.kind, kept, action.how))
+
+
+def with_times(action: Action, decision: Decision, seen_at: datetime | None) -> Action:
+    """The action with a time for each consent without one: a minute before the customer was read, at `seen_at`.
+
+    The user answered before that. Shopify keeps the latest answer, so who answers there after the reading has the last
+    word, also if the clocks are apart. The time is later than that of the answer in Shopify that is replaced.
+    """
+    if not has_consent(action):
+        return action
+    assert seen_at is not None
+    seen = (decision.target, decision.customer)
+    shown = next((c.consents for c in seen if c is not None and c.id == action.customer_id), {})
+    return replace(action, changes=tuple(_with_time(change, shown, seen_at) for change in action.changes))
+
+
+def _with_time(change: Change, shown: Mapping[Channel, Consent], seen_at: datetime) -> Change:
+    channel = channel_of(change.field)
+    if channel is None or (consent := Consent.parse(text_of(change.after) or "")).at is not None:
+        return change
+    at = seen_at.replace(microsecond=0) - CLOCKS_APART
+    before = shown[channel].at if channel in shown else None
+    if before is not None:
+        at = max(at, before + timedelta(seconds=1))
+    return replace(change, after=str(replace(consent, at=at)))
 
 
 def with_addresses_only(before: Iterable[Change], kept: Iterable[Change]) -> tuple[Change, ...]:

@@ -72,7 +72,7 @@ def observed_row(subject: Subject, decision: Decision, store: Store, *, now: dat
         applied = last_applied(mapping, decision.spec, decision.customer, written=())
         applied = _with_link(applied, decision.customer.backlink, row, store)
         applied = with_contest(applied, decision.contests)
-        applied = with_consents(applied, mapping, decision.customer, {}, {})
+        applied = with_consents(applied, mapping, decision.customer, {})
     if applied is not row.applied:
         row = replace(row, applied=applied)
     fingerprints = _fingerprints(mapping, row, decision, subject.row_fp)
@@ -112,7 +112,7 @@ def row_after_write(
         applied = with_contest(
             with_heals(applied, agreed_by, written if healed is None else healed, now), decision.contests
         )
-        applied = with_consents(applied, mapping, seen, {c.field: c for c in written}, shown)
+        applied = with_consents(applied, mapping, seen, {c.field: c for c in written})
         if finished:
             link = next((text_of(c.after) for c in written if c.field == "backlink"), None)
             applied = _with_link(applied, link or seen.backlink, placed, store)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
 
 from reconciler.core.fields.readings import UnreadableError, moment, truth
 from reconciler.core.model.action import Change
@@ -24,7 +25,10 @@ from reconciler.core.model.customer import Customer
 from reconciler.core.model.mapping import Applied, Mapping
 from reconciler.core.model.profile import Profile
 from reconciler.core.model.spec import Doubt
-from reconciler.core.model.values import Value, text_of
+from reconciler.core.model.values import text_of
+
+EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)  # before it: 0, 0001-01-01 and other values in place of no time
+TOO_EARLY: Final = "is before 2000, which is no time of an answer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +53,13 @@ def said_of(profile: Profile, rule: ConsentRule, channel: Channel) -> tuple[Said
         at = moment(profile.value_at(rule.at)) if rule.at is not None else None
     except UnreadableError as error:
         return Said(), _doubt(channel, rule.at or rule.source, error)
+    if at is not None and at < EARLIEST:
+        return Said(), _doubt(channel, rule.at or rule.source, UnreadableError(TOO_EARLY))
     return Said(granted=granted, at=at.replace(microsecond=0) if at is not None else None), None
 
 
 def _yes_or_no(value: object) -> bool | None:
-    """A boolean. A time (`subscribed_at`) is a yes."""
+    """A boolean. A time (`subscribed_at`) is a yes, if it is no value in place of none, such as 0001-01-01."""
     try:
         return truth(value)
     except UnreadableError:
@@ -64,9 +70,10 @@ def _yes_or_no(value: object) -> bool | None:
 
 def _is_time(text: str) -> bool:
     try:
-        return moment(text) is not None
+        at = moment(text)
     except UnreadableError:
         return False
+    return at is not None and at >= EARLIEST
 
 
 def _doubt(channel: Channel, path: str, error: UnreadableError) -> Doubt:
@@ -92,13 +99,12 @@ def with_consents(
     mapping: Mapping | None,
     customer: Customer,
     written: MappingOf[str, Change],
-    answered: MappingOf[str, Value],
 ) -> dict[str, Applied]:
     """The last-applied fields with the last consents of this user: what was written, and the withdrawals that are shown.
 
     They outlive the customer, so that an answer which was written once is never written again for another customer, or for
     another email. They outlive a time in which the store manages no consent, too. Those of a former user of the customer
-    are not taken over. `answered`: the fields in Shopify's answers to the writes.
+    are not taken over.
     """
     if (
         not customer.consents
@@ -113,19 +119,10 @@ def with_consents(
             found[name] = mapping.applied[name]
         shown = customer.consents.get(channel)
         if name in written:
-            found[name] = Applied(
-                value=_with_time(text_of(written[name].after), text_of(answered.get(name))), ours=True
-            )
+            found[name] = Applied(value=text_of(written[name].after), ours=True)
         elif shown is not None and shown.state == UNSUBSCRIBED and not _is_as_late(found.get(name), shown.at):
             found[name] = Applied(value=str(_withdrawal(shown, found.get(name))))
     return found
-
-
-def _with_time(written: str | None, answered: str | None) -> str | None:
-    """The consent that was written; where it has no time of its own, with the one in Shopify's answer to the write."""
-    if written is None or answered is None or (consent := Consent.parse(written)).at is not None:
-        return written
-    return str(replace(consent, at=Consent.parse(answered).at))
 
 
 def _withdrawal(shown: Consent, base: Applied | None) -> Consent:
@@ -151,5 +148,4 @@ def is_written(change: Change, customer: Customer) -> bool:
     if shown is None or wanted is None:
         return False
     consent = Consent.parse(wanted)
-    same_time = consent.at is None or consent.at == shown.at
-    return shown.state == consent.state and (same_time or consent.state != SUBSCRIBED)
+    return shown.state == consent.state and (shown.at == consent.at or consent.state != SUBSCRIBED)

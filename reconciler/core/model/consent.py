@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -26,6 +26,8 @@ SUBSCRIBED, UNSUBSCRIBED, PENDING = "SUBSCRIBED", "UNSUBSCRIBED", "PENDING"
 NEVER: Final = frozenset({"NOT_SUBSCRIBED", "NEVER_SUBSCRIBED"})
 FIXED: Final = frozenset({"REDACTED", "INVALID"})
 LEVELS: Final = frozenset({"SINGLE_OPT_IN", "CONFIRMED_OPT_IN"})
+CLOCKS_APART: Final = timedelta(seconds=60)
+"""How far the clocks of the app, of Shopify and of this machine may be apart; `doctor` warns above it."""
 _TEXT = re.compile(r"(?P<state>\w+)(?:, at (?P<at>\S+Z))?(?:, (?P<level>\w+))?(?:, from (?P<source>.+))?")
 
 
@@ -84,7 +86,7 @@ class Consent:
     source: str | None = None
 
     def __str__(self) -> str:
-        at = f"at {self.at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if self.at is not None else ""
+        at = f"at {utc_text(self.at)}" if self.at is not None else ""
         source = f"from {self.source}" if self.source is not None else ""
         return ", ".join(part for part in (self.state, at, self.level or "", source) if part)
 
@@ -115,6 +117,11 @@ class Judged:
     outcome: Outcome
     why: str
     write: Consent | None = None
+
+
+def utc_text(at: datetime) -> str:
+    """The time as Shopify writes it, in whole seconds; of any year, too."""
+    return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
 def field_of(channel: Channel) -> str:

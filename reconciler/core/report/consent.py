@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
-from reconciler.core.model.consent import ADDRESSES, Channel, Judged, Outcome, Said, field_of
+from reconciler.core.model.consent import ADDRESSES, Channel, Judged, Outcome, Said, field_of, utc_text
 from reconciler.core.model.event import Event
 from reconciler.core.model.store import Store
 from reconciler.core.model.values import Value
@@ -88,4 +88,4 @@ def _explained(
 
 
 def _text(at: datetime | None) -> str | None:
-    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if at is not None else None
+    return utc_text(at) if at is not None else None

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from reconciler.core.model.consent import Channel, Consent, field_of
+from reconciler.core.model.consent import Channel, Consent, field_of, utc_text
 from reconciler.core.model.ids import ClerkUserId, CustomerId
 from reconciler.core.model.scalars import FIELDS
 from reconciler.core.model.write import (
@@ -99,7 +99,7 @@ def _set_consent(customer: CustomerId, channel: Channel, consent: Consent) -> Mu
     """The consent with its time. Without one, Shopify takes the time at which it gets the call."""
     sent = {"marketingState": consent.state, "marketingOptInLevel": consent.level}
     if consent.at is not None:
-        sent["consentUpdatedAt"] = f"{consent.at:%Y-%m-%dT%H:%M:%SZ}"
+        sent["consentUpdatedAt"] = utc_text(consent.at)
     given = {"customerId": customer, f"{channel}MarketingConsent": sent}
     return Mutation(f"customer_{channel}_consent", {"input": given}, (field_of(channel),))
 

@@ -1,0 +1,169 @@
+"""Marketing consent, and what happens in between: the customer answers, the run dies, the policy changes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.cli.harness import EU
+from tests.stories.consent import MID, NEVER, NEW, NO, RULE, WRITE, YES, answers, consents, guest, leaves
+from tests.stories.harness import StoryHarness, locked_at, mail
+
+NEWEST = "2026-04-01T00:00:00Z"
+UNDATED = {"email": {"from": "metadata.news.yes", "withdraw": True}}
+
+
+def test_who_unsubscribes_while_a_yes_without_a_time_is_written_stays_unsubscribed(news: StoryHarness) -> None:
+    news.user("ada")
+    news.apply()
+    answers(news, "ada", yes=True, at=None)
+
+    def leave(_variables: Any) -> bool:
+        leaves(news, "ada")
+        return False
+
+    news.shop().faults.add("status", on=WRITE, when=leave, times=None)
+    news.apply()
+    assert news.calls()[WRITE] == 1
+    assert consents(news)["ada"][0] == NO
+    said = news("explain", "user_ada", "--output", "json").json["stores"][0]["consent"][0]
+    assert (said["outcome"], said["written"]) == ("nothing", [])
+    news.settles()
+
+
+@pytest.mark.parametrize("then", ["goes on", "dies"])
+def test_a_yes_without_a_time_whose_reply_is_lost_is_known_as_ours(news: StoryHarness, then: str) -> None:
+    news.store["consent"] = UNDATED
+    news.user("ada")
+    news.apply()
+    answers(news, "ada", yes=True, at=None)
+    news.shop().faults.add("lost_after", on=WRITE, times=1)
+    if then == "dies":
+        news.shop().faults.add("status", status=423, when=lambda _: consents(news)["ada"][0] == YES, times=None)
+    news.apply(code=int(then == "dies"))
+    news.shop().faults.clear()
+    state, at = consents(news)["ada"]
+    assert (state, news.calls()[WRITE]) == (YES, 1)
+    news.settles()
+    assert news.mappings()["ada"]["status"] == "in_sync"
+    assert consents(news)["ada"] == (state, at)
+    answers(news, "ada", yes=False, at=None)
+    news.apply()
+    assert consents(news)["ada"][0] == NO
+    news.settles()
+
+
+def test_a_run_that_dies_within_a_relink_forgets_no_withdrawal(news: StoryHarness) -> None:
+    answers(news, "ada", yes=True, at=MID)
+    news.apply()
+    leaves(news, "ada", NEW)
+    news.apply()
+    guest(news, "eve", NEVER, None)
+    news.user("ada", email=mail("eve"))
+    assert news.actions() == {"ada": "relink"}
+    with locked_at(news, 5, "lost_after"):
+        news.apply(code=1)
+    assert news.theirs("ada").email == mail("eve"), "the new customer has the back-link, and the row does not say so"
+    news.apply()
+    assert consents(news)["eve"] == (NEVER, None)
+    news.settles()
+
+
+def test_a_saved_plan_subscribes_no_one_who_has_unsubscribed_since(news: StoryHarness) -> None:
+    for name in ("ada", "bob"):
+        news.user(name)
+    news.apply()
+    answers(news, "ada", yes=True, at=MID, first_name="Adah")
+    answers(news, "bob", yes=True, at=MID)
+    path = news.folder / "the.plan"
+    assert news("plan", "--out", str(path)).code == 0
+    leaves(news, "ada", NEW)
+    said = news("apply", str(path), "--yes", "--output", "json")
+    (failed,) = said.json["stores"][0]["failed"]
+    assert (said.code, failed["clerk_user_id"], failed["result"]) == (1, "user_ada", "refused")
+    assert "the customer has changed in Shopify" in failed["message"]
+    assert consents(news) == {"ada": (NO, NEW), "bob": (YES, MID)}
+    news.apply()
+    assert (news.theirs("ada").first_name, consents(news)["ada"]) == ("Adah", (NO, NEW))
+    news.settles()
+
+
+def test_an_aborted_rollout_of_consent_withdraws_nothing_and_grants_no_more(story: StoryHarness) -> None:
+    story.second_shop()
+    story.rollout = {"soak_s": 0}
+    for name in ("ada", "bob"):
+        story.user(name, metadata=json.dumps({"news": {"yes": True, "at": MID}}))
+    story.apply()
+    for wave, store in enumerate(story.stores.values(), 1):
+        store["wave"] = wave
+    story.apply()
+    for store in story.stores.values():
+        store["consent"] = {"email": RULE}
+    story.apply()
+    assert story("rollout", "abort", "--yes").code == 0
+    story.apply()
+    everyone = {"ada": (YES, MID), "bob": (YES, MID)}
+    assert consents(story) == everyone
+    assert consents(story, shop=EU) == dict.fromkeys(everyone, (NEVER, None))
+    leaves(story, "ada", NEW)
+    for store in story.stores.values():
+        del store["consent"]
+    story.apply()
+    for store in story.stores.values():
+        store["consent"] = {"email": RULE}
+    story.apply()
+    assert consents(story) == everyone | {"ada": (NO, NEW)}
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_customer_who_is_erased_within_a_grant_stays_erased(news: StoryHarness, *, is_new: bool) -> None:
+    if not is_new:
+        news.user("ada")
+        news.apply()
+    answers(news, "ada", yes=True, at=MID, first_name="Adah")
+
+    def erase(_variables: Any) -> bool:
+        news.staff("redact", id=news.theirs("ada").id)
+        return False
+
+    news.shop().faults.add("status", on=WRITE, when=erase, times=None)
+    news("apply", "--yes")
+    news.shop().faults.clear()
+    news.apply()
+    (one,) = news.everybody().values()
+    assert (one.email, one.first_name) == (None, None)
+    news.settles(held={("ada", "Erased")})
+
+
+def test_a_pause_grants_nothing_and_afterwards_the_last_answer_counts(news: StoryHarness) -> None:
+    answers(news, "ada", yes=True, at=MID)
+    news.apply()
+    news.store["paused"] = True
+    answers(news, "ada", yes=True, at=NEW)
+    answers(news, "bob", yes=True, at=NEW)
+    leaves(news, "ada", NEWEST)
+    news.apply()
+    assert consents(news) == {"ada": (NO, NEWEST)}
+    news.store["paused"] = False
+    news.apply()
+    assert consents(news) == {"ada": (NO, NEWEST), "bob": (YES, NEW)}
+    news.settles()
+
+
+def test_accepted_drift_and_its_end_leave_consents_alone(news: StoryHarness) -> None:
+    answers(news, "ada", yes=True, at=MID)
+    news.apply()
+    leaves(news, "ada", NEW)
+    assert "nothing of user_ada drifts" in news("accept", "user_ada", "--until", "2999-12-31", "--yes").err
+    news.staff("edit", id=news.theirs("ada").id, first_name="Edited")
+    assert news("accept", "user_ada", "--until", "2999-12-31", "--yes").code == 0
+    answers(news, "ada", yes=True, at=NEWEST)
+    news.apply()
+    assert (news.theirs("ada").first_name, consents(news)["ada"]) == ("Edited", (YES, NEWEST))
+    leaves(news, "ada")
+    assert news("heal", "user_ada").code == 0
+    news.apply()
+    assert (news.theirs("ada").first_name, consents(news)["ada"][0]) == ("Ada", NO)
+    news.settles()
