@@ -11,7 +11,8 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from reconciler.cli.render import outputs as render
-from reconciler.core.model.ids import CustomerId
+from reconciler.core.model.ids import ClerkUserId, CustomerId
+from reconciler.core.plan.guard import guard_hold
 from reconciler.core.plan.plan import Plan, build_plan
 from tests.cli.plans import AT, change, create, example, hold, store_plan, update
 from tests.cli.screen import shown
@@ -158,6 +159,27 @@ def test_what_a_guard_holds_can_be_allowed_with_the_digest() -> None:
     assert f"reconciler apply --approve {plan.digest}" in text_of(plan)
     assert f"reconciler apply --approve {plan.digest}" in render.plan_markdown(plan)
     assert f"reconciler apply --approve {plan.digest}" in "".join(render.plan_html(plan))
+
+
+def test_a_plan_says_where_it_counts_what_can_not_be_reverted() -> None:
+    kept = next(action for action in example().stores[2].actions if action.kind == "release")
+    gone = [replace(kept, clerk_user_id=ClerkUserId(f"user_{how}"), how=how) for how in ("erase", "delete")]
+    alike = [replace(gone[0], clerk_user_id=ClerkUserId(f"user_{n}")) for n in (1, 2)]
+    held = tuple(guard_hold(action, "2 releases are above the ceiling of 1") for action in alike)
+    plan = build_plan([store_plan("acme-us", (kept, *gone), held)], created_at=AT)
+    never = "irreversible: 1 customer to erase with all personal data, 1 customer to delete"
+    text = " ".join(text_of(plan, width=200).split())
+    assert f"release 3 customers to release ({never})" in text
+    assert f"3 actions ({never}), 2 holds" in text
+    assert "2 actions withheld by a guard (irreversible: 2 customers to erase with all personal data)" in text
+    assert "2 times release on_leave: erase, irreversible" in text
+    for page in (render.plan_markdown(plan), "".join(render.plan_html(plan))):
+        assert f"3 customers to release ({never})" in page
+        assert f"3 actions ({never}), 2 holds" in page
+        assert "2 actions withheld by a guard (irreversible: 2 customers to erase with all personal data)" in page
+        assert "on_leave: keep" in page
+        assert page.count("on_leave: delete, irreversible") == 1
+    assert "irreversible" not in text_of(example())
 
 
 def test_no_name_can_command_the_terminal() -> None:

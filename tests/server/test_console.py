@@ -340,9 +340,10 @@ def test_a_plan_says_once_what_many_holds_share(http: httpx.Client, service: Mem
     shown = text_of(http.get("/stores/acme-us/plan", headers=BEARER))
     assert shown.count("`undo` reverted tags") == 1
     assert shown.count("`undo` reverted note") == 1
-    assert "2 times release: customer each → ∅ (undo)" in shown
+    assert "2 times release (irreversible): customer each → ∅ (undo)" in shown
     assert "1 with a change of its own" in shown
     assert "Approve exactly this plan" in shown
+    assert "Irreversible: 2 customers to delete " in shown
 
 
 def test_a_plan_offers_no_approval_of_a_pause_and_no_good_news_of_a_shop_that_fails(

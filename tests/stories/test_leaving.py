@@ -199,6 +199,8 @@ def test_erasure_is_asked_for_once_and_the_erased_come_back_only_when_forgotten(
     four.store["on_leave"] = "erase"
     at = four.theirs("ada").id
     four.gone("ada")
+    asked = "1 action (irreversible: 1 customer to erase with all personal data) needs a confirmation"
+    assert asked in " ".join(four("apply").err.split())
     four.apply()
     assert four.calls()["customerRequestDataErasure"] == 1
     assert four.mappings()["ada"]["status"] == "erased"

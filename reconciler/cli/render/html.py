@@ -32,7 +32,7 @@ def plan_html(plan: Plan, *, approve: str = APPROVE, shown: int = SHOWN) -> Iter
         plan=plan,
         parts=render_parts,
         totals=render_parts.totals_of(plan.summary, plan.stores),
-        waiting=render_parts.guarded_holds(plan.stores),
+        waiting=render_parts.guarded_text(plan.stores),
         approve=approve,
         open_up_to=OPEN_UP_TO,
         shown=shown,

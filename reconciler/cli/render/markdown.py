@@ -12,7 +12,6 @@ from itertools import islice
 from reconciler.cli.approval import APPROVE
 from reconciler.cli.render.accepted import accepted_words, until_words
 from reconciler.cli.render.parts import (
-    KIND_WORDS,
     WHO_WORDS,
     HeldGroup,
     KindGroup,
@@ -24,8 +23,9 @@ from reconciler.cli.render.parts import (
     docs_url,
     field_text,
     forecast_of,
-    guarded_holds,
+    guarded_text,
     holds_by_reason,
+    how_text,
     taken_words,
     totals_of,
 )
@@ -69,9 +69,8 @@ def _document(plan: Plan, stores: Sequence[Part] | None, limit: int, approve: st
         parts += ["The changes are too many for a comment; `reconciler plan --output html` shows them.", ""]
     for store, actions, holds in stores or ():
         parts += [*_store(store, actions, holds, limit), ""]
-    waiting = guarded_holds(plan.stores)
-    if waiting:
-        held = f"**{count_text(waiting, 'action')} withheld by a guard.**"
+    if waiting := guarded_text(plan.stores):
+        held = f"**{waiting}.**"
         parts += [f"{held} To approve exactly these: {code(f'{approve} {plan.digest}')}", ""]
     return "\n".join([*parts, f"Made at {time_text(plan.created_at)}, digest `{plan.digest}`."])
 
@@ -148,7 +147,7 @@ def _accepted(accepted: Sequence[AcceptedDrift], limit: int) -> Iterator[str]:
 
 
 def _kind(group: KindGroup, limit: int) -> Iterator[str]:
-    yield f"#### {group.kind}: {KIND_WORDS[group.kind].says(group.count)}"
+    yield f"#### {group.kind}: {group.text}"
     yield ""
     for action in islice(group.actions, limit):
         yield from _action(action)
@@ -165,7 +164,7 @@ def _action(action: Action) -> Iterator[str]:
     ]
     why = common_why(action)
     if action.how:
-        heading.append(f"on_leave: {action.how}")
+        heading.append(how_text(action.how))
     if why:
         heading.append(f"({why})")
     yield "- " + " ".join(h for h in heading if h)
@@ -216,7 +215,8 @@ def _withheld(group: HeldGroup, limit: int) -> Iterator[str]:
             yield from _action(same.action)
             continue
         users = ", ".join(code(user) for user in same.users) + (", …" if same.count > len(same.users) else "")
-        yield f"- **{same.action.kind}, {same.count:,} times**: {users}"
+        how = f", {how_text(same.action.how)}" if same.action.how else ""
+        yield f"- **{same.action.kind}, {same.count:,} times{how}**: {users}"
         for change in same.action.changes:
             yield f"  - {_change(change, with_why=True)}"
     rest = group.uncounted + sum(same.count for same in group.changes[limit:])

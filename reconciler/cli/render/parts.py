@@ -15,6 +15,12 @@ from reconciler.core.model.reasons import reason_of
 from reconciler.core.model.values import tag_changes
 from reconciler.core.plan.plan import Forecast, StorePlan, Summary
 from reconciler.core.plan.series import M, kept
+from reconciler.core.report.irreversible import (
+    count_irreversible,
+    irreversible_text,
+    is_irreversible,
+    is_withheld_by_guard,
+)
 from reconciler.core.report.same_change import EACH, ChangeValues, is_departure, same_change_key
 
 TENTH_S = 0.1
@@ -55,12 +61,22 @@ WHO_WORDS: dict[WhoActs, str] = {
 
 @dataclass(frozen=True, slots=True)
 class KindGroup:
-    """The actions of one kind in one store: their number, the first ones (or all), and the reason that all share."""
+    """The actions of one kind in one store: their number, the first ones (or all), and the reason that all share.
+
+    `erasing`: the number of those that delete or erase the customer, by `on_leave`.
+    """
 
     kind: Kind
     count: int
     actions: Collection[Action]
     why: str
+    erasing: Counter[str]
+
+    @property
+    def text(self) -> str:
+        """The number and what it is; for releases also what can't be reverted. (The words of a merge say it.)"""
+        never = irreversible_text(self.erasing)
+        return KIND_WORDS[self.kind].says(self.count) + (f" ({never})" if never else "")
 
 
 @dataclass(slots=True)
@@ -103,10 +119,13 @@ class HeldGroup:
 def actions_by_kind(store: StorePlan, first: int | None) -> list[KindGroup]:
     """The actions in groups, in the order of KINDS. Each group holds the `first` actions, or all if that is None."""
     counts: Counter[Kind] = Counter()
+    erasing: Counter[str] = Counter()
     whys: defaultdict[Kind, set[str]] = defaultdict(set)
     some: defaultdict[Kind, list[Action]] = defaultdict(list)
     for action in store.actions:
         counts[action.kind] += 1
+        if action.kind == "release":
+            erasing += count_irreversible([action])
         whys[action.kind].update(change.why for change in action.changes)
         if first is not None and counts[action.kind] <= first:
             some[action.kind].append(action)
@@ -116,6 +135,7 @@ def actions_by_kind(store: StorePlan, first: int | None) -> list[KindGroup]:
             counts[kind],
             some[kind] if first is not None else _all(store.actions, "kind", kind),
             _only(whys[kind]),
+            erasing if kind == "release" else Counter(),
         )
         for kind in KINDS
         if counts[kind]
@@ -199,11 +219,22 @@ def counts_of(summary: Summary) -> list[tuple[str, int, str]]:
 def totals_of(summary: Summary, stores: Sequence[StorePlan]) -> str:
     """One line on the whole plan."""
     broken = sum(1 for s in stores if s.error)
-    parts = [count_text(summary.actions, "action"), count_text(summary.hold, "hold"), f"{summary.in_sync:,} in sync"]
+    never = irreversible_in(stores)
+    actions = count_text(summary.actions, "action") + (f" ({never})" if never else "")
+    parts = [actions, count_text(summary.hold, "hold"), f"{summary.in_sync:,} in sync"]
     parts += [accepted] if (accepted := accepted_text(stores)) else []
     if broken:
         parts.append(f"{count_text(broken, 'store')} could not be planned")
     return ", ".join(parts)
+
+
+def irreversible_in(stores: Iterable[StorePlan]) -> str:
+    """What the actions of these plans do that can't be reverted, as text; empty without any."""
+    found: Counter[str] = Counter()
+    for store in stores:
+        if store.summary.release or store.summary.merge:
+            found += count_irreversible(store.actions)
+    return irreversible_text(found)
 
 
 def accepted_users(accepted: Iterable[AcceptedDrift]) -> int:
@@ -270,6 +301,19 @@ def docs_url(page: str) -> str | None:
     return urljoin(index, page) if index else None
 
 
-def guarded_holds(stores: Sequence[StorePlan]) -> int:
-    """The number of actions that need an approval."""
-    return sum(1 for s in stores for h in s.holds if h.reason == "GuardExceeded")
+def guarded_text(stores: Sequence[StorePlan]) -> str:
+    """`3 actions withheld by a guard`, and what of them can't be reverted; empty without any."""
+    count = 0
+    found: Counter[str] = Counter()
+    for hold in (hold for store in stores for hold in store.holds if is_withheld_by_guard(hold)):
+        count += 1
+        found += count_irreversible([hold.action] if hold.action is not None else [])
+    if not count:
+        return ""
+    never = irreversible_text(found)
+    return f"{count_text(count, 'action')} withheld by a guard" + (f" ({never})" if never else "")
+
+
+def how_text(how: str) -> str:
+    """`on_leave: erase, irreversible`."""
+    return f"on_leave: {clean(how)}" + (", irreversible" if is_irreversible(how) else "")

@@ -27,8 +27,9 @@ from reconciler.cli.render.parts import (
     docs_command,
     field_text,
     forecast_of,
-    guarded_holds,
+    guarded_text,
     holds_by_reason,
+    how_text,
     taken_words,
     totals_of,
 )
@@ -126,7 +127,7 @@ def _print_kind(group: KindGroup, lines: LinePrinter, limit: int | None, *, brie
     if not brief:
         lines.blank()
     why = group.why if group.kind in NEWLY else ""
-    heading: list[Piece] = [(group.kind, f"bold {words.style}"), (words.says(group.count), "dim")]
+    heading: list[Piece] = [(group.kind, f"bold {words.style}"), (group.text, "dim")]
     lines.flow([*heading, (f"({why})", "dim")] if why else heading, indent=2, hang=2, between="  ")
     for action in group.actions:
         if brief:
@@ -158,7 +159,7 @@ def _print_action(action: Action, lines: LinePrinter, *, why_shown: bool) -> Non
         heading += [(clean(text), "dim") for text in (action.name, action.email) if text]
     heading += [(words, "dim") for words in taken_words(action)]
     if action.how:
-        heading.append((f"on_leave: {clean(action.how)}", "dim"))
+        heading.append((how_text(action.how), "dim"))
     if why:
         heading.append((f"({why})", "dim"))
     lines.flow(heading, indent=2, hang=2, between="  ")
@@ -224,7 +225,9 @@ def _print_withheld(group: HeldGroup, lines: LinePrinter, limit: int | None) -> 
             _print_action(same.action, lines, why_shown=False)
             continue
         words = KIND_WORDS[same.action.kind]
-        lines.flow([(f"{words.mark} {same.count:,} times {same.action.kind}", words.style)], indent=2)
+        how = [(how_text(same.action.how), "dim")] if same.action.how else []
+        heading = [(f"{words.mark} {same.count:,} times {same.action.kind}", words.style), *how]
+        lines.flow(heading, indent=2, between="  ")
         for change in same.action.changes:
             _print_change(change, lines, with_why=True)
         more = ", …" if same.count > len(same.users) else ""
@@ -251,9 +254,8 @@ def _print_totals(plan: Plan, lines: LinePrinter, approve: str, *, brief: bool) 
         lines.put(("✓ ", "bold green"), (f"nothing to do: {summary.in_sync:,} in sync{accepted}", "bold"))
     else:
         lines.prose(totals_of(summary, plan.stores), "bold")
-    waiting = guarded_holds(plan.stores)
-    if waiting:
-        lines.prose(f"{count_text(waiting, 'action')} withheld by a guard; to approve exactly these:")
+    if waiting := guarded_text(plan.stores):
+        lines.prose(f"{waiting}; to approve exactly these:")
         lines.put((f"{approve} {plan.digest}", ""), indent=2)
     lines.put(("digest ", "dim"), (plan.digest, "dim"))
     if not brief:

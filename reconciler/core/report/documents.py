@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
 
 from reconciler.core.model.act import Act
 from reconciler.core.model.action import AcceptedDrift
@@ -13,9 +13,10 @@ from reconciler.core.model.event import Event
 from reconciler.core.model.json import json_of, time_z
 from reconciler.core.model.mapping import Mapping
 from reconciler.core.model.run import Run
-from reconciler.core.plan.plan import Plan
+from reconciler.core.plan.plan import Plan, StorePlan
 from reconciler.core.report.answer import Former
 from reconciler.core.report.explain import Explained
+from reconciler.core.report.irreversible import count_irreversible, withheld_by_guards
 from reconciler.core.report.parity import ParitySample
 from reconciler.core.report.rollout import RolloutReport
 from reconciler.core.report.status import Replica, StatusRow
@@ -78,13 +79,17 @@ def former_document(former: Former) -> Document:
 
 
 def plan_document(plan: Plan, *, rows_max: int) -> Document:
-    """The plan, with the first `rows_max` actions and holds of each store; the summaries count all of them."""
+    """The plan, with the first `rows_max` actions and holds of each store; the summaries count all of them.
+
+    `irreversible` is what the actions, and those that an approval lets go, would do that can't be reverted.
+    """
     stores = [
         {
             **json_of(store, exclude={"actions", "holds", "accepted"}),
             "actions": [json_of(action) for action in islice(store.actions, rows_max)],
             "holds": [json_of(hold) for hold in islice(store.holds, rows_max)],
             "accepted": [accepted_document(each) for each in islice(store.accepted, rows_max)],
+            "irreversible": _irreversible(store),
         }
         for store in plan.stores
     ]
@@ -94,6 +99,11 @@ def plan_document(plan: Plan, *, rows_max: int) -> Document:
         "stores": stores,
         "rows_max": rows_max,
     }
+
+
+def _irreversible(store: StorePlan) -> dict[str, int]:
+    going = store.actions if store.summary.release or store.summary.merge else ()
+    return dict(count_irreversible(chain(going, withheld_by_guards(store.holds))))
 
 
 def accepted_document(each: AcceptedDrift) -> Document:

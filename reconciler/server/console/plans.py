@@ -14,6 +14,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from reconciler.core.model.action import KINDS
 from reconciler.core.model.ids import StoreName
+from reconciler.core.report.irreversible import irreversible_text, is_irreversible
 from reconciler.core.report.pending import Pending
 from reconciler.core.report.same_change import EACH, ChangeValues, is_departure, same_change_key
 from reconciler.server.access import Verdict
@@ -99,8 +100,12 @@ def _shown(found: Document | Pending) -> dict[str, Any]:
         }
         for plan in found["stores"] or [{"error": "it is no longer in stores.yaml", "error_hint": ""}]
     ]
+    never: Counter[str] = Counter()
+    for plan in found["stores"]:
+        never.update(plan.get("irreversible", {}))
     return {
         "pending": None,
+        "irreversible": irreversible_text(never),
         "parts": parts,
         "summary": found["summary"],
         "digest": found["digest"],
@@ -154,4 +159,5 @@ def _title(holds: list[Document]) -> str:
         return f"{len(holds):,} without an action"
     shown = [c | {"before": EACH} if is_departure(c["field"], c["after"]) else c for c in action["changes"]]
     changes = [f"{words.change_text(change)} ({change['why']})" for change in shown]
-    return f"{len(holds):,} times {action['kind']}: {', '.join(changes) or 'no field'}"
+    never = " (irreversible)" if is_irreversible(action["how"]) else ""
+    return f"{len(holds):,} times {action['kind']}{never}: {', '.join(changes) or 'no field'}"

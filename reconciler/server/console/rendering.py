@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from reconciler.core.model.values import tag_changes
 from reconciler.core.report.answer import ago_text
+from reconciler.core.report.irreversible import is_irreversible
 from reconciler.core.report.under_way import under_way_of
 from reconciler.ports import Clock
 from reconciler.server.access import Verdict
@@ -75,6 +76,7 @@ def _environment() -> Environment:
         "segment": lambda text: quote(text, safe=""),
         "field": words.field_name,
         "under_way": under_way_of,
+        "irreversible": is_irreversible,
     }
     made.globals["tag_changes"] = tag_changes
     return made

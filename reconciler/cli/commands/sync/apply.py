@@ -22,7 +22,7 @@ from reconciler.cli.context import Context, print_parts
 from reconciler.cli.files import plan_file as planfile
 from reconciler.cli.files.pairs import Pairs
 from reconciler.cli.render import outputs as render
-from reconciler.cli.render.parts import totals_of
+from reconciler.cli.render.parts import irreversible_in, totals_of
 from reconciler.cli.render.plain import count_text, seconds_text, time_text
 from reconciler.cli.render.text import Detail
 from reconciler.cli.times import PLAN_MAX_AGE, duration_of
@@ -152,7 +152,7 @@ def show_and_confirm(
             show(context, planned, "text", detail=detail, approve=again)
     elif actions and not yes:
         render.print_plan(planned.plan, context.err, approve=again)
-    return not actions or yes or _confirm_actions(context, actions)
+    return not actions or yes or _confirm_actions(context, actions, irreversible_in(planned.plan.stores))
 
 
 def load_saved_plan(path: Path, context: Context, components: Components, *, max_age: timedelta) -> tuple[Planned, str]:
@@ -276,7 +276,7 @@ def _result(
     )
 
 
-def _confirm_actions(context: Context, actions: int) -> bool:
-    what = count_text(actions, "action")
+def _confirm_actions(context: Context, actions: int, never: str) -> bool:
+    what = count_text(actions, "action") + (f" ({never})" if never else "")
     question = f"Apply this {what.removeprefix('1 ')}?" if actions == 1 else f"Apply these {what}?"
     return context.confirm(question, waiting=f"{what} {'needs' if actions == 1 else 'need'} a confirmation")
