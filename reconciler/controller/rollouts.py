@@ -64,13 +64,19 @@ class Rollouts(Generic[StoreT]):
 
     def in_force(self, state: RolloutState) -> tuple[StoreT, ...]:
         """The stores with the policies that are in force."""
-        mine = state.rollout if state.rollout is not None and state.rollout.target == self._target() else None
+        mine = state.rollout if self.is_ours(state) else None
         return tuple(self._in_force(store, state.policies.get(store.shop), mine) for store in self.stores)
 
     def upcoming(self, state: RolloutState, *, actor: Actor, named: Collection[StoreName] = ()) -> RolloutState:
         """What the state will say after the transition that is due; the same where none is. Changes nothing."""
         after = self._next(state, actor, named=named)
         return state if after is None else RolloutState(after, {**state.policies, **self._opened(after, state)})
+
+    def is_due(self, actor: Actor) -> bool:
+        """Whether stores.yaml differs from the newest rollout, so that another one would begin. Changes nothing."""
+        state = self.read()
+        after = self.upcoming(state, actor=actor).rollout
+        return after is not None and (state.rollout is None or after.id != state.rollout.id)
 
     def keep(self) -> None:
         """Record the policies of these stores as those that they have."""
@@ -112,6 +118,14 @@ class Rollouts(Generic[StoreT]):
             self.book.keep_policies(first)
         return RolloutState(state.rollout, {**state.policies, **{each.shop: each for each in first}})
 
+    def is_ours(self, state: RolloutState) -> bool:
+        """Whether the newest rollout leads to the policies of stores.yaml. True without a rollout."""
+        return state.rollout is None or state.rollout.target == self._target()
+
+    def is_blocked(self, state: RolloutState) -> bool:
+        """Whether a rollout is under way in shops that stores.yaml lacks: this file can neither begin nor continue one."""
+        return bool(waves.missing(state.rollout, self.wave_stores(state)))
+
     def note_synced(self, shops: Collection[ShopDomain], *, since: datetime) -> None:
         """Record that these stores were passed over whole, by the policies that they had at `since`."""
         self.book.note_synced(shops, since)
@@ -134,19 +148,20 @@ class Rollouts(Generic[StoreT]):
         state = self.read()
         if seen is not None and (state.rollout is None or state.rollout.step != seen):
             raise _moved_on()
-        after = waves.resume(state.rollout, self.wave_stores(state), now=self.clock.now())
+        after = waves.resume(
+            state.rollout, self.wave_stores(state), lambda shops: self._progress(shops, state), now=self.clock.now()
+        )
         if after is None or state.rollout is None:
             return None
         if after.target != self._target():
-            raise PlanRefused(
-                "stores.yaml has changed since this rollout began", hint="reconciler apply begins a new rollout"
-            )
+            hint = self.report(state).next_step.replace("`", "")
+            raise PlanRefused("stores.yaml has changed since this rollout began", hint=hint)
         return self._act(replace(after, version=state.rollout.version + 1), state, actor, "continue")
 
     def abort(self, actor: Actor) -> RolloutState | None:
         """End the rollout; None where none is under way. PlanRefused."""
         state = self.read()
-        after = waves.abort(state.rollout)
+        after = waves.abort(state.rollout, lambda shops: self._progress(shops, state))
         if after is None or state.rollout is None:
             return None
         return self._act(replace(after, version=state.rollout.version + 1), state, actor, "abort")
@@ -227,6 +242,8 @@ class Rollouts(Generic[StoreT]):
         if not may_begin and (before is None or before.phase not in {"rolling", "soaking"}):
             return None
         now, stores = self.clock.now(), self.wave_stores(state)
+        if waves.missing(before, stores):
+            return None
         after = waves.begin(before, stores, actor=actor, now=now) if may_begin else None
         if after is None:
             if before is None or before.target != {store.shop: store.target for store in stores}:
@@ -286,29 +303,35 @@ class Rollouts(Generic[StoreT]):
                 kept, rollout = state.policies[store.shop], state.rollout
                 # Before the facts and their time: what a scan has queued by its end is then among them.
                 is_synced = rollout is None or self._is_synced_since(store, kept, rollout.opened_at)
-                facts = self.book.wave_facts(store.name, store.shop, since=kept.since, now=self.clock.now())
+                since = kept.since if rollout is None else min(kept.since, rollout.opened_at)
+                facts = self.book.wave_facts(store.name, store.shop, since=since, now=self.clock.now())
                 paused = store.with_pause(pauses.get(store.shop)).pause_words
-                waits_for = paused or self._waits_for(store, facts, is_synced=is_synced)
-                found[store.shop] = StoreProgress(waits_for=waits_for, counts=facts.counts)
+                held, waits = self._waits_for(store, facts, is_synced=is_synced)
+                found[store.shop] = StoreProgress(
+                    waits_for=paused or held or waits, asks=bool(paused or held), counts=facts.counts
+                )
         return found
 
-    def _waits_for(self, store: Store, facts: WaveFacts, *, is_synced: bool) -> str:
+    def _waits_for(self, store: Store, facts: WaveFacts, *, is_synced: bool) -> tuple[str, str]:
+        """What the store waits for: an operator; and what ends by itself."""
         known = self.mappings.facts(store.shop)
         if known is not None and known.suspended_reason is not None:
-            return f"the shop refuses access: {known.suspended_reason}"
+            return f"the shop refuses access: {known.suspended_reason}", ""
         if known is not None and known.failing_reason is not None:
-            return f"the shop fails: {known.failing_reason}"
+            return "", f"the shop fails: {known.failing_reason}"
         if not is_synced:
-            return "its full resync, or `reconciler apply`"
+            return "", "its full resync, or `reconciler apply`"
         if facts.withheld:
-            return ", ".join(f"{count:,} held by {name}" for name, count in sorted(facts.withheld.items()))
-        return f"{facts.untried:,} requests" if facts.untried else ""
+            return ", ".join(f"{count:,} held by {name}" for name, count in sorted(facts.withheld.items())), ""
+        return "", f"{facts.untried:,} requests" if facts.untried else ""
 
     def _is_synced_since(self, store: Store, kept: KeptPolicy, at: datetime) -> bool:
-        if kept.synced_at is not None and kept.synced_at >= at:
+        """Whether a pass that began since then has ended. A time in the future was written by another clock."""
+        now = self.clock.now()
+        if kept.synced_at is not None and at <= kept.synced_at <= now:
             return True
         mark = self.scans.mark(store.shop, FULL)
-        return mark is not None and mark.finished_at is not None and mark.started_at >= at
+        return mark is not None and mark.finished_at is not None and at <= mark.started_at <= now
 
 
 def _moved_on() -> PlanRefused:

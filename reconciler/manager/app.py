@@ -133,7 +133,7 @@ class Manager:
         self._outbox = OutboxNudges(
             connections.queue, settings, self.running, self._clock, self._metrics, self.dispatcher.wake
         )
-        self._rollouts = RolloutFollower(self.running, lambda: self.schedule)
+        self._rollouts = RolloutFollower(self.running, lambda: self.schedule, self._on_disk, self.owner, intervals)
         self.schedule = Scheduler(
             self.running,
             settings,

@@ -36,6 +36,7 @@ class Intervals:
     acceptances_s: float = 30.0  # how often it is checked whether accepted drift is over
     removal_settles_s: float = 10.0  # a change that removes something must stay unchanged for so long
     replica_s: float = 60.0  # how often a replica records that it runs
+    other_files_s: float = 60.0  # a start begins no rollout until no replica has used other files for so long
     parity_s: float = 300.0  # how often the parity of each store is recorded
     notify_s: float = 60.0  # how often it is checked whether something needs a person
     outbox_s: float = 1.0  # how often the outbox is read

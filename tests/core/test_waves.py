@@ -11,9 +11,19 @@ import pytest
 from reconciler.core.model.act import Actor
 from reconciler.core.model.ids import ShopDomain, StoreName
 from reconciler.core.model.rollout import Rollout, RolloutSettings, StoreProgress, WaveCounts
-from reconciler.core.plan.waves import WaveStore, abort, advance, begin, exceeded, open_next, resume, why_held_back
+from reconciler.core.plan.waves import (
+    WaveStore,
+    abort,
+    advance,
+    begin,
+    exceeded,
+    missing,
+    open_next,
+    resume,
+    why_held_back,
+)  # fmt: skip
 from reconciler.core.report.needs import rollout_needs
-from reconciler.core.report.rollout import rollout_report
+from reconciler.core.report.rollout import NEXT_STEPS, rollout_report
 from tests.core.people import NOW
 
 ADA = Actor("ada", "command")
@@ -81,7 +91,9 @@ LAST = open_next(open_next(begun(), THREE, now=NOW), THREE, now=NOW)
         (SOAKING, {}, AUTO, LATER, ("rolling", 2)),
         (SOAKING, {}, MANUAL, LATER, ("waiting", 1)),
         (SOAKING, {"a": REFUSED}, AUTO, LATER, ("stopped", 1)),  # failures that came during the soak
-        (replace(SOAKING, soak_until=LATER + timedelta(days=9)), {}, AUTO, NOW, ("rolling", 2)),  # a clock was ahead
+        (replace(SOAKING, soak_until=LATER + timedelta(days=9)), {}, AUTO, NOW, ("soaking", 1)),  # a clock was ahead
+        (replace(SOAKING, soak_until=LATER + timedelta(days=9)), {}, RolloutSettings(soak_s=0), NOW, ("waiting", 1)),
+        (replace(begun(), opened_at=LATER), {}, AUTO, NOW, ("rolling", 1)),  # the clock was set back
         (replace(begun(), phase="waiting"), {}, AUTO, LATER, ("waiting", 1)),
         (replace(begun(), phase="stopped"), {}, AUTO, LATER, ("stopped", 1)),
         (replace(begun(), phase="aborted"), {}, AUTO, LATER, ("aborted", 1)),
@@ -95,6 +107,13 @@ def test_a_wave_is_done_then_judged_then_watched_and_judged_again(
 ) -> None:
     assert isinstance(now, type(NOW))
     assert shown(advance(before, THREE, World(world), limits, now=now)) == after
+
+
+def test_what_a_clock_that_was_ahead_has_dated_begins_again_now() -> None:
+    soaking, rolling = replace(SOAKING, soak_until=LATER + timedelta(days=9)), replace(begun(), opened_at=LATER)
+    assert advance(soaking, THREE, World({}), AUTO, now=NOW).soak_until == LATER
+    assert advance(rolling, THREE, World({}), AUTO, now=NOW).opened_at == NOW
+    assert advance(SOAKING, THREE, World({}), AUTO, now=NOW) == SOAKING
 
 
 def test_a_command_leaves_the_next_wave_to_the_next_command() -> None:
@@ -132,28 +151,87 @@ def test_an_edit_back_begins_a_rollout_of_the_reached_stores_alone() -> None:
 @pytest.mark.parametrize("phase", ["rolling", "soaking", "waiting", "stopped", "aborted"])
 def test_an_operator_continues_whatever_it_waits_for(phase: str) -> None:
     held = replace(begun(), phase=phase)  # type: ignore[arg-type]  # each of them is a phase
-    found = resume(held, THREE, now=NOW)
+    found = resume(held, THREE, World({"a": REFUSED}), now=NOW)
     assert found is not None
     assert shown(found) == ("rolling", 2)
+    assert found.waves == ({} if phase == "aborted" else {1: REFUSED.counts}), "what it did is noted, and not judged"
 
 
 def test_there_is_nothing_to_continue_or_abort_without_a_rollout_under_way() -> None:
     finished = replace(begun(), phase="finished")
-    assert [resume(None, THREE, now=NOW), resume(finished, THREE, now=NOW)] == [None, None]
-    assert [abort(None), abort(finished), abort(replace(begun(), phase="aborted"))] == [None, None, None]
-    ended = abort(begun())
+    fine, aborted = World({}), replace(begun(), phase="aborted")
+    assert [resume(each, THREE, fine, now=NOW) for each in (None, finished)] == [None, None]
+    assert [abort(each, fine) for each in (None, finished, aborted)] == [None, None, None]
+    ended = abort(begun(), fine)
     assert ended is not None
-    assert shown(ended) == ("aborted", 1)
+    assert (shown(ended), ended.waves) == (("aborted", 1), {1: FINE.counts})
     assert "aborted at wave 1" in why_held_back(ended, 2)
 
 
-def test_shares_are_of_the_users_that_the_wave_touches() -> None:
-    limits = RolloutSettings()
-    assert exceeded(1, WaveCounts(), limits) == ""
-    assert exceeded(1, WaveCounts(touched=400, changed=398, failed=2), limits) == ""
-    assert exceeded(1, WaveCounts(touched=5, failed=5), limits) == (
-        "wave 1 exceeds failed_percent 0.5: 5 of 5 touched users failed (100.0 %)"
+NONE, ALL = RolloutSettings(failed_percent=0, held_percent=0), RolloutSettings(failed_percent=100, held_percent=100)
+FAILED_5 = "wave 1 exceeds failed_percent 0.5: 5 of 5 touched users failed (100.0 %)"
+HELD_1 = "wave 1 exceeds held_percent 20: 1 of 1 touched users are newly held (100.0 %)"
+
+
+@pytest.mark.parametrize(
+    ("counts", "limits", "words"),
+    [
+        (WaveCounts(), NONE, ""),  # a wave without users
+        (WaveCounts(touched=400, changed=400), NONE, ""),
+        (WaveCounts(touched=100_000, changed=99_999, failed=1), NONE, "failed_percent 0:"),
+        (WaveCounts(touched=100_000, changed=99_999, held=1), NONE, "held_percent 0:"),
+        (WaveCounts(touched=400, changed=398, failed=2), MANUAL, ""),
+        (WaveCounts(touched=5, failed=5), MANUAL, FAILED_5),
+        (WaveCounts(touched=1, changed=1, failed=1), MANUAL, "1 of 1 touched users failed"),
+        (WaveCounts(touched=1, held=1), MANUAL, HELD_1),
+        (WaveCounts(touched=5, failed=5), ALL, ""),
+        (WaveCounts(touched=5, held=5), ALL, ""),
+    ],
+)
+def test_shares_are_of_the_users_that_the_wave_touches(counts: WaveCounts, limits: RolloutSettings, words: str) -> None:
+    found = exceeded(1, counts, limits)
+    assert words in found
+    assert bool(found) == bool(words)
+
+
+@pytest.mark.parametrize("phase", ["rolling", "soaking", "waiting", "stopped"])
+def test_files_that_lack_shops_of_a_rollout_under_way_neither_continue_it_nor_seem_to(phase: str) -> None:
+    former = replace(begun(), phase=phase)  # type: ignore[arg-type]  # each of them is a phase
+    assert missing(former, THREE) == []
+    assert missing(former, THREE[1:]) == [shop("a")]
+    assert missing(replace(former, phase="aborted"), THREE[1:]) == missing(None, THREE[1:]) == []
+    report = rollout_report(former, THREE[1:], {}, MANUAL)
+    assert report.next_step.startswith("stores.yaml lacks a.myshopify.com, so this rollout does not continue")
+
+
+def test_a_wave_in_progress_says_what_an_operator_has_to_do_and_which_limit_it_exceeds() -> None:
+    busy, held = StoreProgress(waits_for="9 requests"), StoreProgress(waits_for="paused", asks=True)
+    rollout = begun()
+    (ours,) = rollout.current
+    goes = rollout_report(rollout, THREE, {ours: busy}, MANUAL)
+    assert (goes.asks, goes.next_step) == (False, NEXT_STEPS["rolling"])
+    waits = rollout_report(rollout, THREE, {ours: held}, MANUAL)
+    assert waits.asks
+    assert waits.next_step.startswith("resume, correct or approve what these stores wait for")
+    fails = rollout_report(rollout, THREE, {ours: replace(held, counts=REFUSED.counts)}, MANUAL)
+    assert fails.headline == (
+        "wave 1 of 3 is in progress; so far, wave 1 exceeds failed_percent 0.5: 3 of 100 touched users failed (3.0 %)"
     )
+
+
+@pytest.mark.parametrize(
+    ("rollout", "question"),
+    [
+        (begun(), "Open wave 2 now, although wave 1 is not done?"),
+        (replace(begun(), phase="waiting"), "Open wave 2 now?"),
+        (replace(begun(), phase="stopped"), "Open wave 2 now, in spite of the limit?"),
+        (replace(begun(), phase="aborted"), "Open wave 2 now?"),
+        (LAST, "No wave is left. Finish the rollout now, although wave 3 is not done?"),
+        (replace(LAST, phase="stopped"), "No wave is left. Finish the rollout now, in spite of the limit?"),
+    ],
+)
+def test_continue_asks_for_what_it_will_do(rollout: Rollout, question: str) -> None:
+    assert rollout_report(rollout, THREE, {}, MANUAL).question == question
 
 
 def test_a_rollout_that_waits_or_stopped_is_one_need_of_one_store() -> None:

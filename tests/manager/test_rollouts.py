@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from reconciler.core.model.act import Actor
 from reconciler.core.model.ids import StoreName
@@ -95,3 +97,26 @@ def test_waves_that_come_with_a_change_leave_later_stores_as_they_were_until_an_
         assert one(two_shops, EU)["tags"] == ["vip"]
         assert [act.kind for act in run.components.state.acts(limit=1)] == ["continue"]
         assert not run.manager.service.abort_rollout(Actor("ada", "console"))
+
+
+def test_a_replica_that_starts_with_older_files_begins_no_rollout_back_while_others_run(
+    shared: RunHarness, tmp_path: Path
+) -> None:
+    (tmp_path / "older").mkdir()
+    older = replace(shared, folder=tmp_path / "older", stores={name: {**s} for name, s in shared.stores.items()})
+    with capture_logs() as logs:
+        with shared.replica() as newer:
+            until(lambda: phase(newer) == ("finished", 2), "the first syncs went wave by wave")
+            edit(shared, "vip")
+            until(lambda: one(shared, EU)["tags"] == ["vip"] and phase(newer) == ("finished", 2), "the edit went, too")
+            with older.replica() as stale:
+                until(lambda: [e for e in logs if e["event"] == "rollout_awaited"], "it has seen that its files differ")
+                shared.person("user_b")
+                stale.accepted(data={"id": "user_b"})
+                until(lambda: "user_b@example.com" in shared.customers(EU), "it works")
+                assert shared.customers(EU)["user_b@example.com"]["tags"] == ["vip"], "by the policy that the store has"
+                assert phase(stale) == ("finished", 2)
+                assert one(shared, US)["tags"] == one(shared, EU)["tags"] == ["vip"]
+        with older.replica(other_files_s=0.1) as alone:
+            until(lambda: one(shared, EU)["tags"] == ["app-user"], "without others, its files are the right ones")
+            alone.settled()

@@ -659,7 +659,7 @@ def test_the_page_of_a_rollout_shows_the_waves_and_asks_an_operator(http: httpx.
     assert "/acts/ask?kind=continue&amp;step=1.0" in shown.text
     assert "/acts/ask" not in http.get("/rollout", headers={"authorization": f"Bearer {VIEWER}"}).text
     assert "The rollout waits for an operator" in text_of(http.get("/", headers=BEARER))
-    assert "Open the next wave of the rollout?" in text_of(http.get("/acts/ask?kind=continue", headers=BEARER))
+    assert "Continue the rollout?" in text_of(http.get("/acts/ask?kind=continue", headers=BEARER))
     assert 'name="step" value="1.0"' in http.get("/acts/ask?kind=continue&step=1.0", headers=BEARER).text
     stale = http.post("/acts", data={"kind": "continue", "step": "0.7"}, headers=BEARER)
     assert (stale.status_code, service.all_acts) == (409, [])

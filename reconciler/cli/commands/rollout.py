@@ -10,6 +10,7 @@ import click
 from reconciler.cli.context import Context
 from reconciler.cli.render.rollout import headline, print_rollout, rollout_json
 from reconciler.core.model.rollout import RolloutState
+from reconciler.core.report.rollout import RolloutReport
 from reconciler.errors import PermanentError
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def continue_rollout(context: Context, *, yes: bool) -> int:
         context,
         yes=yes,
         what="continue",
-        question="Open the next wave now?",
+        question=lambda report: report.question,
         act=lambda rollouts, seen: rollouts.resume(context.actor, seen=seen),
         can=lambda state: state.rollout is not None and state.rollout.phase != "finished",
     )
@@ -49,7 +50,7 @@ def abort_rollout(context: Context, *, yes: bool) -> int:
         context,
         yes=yes,
         what="abort",
-        question="End the rollout, so that later waves keep the policy that they had?",
+        question=lambda _report: "End the rollout, so that later waves keep the policy that they had?",
         act=lambda rollouts, _seen: rollouts.abort(context.actor),
         can=lambda state: state.rollout is not None and state.rollout.is_under_way,
     )
@@ -60,7 +61,7 @@ def _act(
     *,
     yes: bool,
     what: str,
-    question: str,
+    question: Callable[[RolloutReport], str],
     act: Callable[[Rollouts[StoreSettings], str], RolloutState | None],
     can: Callable[[RolloutState], bool],
 ) -> int:
@@ -70,18 +71,19 @@ def _act(
         state = rollouts.read()
         if state.rollout is None or not can(state):
             raise _none(what)
-        _say(context, rollouts, state)
-        if not yes and not context.confirm(question, waiting=f"rollout {what} needs a confirmation"):
+        report = rollouts.report(state)
+        _say(context, report)
+        if not yes and not context.confirm(question(report), waiting=f"rollout {what} needs a confirmation"):
             return FAILED
         after = act(rollouts, state.rollout.step)
         if after is None:
             raise _none(what)
-        _say(context, rollouts, after)
+        _say(context, rollouts.report(after))
     return 0
 
 
-def _say(context: Context, rollouts: Rollouts[StoreSettings], state: RolloutState) -> None:
-    for line in headline(rollouts.report(state)):
+def _say(context: Context, report: RolloutReport) -> None:
+    for line in headline(report):
         context.say(line)
 
 

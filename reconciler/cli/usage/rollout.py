@@ -33,8 +33,8 @@ def status(context: Context, /, **options: Any) -> None:
 def continue_(context: Context, /, **options: Any) -> int:
     """Open the next wave now: after a wave that waits for you, in spite of a limit, without a store, or after an abort.
 
-    A running controller then continues by itself; without one, `reconciler apply` does the wave. Exits 1 if there is
-    no rollout to continue.
+    A running controller then continues by itself; without one, `reconciler apply` does the wave. After the last wave, the
+    rollout finishes. Exits 1 if there is no rollout to continue.
     """
     from reconciler.cli.commands.rollout import continue_rollout
 

@@ -77,9 +77,13 @@ class WaveCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreProgress:
-    """How far a store is with the policy of its wave. `waits_for`: what it still waits for; empty: it is done."""
+    """How far a store is with the policy of its wave.
+
+    `waits_for`: what it still waits for; empty: it is done. `asks`: an operator has to end that.
+    """
 
     waits_for: str = ""
+    asks: bool = False
     counts: WaveCounts = field(default_factory=WaveCounts)
 
 

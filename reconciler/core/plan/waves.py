@@ -87,20 +87,26 @@ def advance(
 ) -> Rollout:
     """The rollout as of now: a wave that is done is judged, soaks, and is judged again before the next one opens.
 
-    `may_open` False: a next wave is left to the next call.
+    `may_open` False: a next wave is left to the next call. Where the clock was set back, what it had dated begins again now.
     """
     if rollout.phase == "rolling":
+        if rollout.opened_at > now:
+            return replace(rollout, opened_at=now)
         found = progress(rollout.current)
         if any(one.waits_for for one in found.values()):
             return rollout
         rollout = _judge(rollout, found, limits)
         if rollout.phase == "stopped":
             return rollout
-        if not has_more(rollout, stores):
+        if next_wave(rollout, stores) is None:
             return open_next(rollout, stores, now=now)
         rollout = replace(rollout, phase="soaking", soak_until=now + timedelta(seconds=limits.soak_s))
-    if rollout.phase != "soaking" or not _is_over(rollout, limits, now):
+    if rollout.phase != "soaking":
         return rollout
+    latest = now + timedelta(seconds=limits.soak_s)
+    until = min(rollout.soak_until or latest, latest)
+    if now < until:
+        return replace(rollout, soak_until=until)
     rollout = _judge(rollout, progress(rollout.current), limits)
     if rollout.phase == "stopped":
         return rollout
@@ -109,23 +115,36 @@ def advance(
     return open_next(rollout, stores, now=now) if may_open else rollout
 
 
-def has_more(rollout: Rollout, stores: Iterable[WaveStore]) -> bool:
-    """Whether a later wave has not begun."""
-    return any(store.shop in rollout.work and store.shop not in rollout.opened for store in stores)
+def next_wave(rollout: Rollout, stores: Iterable[WaveStore]) -> int | None:
+    """The wave that opens next; None where all have begun."""
+    return min((s.wave for s in stores if s.shop in rollout.work and s.shop not in rollout.opened), default=None)
 
 
-def resume(rollout: Rollout | None, stores: Sequence[WaveStore], *, now: datetime) -> Rollout | None:
-    """The rollout with its next wave open because an operator says so; None where there is none to continue."""
+def missing(rollout: Rollout | None, stores: Iterable[WaveStore]) -> list[ShopDomain]:
+    """The shops of a rollout under way that these stores lack. With a part of the stores, no wave is begun or judged."""
+    if rollout is None or not rollout.is_under_way:
+        return []
+    return sorted(rollout.target.keys() - {store.shop for store in stores})
+
+
+def resume(
+    rollout: Rollout | None, stores: Sequence[WaveStore], progress: Progress, *, now: datetime
+) -> Rollout | None:
+    """The rollout with its next wave open because an operator says so; None where there is none to continue.
+
+    What the present wave did is noted, and not judged.
+    """
     if rollout is None or rollout.phase == "finished":
         return None
-    return open_next(rollout, stores, now=now)
+    noted = rollout if rollout.phase == "aborted" else _noted(rollout, progress(rollout.current))
+    return open_next(noted, stores, now=now)
 
 
-def abort(rollout: Rollout | None) -> Rollout | None:
+def abort(rollout: Rollout | None, progress: Progress) -> Rollout | None:
     """The rollout, ended: later waves keep the policy that they had. None where none is under way."""
     if rollout is None or not rollout.is_under_way:
         return None
-    return replace(rollout, phase="aborted", soak_until=None, message="")
+    return replace(_noted(rollout, progress(rollout.current)), phase="aborted", soak_until=None, message="")
 
 
 def exceeded(wave: int, counts: WaveCounts, limits: RolloutSettings) -> str:
@@ -161,13 +180,11 @@ def why_held_back(rollout: Rollout | None, wave: int) -> str:
 
 
 def _judge(rollout: Rollout, found: MappingOf[ShopDomain, StoreProgress], limits: RolloutSettings) -> Rollout:
-    counts = reduce(add, (one.counts for one in found.values()), WaveCounts())
-    judged = replace(rollout, waves={**rollout.waves, rollout.wave: counts})
-    why = exceeded(rollout.wave, counts, limits)
+    judged = _noted(rollout, found)
+    why = exceeded(rollout.wave, judged.waves[rollout.wave], limits)
     return replace(judged, phase="stopped", soak_until=None, message=why) if why else judged
 
 
-def _is_over(rollout: Rollout, limits: RolloutSettings, now: datetime) -> bool:
-    """Whether the soak has ended; also where its end was written by a clock that was ahead."""
-    until = rollout.soak_until
-    return until is None or now >= until or until - now > timedelta(seconds=limits.soak_s)
+def _noted(rollout: Rollout, found: MappingOf[ShopDomain, StoreProgress]) -> Rollout:
+    counts = reduce(add, (one.counts for one in found.values()), WaveCounts())
+    return replace(rollout, waves={**rollout.waves, rollout.wave: counts})

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from reconciler.core.model.ids import ShopDomain, StoreName
 from reconciler.core.model.rollout import Phase, Rollout, RolloutSettings, StoreProgress, WaveCounts
-from reconciler.core.plan.waves import WaveStore
+from reconciler.core.plan.waves import WaveStore, exceeded, missing, next_wave
 
 PolicyInForce = Literal["new", "earlier", "none"]
 WaveState = Literal["open", "done", "not begun", "nothing to do"]
@@ -28,7 +28,13 @@ NEXT_STEPS: Final[Mapping[Phase, str]] = {
     "finished": "",
 }
 
-DIFFERS: Final = "stores.yaml differs: `reconciler apply` begins a new rollout"
+HELD: Final = (
+    "resume, correct or approve what these stores wait for (see `reconciler plan`); or `reconciler rollout continue` "
+    "without them"
+)
+DIFFERS: Final = (
+    "stores.yaml differs: `reconciler apply`, or a reload of `reconciler run` (SIGHUP), begins a new rollout"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +61,9 @@ class WaveReport:
 class RolloutReport:
     """The newest rollout; without one, `phase` is None. `is_current` False: it is that of another stores.yaml.
 
-    `id` is its number, and `step` names this moment of it. `message`: what stopped it. `next_step`: what happens
-    next, or what an operator can do.
+    `id` is its number, and `step` names this moment of it. `message`: the limit that stopped it, or that the wave in
+    progress exceeds so far. `next_step`: what happens next, or what an operator can do. `next_wave`: the one that opens
+    next; None after the last. `is_held`: a wave in progress waits for an operator.
     """
 
     phase: Phase | None
@@ -68,14 +75,28 @@ class RolloutReport:
     soak_until: datetime | None = None
     message: str = ""
     next_step: str = ""
+    next_wave: int | None = None
     is_current: bool = True
+    is_held: bool = False
     limits: RolloutSettings
     waves: tuple[WaveReport, ...]
 
     @property
     def asks(self) -> bool:
         """Whether it waits for an operator."""
-        return self.phase in {"waiting", "stopped"}
+        return self.phase in {"waiting", "stopped"} or self.is_held
+
+    @property
+    def question(self) -> str:
+        """What `rollout continue` asks."""
+        match self.phase:
+            case "rolling":
+                so = f" now, although wave {self.wave} is not done?"
+            case "stopped":
+                so = " now, in spite of the limit?"
+            case _:
+                so = " now?"
+        return f"Open wave {self.next_wave}{so}" if self.next_wave else f"No wave is left. Finish the rollout{so}"
 
     @property
     def headline(self) -> str:
@@ -92,7 +113,8 @@ class RolloutReport:
                     )
                 return "no rollout yet: all stores have the policy of stores.yaml"
             case "rolling":
-                return f"wave {self.wave} of {last} is in progress"
+                so_far = f"; so far, {self.message}" if self.message else ""
+                return f"wave {self.wave} of {last} is in progress{so_far}"
             case "soaking" if self.soak_until is not None:
                 until = self.soak_until.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
                 return f"wave {self.wave} of {last} is within its limits, and is watched until {until}"
@@ -125,7 +147,15 @@ def rollout_report(
         next_step = "`reconciler apply` begins one" if any(store.kept != store.target for store in theirs) else ""
         return RolloutReport(phase=None, next_step=next_step, limits=limits, waves=waves)
     is_left = rollout.phase != "finished" or any(store.kept != store.target for store in theirs)
-    next_step = NEXT_STEPS[rollout.phase] if is_current or not is_left else DIFFERS
+    is_rolling = rollout.phase == "rolling"
+    is_held = is_rolling and any(progress[store.shop].asks for store in theirs if store.shop in progress)
+    next_step = (HELD if is_held else NEXT_STEPS[rollout.phase]) if is_current or not is_left else DIFFERS
+    if lacking := missing(rollout, theirs):
+        next_step = (
+            f"stores.yaml lacks {', '.join(lacking)}, so this rollout does not continue: restore it; or `reconciler rollout "
+            "abort`, and `reconciler apply` begins a new rollout"
+        )
+    so_far = sum((each.counts for each in progress.values()), WaveCounts())
     return RolloutReport(
         phase=rollout.phase,
         id=rollout.id,
@@ -134,8 +164,10 @@ def rollout_report(
         began_at=rollout.began_at,
         began_by=rollout.actor.name,
         soak_until=rollout.soak_until,
-        message=rollout.message,
+        message=exceeded(rollout.wave, so_far, limits) if is_rolling else rollout.message,
         next_step=next_step,
+        next_wave=next_wave(rollout, theirs),
+        is_held=is_held,
         is_current=is_current,
         limits=limits,
         waves=waves,

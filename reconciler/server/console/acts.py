@@ -56,8 +56,11 @@ QUESTIONS: Final[dict[Kind, tuple[str, str]]] = {
         ),
     ),
     "continue": (
-        "Open the next wave of the rollout?",
-        "The stores of the next wave get the policy of stores.yaml, also if a limit was exceeded or a store is waited for.",
+        "Continue the rollout?",
+        (
+            "The stores of the next wave get the policy of stores.yaml, also if a limit was exceeded or a store is waited "
+            "for. Without a next wave, the rollout ends."
+        ),
     ),
     "abort": (
         "Abort the rollout?",
