@@ -73,7 +73,7 @@ def with_unaffected(components: Components, planned: Planned, stores: Sequence[S
 
 
 def _hold_of(refused: RefusedWrite | None, store: StoreSettings, mapping: Mapping | None) -> Hold | None:
-    """The hold of a user whose profile row Clerk's values can't be written to, where this store wants them."""
+    """The hold of a user where Clerk's values can't be written to the profile row, and this store wants them."""
     return refused.hold(mapping) if refused is not None and refused.concerns(store) else None
 
 

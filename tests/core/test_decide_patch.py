@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -180,6 +181,24 @@ def test_a_backlink_we_had_not_written_yet_is_no_drift() -> None:
     row = settled(ada, there, intent=Intent(kind="relink"))
     found = decided(ada, row, store(heal_drift="hold"), mapped=there)
     assert (after(found), why(found)) == ({"backlink": ADA}, {"backlink": "profile changed"})
+
+
+@pytest.mark.parametrize("by", ["operator", "stores.yaml"])
+def test_a_new_list_of_tags_does_not_bring_back_a_tag_with_accepted_removal(by: str) -> None:
+    """The new tags are written and the old ones go; what staff removed stays accepted, and is drift afterwards."""
+    ada, old = profile(ADA), store(tags=["app-user", "club"])
+    said = Acceptance(("tags",), datetime(2027, 1, 1, tzinfo=UTC), Actor("ada", "console"), NOW)
+    row = settled(ada, same(ada, where=old), old, accepted=said if by == "operator" else None)
+    policy = _accepting("tags", until=date(2027, 1, 1)) if by == "stores.yaml" else {}
+    edited = same(ada, where=old, tags=["club", "vip"])
+    new = decided(ada, row, store(tags=["app-user", "news"], **policy), mapped=edited)
+    assert after(new) == {"tags": ["news", "vip"]}
+    assert [(a.change.before, a.change.after, a.change.why) for a in new.accepted] == [
+        (["club", "vip"], ["app-user", "club", "vip"], "drift")
+    ]
+    assert after(decided(ada, replace(row, accepted=None), store(tags=["app-user", "news"]), mapped=edited)) == {
+        "tags": ["app-user", "news", "vip"]
+    }
 
 
 def _accepting(*fields: str, until: date | datetime = date(2026, 11, 23), user: str = ADA) -> dict[str, object]:

@@ -84,6 +84,17 @@ def test_a_release_and_a_create_that_are_withheld_are_shown_whole(four: StoryHar
     assert mail("ada") in said.out
 
 
+def test_the_accepted_removal_of_a_tag_lasts_when_stores_yaml_has_a_new_list_of_tags(four: StoryHarness) -> None:
+    four.staff("untag", id=four.theirs("dee").id, tags=["app-user"])
+    assert four("accept", "user_dee", "--until", "2999-12-31", "--yes").code == 0
+    four.store["tags"] = ["app-user", "club"]
+    four.apply()
+    assert four.theirs("dee").tags == ("club",)
+    assert four.theirs("ada").tags == ("app-user", "club")
+    assert "drift is accepted until 2999-12-31 23:59 UTC" in " ".join(four("explain", "user_dee").out.split())
+    four.settles()
+
+
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_a_redacted_plan_shows_each_change_and_nothing_personal(four: StoryHarness, output: str) -> None:
     four.user("ada", first_name="Adalberta", last_name="Quinceworth", phone="+16134520000")

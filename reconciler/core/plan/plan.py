@@ -51,7 +51,7 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unaffected:
-    """A user that a person named, for whom nothing is planned although they are not in sync: `answer` says why."""
+    """A user that a person named. Nothing is planned for them although they are not in sync: `answer` says why."""
 
     clerk_user_id: ClerkUserId
     name: str
