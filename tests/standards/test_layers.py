@@ -148,7 +148,7 @@ def test_the_help_of_a_command_imports_click_and_usages_only() -> None:
     assert {name.split(".")[0] for name in found} == {"click", "reconciler"}
     assert {name for name in found if re.fullmatch(r"reconciler\..*", name) and ".usage" not in name} == {
         "reconciler.cli", "reconciler.cli.complete", "reconciler.cli.context", "reconciler.cli.main",
-        "reconciler.cli.render", "reconciler.cli.render.plain", "reconciler.cli.times",
+        "reconciler.cli.render", "reconciler.cli.render.plain", "reconciler.cli.streams", "reconciler.cli.times",
         "reconciler.core", "reconciler.core.model", "reconciler.core.model.batches",
         "reconciler.errors",
     }  # fmt: skip

@@ -33,8 +33,8 @@ def test_who_unsubscribes_while_a_yes_without_a_time_is_written_stays_unsubscrib
     news.settles()
 
 
-@pytest.mark.parametrize("then", ["goes on", "dies"])
-def test_a_yes_without_a_time_whose_reply_is_lost_is_known_as_ours(news: StoryHarness, then: str) -> None:
+@pytest.mark.parametrize("then", ["continues", "dies"])
+def test_a_yes_without_a_time_with_a_lost_reply_is_known_as_ours(news: StoryHarness, then: str) -> None:
     news.store["consent"] = UNDATED
     news.user("ada")
     news.apply()
