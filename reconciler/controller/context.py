@@ -14,15 +14,13 @@ from reconciler.controller.parallel import Cancellation
 from reconciler.controller.readers import Readers
 from reconciler.controller.step import Outcome, Step, StoreAccess
 from reconciler.core.model.action import Action
-from reconciler.core.model.ids import ClerkUserId
-from reconciler.core.model.request import Claim
+from reconciler.core.model.ids import ClerkUserId, ShopDomain
 from reconciler.core.model.store import Store
 from reconciler.ports import (
     Clock,
     CustomerReader,
     CustomerWriter,
     MappingWriter,
-    RequestQueue,
 )
 
 Earlier = MappingOf[ClerkUserId, str | None]
@@ -55,12 +53,14 @@ class BulkTier(Protocol):
         """Begin with one store's plan. `access` is refused where the store can't be used any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fence:
-    """The claim that a context works under: nothing is sent once another replica has taken it over."""
+class Fence(Protocol):
+    """The claim that a context works under."""
 
-    queue: RequestQueue
-    claim: Claim
+    def check_claim(self, shop: ShopDomain) -> None:
+        """Raise LeaseLost if another replica has taken the claim over, or the user was erased in this shop.
+
+        Check it before a write that no transaction can fence.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,6 @@ from reconciler.core.plan import chains
 from reconciler.errors import (
     AnswerLost,
     CallError,
-    LeaseLost,
     ReconcilerError,
     Refused,
 )
@@ -172,13 +171,8 @@ def send(write: Write, context: StoreContext) -> Answer:
     Shopify knows nothing of our leases: a write that left before the takeover may still arrive. It is harmless, since
     every write may be sent twice, and the new holder observes before it acts.
     """
-    if (fence := context.fence) is not None:
-        user, store = fence.claim.clerk_user_id, context.store
-        if not fence.queue.still_mine(fence.claim):
-            raise LeaseLost(f"another replica has taken over {user} in {store.name}")
-        row = context.readers.mappings.get(store.shop, [user]).get(user)
-        if row is not None and row.status == "erased":
-            raise LeaseLost(f"{user} was erased in {store.name} during the reconcile")
+    if context.fence is not None:
+        context.fence.check_claim(context.store.shop)
     return context.writer.send(write)
 
 

@@ -153,7 +153,7 @@ def _spend(step: Step, context: StoreContext, budgets: Budgets, count: int = 1) 
     if message is None:
         return None
     for guard in guards_of(step.action)[1:]:  # spent before
-        budgets.spend(context.store.shop, guard, context.clock.now(), -1, 0)
+        budgets.give_back(context.store.shop, guard, context.clock.now(), 1)
     held = hold(step.subject.user, step.decision.customer, "GuardExceeded", message, action=step.action)
     record_decision(Step(step.action, step.subject, without_action(step.decision, held)), context)
     return ReconcileResult("held", reasons=("GuardExceeded",), over_budget=True)
@@ -163,11 +163,7 @@ def _spend_of(guard: Guard, context: StoreContext, budgets: Budgets, count: int)
     """Spend so much of this guard's budget for the hour; where it is not enough, nothing is spent, and the message."""
     store, hour = context.store, context.clock.now()
     ceiling = ceiling_now(store, guard, lambda most: context.readers.mappings.count(store.shop, at_most=most))
-    spent = budgets.spend(store.shop, guard, hour, count, ceiling)
-    if spent == count:
-        return None
-    budgets.spend(store.shop, guard, hour, -spent, 0)
-    return budget_message(guard, store, ceiling)
+    return None if budgets.spend(store.shop, guard, hour, count, ceiling) else budget_message(guard, store, ceiling)
 
 
 def _with_consent_in_budget(step: Step, context: StoreContext, budgets: Budgets) -> tuple[Step, bool]:
@@ -193,7 +189,7 @@ def _execute(step: Step, context: StoreContext, budgets: Budgets) -> Outcome:
     unsent = isinstance(outcome.error, TemporaryError | AccessError) and not isinstance(outcome.error, AnswerLost)
     if (unsent or isinstance(outcome.error, Overtaken)) and not step.written:
         for guard in guards_of(step.action):
-            budgets.spend(context.store.shop, guard, hour, -1, 0)
+            budgets.give_back(context.store.shop, guard, hour, 1)
     return outcome
 
 
@@ -269,7 +265,7 @@ def _park(
     decided = Step(action, step.subject, replace(step.decision, action=action))
     if (held := _spend(decided, context, budgets, len(turning))) is not None:
         return held
-    budgets.spend(context.store.shop, action.kind, hour, -len(turning), 0)  # each spends its own when it is executed
+    budgets.give_back(context.store.shop, action.kind, hour, len(turning))  # each spends its own when it is executed
     parked = park(step, context, action.park)
     keys = [key for field, value in parked.items() if (key := chains.key_of(field, value)) is not None]
     waiting = waiting_on(keys, action, context.readers.mappings, context.store.shop)

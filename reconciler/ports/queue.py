@@ -73,9 +73,6 @@ class RequestQueue(Protocol):
     def renew(self, claims: Collection[Claim], now: datetime, *, lease_s: float) -> tuple[Claim, ...]:
         """Extend the leases by `lease_s` from now; return claims that are no longer ours: stop their work."""
 
-    def still_mine(self, claim: Claim) -> bool:
-        """Whether the claim is still valid. Check it before a write that no transaction can fence."""
-
     def depth(self, store: StoreName | None = None) -> int:
         """The count of requests, including delayed and claimed ones."""
 

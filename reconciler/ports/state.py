@@ -145,8 +145,11 @@ class State(MappingReader, MappingWriter, Protocol):
 class Budgets(Protocol):
     """The actions that guards have allowed in each store and hour, shared by all processes."""
 
-    def spend(self, shop: ShopDomain, kind: str, hour: datetime, count: int, ceiling: int) -> int:
-        """Add up to `count` to the hour's sum without exceeding `ceiling`; return the number added."""
+    def spend(self, shop: ShopDomain, kind: str, hour: datetime, count: int, ceiling: int) -> bool:
+        """Add `count` to the hour's sum if that stays within `ceiling`, otherwise nothing; return whether it was added."""
+
+    def give_back(self, shop: ShopDomain, kind: str, hour: datetime, count: int) -> None:
+        """Subtract what was spent in this hour on actions that did not happen."""
 
 
 @dataclass(frozen=True, slots=True)

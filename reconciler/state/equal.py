@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 from collections.abc import Mapping as MappingOf
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, case, false, null, select, true, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, case, false, null, select, true, update
 
 from reconciler.core.model.ids import CustomerId, ShopDomain
 from reconciler.core.model.mapping import Mapping
@@ -35,6 +35,16 @@ _shown_now = (
     )
     .scalar_subquery()
 )
+_LOCKED = (
+    select(_mirror.c.shopify_customer_id, _mirror.c.observed_fp)
+    .where(
+        _mirror.c.shopify_shop == bindparam("shop"),
+        _mirror.c.shopify_customer_id.in_(bindparam("customers", expanding=True)),
+        _mirror.c.gone == false(),
+    )
+    .order_by(_mirror.c.shopify_customer_id)
+    .with_for_update(read=True)
+)
 _is_equal = and_(_mapping.c.status == "in_sync", _mapping.c.observed_fp == _shown_now)
 
 
@@ -44,11 +54,8 @@ def lock_observed_fps(connection: Connection, mappings: Sequence[Mapping]) -> Ob
     for shop in sorted({m.shop for m in mappings}):
         customers = [m.customer_id for m in mappings if m.shop == shop and m.customer_id is not None and _may_be(m)]
         for part in parts(customers):
-            query = select(_mirror.c.shopify_customer_id, _mirror.c.observed_fp).where(
-                _mirror.c.shopify_shop == shop, _mirror.c.shopify_customer_id.in_(part), _mirror.c.gone == false()
-            )
-            locked = query.order_by(_mirror.c.shopify_customer_id).with_for_update(read=True)
-            found |= {(shop, CustomerId(customer)): fp for customer, fp in connection.execute(locked)}
+            shown = connection.execute(_LOCKED, {"shop": shop, "customers": part})
+            found |= {(shop, CustomerId(customer)): fp for customer, fp in shown}
     return found
 
 

@@ -36,7 +36,7 @@ from reconciler.ports import SeenRow, StoreFacts
 from reconciler.state import equal
 from reconciler.state.database.engine import writing
 from reconciler.state.database.queries import Database, parts
-from reconciler.state.erasure import erase_rows, erasures_of
+from reconciler.state.erasure import erase_rows
 from reconciler.state.tables.mappings import TOMBSTONES, EventRow, MappingRow, StoreRow, names_consent
 from reconciler.state.tables.rows import event_of, event_row, facts_of, facts_row, mapping_of, mapping_row
 
@@ -48,8 +48,8 @@ _store: Table = StoreRow.__table__
 _OF_SHOP = select(_mapping).where(_mapping.c.shopify_shop == bindparam("shop"))
 _GET_ONE = _OF_SHOP.where(_mapping.c.clerk_user_id == bindparam("user"))
 _GET = _OF_SHOP.where(_mapping.c.clerk_user_id.in_(bindparam("users", expanding=True)))
-_HOLDERS = (
-    select(_mapping.c.clerk_user_id, _mapping.c.shopify_customer_id)
+_PRESENT = (
+    select(_mapping.c.clerk_user_id, _mapping.c.shopify_customer_id, _mapping.c.status)
     .where(
         _mapping.c.shopify_shop == bindparam("shop"),
         or_(
@@ -59,7 +59,8 @@ _HOLDERS = (
     )
     .order_by(_mapping.c.clerk_user_id)
 )
-_LOCKED_HOLDERS = _HOLDERS.with_for_update()
+_LOCKED_PRESENT = _PRESENT.with_for_update()
+_ADD_EVENTS = _event.insert().inline()
 _SHOPS: BindParameter[Any] = bindparam("shops", expanding=True)
 _GET_ACROSS = select(_mapping).where(
     _mapping.c.shopify_shop.in_(_SHOPS), _mapping.c.clerk_user_id.in_(bindparam("users", expanding=True))
@@ -72,6 +73,12 @@ _TALLY = (
     .group_by(*_KIND)
 )
 """Built once: building a statement, and expanding its parameters, takes longer than to read one row."""
+
+
+PresentRows = dict[ClerkUserId, tuple[CustomerId | None, str]]
+"""The customer and the status of each user's row."""
+Tombs = MappingOf[tuple[ShopDomain, ClerkUserId], CustomerId | None]
+"""The rows of erased users, with the customer that is still to be erased."""
 
 
 @dataclass(slots=True)
@@ -265,23 +272,36 @@ class MappingTable(Database):
             # Another transaction may have just taken over the user's customer; a later one sees that in the next reconcile.
             self._before_write(connection)
             observed_fps = equal.lock_observed_fps(connection, ordered)
-            tombs = _erased(connection, ordered)
+            present = {shop: _present_rows(connection, shop, wanted) for shop, wanted in _wanted(ordered).items()}
+            tombs = _tombs(present)
             kept = _without_erased(ordered, tombs) if before is None else _unchanged(connection, ordered, before)
-            losers = _free_customers(connection, kept)
-            if kept:
-                self._upsert(connection, _mapping, [_row(m, observed_fps) for m in kept], unless=_restores_erased)
+            losers = _free_customers(connection, kept, present)
+            there = self._write_kept(connection, kept, observed_fps, check=bool(events))
             for row in kept:
                 if row.status == "erased" and (row.shop, row.clerk_user_id) not in tombs:
                     erase_rows(connection, row.shop, [row.clerk_user_id], [row.customer_id] if row.customer_id else [])
-            there = _without_erased(kept, _erased(connection, kept)) if events else kept
             if kept_events := _events_of_kept(events, ordered, there):
-                connection.execute(_event.insert(), [event_row(event) for event in kept_events])
+                connection.execute(_ADD_EVENTS, [event_row(event) for event in kept_events])
             also(connection, kept)
             return losers
 
         losers = self._transact(work)
         self._note_losers(losers)
         return losers
+
+    def _write_kept(
+        self, connection: Connection, kept: list[Mapping], observed_fps: equal.ObservedFps, *, check: bool
+    ) -> list[Mapping]:
+        """Write these rows. `check`: return them without those of users who were erased since the rows were read."""
+        rows = [_row(m, observed_fps) for m in kept]
+        if len(rows) == 1:
+            return kept if self._upsert_one(connection, _mapping, rows[0], unless=_restores_erased) else []
+        if rows:
+            self._upsert(connection, _mapping, rows, unless=_restores_erased)
+        if not check:
+            return kept
+        present = {shop: _present_rows(connection, shop, wanted) for shop, wanted in _wanted(kept).items()}
+        return _without_erased(kept, _tombs(present))
 
 
 def _row(mapping: Mapping, observed_fps: equal.ObservedFps) -> dict[str, Any]:
@@ -317,17 +337,26 @@ def _unchanged(
     return [m for m in mappings if now.get((m.shop, m.clerk_user_id)) == before[m.shop, m.clerk_user_id]]
 
 
-def _erased(connection: Connection, mappings: Sequence[Mapping]) -> dict[tuple[ShopDomain, str], str | None]:
+def _wanted(mappings: Sequence[Mapping]) -> dict[ShopDomain, dict[ClerkUserId, CustomerId | None]]:
+    """Return the customers of these rows by shop and user."""
+    found: dict[ShopDomain, dict[ClerkUserId, CustomerId | None]] = {
+        shop: {} for shop in sorted({m.shop for m in mappings})
+    }
+    for m in mappings:
+        found[m.shop][m.clerk_user_id] = m.customer_id
+    return found
+
+
+def _tombs(present: MappingOf[ShopDomain, PresentRows]) -> Tombs:
     return {
         (shop, user): customer
-        for shop in sorted({m.shop for m in mappings})
-        for user, customer in erasures_of(
-            connection, shop, [m.clerk_user_id for m in mappings if m.shop == shop]
-        ).items()
+        for shop, rows in present.items()
+        for user, (customer, status) in rows.items()
+        if status == "erased"
     }
 
 
-def _without_erased(mappings: Sequence[Mapping], tombs: MappingOf[tuple[ShopDomain, str], str | None]) -> list[Mapping]:
+def _without_erased(mappings: Sequence[Mapping], tombs: Tombs) -> list[Mapping]:
     """Return the mappings that would not restore an erased user: such a write was decided before the erasure."""
     return [
         m
@@ -350,22 +379,23 @@ def _events_of_kept(events: Sequence[Event], mappings: Sequence[Mapping], kept: 
     return [event for event in events if (event.shop, event.clerk_user_id) not in dropped]
 
 
-def _free_customers(connection: Connection, mappings: Sequence[Mapping]) -> tuple[ClerkUserId, ...]:
+def _free_customers(
+    connection: Connection, mappings: Sequence[Mapping], present: MappingOf[ShopDomain, PresentRows]
+) -> tuple[ClerkUserId, ...]:
     """Remove the customers of the new rows from the rows that hold them; return the other users who lost one.
 
     A transaction that changes an owner waits for others that do in this shop. It then locks the rows in key order, as
     every write does, so that two processes never deadlock.
     """
     losers: set[ClerkUserId] = set()
-    for shop in sorted({m.shop for m in mappings}):
-        wanted = {m.clerk_user_id: m.customer_id for m in mappings if m.shop == shop}
-        held = _holders(connection, shop, wanted)
+    for shop, wanted in _wanted(mappings).items():
+        held = _holders(present[shop])
         if all(customer is None or held.get(user) == customer for user, customer in wanted.items()):
             continue
         if connection.dialect.name == "postgresql":
             key = f"customer-parity {shop}"
             connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(key, OWNERS))))
-            held = _holders(connection, shop, wanted, lock=True)
+            held = _holders(_present_rows(connection, shop, wanted, lock=True))
         named = set(wanted.values())
         moved = {user for user, customer in held.items() if customer in named and wanted.get(user) != customer}
         for users in parts(moved):
@@ -374,17 +404,21 @@ def _free_customers(connection: Connection, mappings: Sequence[Mapping]) -> tupl
     return tuple(sorted(losers))
 
 
-def _holders(
+def _present_rows(
     connection: Connection, shop: ShopDomain, wanted: MappingOf[ClerkUserId, CustomerId | None], *, lock: bool = False
-) -> dict[ClerkUserId, CustomerId]:
-    """Return who holds which customer now, of these users and these customers."""
-    found: dict[ClerkUserId, CustomerId] = {}
+) -> PresentRows:
+    """Return the rows of these users, and of those who hold these customers, as they are now."""
+    found: PresentRows = {}
     for users in parts(wanted):
         customers = [customer for user in users if (customer := wanted[ClerkUserId(user)]) is not None]
         values = {"shop": shop, "users": users, "customers": customers}
-        rows = connection.execute(_LOCKED_HOLDERS if lock else _HOLDERS, values)
-        found |= {ClerkUserId(user): CustomerId(customer) for user, customer in rows if customer is not None}
+        rows = connection.execute(_LOCKED_PRESENT if lock else _PRESENT, values)
+        found |= {user: (customer, status) for user, customer, status in rows}
     return found
+
+
+def _holders(present: PresentRows) -> dict[ClerkUserId, CustomerId]:
+    return {user: customer for user, (customer, _) in present.items() if customer is not None}
 
 
 def _clear_customers(connection: Connection, shop: ShopDomain, users: Sequence[str]) -> None:

@@ -308,7 +308,7 @@ class Components:
 
         No operator reads its plans, so a missing row must be absent for the grace period.
         """
-        from reconciler.controller.context import Fence, StoreContext
+        from reconciler.controller.context import StoreContext
         from reconciler.state.requests.fenced import FencedMappings
 
         state = FencedMappings(self.connections.engine, claim)
@@ -320,7 +320,7 @@ class Components:
             clock=self.state_clock,
             warn=self.connections.warn,
             explicit=claim.explicit,
-            fence=Fence(self.queue, claim),
+            fence=state,
             losers=state.losers,
             cancellation=NEVER,
         )

@@ -10,10 +10,16 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
+from reconciler.core.model.ids import ShopDomain
+from reconciler.core.model.request import Claim
+from reconciler.errors import LeaseLost
 from reconciler.state.database.engine import open_engine
+from reconciler.state.requests.fenced import FencedMappings
 from tests import servers
 from tests.conftest import MIGRATED
 from tests.states import state_template
+
+SHOP = ShopDomain("acme.myshopify.com")
 
 
 @contextmanager
@@ -34,6 +40,15 @@ def queue_database(request: pytest.FixtureRequest, backend: str, folder: Path) -
             yield engine
     finally:
         server.drop(name)
+
+
+def holds(engine: Engine, claim: Claim) -> bool:
+    """Whether a write to a shop may still be sent under this claim."""
+    try:
+        FencedMappings(engine, claim).check_claim(SHOP)
+    except LeaseLost:
+        return False
+    return True
 
 
 @contextmanager

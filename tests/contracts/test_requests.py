@@ -15,7 +15,7 @@ from reconciler.ports import RequestQueue
 from reconciler.state.database.engine import writing
 from reconciler.state.requests.queue import CHUNK, RequestTable, fence, new_owner
 from tests.conftest import BACKENDS
-from tests.contracts.queues import queue_database
+from tests.contracts.queues import holds, queue_database
 
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
 ACME, GLOBEX = StoreName("acme"), StoreName("globex")
@@ -255,7 +255,7 @@ def test_a_takeover_voids_all_that_the_old_holder_still_says(queue: RequestQueue
     [old] = claim(queue, 0, owner="frozen")
     [new] = claim(queue, LEASE_S, owner="awake")
     assert new.fencing > old.fencing
-    assert (queue.still_mine(old), queue.still_mine(new)) == (False, True)
+    assert (holds(engine, old), holds(engine, new)) == (False, True)
     assert queue.done([old], at(31)) == ("lost",)
     assert not queue.retry(old, at(31), delay_s=1, reason="late")
     assert not queue.postpone(old, at(31), reason="late")
@@ -318,12 +318,12 @@ def test_a_lease_that_is_renewed_is_kept(queue: RequestQueue) -> None:
     assert len(claim(queue, 50, owner="two")) == 2
 
 
-def test_what_is_handed_back_can_be_taken_immediately_and_is_no_attempt(queue: RequestQueue) -> None:
+def test_what_is_handed_back_can_be_taken_immediately_and_is_no_attempt(queue: RequestQueue, engine: Engine) -> None:
     queue.add_all(ACME, [user(1).clerk_user_id], at(0), interval_s=900)
     taken = claim(queue, 0, owner="one")
     queue.add([user(1)], at(1), reason="webhook")
     queue.release(taken)
-    assert not queue.still_mine(taken[0])
+    assert not holds(engine, taken[0])
     queue.add([user(2)], at(2), reason="webhook")
     handed, _ = claim(queue, 2, owner="two")
     assert (names([handed]), handed.attempts) == (["1"], 0)

@@ -20,7 +20,7 @@ from sqlalchemy import Engine
 from reconciler.core.model.ids import ClerkUserId, StoreName
 from reconciler.core.model.request import Claim, Priority, Request
 from reconciler.state.requests.queue import RequestTable
-from tests.contracts.queues import queue_database
+from tests.contracts.queues import holds, queue_database
 
 START = datetime(2026, 11, 23, 9, tzinfo=UTC)
 STORES = (StoreName("acme"), StoreName("globex"))
@@ -229,7 +229,7 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def only_the_last_holder_holds(self) -> None:
         for claim in self.claims[-3:]:
-            assert self.queue.still_mine(claim) == self.mine(claim)
+            assert holds(self.engine, claim) == self.mine(claim)
 
     def teardown(self) -> None:
         """However it ends: an owner who continues as before sees every key, and then there is nothing left."""

@@ -377,22 +377,34 @@ def test_only_one_of_many_gets_a_lease(state: StateStore) -> None:
 
 
 def test_a_budget_is_spent_to_its_ceiling_and_no_further(state: StateStore) -> None:
-    assert state.spend(SHOP, "create", AT, 5, 7) == 5
-    assert state.spend(SHOP, "create", AT + timedelta(minutes=59), 5, 7) == 2
-    assert state.spend(SHOP, "create", AT, 1, 7) == 0
-    assert state.spend(SHOP, "create", AT, 1, 8) == 1
-    assert state.spend(SHOP, "create", AT, 1, 3) == 0
-    assert state.spend(SHOP, "create", AT, 0, 100) == 0
-    assert state.spend(SHOP, "update", AT, 3, 7) == 3
-    assert state.spend(OTHER, "create", AT, 3, 7) == 3
-    assert state.spend(SHOP, "create", AT + timedelta(hours=1), 9, 7) == 7
+    assert not state.spend(SHOP, "create", AT, 8, 7)
+    assert state.spend(SHOP, "create", AT, 5, 7)
+    assert not state.spend(SHOP, "create", AT + timedelta(minutes=59), 3, 7)
+    assert state.spend(SHOP, "create", AT + timedelta(minutes=59), 2, 7)
+    assert not state.spend(SHOP, "create", AT, 1, 7)
+    assert state.spend(SHOP, "create", AT, 1, 8)
+    assert not state.spend(SHOP, "create", AT, 1, 3)
+    assert state.spend(SHOP, "update", AT, 3, 7)
+    assert state.spend(OTHER, "create", AT, 3, 7)
+    assert state.spend(SHOP, "create", AT + timedelta(hours=1), 7, 7)
     nepal = AT.astimezone(ZoneInfo("Asia/Kathmandu"))
-    assert state.spend(SHOP, "create", nepal, 9, 8) == 0
+    assert not state.spend(SHOP, "create", nepal, 1, 8)
+
+
+def test_what_is_given_back_can_be_spent_again(state: StateStore) -> None:
+    assert state.spend(SHOP, "create", AT, 5, 7)
+    state.give_back(SHOP, "create", AT, 4)
+    assert state.spend(SHOP, "create", AT, 6, 7)
+    state.give_back(SHOP, "create", AT, 100)
+    state.give_back(SHOP, "create", AT + timedelta(hours=1), 1)
+    assert state.spend(SHOP, "create", AT, 7, 7)
+    assert not state.spend(SHOP, "create", AT, 1, 7)
+    assert state.spend(SHOP, "create", AT + timedelta(hours=1), 7, 7)
 
 
 def test_a_budget_is_never_overspent_by_many_together(state: StateStore) -> None:
     granted = concurrently(8, lambda _: sum(state.spend(SHOP, "create", AT, 3, 50) for _ in range(5)))
-    assert sum(granted) == 50
+    assert sum(granted) == 16
 
 
 def test_old_hours_are_removed(state: StateStore, engine: Engine) -> None:

@@ -75,13 +75,17 @@ class Way:
 
 class StateCursor(sqlite3.Cursor):
     def execute(self, sql: str, parameters: Any = (), /) -> Self:
-        if sql.startswith("BEGIN") and isinstance(self.connection, StateConnection):
-            self.connection.before_transaction(sql)
+        connection = self.connection
+        if isinstance(connection, StateConnection) and not connection.in_transaction and not sql.startswith("PRAGMA"):
+            connection.before_transaction(sql)
         return super().execute(sql, parameters)
 
 
 class StateConnection(sqlite3.Connection):
-    """Others go on before a transaction begins and after it has ended, never inside: they would wait for its lock."""
+    """Others go on before a read or a transaction, and after a transaction has ended.
+
+    Never inside one: they would wait for its lock.
+    """
 
     way: Way | None = None
     _is_open = _writes = False

@@ -102,8 +102,8 @@ def _sqlite(address: str, wait_s: float) -> Engine:
     def begin(connection: Connection) -> None:
         # SQLite fails immediately, whatever the busy timeout, if a transaction reads first and writes after another has
         # written. So a transaction that may write takes the write lock when it begins.
-        reads = connection.get_execution_options().get(READS, False)
-        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+        if not connection.get_execution_options().get(READS):
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine.execution_options(schema_translate_map={SCHEMA: None})
 

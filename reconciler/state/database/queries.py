@@ -51,7 +51,7 @@ class Database:
 
     def _insert(self, table: Table) -> Any:
         """Return an INSERT with `on_conflict_…` for this database."""
-        return _insert(is_sqlite(self._engine), table)
+        return insert_into(table, is_for_sqlite=is_sqlite(self._engine))
 
     def _insert_new(self, connection: Connection, table: Table, row: dict[str, Any]) -> bool:
         """Insert the row unless its key exists; return whether it was inserted. (Postgres' driver does not count rows.)"""
@@ -70,8 +70,16 @@ class Database:
         """Insert or replace rows. `unless`: a condition on the new row under which the existing row stays."""
         connection.execute(_upsert(is_sqlite(self._engine), table, tuple(rows[0]), unless), rows)
 
+    def _upsert_one(
+        self, connection: Connection, table: Table, row: dict[str, Any], *, unless: Callable[[Any], ColumnElement[bool]]
+    ) -> bool:
+        """The same for one row; return whether it was written."""
+        statement = _upsert(is_sqlite(self._engine), table, tuple(row), unless, returns=True)
+        return connection.execute(statement, row).first() is not None
 
-def _insert(is_for_sqlite: bool, table: Table) -> Any:  # noqa: FBT001  a part of the key of `_upsert`
+
+def insert_into(table: Table, *, is_for_sqlite: bool) -> Any:
+    """Return an INSERT with `on_conflict_…` for one of the databases."""
     if is_for_sqlite:
         return sqlite.insert(table)
     from sqlalchemy.dialects import postgresql  # noqa: PLC0415  takes long to import, and SQLite does without
@@ -85,13 +93,16 @@ def _upsert(
     table: Table,
     names: tuple[str, ...],
     unless: Callable[[Any], ColumnElement[bool]] | None,
+    *,
+    returns: bool = False,
 ) -> Any:
     """The statement of `Database._upsert`, built once: that takes longer than to write a row."""
-    statement = _insert(is_for_sqlite, table)
+    statement = insert_into(table, is_for_sqlite=is_for_sqlite)
     keys = [column.name for column in table.primary_key]
     values = {name: statement.excluded[name] for name in names if name not in keys}
     where = None if unless is None else not_(unless(statement.excluded))
-    return statement.on_conflict_do_update(index_elements=keys, set_=values, where=where)
+    upsert = statement.on_conflict_do_update(index_elements=keys, set_=values, where=where)
+    return upsert.returning(next(iter(table.primary_key))) if returns else upsert
 
 
 def read_rows(engine: Engine, query: Any, values: Mapping[str, Any] | None = None) -> Sequence[Any]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Table, and_, bindparam, case, delete, or_, select, update
 
 from reconciler.core.model.ids import ShopDomain
 from reconciler.ports import Holder
-from reconciler.state.database.engine import writing
+from reconciler.state.database.engine import autocommitting, is_sqlite, writing
 from reconciler.state.database.holder import is_gone, new_holder, where
-from reconciler.state.database.queries import Database, parts
+from reconciler.state.database.queries import Database, insert_into, parts
 from reconciler.state.tables.mappings import BudgetRow, LeaseRow
 
 BUDGETS_KEPT = timedelta(days=2)
@@ -94,21 +95,36 @@ class LeaseTable(Database):
 
 
 class BudgetTable(Database):
-    """`ports.Budgets`. A new hour deletes the counts of hours older than two days.
+    """`ports.Budgets`. A new hour deletes the counts of hours older than two days."""
 
-    A count below 0 returns what was spent on an action that did not happen.
-    """
-
-    def spend(self, shop: ShopDomain, kind: str, hour: datetime, count: int, ceiling: int) -> int:
-        start = hour.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-        this = and_(_budget.c.shopify_shop == shop, _budget.c.kind == kind, _budget.c.hour == start)
-        first = {"shopify_shop": shop, "kind": kind, "hour": start, "spent": 0}
-        with writing(self._engine) as connection:
-            if self._insert_new(connection, _budget, first):
+    def spend(self, shop: ShopDomain, kind: str, hour: datetime, count: int, ceiling: int) -> bool:
+        if count > ceiling:
+            return False
+        start = _start_of(hour)
+        values = {"shopify_shop": shop, "kind": kind, "hour": start, "spent": count, "ceiling": ceiling}
+        with writing(autocommitting(self._engine)) as connection:
+            spent = connection.execute(_spend(is_sqlite(self._engine)), values).scalar_one_or_none()
+            if spent == count:
                 old = and_(_budget.c.shopify_shop == shop, _budget.c.hour < start - BUDGETS_KEPT)
                 connection.execute(delete(_budget).where(old))
-            spent = int(connection.execute(select(_budget.c.spent).where(this).with_for_update()).scalar_one())
-            granted = max(count, -spent) if count < 0 else max(0, min(count, ceiling - spent))
-            if granted:
-                connection.execute(update(_budget).where(this).values(spent=spent + granted))
-            return granted
+            return spent is not None
+
+    def give_back(self, shop: ShopDomain, kind: str, hour: datetime, count: int) -> None:
+        this = and_(_budget.c.shopify_shop == shop, _budget.c.kind == kind, _budget.c.hour == _start_of(hour))
+        left = case((_budget.c.spent > count, _budget.c.spent - count), else_=0)
+        with writing(autocommitting(self._engine)) as connection:
+            connection.execute(update(_budget).where(this).values(spent=left))
+
+
+@cache
+def _spend(is_for_sqlite: bool) -> Any:  # noqa: FBT001  the key of the cache
+    """The statement of `BudgetTable.spend`, built once: that takes longer than to run it."""
+    statement = insert_into(_budget, is_for_sqlite=is_for_sqlite)
+    total = _budget.c.spent + statement.excluded.spent
+    return statement.on_conflict_do_update(
+        index_elements=list(_budget.primary_key), set_={"spent": total}, where=total <= bindparam("ceiling")
+    ).returning(_budget.c.spent)
+
+
+def _start_of(hour: datetime) -> datetime:
+    return hour.astimezone(UTC).replace(minute=0, second=0, microsecond=0)

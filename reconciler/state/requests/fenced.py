@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, Engine
 
-from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.ids import ClerkUserId, ShopDomain
 from reconciler.core.model.request import Claim
 from reconciler.state.mappings import MappingTable
-from reconciler.state.requests.queue import fence
+from reconciler.state.requests.queue import check_claim, fence
 
 
 class FencedMappings(MappingTable):
@@ -22,6 +22,9 @@ class FencedMappings(MappingTable):
         super().__init__(engine)
         self._claim = claim
         self.losers: set[ClerkUserId] = set()
+
+    def check_claim(self, shop: ShopDomain) -> None:
+        check_claim(self._engine, self._claim, shop)
 
     def _before_write(self, connection: Connection) -> None:
         fence(connection, self._claim)

@@ -190,7 +190,10 @@ UPDATE reconciler.reconciler_request SET lease_until = :until
 RETURNING store, clerk_user_id, fencing
 
 -- name: mine
-SELECT 1 FROM reconciler.reconciler_request
+-- With what the mapping says: a user who was erased meanwhile is written no more.
+SELECT (SELECT m.status FROM reconciler.reconciler_mapping m
+         WHERE m.shopify_shop = :shop AND m.clerk_user_id = :user) AS status
+  FROM reconciler.reconciler_request
  WHERE clerk_user_id = :user AND store = :store AND fencing = :fencing AND lease_until IS NOT NULL
 
 -- name: hold

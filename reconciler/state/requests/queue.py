@@ -23,7 +23,7 @@ from sqlalchemy import Connection, Engine
 
 from reconciler.core.model.backoff import delay_s, fraction_of
 from reconciler.core.model.batches import batches
-from reconciler.core.model.ids import ClerkUserId, StoreName
+from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
 from reconciler.core.model.request import (
     HEAD_START_S,
     Claim,
@@ -60,6 +60,16 @@ def fence(connection: Connection, claim: Claim) -> None:
         raise LeaseLost(
             f"another replica has taken over {claim.clerk_user_id} in {claim.store}; this late write is dropped"
         )
+
+
+def check_claim(engine: Engine, claim: Claim, shop: ShopDomain) -> None:
+    """Raise LeaseLost unless the claim holds now, or if its user was erased in this shop."""
+    user, query = claim.clerk_user_id, STATEMENTS[is_sqlite(engine)].mine
+    found = read_rows(engine, query, _mine(claim) | {"shop": shop})
+    if not found:
+        raise LeaseLost(f"another replica has taken over {user} in {claim.store}")
+    if found[0].status == "erased":
+        raise LeaseLost(f"{user} was erased in {claim.store} during the reconcile")
 
 
 class RequestTable:
@@ -203,9 +213,6 @@ class RequestTable:
         with writing(self._engine) as connection:
             kept = {tuple(row) for row in connection.execute(self._sql.renew, values)}
         return tuple(claim for claim in claims if _name_of(claim) not in kept)
-
-    def still_mine(self, claim: Claim) -> bool:
-        return bool(self._rows(self._sql.mine, _mine(claim)))
 
     def check_writable(self) -> None:
         """Raise StateError if nothing can be written: a full disk, a locked file, a read-only server.
