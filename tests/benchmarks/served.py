@@ -6,7 +6,7 @@ import ssl
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +25,7 @@ from reconciler.core.model.ids import ClerkUserId, ShopDomain
 from reconciler.core.model.profile import Profile
 from reconciler.core.model.store import Store
 from reconciler.core.plan.gather import ScanResult
+from reconciler.ports import Clock
 from reconciler.shopify.api.auth import FixedToken
 from reconciler.shopify.api.client import ShopClient
 from reconciler.shopify.bulk.reader import ShopBulkReader
@@ -38,7 +39,7 @@ from reconciler.simulator.world import SimShop, World
 from reconciler.state.database.engine import open_engine
 from reconciler.state.schema import ensure_schema
 from reconciler.state.store import StateStore
-from tests.clock import WallClock
+from tests.clock import WallClock, WorkClock
 from tests.core.people import store
 from tests.inprocess import Rows
 
@@ -57,6 +58,8 @@ class Served:
     engine: Engine
     profiles: Rows
     store: Store
+    clock: Clock
+    sleep: Callable[[float], None]
 
     def client(self) -> ShopClient:
         tls = ssl.create_default_context()
@@ -88,7 +91,7 @@ class Served:
             readers=Readers(self.profiles, customers, state),
             writer=customers,
             state=state,
-            clock=WallClock(),
+            clock=self.clock,
             warn=lambda said: print(said, file=sys.stderr),  # noqa: T201  its words
         )
         if not bulk:
@@ -97,14 +100,14 @@ class Served:
         customers_by_mirror = MirrorReader(self.store, state, customers)
         return replace(
             context,
-            bulk=BulkContext(shop, state, state, sleep=time.sleep, always=True, by_mirror=lambda: customers_by_mirror),
+            bulk=BulkContext(shop, state, state, sleep=self.sleep, always=True, by_mirror=lambda: customers_by_mirror),
         )
 
     def mirror(self, client: ShopClient) -> MirrorContext:
         """What keeps the shop's mirror."""
 
         def wait(seconds: float) -> bool:
-            time.sleep(seconds)
+            self.sleep(seconds)
             return True
 
         return MirrorContext(
@@ -113,7 +116,7 @@ class Served:
             bulk=ShopBulkReader(client, self.store),
             lists=ShopCustomerLists(client, self.store),
             customers=ShopCustomers(client, self.store),
-            clock=WallClock(),
+            clock=self.clock,
             wait=wait,
         )
 
@@ -123,7 +126,7 @@ class Served:
         client = self.client()
         try:
             scan_result = scan_store(
-                self.store, self.store_context(client, bulk=False).readers, ObserveOptions(now=WallClock().now())
+                self.store, self.store_context(client, bulk=False).readers, ObserveOptions(now=self.clock.now())
             )
         finally:
             client.close()
@@ -133,16 +136,26 @@ class Served:
 
 
 @contextmanager
-def served(people: int, **policy: Any) -> Iterator[Served]:
-    """An empty shop with what `bootstrap` makes, and so many people who should be in it."""
+def served(people: int, *, work_clock: bool = False, **policy: Any) -> Iterator[Served]:
+    """An empty shop with what `bootstrap` makes, and so many people who should be in it; in real time, or by a WorkClock."""
+    clock: WorkClock | WallClock = WorkClock() if work_clock else WallClock()
     guards = {kind: {"max": 10_000_000} for kind in ("create", "update", "adopt")}
     one = store(**{"name": "acme", "shop": DOMAIN, "guards": guards, "tags": ["app-user"], **policy})
-    world = World()
+    world = World(clock=lambda: clock.now().timestamp())
     sim = world.add_shop(DOMAIN, access_token=TOKEN)
     with tempfile.TemporaryDirectory() as folder, SimulatorServer(world) as server:
         engine = open_engine(f"sqlite:///{folder}/state.db")
         ensure_schema(engine)
-        made = Served(sim, server.url(DOMAIN), Path(folder), engine, Rows(), one)
+        made = Served(
+            sim,
+            server.url(DOMAIN),
+            Path(folder),
+            engine,
+            Rows(),
+            one,
+            clock,
+            clock.sleep if isinstance(clock, WorkClock) else time.sleep,
+        )
         made.add(people)
         made.bucket(rate=AMPLE, size=AMPLE)
         client = made.client()

@@ -182,7 +182,7 @@ def customers(rig: Rig) -> dict[str, Any]:
 
 def rows(rig: Rig) -> dict[str, Any]:
     """Every mapping whole, but for ids, times (those of what was healed among them), and how many writes it took."""
-    aside = {"customer_id", "generation", "first_seen_at", "last_seen_at", "left_at"}
+    aside = {"customer_id", "generation", "first_seen_at", "last_seen_at", "left_at", "reason_since"}
     found: dict[str, Any] = {m.clerk_user_id: json_of(m, exclude=aside) for m in rig.mappings(NAME)}
     for row in found.values():
         for applied in row["applied"].values():

@@ -69,6 +69,30 @@ def test_new_users_go_by_bulk_and_cost_next_to_nothing(rig: BulkRig) -> None:
     check_at_rest(rig)
 
 
+def test_the_shop_works_on_the_first_file_while_the_next_users_are_checked(rig: BulkRig) -> None:
+    rig.cycle()
+    for n in range(PEOPLE):
+        rig.user(user_of(n), first_name="Renamed")
+    rig.piece_lines = 5
+    planned = rig.plan()
+    rig.acme.calls.clear()
+    rig.apply(planned)
+    calls = [root for call in rig.acme.calls for root in call.roots]
+    starts = [at for at, root in enumerate(calls) if root == "bulkOperationRunMutation"]
+    checks = [at for at, root in enumerate(calls) if root == "nodes"]
+    assert len(starts) == 3
+    assert starts[0] < checks[-1] < starts[-1]
+    check_at_rest(rig)
+
+
+def test_an_operation_is_asked_for_about_when_it_ends(rig: BulkRig) -> None:
+    rig.acme.shop.bulk_rows_per_s = 0.1
+    rig.cycle()
+    assert 110 <= sum(rig.naps) <= 120  # ten lines of a hundred seconds, and one of metafields
+    assert rig.acme.counts["bulkOperation"] <= 6 * 20
+    check_at_rest(rig)
+
+
 def test_files_are_the_same_however_few_lines_are_in_memory(both: tuple[BulkRig, BulkRig]) -> None:
     at_once, in_pieces = both
     in_pieces.by_bulk = True

@@ -11,13 +11,14 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Generator, Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 from reconciler.controller.bulk.context import BulkContext
-from reconciler.controller.bulk.files import BulkFiles
+from reconciler.controller.bulk.files import PAUSE_MAX_S, BulkFiles
 from reconciler.controller.bulk.lines import BulkLines, BulkStep, select_for_bulk
 from reconciler.controller.context import Check, Earlier, StoreContext
 from reconciler.controller.execute import claim_written, execute, note_answer, row_after
@@ -33,8 +34,7 @@ from reconciler.errors import AccessError, AnswerLost, PermanentError, Reconcile
 from reconciler.ports import METAFIELDS_MAX, BulkAnswer, BulkFile, BulkLine, BulkState, CustomerReader
 
 BATCH = 200
-PAUSE_FIRST_S = 1.0
-PAUSE_MAX_S = 15.0
+FAILURE_PAUSE_S = 1.0  # after the first failure; after each next one half as long again
 FAILURES_MAX = 8  # in a row
 NO_ANSWER = "the bulk operation gave no answer to this line"
 ROW_MOVED = "the row has changed while its line was under way"
@@ -116,8 +116,9 @@ class BulkRun:
             return
         try:
             with self._files.held():
-                yield from self._enqueue(actions, check)
-                yield from self._work()
+                lines = self._files.lines_of_each(len(actions))
+                enqueue = partial(self._enqueue, batches(actions, min(BATCH, self._bulk.piece_lines)), check, lines)
+                yield from self._work(enqueue, lines=lines)
         except TemporaryError as error:
             yield from self._report_left_over(error)
 
@@ -131,33 +132,23 @@ class BulkRun:
         self._context.cancellation.check()
         self._files.renew()
 
-    def _enqueue(self, actions: Collection[Action], check: Check) -> Iterator[Outcome]:
-        for batch in batches(actions, BATCH):
-            if self._access.refused is not None:
-                return
-            self._go_on()
-            try:
-                ready = check(batch)
-            except AccessError as error:
-                self._access.refused = error
-                return
-            except TemporaryError as error:
-                failed = [failure(a, error) for a in batch]
-                yield from map(self._told, failed)
-                continue
-            yield from (self._told(each) for each in ready if isinstance(each, Outcome))
-            steps = [each for each in ready if isinstance(each, Step)]
-            self._bulk.book.enqueue_lines(self._shop, [self._bulk_lines.first(step) for step in steps])
+    def _work(
+        self, enqueue: Callable[[], Generator[Outcome, None, bool]] | None = None, *, lines: int = 1
+    ) -> Iterator[Outcome]:
+        """Until no action is left, no line waits and no file is under way, or the store can't be used.
 
-    def _work(self) -> Iterator[Outcome]:
-        """Until no line waits and no file is under way, or the store can't be used."""
-        pause_s, failures = PAUSE_FIRST_S, 0
-        while self._access.refused is None and not self._files.is_idle():
+        While the shop runs files, the next one is made: of so many `lines` each, as long as `enqueue` finds actions. Ended
+        files are read one by one, and the next writes of the users of one are sent before the next one is read.
+        """
+        failures = 0
+        ended: list[tuple[BulkFile, BulkState | None]] = []
+        while self._access.refused is None and (enqueue is not None or not self._files.is_idle()):
             self._go_on()
-            ended: list[tuple[BulkFile, BulkState | None]] = []
+            if enqueue is not None and self._files.is_below_limit() and not (yield from enqueue()):
+                enqueue = None
             try:
-                self._files.fill()
-                ended = self._files.poll()
+                self._files.fill(at_least=1 if enqueue is None else lines)
+                ended = ended or self._files.poll()
                 failures = 0
             except AccessError as error:
                 self._access.refused = error
@@ -165,22 +156,47 @@ class BulkRun:
             except (TemporaryError, PermanentError) as error:
                 failures += 1
                 if failures == FAILURES_MAX:
+                    while enqueue is not None and (yield from enqueue()):
+                        pass
                     yield from self._give_up(error)
                     return
-            unread = self._unread.total()
-            for file, state in ended:
-                yield from self._read(file, state)
+                self._pause(_pause_after(failures))
+                continue
             tired, self._files.tired = self._files.tired, []
             again = (bulk_step for part in batches(tired, BATCH) for bulk_step in self._bulk_lines.of(part))
             yield from self._execute_singly((bulk_step, None) for bulk_step in again)
-            if (ended or tired) and self._unread.total() == unread:
-                pause_s = PAUSE_FIRST_S
-            else:
-                self._context.cancellation.sleep(self._bulk.sleep, pause_s)
-                pause_s = min(pause_s * 1.5, PAUSE_MAX_S)
+            if ended:
+                yield from self._read(*ended.pop(0))
+            elif not tired and (enqueue is None or not self._files.is_below_limit()):
+                self._pause(self._files.pause_s)
         if self._access.refused is not None:
             self._files.drop_unsent()
             yield from self._report_left_over(self._access.refused)
+
+    def _enqueue(self, actions: Iterator[Sequence[Action]], check: Check, lines: int) -> Generator[Outcome, None, bool]:
+        """Check the next actions and let so many lines wait for a file. Returns whether there are more."""
+        while lines > 0 and self._access.refused is None:
+            self._go_on()
+            batch = next(actions, None)
+            if batch is None:
+                return False
+            try:
+                ready = check(batch)
+            except AccessError as error:
+                self._access.refused = error
+                break
+            except TemporaryError as error:
+                failed = [failure(a, error) for a in batch]
+                yield from map(self._told, failed)
+                continue
+            yield from (self._told(each) for each in ready if isinstance(each, Outcome))
+            steps = [each for each in ready if isinstance(each, Step)]
+            self._bulk.book.enqueue_lines(self._shop, [self._bulk_lines.first(step) for step in steps])
+            lines -= len(steps)
+        return True
+
+    def _pause(self, seconds: float) -> None:
+        self._context.cancellation.sleep(self._bulk.sleep, seconds)
 
     # --- answers --------------------------------------------------------------------------------------------------
 
@@ -198,6 +214,7 @@ class BulkRun:
             except TemporaryError as error:
                 self._unread[file.key] += 1
                 if self._unread[file.key] < FAILURES_MAX:
+                    self._pause(_pause_after(self._unread[file.key]))
                     return  # again: what is settled is skipped
                 self._context.warn(error.message)
         if state is None or state.status != "completed":
@@ -374,6 +391,11 @@ class BulkRun:
         if line.plan_digest == self._context.plan_digest:
             return self._context
         return replace(self._context, plan_digest=line.plan_digest)
+
+
+def _pause_after(failures: int) -> float:
+    """Seconds to wait after so many failures in a row."""
+    return min(FAILURE_PAUSE_S * 1.5 ** (failures - 1), PAUSE_MAX_S)
 
 
 def _is_news(step: Step) -> bool:

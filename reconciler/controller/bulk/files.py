@@ -24,6 +24,8 @@ from reconciler.ports import BulkFile, BulkLine, BulkState
 
 AT_ONCE_MAX = 5  # operations of a kind that Shopify runs at the same time (since API 2026-01)
 LINES_MAX = 20_000  # in one file: five files are a hundred thousand users
+PAUSE_FIRST_S = 0.25  # before an operation is first asked for
+PAUSE_MAX_S = 15.0
 TRIES_MAX = 2  # files that a line may be in before it is sent by itself
 LEASE_S = 60.0  # renewed by a thread of its own: a process killed on another machine is taken over after so long
 LEASE_PAUSE_S = 5.0
@@ -40,6 +42,8 @@ class BulkFiles:
         self._owner = bulk.leases.new_holder()
         self._fence: int | None = None
         self._began: tuple[datetime, int] | None = None
+        self.pause_s = PAUSE_FIRST_S
+        """How long to wait before the next `poll`."""
         self.tired: list[BulkLine] = []
         """Lines that were in files often enough: they are to be sent by themselves."""
 
@@ -131,13 +135,21 @@ class BulkFiles:
         while lines := book.unsent_lines(self._shop, limit=self._bulk.piece_lines):
             book.settle_lines(self._shop, [], [], done=[line.user for line in lines])
 
-    def fill(self) -> None:
-        """Upload lines that wait, in as many files as may run at the same time."""
+    def lines_of_each(self, lines: int) -> int:
+        """How many lines each file has where so many fill as many files as may run at the same time."""
+        return min(max(ceil(lines / AT_ONCE_MAX), self._bulk.lines_min), LINES_MAX)
+
+    def is_below_limit(self) -> bool:
+        """Whether one more file may run."""
+        return len(self._bulk.book.bulk_files(self._shop)) < AT_ONCE_MAX
+
+    def fill(self, *, at_least: int = 1) -> None:
+        """Upload lines that wait, in as many files as may run at the same time, none of fewer lines than this."""
         free = AT_ONCE_MAX - len(self._bulk.book.bulk_files(self._shop))
-        for rides_in, waiting in self._bulk.book.bulk_waiting(self._shop).items():
+        for rides_in, waiting in self._bulk.book.bulk_waiting(self._shop).items() if free > 0 else ():
             left = waiting
-            while free > 0 and left > 0:
-                most = min(max(ceil(left / free), self._bulk.lines_min), LINES_MAX)
+            while free > 0 and left >= at_least:
+                most = min(max(ceil(left / free), self._bulk.lines_min, at_least), LINES_MAX)
                 if tired := self._tired(rides_in, most):
                     self.tired += tired
                     break  # they wait until they have been sent, and so does what follows them
@@ -148,15 +160,24 @@ class BulkFiles:
         """Run files that are not run yet, and return those with an operation that has ended, or is unknown."""
         found = []
         run = lines = 0
+        due = [PAUSE_MAX_S]
         for file in self._bulk.book.bulk_files(self._shop):
             lines += file.lines
+            taken_s = (self._context.clock.now() - file.begun_at).total_seconds()
             if file.operation is None:
                 self._run(file, self._bulk.shop.find(file.key))
+            if file.operation is None or 0 <= taken_s < PAUSE_FIRST_S:
+                due.append(_due_in_s(taken_s, 0, file.lines))
                 continue
             state = self._bulk.shop.operation_state(file.operation)
             if state is None or state.status != "running":
                 found.append((file, state))
-            run += file.lines if state is None or state.status != "running" else min(state.objects, file.lines)
+                run += file.lines
+            else:
+                done = min(state.objects, file.lines)
+                due.append(_due_in_s(taken_s, done, file.lines))
+                run += done
+        self.pause_s = max(min(due), PAUSE_FIRST_S)
         self._tell(run, lines)
         return found
 
@@ -222,3 +243,14 @@ class BulkFiles:
             book.end_file(file)
             return
         book.note_operation(file, found)
+
+
+def _due_in_s(taken_s: float, done: int, lines: int) -> float:
+    """When to ask for an operation again that has taken so long: when it ends at its pace so far.
+
+    Its first lines say little of its pace, and without any there is none. Each question costs a point, so one that ends
+    later than expected is not asked for at ever shorter intervals.
+    """
+    taken_s = max(0.0, taken_s)
+    left_s = taken_s * (lines - done) / done if done else taken_s / 2
+    return min(max(left_s, taken_s / 50), taken_s * 4)

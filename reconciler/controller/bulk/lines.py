@@ -133,7 +133,7 @@ class BulkLines:
         step = Step(bulk_step.step.action, subject, replace(bulk_step.step.decision, spec=spec))
         step.at = bulk_step.step.at
         step.written = [change for planned in bulk_step.writes[: line.position] for change in planned.covers]
-        return BulkStep(line, step, writes_left(step, self._context), moved_to)
+        return BulkStep(line, step, bulk_step.writes, moved_to)  # creates and updates write the same for any mapping
 
     def _spec(self, action: Action, subject: Subject, *, moved: bool) -> Spec | None:
         """What the row wants, or, where it has moved since, what it wanted of the fields that are written."""

@@ -106,8 +106,8 @@ def row_after_write(
     )
     applied: MappingOf[str, Applied] = row.applied
     if decision.spec is not None:
-        placed = replace(row, customer_id=customer_id)
-        agreed_by = replace(placed, applied=decision.inherited) if decision.inherited else mapping
+        inherited = decision.inherited
+        agreed_by = replace(row, customer_id=customer_id, applied=inherited) if inherited else mapping
         applied = last_applied(agreed_by, decision.spec, seen, written=written, shown=shown)
         applied = with_contest(
             with_heals(applied, agreed_by, written if healed is None else healed, now), decision.contests
@@ -115,7 +115,7 @@ def row_after_write(
         applied = with_consents(applied, mapping, seen, {c.field: c for c in written})
         if finished:
             link = next((text_of(c.after) for c in written if c.field == "backlink"), None)
-            applied = _with_link(applied, link or seen.backlink, placed, store)
+            applied = _with_link(applied, link or seen.backlink, row, store)
     elif decision.action is not None and decision.action.kind == "release":
         applied = _with_leave_tag(row, written)
     status: Status = row.status if finished else "pending"
@@ -241,7 +241,7 @@ def _with_link(
 
 
 def _same(field: str, one: str | None, other: str | None, type_: str) -> bool:
-    return comparable(field, one, type_) == comparable(field, other, type_)
+    return one == other or comparable(field, one, type_) == comparable(field, other, type_)
 
 
 def _with_spelling(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Final
 
 from reconciler.core.fields import metafields, phones
@@ -96,6 +97,16 @@ def tags(values: Iterable[str]) -> tuple[str, ...]:
     """Tags as Shopify returns them: trimmed, split, unique ignoring case (the first spelling wins), sorted ignoring
     case.
     """
+    return _tags(tuple(values))
+
+
+def tag_keys(values: Iterable[str]) -> frozenset[str]:
+    """The tags in lower case, since Shopify may change their case."""
+    return _tag_keys(tuple(values))
+
+
+@lru_cache(maxsize=1024)  # most users of a store have the same ones
+def _tags(values: tuple[str, ...]) -> tuple[str, ...]:
     kept: dict[str, str] = {}
     for value in values:
         for part in value.split(","):
@@ -105,9 +116,9 @@ def tags(values: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(kept.values(), key=lambda tag: (tag.casefold(), tag)))
 
 
-def tag_keys(values: Iterable[str]) -> frozenset[str]:
-    """The tags in lower case, since Shopify may change their case."""
-    return frozenset(tag.casefold() for tag in tags(values))
+@lru_cache(maxsize=1024)
+def _tag_keys(values: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(tag.casefold() for tag in _tags(values))
 
 
 def metafield(value: str | None, type_: str) -> str | None:

@@ -129,12 +129,12 @@ def field_of(channel: Channel) -> str:
     return f"{PREFIX}{channel}"
 
 
+_CHANNELS = {field_of(channel): channel for channel in ADDRESSES}
+
+
 def channel_of(field: str) -> Channel | None:
     """The consent that this field of a change is; None for any other field."""
-    for channel in ADDRESSES:
-        if field == field_of(channel):
-            return channel
-    return None
+    return _CHANNELS.get(field)
 
 
 def is_consent(field: str) -> bool:

