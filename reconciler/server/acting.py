@@ -161,7 +161,13 @@ def _operator(request: Request, access: Access, clock: Clock) -> Actor:
 
 
 def is_foreign(request: Request) -> bool:
-    """Return whether a page of another site sent this request."""
+    """Return whether a page of another site sent this request.
+
+    A browser says so itself, and no page can change that; a proxy may have replaced Host by its own name for us.
+    """
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site not in {"same-origin", "none"}
     origin = request.headers.get("origin")
     return origin is not None and origin.partition("://")[2].lower() != request.headers.get("host", "").lower()
 

@@ -58,6 +58,17 @@ def test_only_operators_act(http: httpx.Client, service: MemoryService) -> None:
         assert act(open_to_this_machine, {}, **PAUSE).status_code == 403
 
 
+@pytest.mark.parametrize(
+    ("site", "status"), [("same-origin", 200), ("none", 200), ("same-site", 403), ("cross-site", 403), ("", 403)]
+)
+def test_behind_a_proxy_with_another_host_the_browser_says_whose_page_it_is(
+    http: httpx.Client, site: str, status: int
+) -> None:
+    http.post("/login", data={"token": TOKEN})
+    public = {"origin": "https://console.example.com", "sec-fetch-site": site}
+    assert act(http, public, **PAUSE).status_code == status
+
+
 def test_a_form_of_another_site_is_no_act(http: httpx.Client, service: MemoryService) -> None:
     http.post("/login", data={"token": TOKEN})
     for kind in ("text/plain", "application/x-www-form-urlencoded"):
