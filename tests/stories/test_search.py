@@ -13,13 +13,14 @@ from tests.stories.harness import StoryHarness, mail
 
 @pytest.fixture
 def people(story: StoryHarness) -> StoryHarness:
-    """Grace is in the shop, Øystein is held without a customer, and no store wants Bob."""
+    """Grace and a firm are in the shop, Øystein is held without a customer, and no store wants Bob."""
     story.store["country"] = "US"
     story.store["where"] = {"locale": "en-US"}
     story.user("grace", first_name="Grace", last_name="Hopper", phone="(415) 555-0100", locale="en-US")
     story.user(
         "oy", first_name="Øystein", email="oy@x.example", email_verified=0, phone="+47 90 00 00 01", locale="en-US"
     )
+    story.user("firm", first_name="Studio 54", last_name="3M", locale="en-US")
     story.user("bob", first_name="Bob", last_name="Martin", phone="415.555.0199", locale="da-DK")
     story.apply()
     return story
@@ -46,6 +47,8 @@ def found(story: StoryHarness, word: str) -> str:
         ("+4790000001", "oy"),
         ("bob martin", "bob"),
         ("415 555 0199", "bob"),
+        ("studio 54", "firm"),
+        ("3m", "firm"),
         ("user_bob", "bob"),
     ],
 )

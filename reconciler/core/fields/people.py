@@ -81,8 +81,8 @@ def phones_in(word: str, countries: Collection[str | None]) -> frozenset[str]:
 
 
 def name_words(word: str) -> tuple[str, ...]:
-    """The parts of a name that this text has; empty for what is no name."""
+    """The parts of a name that this text has; empty for what is no name, such as a number or an id."""
     text = name_key(word)
-    if len(text) < LETTERS_MIN or any(c in "_@/\\" or c.isdecimal() for c in text):
+    if len(text) < LETTERS_MIN or any(c in "_@/\\" for c in text) or not any(c.isalpha() for c in text):
         return ()
     return tuple(text.split())
