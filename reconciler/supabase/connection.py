@@ -126,6 +126,10 @@ BUSY = {  # SQLSTATE: what happened, and what to do
         "the statement took longer than its statement_timeout",
         "the read is repeated later; index the key column and updated_at, and check statement_timeout of the role",
     ),
+    "40001": (
+        "the standby cancelled the read, which conflicted with changes that it replays",
+        "the read is repeated later; set hot_standby_feedback or max_standby_streaming_delay there, or name the primary",
+    ),
     "25P03": (
         "the server ended our transaction because it was idle",
         "the read is repeated later; this process gets too little CPU, or was stopped",

@@ -678,3 +678,12 @@ def test_emails_that_do_not_fit_into_memory_nor_on_the_disk_are_an_error_with_a_
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert "TMPDIR" in told.value.hint
+
+
+def test_a_read_that_a_standby_cancels_is_repeated_later(source: Source) -> None:
+    source.run(
+        "CREATE FUNCTION replayed() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE SQLSTATE '40001'; END $$;"
+        "CREATE VIEW customers AS SELECT 'user_1' AS clerk_user_id WHERE replayed()"
+    )
+    with pytest.raises(SourceBusy, match="the standby cancelled the read"):
+        source.reader(ID).count()

@@ -49,6 +49,7 @@ SELECT kind, quoted, quoted_key, quoted_updated, role_name,
   (SELECT reset_val::bigint FROM pg_settings WHERE name = 'lock_timeout') AS lock_timeout_ms,
   (SELECT reset_val FROM pg_settings WHERE name = 'default_transaction_read_only') = 'on'
     OR pg_is_in_recovery() AS read_only,
+  pg_is_in_recovery() AS is_standby,
   COALESCE((SELECT bool_or(is_unique) FROM indexes WHERE attname = :key), false) AS is_unique,
   EXISTS (SELECT FROM indexes WHERE attname = :key) AS is_indexed,
   EXISTS (SELECT FROM indexes WHERE attname = :updated) AS is_updated_indexed,
@@ -105,6 +106,7 @@ class Inspection:
     statement_timeout_ms: int
     lock_timeout_ms: int
     is_read_only: bool
+    is_standby: bool
     is_unique: bool
     is_indexed: bool
     is_updated_indexed: bool
@@ -158,6 +160,7 @@ def _of_postgres(connection: Connection, row: Mapping[Any, Any], asked: Mapping[
         statement_timeout_ms=row["statement_timeout_ms"],
         lock_timeout_ms=row["lock_timeout_ms"],
         is_read_only=row["read_only"],
+        is_standby=row["is_standby"],
         is_unique=row["is_unique"],
         is_indexed=row["is_indexed"],
         is_updated_indexed=row["is_updated_indexed"],
@@ -198,6 +201,7 @@ def _of_sqlite(connection: Connection, row: Mapping[Any, Any], asked: Mapping[st
         statement_timeout_ms=0,
         lock_timeout_ms=0,
         is_read_only=False,
+        is_standby=False,
         is_unique=bool(row["is_unique"]),
         is_indexed=bool(row["is_indexed"]),
         is_updated_indexed=bool(row["is_updated_indexed"]),
