@@ -11,7 +11,9 @@ import errno
 import gc
 import importlib
 import io
+import signal
 import sys
+import threading
 import traceback
 from pathlib import Path
 from typing import Any
@@ -165,6 +167,9 @@ def main(argv: list[str] | None = None, *, group: click.Group | None = None) -> 
     # A part of httpx that is a command of its own would import rich and pygments; without it, httpx works the same.
     sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # None is how Python marks a refused import
     code = run(sys.argv[1:] if argv is None else argv, group=group or cli)
+    signal.signal(
+        signal.SIGINT, signal.SIG_DFL
+    )  # the exit waits for threads: one more interrupt ends it, without a traceback
     gc.freeze()  # otherwise the interpreter collects all imported objects at exit, which takes a tenth of a second
     sys.exit(code)
 
@@ -176,8 +181,7 @@ def run(argv: list[str], *, group: click.Group = cli) -> int:
     except click.exceptions.Exit as leave:
         return leave.exit_code
     except click.Abort:
-        _print_error("interrupted: nothing more was changed")
-        return EXIT_FAILED
+        return _report_interrupt()
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "reconciler"
         _print_error(error.format_message(), f"{path} --help")
@@ -199,6 +203,15 @@ def run(argv: list[str], *, group: click.Group = cli) -> int:
     except Exception as error:  # noqa: BLE001  the entry point: only --debug shows tracebacks
         return _report_unexpected(argv, error)
     return result if isinstance(result, int) else 0
+
+
+def _report_interrupt() -> int:
+    """Say whether calls are under way in other threads: a second interrupt does not wait for their end."""
+    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.current_thread()):
+        _print_error("interrupted: calls under way may still change something", "reconciler plan shows what is left")
+    else:
+        _print_error("interrupted: nothing more was changed")
+    return EXIT_FAILED
 
 
 def _report_os_error(argv: list[str], error: OSError) -> int:

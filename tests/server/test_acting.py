@@ -61,7 +61,7 @@ def test_only_operators_act(http: httpx.Client, service: MemoryService) -> None:
 @pytest.mark.parametrize(
     ("site", "status"), [("same-origin", 200), ("none", 200), ("same-site", 403), ("cross-site", 403), ("", 403)]
 )
-def test_behind_a_proxy_with_another_host_the_browser_says_whose_page_it_is(
+def test_behind_a_proxy_with_another_host_the_browser_says_which_site_the_page_is_of(
     http: httpx.Client, site: str, status: int
 ) -> None:
     http.post("/login", data={"token": TOKEN})
