@@ -3,6 +3,7 @@
 import shlex
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import click
@@ -84,6 +85,24 @@ def test_a_fault_of_the_program_is_one_line_too(capsys: pytest.CaptureFixture[st
     assert err.startswith(f"error: unexpected {fault.__name__} at test_main.py:")
     assert err.splitlines()[1] == f"hint: {main.FAULT}"
     assert "\x1b" not in err
+
+
+def test_an_interrupt_with_calls_under_way_does_not_say_that_nothing_more_changes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    @click.command("broken")
+    def broken() -> None:
+        raise click.Abort
+
+    answered = threading.Event()
+    call = threading.Thread(target=answered.wait)
+    call.start()
+    try:
+        assert run(["broken"], group=click.Group(commands=[broken])) == 1
+    finally:
+        answered.set()
+        call.join()
+    assert capsys.readouterr().err.startswith("error: interrupted: calls under way may still change something\nhint: ")
 
 
 def test_an_output_without_space_is_reported_in_one_line(cli: CliHarness) -> None:
