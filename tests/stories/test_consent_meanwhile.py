@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.cli.harness import EU
-from tests.stories.consent import MID, NEVER, NEW, NO, RULE, WRITE, YES, answers, consents, guest, leaves
+from tests.stories.consent import MID, NEVER, NEW, NO, OLD, PHONE, RULE, WRITE, YES, answers, consents, guest, leaves
 from tests.stories.harness import StoryHarness, locked_at, mail
 
 NEWEST = "2026-04-01T00:00:00Z"
@@ -166,4 +166,91 @@ def test_accepted_drift_and_its_end_leave_consents_alone(news: StoryHarness) -> 
     assert news("heal", "user_ada").code == 0
     news.apply()
     assert (news.theirs("ada").first_name, consents(news)["ada"][0]) == ("Ada", NO)
+    news.settles()
+
+
+def test_a_yes_that_found_the_customer_subscribed_is_not_written_for_another_one(news: StoryHarness) -> None:
+    for name in ("ada", "bob"):
+        guest(news, name, YES, OLD)
+        answers(news, name, yes=True, at=MID)
+    news.apply()
+    assert consents(news) == {"ada": (YES, OLD), "bob": (YES, OLD)}
+    guest(news, "eve", NEVER, None)
+    news.user("ada", email=mail("eve"))
+    news.staff("delete", id=news.theirs("bob").id)
+    assert news.actions() == {"ada": "relink", "bob": "create"}
+    news.apply()
+    assert consents(news) == {"ada": (YES, OLD), "eve": (NEVER, None), "bob": (NEVER, None)}
+    news.settles()
+
+
+@pytest.mark.parametrize("how", ["relink", "merge"])
+def test_a_withdrawal_at_the_customer_that_the_user_leaves_counts_although_it_was_not_seen_before(
+    news: StoryHarness, how: str
+) -> None:
+    news.store["on_email_conflict"] = how
+    rules = news.store.pop("consent")
+    answers(news, "ada", yes=True, at=MID)
+    news.apply()
+    leaves(news, "ada", NEW)
+    guest(news, "eve", NEVER, None)
+    news.store["consent"] = rules
+    news.user("ada", email=mail("eve"))
+    assert news.actions() == {"ada": how}
+    news.apply()
+    assert consents(news)["eve"] == (NEVER, None)
+    news.settles()
+    answers(news, "ada", yes=True, at=NEWEST)
+    news.apply()
+    assert consents(news)["eve"] == (YES, NEWEST)
+    news.settles()
+
+
+MERGES = {  # who: the consent of the user's customer, that of the other one, and which of both remains
+    "ada": (YES, NO, "ours"),
+    "bob": (YES, NO, "other"),
+    "cyd": (NO, YES, "ours"),
+    "dan": (NO, YES, "other"),
+    "eve": (NO, NEVER, "other"),
+}
+
+
+def test_a_merge_in_shopify_subscribes_no_one_who_is_unsubscribed_after_it(news: StoryHarness) -> None:
+    news.store["guards"]["consent"] = {"max": 50}
+    for name in MERGES:
+        answers(news, name, yes=True, at=MID)
+    news.apply()
+    for name, (ours, *_) in MERGES.items():
+        if ours == NO:
+            leaves(news, name, NEW)
+    news.apply()
+    for name, (_, other, keep) in MERGES.items():
+        pair = (news.theirs(name).id, guest(news, f"{name}-guest", other, OLD))
+        one, two = pair if keep == "ours" else pair[::-1]
+        news.staff("merge", keep=one, other=two)
+    found = {name.partition("-")[0]: state for name, (state, _) in consents(news).items()}
+    assert found == {"ada": YES, "bob": NO, "cyd": NO, "dan": YES, "eve": NEVER}, "as Shopify merges"
+    news.apply()
+    news.apply()
+    assert {name.partition("-")[0]: state for name, (state, _) in consents(news).items()} == found
+    news.settles(held=news.held())
+
+
+def test_a_time_without_consent_and_new_addresses_change_no_answer(news: StoryHarness) -> None:
+    news.store["fields"] = {"phone": "enforce"}
+    for number, name in enumerate(("ada", "bob", "cyd")):
+        answers(news, name, yes=True, at=MID, phone=PHONE.format(100 + number))
+    news.apply()
+    for name in ("bob", "cyd"):
+        at = {"bob": OLD, "cyd": NEW}[name]  # one with a time before the yes
+        for channel in ("email", "sms"):
+            news.staff("consent", id=news.theirs(name).id, channel=channel, state=NO, level="SINGLE_OPT_IN", at=at)
+    rules = news.store.pop("consent")
+    for number, name in enumerate(("ada", "bob", "cyd")):
+        news.user(name, email=mail(f"{name}2"), phone=PHONE.format(200 + number))
+    news.apply()
+    news.store["consent"] = rules
+    news.apply()
+    for channel in ("email", "sms"):
+        assert consents(news, channel) == {"ada2": (YES, MID), "bob2": (NO, OLD), "cyd2": (NO, NEW)}
     news.settles()

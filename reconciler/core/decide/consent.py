@@ -86,7 +86,7 @@ def _on_later_yes(at: datetime | None, shown: Consent, last: LastConsent | None,
         if not _is_newer(at, left_at):
             return _nothing(f"the user was unsubscribed before, not earlier than {_day(left_at)}")
     if last is not None and last.consent.state == SUBSCRIBED and not _is_newer(at, last.consent.at):
-        return _nothing("this yes was written before, and it was changed in Shopify since")
+        return _nothing("this yes was in effect before, and it was changed in Shopify since")
     if shown.state == PENDING and rule.level != "confirmed_opt_in":
         return _nothing("Shopify waits for the customer's confirmation")
     return "grant", f"the yes in the profile of {_day(at)} is the newest answer", at

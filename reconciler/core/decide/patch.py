@@ -18,6 +18,7 @@ from reconciler.core.decide.consent import consent_changes, consent_holds, judge
 from reconciler.core.decide.contested import Contest, contesting_heals, message_of
 from reconciler.core.decide.leaving.succession import inherited_fields, is_free_for, is_left_behind, left_behind_hold
 from reconciler.core.fields.backlink import is_renamed
+from reconciler.core.fields.consent import with_answers_of
 from reconciler.core.fields.diff import (
     agreement_on,
     as_sent,
@@ -323,7 +324,8 @@ def _relink_or_merge(case: Case, customer: Customer, conflict: _Conflict) -> Dec
     blocked = {h.field for h in holds}
     kept = [replace(c, why="profile changed") for c in changes if c.field not in blocked]
     kept.append(Change(field="backlink", before=other.backlink, after=case.user, why="profile changed"))
-    judged = judge_consents(case, other, kept) if kind == "relink" else ()
+    answered = replace(case, mapping=with_answers_of(case.mapping, customer))
+    judged = judge_consents(answered, other, kept) if kind == "relink" else ()
     kept += consent_changes(judged)
     holds += consent_holds(case, other, judged)
     action = action_of(case, kind, other, tuple(kept), moved_from=customer)

@@ -11,7 +11,7 @@ from typing import TypedDict
 from reconciler.core.decide.contested import kept_heals, with_contest, with_heals
 from reconciler.core.decide.leaving.absence import missing_row, reason_since
 from reconciler.core.fields import normalise
-from reconciler.core.fields.consent import last_consents, with_consents
+from reconciler.core.fields.consent import last_consents, with_answers_of, with_consents
 from reconciler.core.fields.desired import config_digest, is_wanted, profile_digest
 from reconciler.core.fields.diff import as_sent, comparable, is_in_place, observed_value, owned_tags
 from reconciler.core.fields.fingerprint import observed_fp
@@ -72,7 +72,7 @@ def observed_row(subject: Subject, decision: Decision, store: Store, *, now: dat
         applied = last_applied(mapping, decision.spec, decision.customer, written=())
         applied = _with_link(applied, decision.customer.backlink, row, store)
         applied = with_contest(applied, decision.contests)
-        applied = with_consents(applied, mapping, decision.customer, {})
+        applied = with_consents(applied, mapping, decision.customer, {}, decision.consents)
     if applied is not row.applied:
         row = replace(row, applied=applied)
     fingerprints = _fingerprints(mapping, row, decision, subject.row_fp)
@@ -112,7 +112,8 @@ def row_after_write(
         applied = with_contest(
             with_heals(applied, agreed_by, written if healed is None else healed, now), decision.contests
         )
-        applied = with_consents(applied, mapping, seen, {c.field: c for c in written})
+        known = with_answers_of(mapping, decision.customer)
+        applied = with_consents(applied, known, seen, {c.field: c for c in written}, decision.consents)
         if finished:
             link = next((text_of(c.after) for c in written if c.field == "backlink"), None)
             applied = _with_link(applied, link or seen.backlink, row, store)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -16,6 +17,7 @@ from reconciler.core.model.consent import (
     Channel,
     Consent,
     ConsentRule,
+    Judged,
     Said,
     channel_of,
     field_of,
@@ -99,12 +101,13 @@ def with_consents(
     mapping: Mapping | None,
     customer: Customer,
     written: MappingOf[str, Change],
+    judged: Iterable[Judged] = (),
 ) -> dict[str, Applied]:
     """The last-applied fields with the last consents of this user: what was written, and the withdrawals that are shown.
 
     They outlive the customer, so that an answer which was written once is never written again for another customer, or for
-    another email. They outlive a time in which the store manages no consent, too. Those of a former user of the customer
-    are not taken over.
+    another email. So does a yes in the profile (`judged`) of a customer who was subscribed without us. They outlive a time
+    in which the store manages no consent, too. Those of a former user of the customer are not taken over.
     """
     if (
         not customer.consents
@@ -113,6 +116,7 @@ def with_consents(
     ):
         return dict(applied)
     found = {name: base for name, base in applied.items() if not is_consent(name)}
+    used = {each.channel: each.said.at for each in judged if each.said.granted}
     for channel in ADDRESSES:
         name = field_of(channel)
         if mapping is not None and name in mapping.applied:
@@ -122,14 +126,26 @@ def with_consents(
             found[name] = Applied(value=text_of(written[name].after), ours=True)
         elif shown is not None and shown.state == UNSUBSCRIBED and not _is_as_late(found.get(name), shown.at):
             found[name] = Applied(value=str(_withdrawal(shown, found.get(name))))
+        elif shown is not None and shown.state == SUBSCRIBED and channel in used and name not in found:
+            found[name] = Applied(value=str(Consent(state=SUBSCRIBED, at=_latest(shown.at, used[channel]))))
     return found
+
+
+def with_answers_of(mapping: Mapping | None, customer: Customer | None) -> Mapping | None:
+    """The mapping with the withdrawals that this customer shows, which the user leaves for another one."""
+    if mapping is None or customer is None or not customer.consents:
+        return mapping
+    return replace(mapping, applied=with_consents(mapping.applied, mapping, customer, {}))
 
 
 def _withdrawal(shown: Consent, base: Applied | None) -> Consent:
     """The withdrawal that is shown. It came after what was written last, even if it shows an earlier time."""
     last_at = Consent.parse(base.text).at if base is not None and base.text is not None else None
-    times = [at for at in (shown.at, last_at) if at is not None]
-    return Consent(state=UNSUBSCRIBED, at=max(times, default=None))
+    return Consent(state=UNSUBSCRIBED, at=_latest(shown.at, last_at))
+
+
+def _latest(*times: datetime | None) -> datetime | None:
+    return max((at for at in times if at is not None), default=None)
 
 
 def _is_as_late(base: Applied | None, at: datetime | None) -> bool:
