@@ -78,9 +78,11 @@ fix: $(STAMP) ## repair what can be repaired
 	$(BIN)/cog -I . -r $(DOCS)
 	$(BIN)/reconciler schema --out config/schema
 
-explore: $(STAMP) ## the long profile of the random tests, and ten minutes of the simulation
+explore: $(STAMP) ## the long profile of the random tests, and twelve minutes of the simulation
 	HYPOTHESIS_PROFILE=explore PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -m "explore or not explore" -k "property or machine or explore" --timeout 3600
-	$(BIN)/python -m tests.simulation --minutes 10
+	$(BIN)/python -m tests.simulation --minutes 4 --minimise 10
+	$(BIN)/python -m tests.simulation --minutes 4 --minimise 10 --postgres
+	$(BIN)/python -m tests.simulation --minutes 4 --minimise 10 --long
 
 bench: $(STAMP) ## the benchmarks: one table, and raw figures as JSON
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m tests.benchmarks

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from reconciler.core.model.act import Actor
+from reconciler.core.model.ids import ClerkUserId, StoreName
 from reconciler.errors import ReconcilerError
+from reconciler.manager.http.service import ManagerService
+from tests.chaos.checker import Violation
 from tests.chaos.people import SHOPS
+from tests.simulation.outside import deliver
 from tests.simulation.scheduler import START
 
 if TYPE_CHECKING:
@@ -19,6 +25,8 @@ SHOP_KINDS = (
 )  # fmt: skip
 ROOTS = (None, "customerSet", "customerUpdate", "customerByIdentifier", "customer", "tagsAdd", "metafieldsSet")
 STATUSES = (401, 402, 403, 404, 423, 500, 502, 503)
+ACCEPTED = "Accepted"
+REPLICAS_MAX = 4
 RELOAD_MAX_S = 200.0  # with the time in which the rows come back, less than the grace: no one has left
 
 
@@ -55,7 +63,8 @@ class Faults:
         self.running -= 1
 
     def lasts(self, shortest_s: float, longest_s: float) -> float:
-        return self.dice.choice((shortest_s, self.dice.uniform(shortest_s, longest_s)))
+        multiple = self.simulation.size.rhythm.faults
+        return self.dice.choice((shortest_s, multiple * self.dice.uniform(shortest_s, longest_s)))
 
     def sleep(self, seconds: float) -> None:
         self.simulation.scheduler.sleep(seconds)
@@ -80,11 +89,17 @@ class Faults:
                 self.simulation.drop(replica)
                 self.simulation.add_replica()
 
-    def freeze(self) -> None:
+    def freeze(self, seconds: float) -> None:
         if self.simulation.replicas:
             machine = self.dice.choice(self.simulation.replicas).machine
-            machine.frozen_until = self.simulation.scheduler.now_s + self.lasts(5, 180)
-            self.sleep(200)
+            machine.frozen_until = max(machine.frozen_until, self.simulation.scheduler.now_s + seconds)
+            self.sleep(seconds)
+
+    def freeze_for_days(self) -> None:
+        """A replica is back after days, with all that it knew. Another one is there meanwhile."""
+        if len(self.simulation.replicas) < REPLICAS_MAX:
+            self.simulation.add_replica()
+        self.freeze(self.lasts(200, 14_400))
 
     # --- ways -------------------------------------------------------------------------------------------------------
 
@@ -117,6 +132,38 @@ class Faults:
         while not over:
             self.sleep(5)
         self.applying = False
+
+    def accept(self) -> None:
+        """Staff change a name, and an operator accepts that for a while: it must stay so long, and be healed then."""
+        simulation, shop = self.simulation, self.dice.choice(SHOPS)
+        some = [u for u in simulation.population.current() if u.wanted(shop) and not u.drifted and not u.entangled]
+        user = self.dice.choice(some) if some else None
+        customer = simulation.shops.owned_by(shop, user.id) if user else None
+        found = simulation.anyone()
+        if user is None or customer is None or found is None:
+            return
+        user.drifted += 1
+        simulation.shops.staff(shop, "edit", id=customer.id, first_name=ACCEPTED)
+        seconds = self.lasts(200, 6000)
+        until = datetime.fromtimestamp(simulation.scheduler.now_s + seconds, UTC)
+        operator = Actor("operator", "console")
+        named = StoreName(shop), ClerkUserId(user.id), ["first_name"]
+
+        def accept(service: ManagerService) -> None:
+            service.accept(*named, until=until, actor=operator)
+
+        if not deliver(simulation.scheduler, lambda: found, "accept", accept):
+            return
+        simulation.luck.injected["accepted"] += 1
+        self.sleep(seconds / 10)
+        known, steps = simulation.shops.find(shop, customer.id), len(user.story)
+        self.sleep(seconds * 0.8)
+        now = simulation.shops.find(shop, customer.id)
+        if known == now or known is None or now is None or len(user.story) > steps or known.first != ACCEPTED:
+            return
+        if now.first != ACCEPTED and now.owner == user.id:
+            what = f"{now.first!r} instead of the accepted {ACCEPTED!r}"
+            simulation.found.append(Violation("wrong", f"{user.id} in {shop}", what))
 
     # --- the table --------------------------------------------------------------------------------------------------
 
@@ -156,7 +203,7 @@ class Faults:
         """Where one replica has the state for itself, its time is that of its own clock."""
         if len(self.simulation.replicas) == 1:
             clock = self.simulation.replicas[0].connections.state_clock
-            clock.moved_s = self.dice.choice((-3600, -120, -20, 20, 120, 3600))
+            clock.moved_s = self.dice.choice(self.simulation.size.rhythm.jumps_s)
             self.sleep(self.lasts(5, 240))
             clock.moved_s = 0.0
 
@@ -164,11 +211,13 @@ class Faults:
 FAULTS: Mapping[str, Callable[[Faults], None]] = {
     "crash": Faults.crash,
     "restart": Faults.restart,
-    "freeze": Faults.freeze,
+    "freeze": lambda faults: faults.freeze(faults.lasts(5, 180)),
+    "long freeze": Faults.freeze_for_days,
     "state away": lambda faults: faults.cut("state", everybody=True),
     "state cut": lambda faults: faults.cut("state", everybody=False),
     "profiles away": lambda faults: faults.cut("profiles", everybody=True),
     "apply": Faults.apply,
+    "accept": Faults.accept,
     "table reloaded": Faults.reload,
     "table away": Faults.away,
     "shop fault": Faults.shop,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import cached_property
 from typing import Any
 
 from sqlalchemy import Engine, bindparam, text
@@ -47,9 +46,7 @@ class CountingQueue(RequestTable):
 
 
 class CountingConnections(SimConnections):
-    @cached_property
-    def queue(self) -> RequestTable:
-        return CountingQueue(self.engine)
+    queue_type = CountingQueue
 
 
 class TwoReads(Absence):

@@ -22,6 +22,7 @@ from tests.chaos.app import metadata_of
 from tests.chaos.people import SHOPS, User
 from tests.chaos.shops import SECRET, Shops, domain
 from tests.simulation.scheduler import Machine, Scheduler
+from tests.simulation.threads import Waiting
 
 COLUMNS = (
     "clerk_user_id", "email", "email_verified", "first_name", "last_name", "phone", "avatar_url", "metadata",
@@ -30,7 +31,10 @@ COLUMNS = (
 TABLE = f"CREATE TABLE customers ({COLUMNS[0]} TEXT PRIMARY KEY, {', '.join(COLUMNS[1:])})"
 LATE_S = 90.0
 DROPPED, DOUBLED = 0.15, 0.15
-LOOK_S = 1.0
+INTAKE = "intake"
+AT_ONCE = (
+    5  # webhooks that one replica takes at the same time, also while it is frozen: a pool of connections is behind them
+)
 
 Anyone = Callable[[], tuple[Machine, ManagerService] | None]
 """A replica that takes webhooks now."""
@@ -40,7 +44,7 @@ class SimApp:
     """The app of `tests/chaos/app.py` on a table of SQLite. A write is confirmed when it returns."""
 
     def __init__(self, path: Path, scheduler: Scheduler) -> None:
-        self._scheduler = scheduler
+        self._scheduler, self._waiting = scheduler, Waiting(scheduler)
         self.reloading = False
         """A fault has the table now: writes wait."""
         self._db = sqlite3.connect(path, isolation_level=None)
@@ -59,7 +63,11 @@ class SimApp:
 
     def _settled(self) -> None:
         while self.reloading:
-            self.pause(1.0)
+            self._waiting.wait(None)
+
+    def _is_back(self) -> None:
+        self.reloading = False
+        self._waiting.wake()
 
     def _put(self, row: dict[str, Any], *, replace: bool = True) -> None:
         names = [name for name in COLUMNS if name in row]
@@ -126,7 +134,7 @@ class SimApp:
         for part in range(3):
             self._db.executemany(f"INSERT INTO customers VALUES ({marks})", gone[part::3])
             self.pause(seconds / 4)
-        self.reloading = False
+        self._is_back()
 
     def away(self, seconds: float) -> None:
         """The table has another name for a while."""
@@ -134,7 +142,7 @@ class SimApp:
         self._db.execute("ALTER TABLE customers RENAME TO away")
         self.pause(seconds)
         self._db.execute("ALTER TABLE away RENAME TO customers")
-        self.reloading = False
+        self._is_back()
 
 
 @dataclass(slots=True)
@@ -177,12 +185,14 @@ class SimClerk:
         return deliver(self.scheduler, self.anyone, f"clerk {event.id}", lambda s: s.accept_clerk_event(event))
 
 
-def deliver(scheduler: Scheduler, anyone: Anyone, name: str, accept: Callable[[ManagerService], None]) -> bool:
+def deliver(scheduler: Scheduler, anyone: Anyone, name: str, accept: Callable[[ManagerService], object]) -> bool:
     """Send a webhook to a replica; return whether it was accepted within two seconds. It may be accepted later as well."""
     found = anyone()
     if found is None:
         return False
     machine, service = found
+    if sum(task.machine is machine and task.name.startswith(INTAKE) for task in scheduler.tasks) >= AT_ONCE:
+        return False
     taken: list[bool] = []
 
     def take() -> None:
@@ -192,7 +202,7 @@ def deliver(scheduler: Scheduler, anyone: Anyone, name: str, accept: Callable[[M
             return
         taken.append(True)
 
-    scheduler.spawn(machine, name, take)
+    scheduler.spawn(machine, f"{INTAKE} {name}", take)
     for _ in range(8):
         scheduler.sleep(0.25)
         if taken:
@@ -208,12 +218,13 @@ class ShopHooks:
     machine: Machine
     shops: Shops
     anyone: Anyone
+    every_s: float
     numbers: int = 0
 
     def run(self) -> None:
         dice = self.scheduler.dice
         while True:
-            self.scheduler.sleep(LOOK_S * (0.5 + dice.random()))
+            self.scheduler.sleep(self.every_s * (0.5 + dice.random()))
             for shop in SHOPS:
                 outbox = self.shops.sim(shop).shop.outbox
                 while outbox:

@@ -64,7 +64,7 @@ class Person:
         self, place: Place, components: Callable[[Loaded, SimConnections], Components],
         connections: Callable[[Place, Loaded], SimConnections],
     ) -> None:  # fmt: skip
-        loaded = read_settings()
+        loaded = read_settings(place.rhythm)
         self._place, self.machine = place, place.machine
         self._connections = connections(place, loaded)
         self._components = components(loaded, self._connections)

@@ -21,10 +21,11 @@ from reconciler.core.model.request import Claim
 from reconciler.errors import AccessError, ReconcilerError
 from reconciler.manager.dispatcher import Dispatcher
 from reconciler.manager.http.service import ManagerService
-from reconciler.manager.intervals import Intervals
 from reconciler.manager.metrics import Metrics
 from reconciler.manager.running_config import RunningConfig
+from reconciler.manager.schedule.acceptances import EndedAcceptances
 from reconciler.manager.schedule.failing import FailingStores
+from reconciler.manager.schedule.parity import ParitySampler
 from reconciler.manager.schedule.probes import Probes
 from reconciler.manager.schedule.scans import ScheduledScans
 from reconciler.manager.webhook_state import WebhookState
@@ -41,19 +42,19 @@ from reconciler.state.requests.queue import RequestTable
 from reconciler.wiring import Components, Connections
 from tests.chaos.policy import stores_text
 from tests.simulation.outside import COLUMNS
+from tests.simulation.postgres import Server, open_modelled
 from tests.simulation.scheduler import Machine, Scheduler
+from tests.simulation.sizes import Rhythm
 from tests.simulation.threads import SimCondition, SimThreads
 from tests.simulation.ways import Luck, Network, SimProfiles, StateClock, Way, open_state
 
-RESYNC_S, FULL_S, GRACE_S = 300.0, 3600.0, 600.0
 WORKERS = 3
 CALLS_AT_ONCE = 5  # more than the tasks of a replica that call one shop at the same time
 SAME_SCAN_S = 60.0
-INTERVALS = Intervals(poll_s=5.0, idle_poll_s=60.0, probe_every_s=30.0, probe_last_s=600.0)
 
 
 @cache
-def read_settings() -> Loaded:
+def read_settings(rhythm: Rhythm) -> Loaded:
     """The settings of every replica, read once a process."""
     with TemporaryDirectory() as folder:
         config, stores = Path(folder) / "reconciler.yaml", Path(folder) / "stores.yaml"
@@ -64,7 +65,7 @@ def read_settings() -> Loaded:
                 "url": "sqlite:///profiles.db", "table": "customers",
                 "columns": {**{n: n for n in COLUMNS if n != "avatar_url"}, "image_url": "avatar_url"},
             },
-            "controller": {"workers": WORKERS, "resync_s": RESYNC_S, "absence_grace_s": GRACE_S},
+            "controller": {"workers": WORKERS, "resync_s": rhythm.resync_s, "absence_grace_s": rhythm.grace_s},
         }  # fmt: skip
         config.write_text(json.dumps(settings))
         stores.write_text(stores_text(0, {}))
@@ -82,6 +83,9 @@ class Place:
     world: World
     seen: Callable[[], None]
     """Called after each mutation in a shop."""
+    rhythm: Rhythm
+    server: Server | None = None
+    """The modelled Postgres that has the state; None: a file of SQLite."""
 
     def way(self, to: str) -> Way:
         return Way(self.scheduler, self.luck, self.machine, to)
@@ -98,7 +102,20 @@ class SimConnections(Connections):
 
     @cached_property
     def engine(self) -> Engine:
-        engine = open_state(self._place.folder / "state.db", self._place.way("state"))
+        way, server = self._place.way("state"), self._place.server
+        engine = open_modelled(server, way) if server else open_state(self._place.folder / "state.db", way)
+        self._open.callback(engine.dispose)
+        return engine
+
+    @cached_property
+    def queue(self) -> RequestTable:
+        return self.queue_type(self.queue_engine)
+
+    @cached_property
+    def queue_engine(self) -> Engine:
+        if self._place.server is None:
+            return self.engine
+        engine = open_modelled(self._place.server, self._place.way("state"), queue=True)
         self._open.callback(engine.dispose)
         return engine
 
@@ -149,10 +166,11 @@ class Replica:
         self, place: Place, components: Callable[[Loaded, SimConnections], Components] = Components,
         connections: Callable[[Place, Loaded], SimConnections] = SimConnections,
     ) -> None:  # fmt: skip
-        loaded = read_settings()
+        loaded = read_settings(place.rhythm)
         self.place, self.machine = place, place.machine
         self.connections = connections(place, loaded)
-        self._scheduler, self._intervals = place.scheduler, INTERVALS
+        self._scheduler, self._rhythm = place.scheduler, place.rhythm
+        self._intervals = intervals = place.rhythm.intervals
         self._clock = clock = self.connections.state_clock
         self._threads = threads = SimThreads(place.scheduler, place.machine)
         self.running = RunningConfig(
@@ -161,20 +179,22 @@ class Replica:
         metrics = Metrics(WORKERS)
         self._ended = False
         worker = Worker(
-            self.running, self.connections.queue, self.connections.state, clock, self._note_refused, INTERVALS.pauses
+            self.running, self.connections.queue, self.connections.state, clock, self._note_refused, intervals.pauses
         )
         self.dispatcher = Dispatcher(
             self.connections.queue, worker, clock, owner=place.machine.name, workers=WORKERS, caps=self.running.caps,
-            on_worked=self._note_worked, intervals=INTERVALS, threads=threads,
+            on_worked=self._note_worked, intervals=intervals, threads=threads,
         )  # fmt: skip
         self.probes = Probes(
-            self.running, clock, INTERVALS, resumed=self._resumed, steady_s=threads.steady_s,
+            self.running, clock, intervals, resumed=self._resumed, steady_s=threads.steady_s,
         )  # fmt: skip
         self._failing = FailingStores(self.running, clock)
         self.scans = ScheduledScans(
             self.running, clock, metrics, self.probes, self._failing, owner=place.machine.name,
-            wake=self.dispatcher.wake, stopping=lambda: self._ended, interval_s=RESYNC_S, intervals=INTERVALS,
+            wake=self.dispatcher.wake, stopping=lambda: self._ended, interval_s=place.rhythm.resync_s, intervals=intervals,
         )  # fmt: skip
+        self._acceptances = EndedAcceptances(self.running, clock, self.dispatcher.wake)
+        self._parity = ParitySampler(self.running, clock)
         self._soon: dict[StoreName, Any] = {}
         self.service = ManagerService(
             self.running, SimWebhookState(self.connections), clock, metrics, readiness=tuple,
@@ -205,15 +225,18 @@ class Replica:
             self._soon[name] = self._threads.event()
             self._spawn(f"full {name}", lambda name=name: self._scan_full(name))  # type: ignore[misc]
             self._spawn(f"changes {name}", lambda name=name: self._scan_changes(name))  # type: ignore[misc]
-        self._every(INTERVALS.scan_lease_s / 4, "scan leases", self.scans.renew)
-        self._every(INTERVALS.probe_every_s, "probes", self._probe)
+        self._every(self._intervals.scan_lease_s / 4, "scan leases", self.scans.renew)
+        self._every(self._intervals.probe_every_s, "probes", self._probe)
+        self._every(self._intervals.acceptances_s, "acceptances", self._acceptances.end)
+        self._every(self._intervals.parity_s, "parity", self._parity.sample)
+        self._every(self._rhythm.tidy_s, "tidy", lambda: self.connections.state.tidy(now=self._clock.now()))
 
     def stop(self) -> None:
         """As SIGTERM does, in a task of this machine; then the machine ends."""
 
         def stop() -> None:
             self._ended = True
-            self.dispatcher.stop(INTERVALS.grace_s)
+            self.dispatcher.stop(self._intervals.grace_s)
             self._scheduler.kill(self.machine)
 
         self._spawn("stop", stop)
@@ -221,7 +244,7 @@ class Replica:
     def _spawn(self, name: str, call: Callable[[], None]) -> None:
         self._scheduler.spawn(self.machine, name, call)
 
-    def _every(self, seconds: float, name: str, call: Callable[[], None]) -> None:
+    def _every(self, seconds: float, name: str, call: Callable[[], object]) -> None:
         def work() -> None:
             while not self._ended:
                 self._scheduler.sleep(seconds)
@@ -237,7 +260,7 @@ class Replica:
 
     def _scan_full(self, name: StoreName) -> None:
         """At the start, every hour, and when the store was resumed; one that was broken off is begun again."""
-        pause_s = INTERVALS.again_first_s
+        pause_s = self._intervals.again_first_s
         while not self._ended:
             since, whole = self._clock.now(), self._soon[name].is_set()
             self._soon[name].clear()
@@ -246,15 +269,16 @@ class Replica:
                 if ended in {"done", "access", "left out"} or (ended == "elsewhere" and not whole):
                     break
                 self._scheduler.sleep(pause_s)
-                pause_s = min(pause_s * 2, INTERVALS.again_last_s)
-            pause_s = INTERVALS.again_first_s
-            self._soon[name].wait(FULL_S - self._scheduler.now_s % FULL_S)
+                pause_s = min(pause_s * 2, self._intervals.again_last_s)
+            pause_s = self._intervals.again_first_s
+            full_s = self._rhythm.full_s
+            self._soon[name].wait(full_s - self._scheduler.now_s % full_s)
 
     def _scan_changes(self, name: StoreName) -> None:
         while not self._ended:
-            self._scheduler.sleep(RESYNC_S * (0.9 + 0.2 * self._scheduler.dice.random()))
+            self._scheduler.sleep(self._rhythm.resync_s * (0.9 + 0.2 * self._scheduler.dice.random()))
             while self._safely(lambda: self.scans.scan_changes(name)) == "failed":
-                self._scheduler.sleep(INTERVALS.again_first_s)
+                self._scheduler.sleep(self._intervals.again_first_s)
 
     def _probe(self) -> None:
         for name in self.probes.due():

@@ -53,10 +53,18 @@ class Task:
     run: greenlet
     due: int = 0
     started: bool = False
+    kind: str = field(init=False)
+    """Its name without numbers."""
+
+    def __post_init__(self) -> None:
+        self.kind = self.name.rstrip("0123456789")
 
 
 class Scheduler:
-    """All tasks and the virtual clock. `digest` names the interleaving; `trace` holds its end."""
+    """All tasks and the virtual clock. `digest` names the interleaving; `trace` holds its end.
+
+    `orders`: each order of three points that came one after the other, by what was called and the kind of task that called.
+    """
 
     def __init__(self, seed: int) -> None:
         self.dice = random.Random(f"schedule {seed}")
@@ -65,6 +73,8 @@ class Scheduler:
         self.trace: deque[str] = deque(maxlen=TRACE_KEPT)
         self.tasks: list[Task] = []
         self.slow = SLOW
+        self.orders: set[tuple[str, ...]] = set()
+        self._last: tuple[str, ...] = ("", "", "")
         self._digest = blake2b(digest_size=12)
         self._turns: list[tuple[float, float, int, Task]] = []
         self._numbers = self._given = 0
@@ -110,6 +120,8 @@ class Scheduler:
         if task is None:
             return
         self.points[label.partition(" ")[0]] += 1
+        self._last = (*self._last[1:], f"{task.kind} {label}")
+        self.orders.add(self._last)
         dice = self.dice
         seconds = dice.choice(SLOW_S) if dice.random() < self.slow else dice.choice(QUICK_S) * dice.random()
         self.note(label)

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,33 +28,19 @@ from tests.chaos.stream import WEIGHTS, Stream
 from tests.simulation.faults import FAULTS, Faults
 from tests.simulation.outside import ShopHooks, SimApp, SimClerk
 from tests.simulation.person import Person
-from tests.simulation.replica import GRACE_S, Place, Replica, SimConnections
+from tests.simulation.postgres import Server
+from tests.simulation.replica import Place, Replica, SimConnections
+from tests.simulation.retention import left_over
 from tests.simulation.scheduler import START, Machine, Scheduler, Stuck
+from tests.simulation.sizes import HOUR_S, NORMAL, Size
 from tests.simulation.ways import Luck
 from tests.states import state_template
 
-HOUR_S = 3600.0
-SETTLES_S = 5 * HOUR_S
-LOOK_S = 60.0
+SETTLES = 5  # full resyncs, until all is as it should be
 MUTATIONS_PER_CHANGE = 60
-KINDS_SHARE = 0.6  # each run has some of the kinds of faults: with all of them, few of each would come
+KINDS_SHARE = 0.6
 MULTIPLES = (0.3, 1.0, 5.0)
 FOR_GOOD = frozenset({"taken over", "deleted although there"})  # what no time heals
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """How many people, and how often something changes or goes wrong, for how long; then the time without either."""
-
-    people: int
-    storm_s: float
-    step_s: float
-    gap_s: float
-    quiet_s: float
-
-
-LONG = Size(people=12, storm_s=1.5 * HOUR_S, step_s=45.0, gap_s=240.0, quiet_s=1.5 * HOUR_S)
-SHORT = Size(people=6, storm_s=0.4 * HOUR_S, step_s=40.0, gap_s=120.0, quiet_s=1.1 * HOUR_S)
 
 
 @dataclass(slots=True)
@@ -68,6 +55,7 @@ class Outcome:
     mutations: int = 0
     injected: Counter[str] = field(default_factory=Counter)
     digest: str = ""
+    orders: frozenset[tuple[str, ...]] = frozenset()
     trace: tuple[str, ...] = ()
     stories: dict[str, str] = field(default_factory=dict)
 
@@ -78,17 +66,23 @@ class Variant:
 
     components: Callable[[Loaded, SimConnections], Components] = Components
     connections: Callable[[Place, Loaded], SimConnections] = SimConnections
-    faults: tuple[str, ...] = tuple(FAULTS)
+    faults: tuple[str, ...] | None = None
+    """None: the seed chooses some kinds, and how often calls are lost."""
+    without: frozenset[str] = frozenset()
+    """Of the kinds that the seed chooses, these are left out; so are `lost calls` and `slow calls`."""
     gap_share: float = 1.0
     """Of the pauses between faults."""
     luck: float = 1.0
     """How often a call to the state is lost, as a multiple."""
+    postgres: bool = False
+    """The state is on a modelled Postgres."""
 
 
 PRODUCT = Variant()
+LOST_CALLS, SLOW_CALLS = "lost calls", "slow calls"
 
 
-def simulate(seed: int, size: Size = LONG, variant: Variant = PRODUCT) -> Outcome:
+def simulate(seed: int, size: Size = NORMAL, variant: Variant = PRODUCT) -> Outcome:
     """One run from this seed."""
     with TemporaryDirectory(prefix="simulation-") as folder, in_simulation():
         return Simulation(seed, Path(folder), size, variant).run()
@@ -103,13 +97,8 @@ class Simulation:
         self.scheduler = scheduler = Scheduler(seed)
         self.luck = Luck(scheduler)
         self.luck.state *= variant.luck
-        self.kinds = variant.faults
-        if variant == PRODUCT:
-            swarm = random.Random(f"swarm {seed}")
-            self.kinds = tuple(kind for kind in FAULTS if swarm.random() < KINDS_SHARE)
-            self.luck.state *= swarm.choice(MULTIPLES)
-            self.luck.shop *= swarm.choice(MULTIPLES)
-            scheduler.slow *= swarm.choice(MULTIPLES)
+        self.kinds = self._kinds()
+        self.server = Server(folder / "state.db", scheduler) if variant.postgres else None
         strange = seed % 4 == 3
         self.world = make_world(seed, strange=strange, clock=lambda: scheduler.now_s)
         self.shops = Shops(self.world, lambda: scheduler.now_s)
@@ -128,7 +117,25 @@ class Simulation:
         self.machines = 0
         self.engine = open_engine(f"sqlite:///{folder / 'state.db'}")
         self.queue, self.state = RequestTable(self.engine), StateStore(self.engine)
+        self.found: list[Violation] = []
+        """What is found on the way."""
         self.storm_over = self.begun = False
+
+    def _kinds(self) -> tuple[str, ...]:
+        """The kinds of faults of this run: with all of them, few of each would come. Sets how often calls are lost, too."""
+        variant, chosen = self.variant, self.variant.faults
+        if chosen is None:
+            swarm = random.Random(f"swarm {self.seed}")
+            chosen = tuple(kind for kind in FAULTS if swarm.random() < KINDS_SHARE)
+            self.luck.state *= swarm.choice(MULTIPLES)
+            self.luck.shop *= swarm.choice(MULTIPLES)
+            self.scheduler.slow *= swarm.choice(MULTIPLES)
+        if LOST_CALLS in variant.without:
+            self.luck.state = self.luck.shop = self.luck.profiles = 0.0
+        if SLOW_CALLS in variant.without:
+            self.scheduler.slow = 0.0
+        out = variant.without | ({"clock moved"} if variant.postgres else set())  # there the time is the database's
+        return tuple(kind for kind in chosen if kind not in out)
 
     def anyone(self) -> tuple[Machine, ManagerService] | None:
         """A replica that takes a webhook: any that runs, frozen or not."""
@@ -145,7 +152,16 @@ class Simulation:
         replica.start()
 
     def _place(self, name: str) -> Place:
-        return Place(self.scheduler, self.luck, Machine(name), self.folder, self.world, self.shops.look)
+        return Place(
+            self.scheduler,
+            self.luck,
+            Machine(name),
+            self.folder,
+            self.world,
+            self.shops.look,
+            self.size.rhythm,
+            self.server,
+        )
 
     def add_person(self) -> Person:
         self.machines += 1
@@ -166,7 +182,9 @@ class Simulation:
             for _ in range(1 + self.seed % 3):
                 self.add_replica()
             self.scheduler.spawn(
-                self.outside, "hooks", ShopHooks(self.scheduler, self.outside, self.shops, self.anyone).run
+                self.outside,
+                "hooks",
+                ShopHooks(self.scheduler, self.outside, self.shops, self.anyone, self.size.rhythm.hooks_s).run,
             )
             self.scheduler.spawn(self.outside, "people", self._people)
             faults = Faults(self)
@@ -174,6 +192,7 @@ class Simulation:
             self.scheduler.run(START + 10 * self.size.storm_s, lambda: self.storm_over and faults.over)
             self.luck.calm()
             outcome.violations += self._settle() or self._quiet()
+            outcome.violations += self.found + left_over(self.engine, self._now(), self.size.rhythm)
         except Stuck as error:
             outcome.violations.append(Violation("ended by itself", "scheduler", str(error)))
             raise
@@ -188,6 +207,9 @@ class Simulation:
             self.engine.dispose()
         return outcome
 
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self.scheduler.now_s, UTC)
+
     def _people(self) -> None:
         """Changes until the storm is over."""
         self.stream.begin(self.size.people)
@@ -201,10 +223,10 @@ class Simulation:
 
     def _settle(self) -> list[Violation]:
         """Let time pass until nothing is left to do; what is left when it is up."""
-        end_s = self.scheduler.now_s + SETTLES_S
-        least_s = self.scheduler.now_s + HOUR_S  # a look at all of each store
+        full_s = self.size.rhythm.full_s
+        end_s, least_s = self.scheduler.now_s + SETTLES * full_s, self.scheduler.now_s + full_s
         while True:
-            self.scheduler.run(self.scheduler.now_s + LOOK_S)
+            self.scheduler.run(self.scheduler.now_s + full_s / 60)
             left = self.violations_now()
             if self.scheduler.now_s >= least_s and not left:
                 return []
@@ -225,7 +247,7 @@ class Simulation:
     def violations_now(self) -> list[Violation]:
         """What is not as it should be now, in shops, queue and mappings."""
         customers = {shop: self.shops.customers(shop) for shop in SHOPS}
-        found = check(self.population, customers, self.shops.lives.values(), grace_s=GRACE_S + 120)
+        found = check(self.population, customers, self.shops.lives.values(), grace_s=1.2 * self.size.rhythm.grace_s)
         if depth := self.queue.depth():
             found.append(Violation("queue left over", "queue", f"{depth} requests"))
         if self.clerk.waiting:
@@ -244,7 +266,7 @@ class Simulation:
         outcome.changes = sum(self.stream.done.values())
         outcome.mutations = self.shops.mutations()
         outcome.injected = self.luck.injected
-        outcome.digest = self.scheduler.digest
+        outcome.digest, outcome.orders = self.scheduler.digest, frozenset(self.scheduler.orders)
         outcome.trace = tuple(self.scheduler.trace)
         named = {each.who.split()[0] for each in outcome.violations} & self.population.users.keys()
         users = (self.population.users[name] for name in sorted(named))
@@ -260,10 +282,12 @@ def in_simulation() -> Iterator[None]:
         raise structlog.DropEvent
 
     gc.collect()
+    gc.freeze()  # what is there stays: to look through all modules takes longer than a virtual hour
     gc.disable()  # the scheduler collects after so many turns
     structlog.configure(processors=[drop])
     try:
         yield
     finally:
         structlog.configure(**before)
+        gc.unfreeze()
         gc.enable()

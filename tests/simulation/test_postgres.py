@@ -1,0 +1,225 @@
+"""The modelled Postgres does what a real one does: the same steps of two or three sessions have the same results."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, TimeoutError  # noqa: A004  that of futures
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, Table, delete, func, insert, select, update
+from sqlalchemy.exc import DBAPIError
+
+from reconciler.state.database.engine import open_engine
+from reconciler.state.tables.mappings import EventRow, LeaseRow, MappingRow
+from tests import servers
+from tests.simulation.postgres import Server, open_modelled
+from tests.simulation.scheduler import START, Machine, Scheduler
+from tests.simulation.threads import SimQueue
+from tests.simulation.ways import Luck, Way
+from tests.states import state_template
+
+AT = datetime(2026, 11, 18, tzinfo=UTC)
+STEP_S = 0.25
+lease: Table = LeaseRow.__table__
+mapping: Table = MappingRow.__table__
+event: Table = EventRow.__table__
+
+
+def make(name: str) -> Any:
+    return insert(lease).values(name=name, owner="", fence=1, until=AT)
+
+
+def user(name: str, customer: str | None) -> Any:
+    values = {"shopify_shop": "s", "clerk_user_id": name, "store": "s", "shopify_customer_id": customer}
+    empty: dict[str, Any] = {"applied": {}, "refused": {}, "generation": 0, "profile_digest": "", "config_digest": ""}
+    return insert(mapping).values(status="in_sync", **values, **empty)
+
+
+def happened(name: str) -> Any:
+    values = {"store": "s", "shopify_shop": "s", "clerk_user_id": name, "kind": "create", "changes": []}
+    return insert(event).values(at=AT, plan_digest="", message="", **values).returning(event.c.id > 0)
+
+
+def get(name: str = "1") -> Any:
+    return select(lease.c.owner, lease.c.fence).where(lease.c.name == name).order_by(lease.c.name)
+
+
+def add(name: str = "1") -> Any:
+    return update(lease).where(lease.c.name == name).values(fence=lease.c.fence + 1)
+
+
+def take(owner: str) -> Any:
+    return update(lease).where(lease.c.name == "1", lease.c.owner == "").values(owner=owner)
+
+
+def moved(name: str, customer: str | None) -> Any:
+    return update(mapping).where(mapping.c.clerk_user_id == name).values(shopify_customer_id=customer)
+
+
+def advisory() -> Any:
+    return select(func.pg_advisory_xact_lock(func.hashtextextended("shop", 1)))
+
+
+FREE = select(lease.c.name).where(lease.c.owner == "").order_by(lease.c.name)
+COMMIT, ROLLBACK = "commit", "rollback"
+Steps = tuple[tuple[str, Any], ...]
+BEFORE = (make("1"), make("2"), user("ada", "7"), user("bob", None))
+SCENARIOS: dict[str, Steps] = {
+    "a statement sees what others committed before it began, and its own writes": (
+        ("a", add()), ("a", get()), ("b", get()), ("a", COMMIT), ("b", get()), ("b", COMMIT),
+    ),
+    "an update waits for another of the same row, and begins on the new one": (
+        ("a", add()), ("b", add()), ("a", COMMIT), ("b", get()), ("b", COMMIT), ("c", get()), ("c", COMMIT),
+    ),
+    "an update that waited for one that was undone begins on the old row": (
+        ("a", add()), ("b", add()), ("a", ROLLBACK), ("b", COMMIT), ("c", get()), ("c", COMMIT),
+    ),
+    "a condition is checked again after a wait": (
+        ("a", take("a")), ("b", take("b")), ("a", COMMIT), ("b", COMMIT), ("c", get()), ("c", COMMIT),
+    ),
+    "rows of different keys do not wait for each other": (
+        ("a", add("1")), ("b", add("2")), ("b", COMMIT), ("a", COMMIT), ("c", get("2")), ("c", COMMIT),
+    ),
+    "an insert waits for another of the same key, and is refused": (
+        ("a", make("3")), ("b", make("3")), ("a", COMMIT), ("b", COMMIT),
+    ),
+    "an insert waits for another of the same key that is undone": (
+        ("a", make("3")), ("b", make("3")), ("a", ROLLBACK), ("b", COMMIT), ("c", get("3")), ("c", COMMIT),
+    ),
+    "a deleted row is there for others until the commit, and an update waits for it": (
+        ("a", delete(lease).where(lease.c.name == "1")), ("b", get()), ("b", add()), ("a", COMMIT), ("b", COMMIT),
+    ),
+    "a value of a unique index is free when the one who had it has committed": (
+        ("a", moved("ada", None)), ("b", moved("bob", "7")), ("a", COMMIT), ("b", COMMIT),
+        ("c", select(mapping.c.shopify_customer_id).order_by(mapping.c.clerk_user_id)), ("c", COMMIT),
+    ),
+    "a value of a unique index stays taken where that is undone": (
+        ("a", moved("ada", None)), ("b", moved("bob", "7")), ("a", ROLLBACK), ("b", COMMIT),
+    ),
+    "two that lock the same row for an update wait": (
+        ("a", get().with_for_update()), ("b", get().with_for_update()), ("a", add()), ("a", COMMIT), ("b", COMMIT),
+    ),
+    "two may lock the same row against changes, and an update waits for both": (
+        ("a", get().with_for_update(read=True)), ("b", get().with_for_update(read=True)), ("c", add()), ("a", COMMIT),
+        ("b", COMMIT), ("c", COMMIT),
+    ),
+    "locked rows are skipped where that is asked for": (
+        ("a", add("1")), ("b", FREE.with_for_update(skip_locked=True)), ("a", COMMIT), ("b", COMMIT),
+    ),
+    "of a circle, the one who waited first is ended": (
+        ("a", add("1")), ("b", add("2")), ("a", add("2")), ("b", add("1")), ("b", COMMIT), ("c", get("1")), ("c", COMMIT),
+    ),
+    "an advisory lock is held until the end": (
+        ("a", advisory()), ("b", advisory()), ("a", COMMIT), ("b", COMMIT),
+    ),
+    "rows with a number from the table do not wait for each other": (
+        ("a", happened("ada")), ("b", happened("bob")), ("b", COMMIT), ("a", COMMIT),
+        ("c", select(func.count(func.distinct(event.c.id)))), ("c", COMMIT),
+    ),
+}  # fmt: skip
+
+
+class Session:
+    """One connection, which does one step after the other. `told`: what came of each."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection: Connection | None = None
+        self.told: list[str] = []
+
+    def do(self, step: Any) -> None:
+        if self._connection is None:
+            self._connection = self._engine.connect()
+            self._connection.begin()
+        try:
+            self.told.append(self._said(self._connection, step))
+        except DBAPIError as error:
+            self.told.append(f"{getattr(error.orig, 'sqlstate', None)}")
+            self._connection.close()
+            self._connection = None
+
+    def _said(self, connection: Connection, step: Any) -> str:
+        if step in (COMMIT, ROLLBACK):
+            connection.commit() if step == COMMIT else connection.rollback()
+            connection.close()
+            self._connection = None
+            return str(step)
+        found = connection.execute(step)
+        if found.returns_rows:
+            return str([tuple(row) for row in found])
+        return "inserted" if step.is_insert else f"{found.rowcount} rows"
+
+
+@dataclass(slots=True)
+class Told:
+    """What came of each step of each session, and which steps took longer than others."""
+
+    results: dict[str, list[str]]
+    waited: list[str]
+
+
+def on_model(steps: Steps, folder: Path) -> Told:
+    path = folder / "state.db"
+    path.write_bytes(state_template())
+    scheduler, machine = Scheduler(1), Machine("clients")
+    scheduler.slow = 0.0
+    luck = Luck(scheduler, state=0.0, shop=0.0, profiles=0.0)
+    engine = open_modelled(Server(path, scheduler), Way(scheduler, luck, machine, "state"))
+    sessions = {name: Session(engine) for name, _ in steps}
+    queues = {name: SimQueue(scheduler) for name in sessions}
+    waited = []
+
+    def work(name: str) -> None:
+        while (step := queues[name].get()) is not None:
+            sessions[name].do(step)
+
+    def direct() -> None:
+        asked: Counter[str] = Counter()
+        for number, (name, step) in enumerate(steps):
+            queues[name].put(step)
+            asked[name] += 1
+            scheduler.sleep(STEP_S)
+            if len(sessions[name].told) < asked[name]:
+                waited.append(f"{number} {name}")
+
+    for name in sessions:
+        scheduler.spawn(machine, name, lambda name=name: work(name))  # type: ignore[misc]
+    scheduler.spawn(Machine("director"), "director", direct)
+    scheduler.run(START + 60.0)
+    scheduler.end()
+    engine.dispose()
+    return Told({name: session.told for name, session in sessions.items()}, waited)
+
+
+def on_postgres(steps: Steps, url: str) -> Told:
+    engine = open_engine(url)
+    sessions = {name: Session(engine) for name, _ in steps}
+    threads = {name: ThreadPoolExecutor(1) for name in sessions}
+    futures: list[Future[None]] = []
+    waited = []
+    for number, (name, step) in enumerate(steps):
+        futures.append(threads[name].submit(sessions[name].do, step))
+        try:
+            futures[-1].result(STEP_S)
+        except TimeoutError:
+            waited.append(f"{number} {name}")
+    for future in futures:
+        future.result(30)
+    for thread in threads.values():
+        thread.shutdown()
+    engine.dispose()
+    return Told({name: session.told for name, session in sessions.items()}, waited)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_the_modelled_postgres_does_what_a_real_one_does(
+    name: str, tmp_path: Path, postgres: servers.Server, postgres_database: Callable[..., str]
+) -> None:
+    steps = tuple(("first", step) for step in BEFORE) + (("first", COMMIT),) + SCENARIOS[name]
+    modelled = on_model(steps, tmp_path)
+    assert modelled == on_postgres(steps, postgres.url(postgres_database(migrated=True)))
