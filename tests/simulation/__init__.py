@@ -2,17 +2,23 @@
 
     python -m tests.simulation                      runs for ten minutes, from a new seed on
     python -m tests.simulation --seed 7 --runs 1    the run of this seed again, as it was
+    python -m tests.simulation --postgres           with the state on a modelled Postgres
+    python -m tests.simulation --long               weeks a run
 
 | module | what it does |
 |---|---|
 | `scheduler.py` | tasks, turns and the virtual clock: which task is next is drawn from the seed |
 | `threads.py` | what the product's threads wait with, as tasks |
 | `ways.py` | the ways to state, profiles and shops: a scheduling point before and after each call, and what is lost there |
+| `postgres.py` | the modelled Postgres: read committed, locks, waits, lost connections |
 | `replica.py` | one replica: the product's dispatcher, workers, scans, probes and intake of webhooks |
 | `outside.py` | the app and its table, Clerk, and the webhooks of the shops |
 | `person.py` | a person who runs `plan` and `apply` beside the replicas |
 | `faults.py` | faults that last: crashes, freezes, outages, reloads of the table, jumps of a clock |
 | `simulation.py` | one run: a storm, calm, quiet, and the verdict of `tests/chaos/checker.py` |
+| `sizes.py` | how large a run is, and how fast its clocks go |
+| `retention.py` | what is in the state after the calm and should not be |
+| `minimise.py` | makes a run that fails smaller |
 | `history.py` | faults of the past, put back, each of which a run must find |
 
 People and staff do what they do in the chaos (`tests/chaos/stream.py`), and the checker is that of the chaos.
