@@ -456,7 +456,7 @@ class PostgresCompiler(SQLiteCompiler):
 
 
 def open_modelled(server: Server, way: Way, *, queue: bool = False) -> Engine:
-    """The modelled Postgres as one machine sees it. `queue`: for the queue, whose statements are those of SQLite."""
+    """The modelled Postgres as one machine sees it. `queue`: for the queue, which runs the statements for SQLite."""
     engine = open_engine(f"sqlite:///{server.path}")
     engine.dialect.statement_compiler = PostgresCompiler
     if not queue:
