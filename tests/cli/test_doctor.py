@@ -42,7 +42,9 @@ def test_where_all_is_well_it_says_so_and_ends_with_zero(ready: CliHarness) -> N
     said = ready("doctor")
     assert said.code == 0, said.out
     assert "✗" not in said.out
-    assert "✓ 2 stores          each: 7 checks passed: token, scopes" in said.out
+    assert "✓ 2 stores          each: 6 checks passed: token, scopes" in said.out
+    assert "– clerk             not set up" in said.out
+    assert "  – webhooks        not used: server.public_url is not set, so" in said.out
     assert ready.mutations == before
 
 

@@ -232,5 +232,5 @@ def test_a_nudge_is_taken_though_the_profiles_can_not_be_read(ready: CliHarness)
     said = ready("nudge", "user_ada", "--store", "acme-us")
     assert said.code == 0
     assert "used without a check: there is no table or view customers" in said.err
-    assert said.err.endswith("enqueued 1 request: a running controller reconciles them\n")
+    assert said.err.endswith("enqueued 1 request for a running controller\n")
     assert [s["pending"] for s in ready("status", "--output", "json").json["stores"]] == [1, 0]

@@ -95,7 +95,7 @@ def test_status_shows_parity_and_what_asks_for_attention() -> None:
     assert shown(lambda console: render.print_status(ROWS, console)) == snapshot("""\
 store    profiles  mapped  in sync  pending  held  parity  last scan, UTC  \n\
 ───────────────────────────────────────────────────────────────────────────
-acme-eu         0       0        0        0     0   0.0 %  never           \n\
+acme-eu         –       0        0        0     0   0.0 %  never           \n\
 acme-us   100,000  99,990   99,988        2    10  99.9 %  2026-11-23 09:00
 
 acme-eu  acme-eu.myshopify.com

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from reconciler.cli.checks.shop_needs import (
     ObservedSetup,
@@ -36,7 +36,10 @@ _REVOKE = "revoke select on {table} from anon, authenticated;"
 
 
 class Check(BaseModel):
-    """One line of the report: what was checked, its level, a message, and a hint if there is something to do."""
+    """One line of the report: what was checked, its level, a message, and a hint if there is something to do.
+
+    `is_off`: an optional part is not set up, which is no problem.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -45,6 +48,7 @@ class Check(BaseModel):
     level: Level
     message: str
     hint: str = ""
+    is_off: bool = Field(default=False, exclude=True)
 
 
 def token_check(domain: str, store: StoreSettings) -> Check:
@@ -152,7 +156,7 @@ def webhook_checks(seen: ObservedSetup, store: StoreSettings, settings: Settings
     uri = webhook_uri(public_url, store.name)
     if not public_url:
         message = "not used: server.public_url is not set, so only resyncs find drift"
-        yield Check(area=store.name, what="webhooks", level="ok", message=message)
+        yield Check(area=store.name, what="webhooks", level="ok", message=message, is_off=True)
         return
     if not uri:
         message = f"server.public_url is {public_url}, but Shopify sends to https only"
@@ -253,6 +257,7 @@ def clerk_checks(settings: Settings) -> Iterator[Check]:
             level="warning" if settings.server.public_url else "ok",
             message=message,
             hint="copy the endpoint's signing secret from Clerk's dashboard" if settings.server.public_url else "",
+            is_off=not settings.server.public_url,
         )
     if settings.clerk.secret_key is not None:
         right = is_secret_key(settings.clerk.secret_key.get_secret_value())

@@ -112,7 +112,7 @@ def _status_table(rows: Sequence[StatusRow], console: Console, columns: Sequence
         held = sum(row.held.values())
         note = row.parity_note
         cells: dict[str, str | Text] = {
-            "profiles": f"{row.profiles:,}",
+            "profiles": Text("–", "dim") if row.last_sweep_at is None and not row.profiles else f"{row.profiles:,}",
             "mapped": f"{row.mapped:,}",
             "in sync": Text(f"{row.in_sync:,}", "green"),
             "pending": Text(f"{row.pending:,}", "cyan" if row.pending else ""),

@@ -46,6 +46,7 @@ from reconciler.wiring import Components
 
 FAILED = 1
 PARALLEL_SHOPS = 8
+OFF = ("–", "dim")
 MARKS: dict[Level, tuple[str, str]] = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "failed": ("✗", "bold red")}
 
 
@@ -224,7 +225,7 @@ def _shape(area: str, found: Sequence[Check]) -> object:
     attention = tuple(
         (check.what, check.level, for_any_store(check.message, area), for_any_store(check.hint, area))
         for check in found
-        if check.level != "ok"
+        if check.level != "ok" or check.is_off
     )
     return attention, _passed(found)
 
@@ -232,15 +233,16 @@ def _shape(area: str, found: Sequence[Check]) -> object:
 def _print_areas(alike: Sequence[tuple[str, Sequence[Check]]], lines: LinePrinter, *, everything: bool) -> None:
     """Print areas that have the same shape: one, or several stores."""
     (area, found), *more = alike
-    well = [check for check in found if check.level == "ok"]
-    if len(well) == len(found) and not everything:
+    is_well = all(check.level == "ok" for check in found) and not everything
+    if is_well:
         title, each = (f"{len(alike)} stores", "each: ") if more else (clean(area), "")
-        lines.flow([("✓", "green"), (f"{title:<17}", "bold"), *words_of(each + _passed(found))], hang=20)
-        return
-    print_heading([(name, "") for name, _ in alike], lines)
+        sign = OFF if all(check.is_off for check in found) else MARKS["ok"]
+        lines.flow([sign, (f"{title:<17}", "bold"), *words_of(each + _passed(found))], hang=20)
+    else:
+        print_heading([(name, "") for name, _ in alike], lines)
     for check in found:
-        if everything or check.level != "ok":
-            mark, style = MARKS[check.level]
+        if everything or check.level != "ok" or check.is_off:
+            mark, style = OFF if check.is_off else MARKS[check.level]
             message, hint = (for_any_store(t, area) if more else t for t in (check.message, check.hint))
             lines.flow(
                 [(mark, style), (f"{clean(check.what):<15}", style), *words_of(sentence(message))],
@@ -249,13 +251,14 @@ def _print_areas(alike: Sequence[tuple[str, Sequence[Check]]], lines: LinePrinte
             )
             if hint:
                 lines.prose(f"hint: {sentence(hint)}", "cyan", indent=20, hang=6)
-    if well and not everything:
-        lines.flow([("✓", "green"), *words_of(_passed(well))], indent=2, hang=2)
+    if not is_well and not everything and any(check.level == "ok" for check in found):
+        lines.flow([("✓", "green"), *words_of(_passed(found))], indent=2, hang=2)
 
 
 def _passed(found: Sequence[Check]) -> str:
-    """`3 checks passed: token, scopes, clocks`."""
-    return f"{count_text(len(found), 'check')} passed: {', '.join(clean(check.what) for check in found)}"
+    """`3 checks passed: token, scopes, clocks`; `not set up` where nothing is but what is off."""
+    well = [clean(check.what) for check in found if check.level == "ok" and not check.is_off]
+    return f"{count_text(len(well), 'check')} passed: {', '.join(well)}" if well else "not set up"
 
 
 def _print_counts(checks: Sequence[Check], lines: LinePrinter) -> None:

@@ -29,7 +29,7 @@ def nudge(
             context.warn(f"the profiles can't be read, so these ids are used without a check: {error.message}")
             named = [ClerkUserId(user) for user in dict.fromkeys(users)]
         count = components.acts(context.actor).nudge(chosen, named)
-        context.say(f"enqueued {count_text(count, 'request')}: a running controller reconciles them")
+        context.say(f"enqueued {count_text(count, 'request')} for a running controller")
 
 
 def nudge_all(context: Context, *, stores: tuple[str, ...]) -> None:
