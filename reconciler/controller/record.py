@@ -46,12 +46,14 @@ def record_decisions(
 
 def record_failures(failed: Sequence[Outcome], context: StoreContext) -> None:
     """Mark these users as pending, with what stopped each: their rows may say in sync, as they were before the plan."""
+    failed = [outcome for outcome in failed if not outcome.is_recorded]
     users = [outcome.action.clerk_user_id for outcome in failed]
     known = context.readers.mappings.get(context.store.shop, users)
     rows: list[tuple[Mapping | None, Mapping]] = []
     for outcome in failed:
         user = outcome.action.clerk_user_id
-        reason = "StoreSuspended" if isinstance(outcome.error, AccessError) else "Failed"
+        reason = "Outdated" if outcome.result == "refused" else "Failed"
+        reason = "StoreSuspended" if isinstance(outcome.error, AccessError) else reason
         now = context.clock.now()
         row = with_failure(known.get(user), user, context.store, reason=reason, message=outcome.message, now=now)
         if row is not None:

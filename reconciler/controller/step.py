@@ -69,6 +69,7 @@ Verdict = Literal[
 class Outcome:
     """What became of one action. `refused`: the world had moved since the plan; `message` says how.
 
+    `is_recorded`: nothing is due any more, as where another process was first, and the mapping already says so.
     `holds`: what the plan did not hold yet, such as a value that Shopify refused while the rest was written.
     `freed`: the keys of the values that it gave up, for which other users may wait. `error` is what ended it: Overtaken
     where a release was not due any more, since `successor`, where one is known, adopts the customer.
@@ -82,6 +83,7 @@ class Outcome:
     holds: tuple[Hold, ...] = ()
     error: ReconcilerError | None = None
     successor: ClerkUserId | None = None
+    is_recorded: bool = False
 
 
 def failure(action: Action, error: ReconcilerError) -> Outcome:

@@ -300,7 +300,7 @@ class Manager:
             known = self._replace(loaded, removed)
             if known is None:
                 return
-            self._settings = loaded.settings
+            self._settings, self._recorded_at = loaded.settings, float("-inf")  # other replicas see these files soon
             self._rollouts.note_load()
             if self._clerk is not None and clerk is not None:
                 self._clerk.follow(clerk)

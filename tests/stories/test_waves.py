@@ -179,6 +179,22 @@ def test_a_sealed_plan_opens_its_wave_and_is_refused_once_the_rollout_has_moved(
     assert "has changed" in refused.err
 
 
+def test_what_was_done_or_changed_between_the_plan_and_its_turn_has_not_failed(two: StoryHarness) -> None:
+    retag(two, "vip")
+    sealed = str(two.folder / "plan.json")
+    assert two("plan", "--out", sealed).code == 0
+    two.staff("edit", id=two.theirs("ada").id, tags=["vip"])  # as another process would have written it
+    two.user("bob", first_name="Robert")
+    said = two("apply", "--yes", sealed)
+    assert said.code == 1
+    assert "there is nothing left to do" in said.err
+    assert report(two)["phase"] == "waiting", "neither counts as failed in the wave"
+    statuses = {name: (row["status"], row["reason"]) for name, row in two.mappings().items()}
+    assert statuses == {"ada": ("in_sync", None), "bob": ("pending", "Outdated"), "cleo": ("in_sync", None)}
+    two.apply()
+    assert (two.theirs("bob").first_name, two.theirs("bob").tags) == ("Robert", ("vip",))
+
+
 def test_an_earlier_mapping_of_columns_is_read_until_the_wave_and_held_where_it_is_gone(two: StoryHarness) -> None:
     two.sql("alter table customers add column nick text")
     two.sql("update customers set nick = 'Nick'")

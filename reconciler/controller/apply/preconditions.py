@@ -9,6 +9,7 @@ from functools import cache
 
 from reconciler.controller.context import StoreContext
 from reconciler.controller.observe import observe_users, subjects_of
+from reconciler.controller.record import record_decisions
 from reconciler.controller.step import Outcome, Step
 from reconciler.core.decide.consent import decided_without_consent, has_consent, with_addresses_only
 from reconciler.core.fields import normalise
@@ -65,8 +66,14 @@ class Preconditions:
             ):
                 ready.append(step)
             else:
-                ready.append(Outcome(action, "refused", _moved_because(action, step.decision)))
+                ready.append(self._refused(action, step))
         return ready
+
+    def _refused(self, action: Action, step: Step) -> Outcome:
+        is_over = step.decision.action is None
+        if is_over:
+            record_decisions([step], self._context.store, self._context.state, self._context.clock.now())
+        return Outcome(action, "refused", _moved_because(action, step.decision), is_recorded=is_over)
 
     def _observe(self, actions: Iterable[Action]) -> Iterator[Step]:
         creates: list[ClerkUserId] = []

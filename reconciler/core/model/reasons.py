@@ -160,6 +160,11 @@ STATUS_REASONS: Final[MappingOf[str, Reason]] = {
     "Failed": Reason(
         "time", "The last attempt to write this customer failed.", "Read the message; the write is repeated."
     ),
+    "Outdated": Reason(
+        "time",
+        "What `apply` had planned for this customer was not due any more: the profile or the customer changed meanwhile.",
+        "Nothing: the next plan, or the controller, decides again.",
+    ),
     "Queued": Reason(
         "time", "A change may be pending: a reconcile of this user is queued.", "Nothing: the controller runs it."
     ),

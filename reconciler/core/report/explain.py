@@ -157,7 +157,7 @@ def explain_store(
         left_at=mapping.left_at if mapping is not None else None,
         since=mapping.reason_since if mapping is not None else None,
         since_reason=mapping.reason if mapping is not None else None,
-        failure=mapping.message if mapping is not None and mapping.reason == "Failed" else None,
+        failure=mapping.message if mapping is not None and mapping.reason in {"Failed", "Outdated"} else None,
         stopped=_why_stopped(store, known.suspended),
         last_write_at=written[-1].at if written else None,
         next_try_at=known.next_try_at,
