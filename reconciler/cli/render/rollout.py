@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from rich.console import Console
 
@@ -11,6 +12,13 @@ from reconciler.cli.render.json import dumps
 from reconciler.cli.render.plain import clean, count_text, time_text
 from reconciler.core.report.documents import rollout_document
 from reconciler.core.report.rollout import RolloutReport, WaveReport
+
+POLICIES: Final = {
+    "new": "policy of stores.yaml",
+    "earlier": "earlier policy",
+    "none": "not synced yet, or not known",
+}
+NAMES_MAX = 3
 
 
 def rollout_json(report: RolloutReport | None) -> str:
@@ -21,10 +29,11 @@ def rollout_json(report: RolloutReport | None) -> str:
 def headline(report: RolloutReport) -> Iterator[str]:
     """The state of the rollout, what it waits for, and what happens next, a line each."""
     yield f"rollout: {clean(report.headline)}"
-    for wave in report.waves:
-        for store in wave.stores:
-            if store.waits_for:
-                yield f"  {clean(store.store)} waits for: {clean(store.waits_for)}"
+    waiting: dict[str, list[str]] = {}
+    for store in (store for wave in report.waves for store in wave.stores if store.waits_for):
+        waiting.setdefault(store.waits_for, []).append(store.store)
+    for words, names in waiting.items():
+        yield f"  {_named(names)} {'waits' if len(names) == 1 else 'wait'} for: {clean(words)}"
     if report.next_step:
         yield f"next: {report.next_step}"
 
@@ -45,13 +54,16 @@ def print_rollout(report: RolloutReport, console: Console) -> None:
     for wave in report.waves:
         lines.blank()
         lines.put((f"wave {wave.wave}", "bold"), (f"  {wave.state}{_counts(wave)}", ""))
-        for store in wave.stores:
-            policy = {
-                "new": "has the policy of stores.yaml",
-                "earlier": "keeps an earlier policy",
-                "none": "not synced yet, or not known",
-            }
-            lines.put((f"  {clean(store.store)}  {policy[store.policy]}", ""))
+        for policy, words in POLICIES.items():
+            names = [clean(store.store) for store in wave.stores if store.policy == policy]
+            if names:
+                lines.prose(f"{words}: {', '.join(names)}", indent=2, hang=2)
+
+
+def _named(names: list[str]) -> str:
+    """Three names, and how many more there are."""
+    more = f" and {len(names) - NAMES_MAX:,} more stores" if len(names) > NAMES_MAX else ""
+    return ", ".join(clean(name) for name in names[:NAMES_MAX]) + more
 
 
 def _counts(wave: WaveReport) -> str:
