@@ -1,4 +1,4 @@
-"""A rollout in waves whose processes are killed, in each of its phases and at any moment; others continue it."""
+"""The processes of a rollout in waves are killed, in each of its phases and at any moment, and others continue it."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def fleet(tmp_path: Path, postgres: servers.Server, postgres_database: Callable[
         yield found
 
 
-def test_a_rollout_goes_on_wherever_its_processes_are_killed(fleet: Fleet) -> None:
+def test_a_rollout_continues_wherever_its_processes_are_killed(fleet: Fleet) -> None:
     first = fleet.start()
     fleet.reaches("finished", 2)
     fleet.edit("vip", soak_s=0)
