@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,13 @@ class _Loader(yaml.SafeLoader):
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  as PyYAML declares it
 
+
+# libyaml scans in a tenth of the time. It takes fewer files, and says less about their errors.
+_FastLoader: type[Any] = type(
+    "_FastLoader",
+    (yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader,),
+    {"yaml_implicit_resolvers": _Loader.yaml_implicit_resolvers},
+)
 
 for _name, _pattern, _first in (
     ("merge", r"<<", "<"),
@@ -126,8 +134,12 @@ def _text(path: Path) -> str:
 
 
 def _composed(path: Path, text: str) -> yaml.Node | None:
+    """The file's nodes: by libyaml, and where it refuses the file by PyYAML's own scanner, or with its error."""
+    text = _of_json(text)
+    with suppress(yaml.YAMLError, ValueError):
+        return yaml.compose(text, Loader=_FastLoader)
     try:
-        return yaml.compose(_of_json(text), Loader=_Loader)
+        return yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
