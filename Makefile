@@ -1,6 +1,6 @@
 # `make` prints what it can do; CI runs `make check`, the demo and the Dockerfile's steps.
 .DEFAULT_GOAL := help
-.PHONY: help setup install validators dockerfile demo play test check fix lint types layers docs coverage explore bench soak stats requirements schemas clean
+.PHONY: help setup install validators dockerfile demo play test slow check fix lint types layers docs coverage explore bench soak stats requirements schemas clean
 
 PYTHON ?= python3
 PREFIX ?= /opt/customer-parity
@@ -50,10 +50,13 @@ play: $(STAMP) ## the simulated shops, a table and the controller with its conso
 	@$(BIN)/reconciler demo --serve
 
 # Compiled files are kept, whatever the shell says: each worker and each process that a test starts would compile again.
-test: $(STAMP) ## the whole test suite (`make test ARGS="-k guard"` runs a part of it)
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(ARGS)
+test: $(STAMP) ## the test suite less what is slow (`make test ARGS="-k guard"` runs a part of both)
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(if $(ARGS),$(ARGS),-m "not slow and not explore")
 
-check: lint types layers docs test ## all that can be checked here; CI runs the same, the demo and the Dockerfile's steps
+slow: $(STAMP) ## the rest of it: processes, browser, packages, more rows of each matrix
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -m "slow and not explore" $(ARGS)
+
+check: lint types layers docs test slow ## all that can be checked here; CI runs the same, the demo and the Dockerfile's steps
 
 lint: $(STAMP) ## ruff: rules and format
 	$(BIN)/ruff check .

@@ -1,10 +1,15 @@
-"""Which rows of a parametrised test `make test` runs; `make explore` runs all.
+"""Which tests `make test`, `make slow` and `make explore` run.
 
+Of a parametrised test `make test` and `make slow` run:
 - `matrix`: as few rows as have each value. For parameters that each alone decide what the product does. What depends on one
   combination has a test of its own. In the folders `PER_DATABASE` this holds without the mark, and rows through the
   transaction pooler stand for those directly on Postgres.
 - In the folders `COSTLY` a test without a mark states one property of many variants: its first and its last row.
 - `each_row`: every row, for variants that are rules of their own and have no cheaper test.
+
+In the folders `COSTLY` all but the first of them are for `make slow`, where the test is not marked `each_row`.
+
+The tests in the folders `SLOW` are for `make slow`, as those with the mark `slow`.
 """
 
 from __future__ import annotations
@@ -18,13 +23,16 @@ import pytest
 
 COSTLY = frozenset({"cli", "controller", "manager", "scenarios", "stories"})
 PER_DATABASE = frozenset({"contracts", "state", "supabase"})
+SLOW = frozenset({"browser", "scenarios", "shipping"})
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark all but the chosen rows of each parametrised test with `explore`."""
+    """Mark what is not for `make test` with `slow`, or with `explore`."""
     rows: dict[str, list[pytest.Function]] = {}
     for item in items:
+        if item.path.parent.name in SLOW:
+            item.add_marker("slow")
         if isinstance(item, pytest.Function) and hasattr(item, "callspec") and not item.get_closest_marker("explore"):
             rows.setdefault(item.nodeid.partition("[")[0], []).append(item)
     for same in rows.values():
@@ -32,10 +40,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for at, item in enumerate(same):
             if at not in chosen:
                 item.add_marker("explore")
+            elif at and item.path.parent.name in COSTLY and not same[0].get_closest_marker("each_row"):
+                item.add_marker("slow")
 
 
 def chosen_of(same: Sequence[pytest.Function]) -> Collection[int]:
-    """The positions of the rows of one test that `make test` runs."""
+    """The positions of the rows of one test that `make test` or `make slow` runs."""
     folder = same[0].path.parent.name
     if same[0].get_closest_marker("each_row"):
         return range(len(same))

@@ -221,6 +221,7 @@ def test_a_row_that_the_table_refuses_hurts_no_other(clerk_cli: CliHarness, back
     assert rows(clerk_cli).keys() == {"user_00", "user_02", "user_old"}
 
 
+@pytest.mark.slow
 def test_what_was_written_before_an_error_stays_and_the_next_run_continues(
     clerk_cli: CliHarness, backend: Backend
 ) -> None:
@@ -271,6 +272,7 @@ def test_a_table_of_full_names_without_times_is_equal_after_one_run(clerk_cli: C
     assert (again["current"], again["written"]) == (3, 0)
 
 
+@pytest.mark.slow
 def test_a_role_that_only_reads_gets_the_list_of_what_it_lacks(
     clerk_cli: CliHarness, postgres: servers.Server, postgres_database: Any
 ) -> None:

@@ -12,6 +12,8 @@ import pytest
 from reconciler.cli.main import run
 from tests.manager.harness import until
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_demo_ends_with_nothing_left_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -104,6 +104,7 @@ def test_a_large_table_without_indexes_is_named(app: AppDatabase) -> None:
     assert [check["what"] for check in app.odd()] == ["key"]
 
 
+@pytest.mark.slow
 def test_a_large_table_in_which_no_index_finds_an_address_is_named(app: AppDatabase) -> None:
     """Each reconcile of a user asks who else has the address: without an index that is a pass over the app's table."""
     rows = "insert into customers select 'user_' || n, 'u' || n || '@example.com' from generate_series(1, 50000) n"
@@ -269,6 +270,7 @@ class TestUpserts:
     def writes(self, app: AppDatabase) -> None:
         app.run(f"grant insert, update on customers to {READER}")
 
+    @pytest.mark.slow
     def test_a_second_key_without_default(self, app: AppDatabase) -> None:
         app.make("id uuid primary key, clerk_user_id text unique, email text", "")
         self.writes(app)
@@ -282,6 +284,7 @@ class TestUpserts:
         app.make("clerk_user_id text primary key, email text")
         assert "grant" in app.the_odd("writing", "failed")["hint"]
 
+    @pytest.mark.slow
     def test_row_level_security_without_a_policy_for_writing(self, app: AppDatabase) -> None:
         app.make("clerk_user_id text primary key, email text")
         self.writes(app)

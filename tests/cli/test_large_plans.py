@@ -214,6 +214,7 @@ def seen(cli: CliHarness, *words: str) -> Any:
     return {**body, "created_at": None}
 
 
+@pytest.mark.slow
 def test_a_plan_that_is_too_long_for_memory_is_shown_saved_and_applied(many_users: CliHarness) -> None:
     whole = seen(many_users)
     actions = [a for store in whole["stores"] for a in store["actions"]]

@@ -63,6 +63,7 @@ def test_a_live_plan_reads_everybody(mirrored: CliHarness) -> None:
     assert mirrored("plan", "--user", "user_ada").out.count(PASSED) == 0
 
 
+@pytest.mark.slow
 def test_with_many_people_and_no_mirror_it_says_what_would_spare_the_shop(mirrored: CliHarness) -> None:
     hint = f"hint: after reconciler backfill shopify --store {EU} plans"
     assert "hint:" not in mirrored("plan").err

@@ -61,6 +61,7 @@ def typed(cli: CliHarness, answer: str, *words: str, **environment: str) -> Scre
     return Screen(code, b"".join(seen).decode())
 
 
+@pytest.mark.slow
 def test_a_no_writes_nothing_and_a_yes_applies(ready: CliHarness) -> None:
     before = ready.mutations
     no = typed(ready, "n\n", "apply", "--store", US)

@@ -91,6 +91,7 @@ def test_after_each_write_it_is_what_a_join_says(engine: Engine, seed: int) -> N
     assert equal > 10
 
 
+@pytest.mark.slow
 def test_writers_that_race_never_leave_a_pair_equal_that_is_not(engine: Engine) -> None:
     """One writes mappings, the other the mirror, concurrently; a pair may be left to be checked, never the other way."""
     print(f"seed {SEED}")  # noqa: T201  shown where it fails

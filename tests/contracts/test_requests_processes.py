@@ -22,6 +22,8 @@ from reconciler.state.requests.queue import RequestTable
 from tests import servers
 from tests.clock import WallClock
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 KEYS = 600
 HOLD_LEASE_S = 4.0  # both must have taken what they hold before the first one's runs out

@@ -263,6 +263,7 @@ def prepared(rig: BulkRig, story: Story) -> None:
 
 
 @pytest.mark.parametrize("story", [first_sync, changes], ids=["first_sync", "changes"])
+@pytest.mark.slow
 def test_a_run_that_dies_at_any_moment_ends_the_same(tmp_path: Path, story: Story) -> None:
     """Some of the moments, other ones for each story; all of them are tried by `make explore`."""
     check_deaths(tmp_path, story, step=47, first=3 if story is first_sync else 8)

@@ -203,6 +203,7 @@ def test_rows_that_moved_before_a_killed_run_is_continued_are_executed(
     changed(rig)
 
 
+@pytest.mark.slow
 def test_a_run_that_dies_while_a_moved_row_is_put_right_leaves_it_to_the_next(tmp_path: Path) -> None:
     """Killed at many moments of the same run, in which rows moved and a worker wrote them."""
 

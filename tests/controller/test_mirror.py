@@ -100,6 +100,7 @@ def test_one_that_was_cancelled_in_shopify_is_begun_again(rig: MirrorRig) -> Non
     assert fill(rig.mirror()).lines == SHOP_PEOPLE
 
 
+@pytest.mark.slow
 def test_one_that_runs_for_more_than_a_day_is_cancelled(rig: MirrorRig) -> None:
     rig.acme.shop.bulk_rows_per_s = 0.0001
     with pytest.raises(TemporaryError, match="more than a day"):

@@ -67,6 +67,7 @@ def test_a_circle_turns_by_nudges_alone_wherever_it_begins(
     assert components.plan().plan.summary.actions == 0
 
 
+@pytest.mark.slow
 def test_a_circle_of_forty_turns_as_well(tmp_path: Path) -> None:
     users = tuple(f"user_{n:02}" for n in range(40))
     with Rig(tmp_path, acme(fields={"phone": "enforce"})) as components:

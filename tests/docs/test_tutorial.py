@@ -15,6 +15,8 @@ from reconciler.simulator.world import World
 from tests.docs.generated import ROOT, first_plan
 from tests.servers import Server
 
+pytestmark = pytest.mark.slow
+
 TUTORIAL = (ROOT / "docs/tutorial.md").read_text(encoding="utf-8")
 SHOP = {"ACME_US_CLIENT_ID": "an-id", "ACME_US_CLIENT_SECRET": "a-secret"}
 CLERK_SECRET = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"

@@ -11,6 +11,8 @@ import pytest
 from tests.explore.machine import STORES, store
 from tests.inprocess import Rig, Shown
 
+pytestmark = pytest.mark.slow
+
 SEEDS = range(2)  # the seed is in the name of each test
 USERS = tuple(f"user_{letter}" for letter in "ABCDEF")
 

@@ -11,6 +11,8 @@ import pytest
 
 from tests.outbound.peers import Answer, bomb, endless, peer, whole
 
+pytestmark = pytest.mark.slow
+
 MIB_MAX = 150
 BOMBS: dict[str, Callable[[], Answer]] = {  # each is packed by the test that sends it
     "blanks": lambda: bomb(600),

@@ -243,6 +243,7 @@ def test_a_user_who_left_is_released_after_the_grace_by_any_replica_and_immediat
     assert sorted(harness.emails()) == [f"{user}@example.com" for user in PEOPLE if user not in {"user_03", "user_04"}]
 
 
+@pytest.mark.slow
 def test_a_whole_clerk_instance_moves_while_run_works(harness: RunHarness, table: Table) -> None:
     """New ids for the same addresses, default guards, on_leave: delete: each keeps the customer, and none is deleted."""
     harness.settings["controller"] |= {"absence_grace_s": 0.5, "resync_s": 0.2}

@@ -181,6 +181,7 @@ def test_metadata_is_merged_where_it_is_an_object_and_left_alone_and_held_elsewh
 
 
 @pytest.mark.parametrize("marked", [False, True])
+@pytest.mark.slow
 def test_a_late_update_of_a_deleted_user_changes_nothing_after_a_restart(
     app: AppTable,
     marked: bool,  # noqa: FBT001  a parameter
@@ -231,6 +232,7 @@ def answers(run: Running, events: list[tuple[str, Any]]) -> list[tuple[int, floa
     return found
 
 
+@pytest.mark.slow
 def test_while_a_migration_locks_the_table_webhooks_and_probes_answer_and_all_rows_are_written_after(
     app: AppTable,
 ) -> None:
@@ -267,6 +269,7 @@ def test_while_a_migration_locks_the_table_webhooks_and_probes_answer_and_all_ro
         until(lambda: run.status(users[-1]) == "in_sync", "and have their customers")
 
 
+@pytest.mark.slow
 def test_what_could_not_be_written_is_written_by_the_process_that_starts_next(app: AppTable) -> None:
     with psycopg.connect(app.url) as migration:
         with app.harness.replica() as run:
@@ -283,6 +286,7 @@ def test_what_could_not_be_written_is_written_by_the_process_that_starts_next(ap
 # --- against the table's rules ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_user_that_the_table_refuses_is_held_by_name_until_the_row_can_be_written(app: AppTable) -> None:
     app.sql("alter table customers alter column email set not null")
     app.sql("alter table customers add constraint short check (length(first_name) < 10)")
@@ -323,6 +327,7 @@ def test_a_user_that_the_table_refuses_is_held_by_name_until_the_row_can_be_writ
         assert app.row("user_long")["first_name"] == "Short"
 
 
+@pytest.mark.slow
 def test_a_refused_change_of_a_user_in_sync_is_shown_as_held(app: AppTable) -> None:
     with app.harness.replica() as run:
         run.scanned_all()

@@ -135,6 +135,7 @@ def customers_of(run: Running, users: list[str]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("length", [8, pytest.param(25, marks=pytest.mark.explore)])
+@pytest.mark.slow
 def test_a_long_circle_of_emails_and_phones_turns_in_run(harness: RunHarness, length: int) -> None:
     enforced(harness)
     users = [f"user_{n:02}" for n in range(length)]

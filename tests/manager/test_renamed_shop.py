@@ -86,6 +86,7 @@ def test_webhooks_under_a_new_name_are_reasons_to_reconcile_before_the_file_has_
         assert run.status("user_a") == "in_sync"
 
 
+@pytest.mark.slow
 def test_replicas_with_the_old_and_the_new_file_share_the_state_of_the_shop(shared: RunHarness, tmp_path: Path) -> None:
     shared.person("user_a")
     shared.person("user_b")

@@ -212,6 +212,7 @@ def shared(tmp_path: Path, postgres: servers.Server, postgres_database: Callable
         yield found
 
 
+@pytest.mark.slow
 def test_each_turn_is_taken_once_by_three_replicas(shared: RunHarness) -> None:
     harness = shared
     harness.settings["controller"]["resync_s"] = 1.0
@@ -255,6 +256,7 @@ def test_a_row_written_meanwhile_is_not_undone_by_a_resync_that_began_before(har
         assert run.mapping("user_a") == row
 
 
+@pytest.mark.slow
 def test_full_resyncs_of_more_stores_than_threads_all_end_while_a_shop_hangs(tmp_path: Path) -> None:
     names = [StoreName(f"acme-{number}") for number in range(2 * SCAN_THREADS)]
     others = names[1:]

@@ -51,6 +51,7 @@ def knows(run: Running, tag: str) -> bool:
     return held is not None and held.target is not None and held.target.tags == (tag,)
 
 
+@pytest.mark.slow
 def test_two_replicas_lead_one_change_through_the_waves_and_a_restart(shared: RunHarness) -> None:
     with shared.replica() as first:
         until(lambda: phase(first) == ("finished", 2), "the first syncs went wave by wave")

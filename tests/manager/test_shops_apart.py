@@ -100,6 +100,7 @@ def test_others_wait_no_longer_beside_a_sick_shop_than_beside_a_well_one(
     assert ill.percentile(100) <= well.percentile(100) * 2
 
 
+@pytest.mark.slow
 def test_without_the_share_of_each_shop_the_others_would_wait_for_the_sick_one(queue: RequestTable) -> None:
     """What the figures above would be if nothing ensured them: they can tell."""
     durations = (WELL, SICK["it hangs until each call times out"])

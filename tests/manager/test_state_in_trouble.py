@@ -68,6 +68,7 @@ def test_the_file_of_a_state_is_removed_and_put_back(harness: RunHarness) -> Non
         until(lambda: run.status("user_a") == "in_sync", "work continues")
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full(harness: RunHarness) -> None:
     with replicas(harness) as start:
         process = start()

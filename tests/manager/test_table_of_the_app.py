@@ -73,6 +73,7 @@ def test_the_app_writes_and_migrates_while_a_shop_hangs(harness: RunHarness) -> 
         until(lambda: run.status("user_059") == "in_sync", "everybody is there in the end")
 
 
+@pytest.mark.slow
 def test_readers_that_never_rest_keep_no_writer_out(harness: RunHarness) -> None:
     write = writer_of(harness)
     ended = threading.Event()

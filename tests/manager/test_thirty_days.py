@@ -21,6 +21,8 @@ from reconciler.settings import load
 from reconciler.wiring import Components, open_components
 from tests.manager.harness import US, RunHarness, run_harness
 
+pytestmark = pytest.mark.slow
+
 START = datetime(2026, 10, 20, 12, 0, tzinfo=UTC)  # clocks are set back in Europe on the 25th, in the US on 1 November
 SEED = 20261020
 PEOPLE = 25

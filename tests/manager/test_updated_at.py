@@ -51,6 +51,7 @@ def scanned_changes(run: Running) -> None:
     until(lambda: run.metric("reconciler_sweeps_total", result="done") >= before + 2, "two more resyncs were taken")
 
 
+@pytest.mark.slow
 def test_a_row_that_changes_without_its_updated_at_is_found_by_a_resync_and_told(
     unmaintained: RunHarness, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -72,6 +73,7 @@ def test_a_row_that_changes_without_its_updated_at_is_found_by_a_resync_and_told
         until(lambda: shown(unmaintained, "user_5") == "Grace", "the next one is found too")
 
 
+@pytest.mark.slow
 def test_the_column_is_trusted_again_once_it_moves_with_a_row_and_not_for_a_new_row(unmaintained: RunHarness) -> None:
     with unmaintained.replica() as run:
         run.scanned_all()
@@ -87,6 +89,7 @@ def test_the_column_is_trusted_again_once_it_moves_with_a_row_and_not_for_a_new_
         until(lambda: shown(unmaintained, "user_4") == "Grace", "the change is in the shop")
 
 
+@pytest.mark.slow
 def test_a_change_that_waits_in_the_queue_is_no_proof_against_the_column(unmaintained: RunHarness) -> None:
     with unmaintained.replica() as run:
         run.scanned_all()

@@ -42,6 +42,7 @@ def places(outcomes: dict[tuple[str, str], list[Outcome]]) -> dict[Place, str]:
 
 
 @needs_recordings
+@pytest.mark.slow
 def test_a_reply_is_the_recorded_one_or_its_difference_is_listed_with_a_reason(places: dict[Place, str]) -> None:
     listed = known()
     assert {place: both for place, both in places.items() if place not in listed} == {}
@@ -61,6 +62,7 @@ def test_no_call_drops_out_of_the_replay_unseen(outcomes: dict[tuple[str, str], 
 
 
 @needs_recordings
+@pytest.mark.slow
 def test_costs_of_whole_documents_follow_the_one_rule() -> None:
     path = FOLDER.parent / "schema" / "admin_2026-01.graphql.gz"
     if not path.exists():

@@ -74,6 +74,7 @@ def field_differences(path: str, ours: Any, theirs: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.slow
 def test_the_excerpt_is_a_true_subset_of_the_official_schema(version: str) -> None:
     theirs = official(version).type_map
     ours = [each for name, each in load_schema().type_map.items() if not name.startswith("__") and name not in BUILT_IN]

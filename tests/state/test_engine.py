@@ -192,6 +192,7 @@ def test_who_may_not_wait_long_learns_that_another_holds_the_file(tmp_path: Path
         engine.dispose()
 
 
+@pytest.mark.slow
 def test_a_second_process_may_write_as_well(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/state.db"
     engine = open_engine(url)

@@ -76,6 +76,7 @@ def test_a_shop_with_odd_replies_never_hurts_another(two: StoryHarness, kind: Ho
 @pytest.mark.matrix
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("kind", ["urls", "shape", "bomb"])
+@pytest.mark.slow
 def test_files_that_are_spoilt_never_hurt_another(two: StoryHarness, kind: HostileKind, seed: int) -> None:
     two.shop(US).hostile = Hostile(kind, seed, megabytes=32, only=None if kind == "urls" else "bulkResult")
     for words in (["backfill", "shopify"], ["apply", "--yes", "--bulk", "always", "--output", "json"]):

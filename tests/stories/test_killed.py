@@ -85,6 +85,7 @@ def all_is_as_it_should_be(story: StoryHarness, first: Mapping[str, str]) -> Non
         ("lost_before", (11, 3)),
     ],
 )
+@pytest.mark.slow
 def test_killed_again_and_again_everybody_ends_with_one_customer(
     everything_due: StoryHarness, kind: FaultKind, steps: tuple[int, ...]
 ) -> None:
@@ -100,6 +101,7 @@ def test_killed_again_and_again_everybody_ends_with_one_customer(
     all_is_as_it_should_be(story, first)
 
 
+@pytest.mark.slow
 def test_two_controllers_with_states_of_their_own_make_one_customer(story: StoryHarness) -> None:
     story.staff("guest_checkout", email=mail("guest"))
     for name in ("ada", "bob", "guest"):

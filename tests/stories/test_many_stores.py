@@ -136,6 +136,7 @@ def agency(
 
 
 @pytest.mark.parametrize("agency", databases(quick="postgres"), indirect=True)
+@pytest.mark.slow
 def test_every_command_ends_with_many_stores(agency: Agency) -> None:
     agency("bootstrap", "--yes")
     assert agency("plan", "--output", "json")["summary"]["create"] == agency.rows

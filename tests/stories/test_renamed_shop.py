@@ -220,6 +220,7 @@ def test_a_shop_that_does_not_answer_with_its_new_name_is_not_planned(known: Sto
     known.settles(held={("eva", "Erased")})
 
 
+@pytest.mark.slow
 def test_three_shops_names_go_round(known: StoryHarness) -> None:
     """Each is given the name of the next, and the last one that no user had."""
     known.second_shop()

@@ -67,6 +67,7 @@ def test_who_was_deleted_in_shopify_and_signs_up_again_gets_a_new_customer(four:
 
 @pytest.mark.parametrize("bulk", ["auto", "always"])
 @pytest.mark.parametrize("on_leave", ["keep", "tag", "delete", "erase"])
+@pytest.mark.slow
 def test_a_whole_clerk_instance_moves(story: StoryHarness, on_leave: str, bulk: str) -> None:
     """Forty people, forty new ids, default guards: no release is planned where a customer is adopted."""
     story.store.update(on_leave=on_leave)

@@ -34,6 +34,7 @@ def busy(story: StoryHarness) -> StoryHarness:
     return story
 
 
+@pytest.mark.slow
 def test_everything_of_one_plan_is_taken_back_and_waits_until_the_profile_moves(busy: StoryHarness) -> None:
     before = busy.everybody()
     digest = busy("plan", "--output", "json").json["digest"]

@@ -195,6 +195,7 @@ def test_what_was_done_or_changed_between_the_plan_and_its_turn_has_not_failed(t
     assert (two.theirs("bob").first_name, two.theirs("bob").tags) == ("Robert", ("vip",))
 
 
+@pytest.mark.slow
 def test_an_earlier_mapping_of_columns_is_read_until_the_wave_and_held_where_it_is_gone(two: StoryHarness) -> None:
     two.sql("alter table customers add column nick text")
     two.sql("update customers set nick = 'Nick'")
@@ -272,6 +273,7 @@ def test_pairs_are_imported_into_a_store_that_waits_for_its_first_sync(story: St
     assert {h["action"]["kind"] for h in plans(story)[EU]["holds"]} == {"create"}, "the first sync waits for its wave"
 
 
+@pytest.mark.slow
 def test_a_wave_waits_for_what_a_guard_withholds_until_it_is_approved(two: StoryHarness) -> None:
     for store in two.stores.values():
         store["guards"] = {"update": {"max": 2}}
@@ -380,6 +382,7 @@ def test_an_apply_that_began_before_a_wave_was_opened_is_no_pass_of_that_wave(tw
     assert (tags(two, US), tags(two, EU), report(two)["phase"]) == ({"gold"}, {"app-user"}, "waiting")
 
 
+@pytest.mark.slow
 def test_a_finished_rollout_asks_for_none_where_nothing_is_left(two: StoryHarness) -> None:
     retag(two, "vip")
     two.apply()

@@ -174,6 +174,7 @@ def test_undo_above_a_guard_advises_a_command_that_works(two: StoryHarness) -> N
     assert two.theirs("ada").last_name is None
 
 
+@pytest.mark.slow
 def test_apply_says_what_it_did_though_its_reader_has_gone(two: StoryHarness) -> None:
     two.user("ada", last_name="King")
     two.write_files()

@@ -548,6 +548,7 @@ def test_a_setting_of_ours_does_not_leak_to_the_next_client_of_the_pooler(source
         other.execute("INSERT INTO customers VALUES ('user_3', NULL)")
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_table(source: Source) -> None:
     source.run("CREATE TABLE customers (clerk_user_id text, email text)")
     source.run("INSERT INTO customers SELECT 'user_' || i, repeat('x', 2000) FROM generate_series(1, 20000) i")
@@ -562,6 +563,7 @@ def test_memory_does_not_grow_with_the_table(source: Source) -> None:
     assert peak < 8_000_000  # the table has 40 million bytes; garbage is collected late here
 
 
+@pytest.mark.slow
 def test_any_number_of_scans_may_be_under_way_and_hold_nothing(source: Source) -> None:
     source.run(SIMPLE)
     direct = source.reader(EMAIL, port=source.server.port)
