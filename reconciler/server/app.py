@@ -22,6 +22,7 @@ from reconciler.ports import Clock
 from reconciler.server import acting, api, console, health, nudges, webhooks
 from reconciler.server.access import Access
 from reconciler.server.limits import BODY_MAX, BODY_S, InFlight, Limits, SecurityHeaders, set_security_headers
+from reconciler.server.plain_requests import PlainRequests
 from reconciler.server.refusals import FIRST_S, SlowRefusals
 from reconciler.server.service import Service
 from reconciler.server.tokens import AccessTokens
@@ -43,6 +44,7 @@ class Options:
 def make_app(service: Service, options: Options) -> FastAPI:
     """Return the application on this service. It registers its counters in the service's metrics: once per registry."""
     app = FastAPI(title="customer-parity", version=version("customer-parity"), docs_url=None, redoc_url=None)
+    app.router.redirect_slashes = False
     access = Access(options.host, options.tokens, is_ended=service.is_session_ended)
     metrics = health.WebhookMetrics(service.metrics())
     app.include_router(webhooks.routes(service, options.sources, metrics))
@@ -58,6 +60,7 @@ def make_app(service: Service, options: Options) -> FastAPI:
     app.add_middleware(SlowRefusals, first_s=options.wrong_token_s)
     app.add_middleware(InFlight)
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(PlainRequests)
     return app
 
 

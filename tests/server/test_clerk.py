@@ -29,6 +29,13 @@ def test_a_users_event_is_written_down_and_answered_202(http: httpx.Client, serv
     assert (taken.user_id, taken.type, taken.deleted) == (USER, kind, kind == "user.deleted")
 
 
+def test_a_slash_at_the_end_of_the_address_makes_no_difference(http: httpx.Client, service: MemoryService) -> None:
+    body = event()
+    signed = headers(body, at=wall_clock(), message_id="msg_1", key=KEY)
+    assert http.post(PATH + "/", content=body, headers=signed).status_code == 202
+    assert len(service.clerk_events) == 1
+
+
 @pytest.mark.parametrize("kind", ["email.created", "session.created", "organizationMembership.created"])
 def test_what_does_not_concern_us_is_answered_202_and_dropped(
     http: httpx.Client, service: MemoryService, kind: str

@@ -16,6 +16,14 @@ def test_the_process_lives_even_where_nothing_else_does(http: httpx.Client, serv
     assert http.get("/healthz").json() == {"status": "alive"}
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/healthz/", "/readyz", "/metrics"])
+def test_a_monitor_that_asks_for_no_body_is_answered(http: httpx.Client, path: str) -> None:
+    answer = http.head(path)
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert int(answer.headers["content-length"]) > 0
+    assert http.get("/healthz").status_code == 200  # over the same connection
+
+
 def test_it_is_ready_where_no_reason_speaks_against_it(http: httpx.Client) -> None:
     answer = http.get("/readyz")
     assert (answer.status_code, answer.json()) == (200, {"ready": True, "reasons": []})
