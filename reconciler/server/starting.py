@@ -51,7 +51,7 @@ class StartupServer:
         await self._app(scope, receive, send)
 
     async def _not_yet(self, scope: Scope, receive: Receive, send: Send) -> None:
-        match scope["path"]:
+        match scope["path"].rstrip("/"):
             case "/healthz":
                 response = JSONResponse({"status": "alive"})
             case "/readyz":
