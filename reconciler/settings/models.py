@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, field_validator, model_validator
@@ -120,9 +121,11 @@ class ControllerSettings(_Part):
         fields = expression.split()
         try:
             expression = " ".join([*fields[:4], *(weekdays(field) for field in fields[4:])])
-            CronTrigger.from_crontab(expression, timezone="UTC")
+            trigger = CronTrigger.from_crontab(expression, timezone="UTC")
         except ValueError as error:
             raise ValueError(f"it is no cron expression such as 0 3 * * *: {error}") from error
+        if trigger.get_next_fire_time(None, datetime(2000, 1, 1, tzinfo=UTC)) is None:
+            raise ValueError("no such day ever comes: correct day and month")
         return expression
 
 

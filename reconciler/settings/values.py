@@ -29,6 +29,8 @@ def _database(url: str) -> str:
 def _header_safe(secret: SecretStr) -> SecretStr:
     """The trimmed secret. ValueError if an HTTP header could not carry it."""
     text = secret.get_secret_value().strip()
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+        raise ValueError("it is in quotes: remove them where the variable is set, since some programs keep them")
     if not text.isascii() or not text.isprintable() or " " in text:
         raise ValueError("it contains a blank, a line break or a non-ASCII character: copy the token again")
     return SecretStr(text)

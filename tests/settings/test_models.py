@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import phonenumbers
 import pytest
 
+from reconciler.core.model.countries import COUNTRIES
 from reconciler.core.model.ids import ClerkUserId
 from tests.settings.domain import CONFIG, STORES, Files, with_store
 
@@ -182,6 +184,7 @@ def test_a_wrong_value_is_refused_with_its_place(files: Files, config: str, path
         ("metafields: {crm.tier: {}}", "metafields.crm.tier.from"),
         ("country: Denmark", "country"),
         ("country: dk", "country"),
+        ("country: UK", "country"),
         ("require_email: perhaps", "require_email"),
         ("on_leave: archive", "on_leave"),
         ("leave_tag: ''", "leave_tag"),
@@ -291,6 +294,16 @@ def test_a_selector_on_a_column_that_is_never_read_is_refused(files: Files) -> N
 def test_weekdays_are_those_of_cron(files: Files, written: str, meant: str) -> None:
     config = f"version: 1\ncontroller: {{full_resync_cron: '{written}'}}\n"
     assert files.load(config).settings.controller.full_resync_cron == meant
+
+
+def test_the_countries_are_those_in_which_phones_are_dialled() -> None:
+    assert frozenset(phonenumbers.SUPPORTED_REGIONS) == COUNTRIES
+
+
+def test_a_day_that_never_comes_is_no_time_for_a_full_resync(files: Files) -> None:
+    [line] = files.refused("version: 1\ncontroller: {full_resync_cron: '0 0 31 2 *'}\n")
+    assert line.startswith("config.yaml:2: controller.full_resync_cron: no such day ever comes")
+    assert files.load("version: 1\ncontroller: {full_resync_cron: '0 0 29 2 *'}\n").settings
 
 
 def test_an_acceptance_has_an_end(files: Files) -> None:

@@ -121,3 +121,11 @@ def test_a_token_that_no_header_can_carry_is_refused(files: Files, token: str) -
     assert line.startswith(
         "stores.yaml:5: stores[0].auth.access_token: it contains a blank, a line break or a non-ASCII character"
     )
+
+
+@pytest.mark.parametrize("quote", ['"', "'"])
+def test_quotes_that_were_kept_as_part_of_a_token_are_refused(files: Files, quote: str) -> None:
+    config = "version: 1\nclerk: {secret_key: '${K}'}\n"
+    [line] = files.refused(config, K=f"{quote}{HIDDEN}{quote}\n")
+    assert line.startswith("config.yaml:2: clerk.secret_key: it is in quotes: remove them")
+    assert HIDDEN not in line

@@ -8,10 +8,20 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import Annotated, Literal, Self, TypedDict, TypeVar, Unpack
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 from reconciler.core.model.act import Pause
 from reconciler.core.model.consent import ConsentRules
+from reconciler.core.model.countries import COUNTRIES
 from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
 from reconciler.core.model.scalars import SCALARS, FieldPolicies, Policy
 
@@ -23,6 +33,12 @@ DESTRUCTIVE = frozenset({"delete", "erase"})  # values of `on_leave` that can't 
 TAGS_MAX = 250  # of one customer, Shopify's own limit
 METAFIELD_PATTERN = re.compile(r"metafields\.[!-~]{1,255}\.[!-~]{1,64}")  # a field, as plans name it
 NAMESPACE_LENGTHS, KEY_LENGTHS = range(3, 256), range(2, 65)  # of a metafield
+
+
+def _known_country(code: str) -> str:
+    if code not in COUNTRIES:
+        raise ValueError(f"'{code}' is not a country's code of ISO 3166, such as GB for the United Kingdom")
+    return code
 
 
 class _Part(BaseModel):
@@ -187,7 +203,7 @@ class Store(_Part):
         default=ConsentRules(),
         description="marketing consent that is taken from the profiles; without it none is written",
     )
-    country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] | None = Field(
+    country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$"), AfterValidator(_known_country)] | None = Field(
         default=None, description="for phones without a country code; if not set, such phones are held"
     )
     require_email: bool = Field(
