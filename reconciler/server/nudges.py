@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from reconciler.core.model.ids import ClerkUserId, StoreName
+from reconciler.core.model.ids import USER_ID_MAX, ClerkUserId, StoreName
 from reconciler.errors import NotAnEvent
 from reconciler.server.access import Access
 from reconciler.server.callers import unknown_store
@@ -26,7 +26,6 @@ from reconciler.server.webhooks import (
     WebhookResult,
 )
 
-USER_ID_MAX: Final = 255
 UserId = Annotated[ClerkUserId, StringConstraints(pattern=r"^[\x21-\x7e]{1,255}$")]
 
 

@@ -25,7 +25,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.ids import USER_ID_MAX, ClerkUserId
 from reconciler.errors import ConfigError, SourceBusy, SourceError
 from reconciler.outbound.databases.client import POSTGRES_CLIENT
 from reconciler.outbound.databases.logins import DB_LOGINS
@@ -39,7 +39,6 @@ BATCH: Final = 1000
 QUIET_S: Final = 15.0  # between reads without a notification: the connection may have stopped receiving them
 PAUSE_S: Final = 60.0  # after a failure, or if there is no outbox
 PROOF_S: Final = 2.0
-USER_ID_MAX: Final = 255
 _ABSENT: Final = frozenset({"42P01", "3F000"})
 _DENIED: Final = "42501"
 _OLDEST: Final = sa.text(f"SELECT id, clerk_user_id FROM {TABLE} ORDER BY id LIMIT :limit")  # noqa: S608  a constant

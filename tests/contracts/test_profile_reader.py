@@ -276,10 +276,13 @@ def test_rows_that_name_no_user_are_left_out_and_reported(people: People, profil
         {"clerk_id": " \t", "Email": "guest@example.com"},
         {"clerk_id": "", "Email": "ada@example.com"},
         {"clerk_id": "user_1", "Email": "ada@example.com"},
+        {"clerk_id": "u" * 256, "Email": "ada@example.com"},
     )
-    assert profiles.check() == ("3 rows of people have no user (clerk_id is null or blank): they are ignored",)
+    why = "clerk_id is null, blank or longer than 255 characters"
+    assert profiles.check() == (f"4 rows of people have no user ({why}): they are ignored",)
     assert users(profiles.scan()) == ["user_1"]
     assert profiles.count() == 1
+    assert profiles.get([ClerkUserId("u" * 256)]) == {}
     assert profiles.sharing_email(None) == []
 
 

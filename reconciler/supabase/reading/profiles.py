@@ -5,8 +5,8 @@ makes resyncs fast. Without them, each reads the whole table. So does the check 
 (2 ms for 1,000 rows), unless there is an index on
 `lower(regexp_replace(translate(email::text, U&'\212A\0130', 'ki'), '[^\x21-\x7e]', '', 'g') collate "C")`.
 
-Rows without a user (key null or blank) are ignored; `check` returns their number. A user with several rows is held; other
-users are not affected.
+Rows without a user (key null, blank or too long) are ignored; `check` returns their number. A user with several rows is
+held; other users are not affected.
 
 The table belongs to the app. Each statement runs in its own short transaction, with limits (limits.py), and ends before
 its rows are returned: no cursor, transaction, lock or connection is held while the caller works or waits.
@@ -27,7 +27,7 @@ from reconciler.core.fields import normalise
 from reconciler.core.fields.people import Sought, phones_in
 from reconciler.core.fields.readings import UnreadableError, moment
 from reconciler.core.model.batches import batches
-from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.ids import USER_ID_MAX, ClerkUserId
 from reconciler.core.model.profile import Profile
 from reconciler.errors import SourceError
 from reconciler.outbound.databases.logins import DB_LOGINS, DbLogins
@@ -82,7 +82,8 @@ class TableProfiles:
         if not count:
             return ()
         column = self._columns["clerk_user_id"]
-        return (f"{count} rows of {self._table_name} have no user ({column} is null or blank): they are ignored",)
+        why = f"{column} is null, blank or longer than {USER_ID_MAX} characters"
+        return (f"{count} rows of {self._table_name} have no user ({why}): they are ignored",)
 
     def count(self, *, at_most: int | None = None) -> int:
         def count_rows(connection: Connection, table: ProfileTable) -> int:

@@ -18,6 +18,7 @@ from sqlalchemy.sql.elements import quoted_name
 from sqlalchemy.types import UserDefinedType
 
 from reconciler.core.fields.readings import from_seconds
+from reconciler.core.model.ids import USER_ID_MAX
 from reconciler.errors import SourceError
 from reconciler.supabase.reading.rows import Endless, Misfit
 from reconciler.supabase.reading.types import can_be_key, misfit
@@ -210,10 +211,14 @@ class ProfileTable:
 
     @property
     def has_user(self) -> ColumnElement[bool]:
-        """Whether a row has a user: its key is neither null nor blank."""
+        """Whether a row has a user: its key is neither null nor blank, nor longer than any user's id.
+
+        The state could not keep a longer one, and the error would end the scan of all users.
+        """
         blanks: ColumnElement[str] = sa.literal_column("E' \\t\\r\\n'" if self.postgres else "' ' || char(9, 10, 13)")
         trim = sa.func.btrim if self.postgres else sa.func.trim
-        return sa.and_(self.raw(KEY).is_not(None), trim(sa.cast(self.raw(KEY), sa.Text), blanks) != "")
+        text = sa.cast(self.raw(KEY), sa.Text)
+        return sa.and_(self.raw(KEY).is_not(None), trim(text, blanks) != "", sa.func.length(text) <= USER_ID_MAX)
 
     def read(self, field: str) -> ColumnElement[Any]:
         """The column in a form that every driver can read: times as seconds (they may be infinite), JSON as text."""
