@@ -12,7 +12,7 @@ from reconciler.controller.context import StoreContext
 from reconciler.controller.leaving.departures import Departures
 from reconciler.controller.leaving.handover import Overtaken, begin_release, end_former
 from reconciler.controller.observe import observe_users
-from reconciler.controller.record import record_decision
+from reconciler.controller.record import events_found, record_decision
 from reconciler.controller.step import Outcome, PlannedWrite, Step, failure
 from reconciler.controller.writes import writes_of
 from reconciler.core.decide.consent import decided_without_consent, has_consent, with_times
@@ -271,7 +271,9 @@ def has_moved(action: Action, subject: Subject) -> bool:
 def declare(step: Step, context: StoreContext, intent: Intent) -> None:
     """Record what is about to be done in several writes."""
     step.intent = intent
-    context.state.put(intent_row(step, context))
+    subject = step.subject
+    found = events_found(subject, context.store, context.clock.now()) if subject.stored is not None else ()
+    context.state.put(intent_row(step, context), *found)
 
 
 def _declare_release(step: Step, context: StoreContext) -> None:

@@ -14,11 +14,14 @@ from reconciler.controller.readers import Readers
 from reconciler.controller.step import Outcome, Step
 from reconciler.core.decide.leaving.absence import uncounted_absence
 from reconciler.core.decide.record import new_row, row_after_observation, with_failure
+from reconciler.core.decide.written import found_consents
 from reconciler.core.fields.desired import config_digest, profile_digest
+from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.mapping import NO_FINGERPRINTS, Mapping
 from reconciler.core.model.profile import Profile
 from reconciler.core.model.store import Store
+from reconciler.core.model.view import Subject
 from reconciler.errors import AccessError
 from reconciler.ports import MappingWriter
 
@@ -29,7 +32,29 @@ def record_decision(step: Step, context: StoreContext) -> None:
     if row is not None and step.decision.successor is not None:  # who may have adopted the customer meanwhile
         context.state.put_unchanged([(step.subject.read, row)])
     elif row is not None:
-        context.state.put(row)
+        context.state.put(row, *events_found(step.subject, context.store, context.clock.now()))
+
+
+def events_found(subject: Subject, store: Store, now: datetime) -> tuple[Event, ...]:
+    """The event of consents that were written and are found now: the process died, or lost its claim, before the record.
+
+    They are proofs. Other writes without a record have no event, and the row knows them as ours.
+    """
+    changes, mapping = found_consents(subject), subject.mapping
+    if not changes or mapping is None:
+        return ()
+    return (
+        Event(
+            at=now,
+            store=store.name,
+            shop=store.shop,
+            clerk_user_id=subject.user,
+            customer_id=mapping.customer_id,
+            kind="update",
+            changes=changes,
+            message="written before; its record was lost",
+        ),
+    )
 
 
 def record_decisions(
@@ -37,11 +62,13 @@ def record_decisions(
 ) -> tuple[ClerkUserId, ...]:
     """The same without a claim: a row that was written meanwhile stays. Returns who lost a customer."""
     decided: list[tuple[Mapping | None, Mapping]] = []
+    events: list[Event] = []
     for step in steps:
         row = row_after_observation(step.subject, step.decision, store, now=now)
         if row is not None:
             decided.append((step.subject.read, row))
-    return state.put_unchanged(decided)
+            events += events_found(step.subject, store, now)
+    return state.put_unchanged(decided, *events)
 
 
 def record_failures(failed: Sequence[Outcome], context: StoreContext) -> None:

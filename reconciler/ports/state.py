@@ -124,14 +124,16 @@ class MappingWriter(Protocol):
     def put(self, mapping: Mapping, *events: Event) -> tuple[ClerkUserId, ...]:
         """Insert or replace the row of (shop, user) and its events, together; return who lost a customer."""
 
-    def put_many(self, mappings: Sequence[Mapping]) -> tuple[ClerkUserId, ...]:
-        """Insert or replace many rows together, between which customers may have moved in a circle.
+    def put_many(self, mappings: Sequence[Mapping], *events: Event) -> tuple[ClerkUserId, ...]:
+        """Insert or replace many rows and their events together. Customers may have moved in a circle between them.
 
         StateError if two of the rows have the same customer, or the same user in one shop.
         """
 
-    def put_unchanged(self, decided: Sequence[tuple[Mapping | None, Mapping]]) -> tuple[ClerkUserId, ...]:
-        """Call `put_many` with pairs of (row as read, new row), without rows that were changed since."""
+    def put_unchanged(
+        self, decided: Sequence[tuple[Mapping | None, Mapping]], *events: Event
+    ) -> tuple[ClerkUserId, ...]:
+        """Call `put_many` with pairs of (row as read, new row), without rows that were changed since, and their events."""
 
     def forget(self, shop: ShopDomain, user: ClerkUserId) -> None: ...
 

@@ -234,12 +234,14 @@ class MappingTable(Database):
     def put(self, mapping: Mapping, *events: Event) -> tuple[ClerkUserId, ...]:
         return self._put([mapping], events)
 
-    def put_many(self, mappings: Sequence[Mapping]) -> tuple[ClerkUserId, ...]:
-        return self._put(mappings, ()) if mappings else ()
+    def put_many(self, mappings: Sequence[Mapping], *events: Event) -> tuple[ClerkUserId, ...]:
+        return self._put(mappings, events) if mappings else ()
 
-    def put_unchanged(self, decided: Sequence[tuple[Mapping | None, Mapping]]) -> tuple[ClerkUserId, ...]:
+    def put_unchanged(
+        self, decided: Sequence[tuple[Mapping | None, Mapping]], *events: Event
+    ) -> tuple[ClerkUserId, ...]:
         before = {(row.shop, row.clerk_user_id): was for was, row in decided}
-        return self._put([row for _, row in decided], (), before=before) if decided else ()
+        return self._put([row for _, row in decided], events, before=before) if decided else ()
 
     def forget(self, shop: ShopDomain, user: ClerkUserId) -> None:
         with writing(self._engine) as connection:

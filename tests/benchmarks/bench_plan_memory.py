@@ -102,10 +102,12 @@ class _Forgetful(MappingWriter):
     def put(self, mapping: Mapping, *events: Event) -> tuple[ClerkUserId, ...]:
         return ()
 
-    def put_many(self, mappings: Sequence[Mapping]) -> tuple[ClerkUserId, ...]:
+    def put_many(self, mappings: Sequence[Mapping], *events: Event) -> tuple[ClerkUserId, ...]:
         return ()
 
-    def put_unchanged(self, looked: Sequence[tuple[Mapping | None, Mapping]]) -> tuple[ClerkUserId, ...]:
+    def put_unchanged(
+        self, looked: Sequence[tuple[Mapping | None, Mapping]], *events: Event
+    ) -> tuple[ClerkUserId, ...]:
         return ()
 
     def forget(self, shop: ShopDomain, user: ClerkUserId) -> None:

@@ -315,7 +315,7 @@ class ModelState:
         self.told.extend(events)
         return self.put_many([mapping])
 
-    def put_many(self, mappings: Sequence[Mapping]) -> tuple[ClerkUserId, ...]:
+    def put_many(self, mappings: Sequence[Mapping], *events: Event) -> tuple[ClerkUserId, ...]:
         """Who else held one of these customers loses it."""
         self.rows |= {m.clerk_user_id: m for m in mappings}
         new = {m.customer_id: m.clerk_user_id for m in mappings if m.customer_id}
@@ -328,8 +328,10 @@ class ModelState:
             )
         return tuple(losers)
 
-    def put_unchanged(self, looked: Sequence[tuple[Mapping | None, Mapping]]) -> tuple[ClerkUserId, ...]:
-        return self.put_many([row for read, row in looked if self.rows.get(row.clerk_user_id) == read])
+    def put_unchanged(
+        self, looked: Sequence[tuple[Mapping | None, Mapping]], *events: Event
+    ) -> tuple[ClerkUserId, ...]:
+        return self.put_many([row for read, row in looked if self.rows.get(row.clerk_user_id) == read], *events)
 
     def forget(self, shop: ShopDomain, user: ClerkUserId) -> None:
         self.rows.pop(user, None)

@@ -47,8 +47,10 @@ def test_a_yes_without_a_time_with_a_lost_reply_is_known_as_ours(news: StoryHarn
     state, at = consents(news)["ada"]
     assert (state, news.calls()[WRITE]) == (YES, 1)
     news.settles()
-    assert news.mappings()["ada"]["status"] == "in_sync"
     assert consents(news)["ada"] == (state, at)
+    said = news("explain", "user_ada", "--output", "json").json["stores"][0]
+    (proof,) = said["consent"][0]["written"]
+    assert (said["status"], proof["consent"]) == ("in_sync", f"{YES}, at {at}, SINGLE_OPT_IN, from metadata.news.yes")
     answers(news, "ada", yes=False, at=None)
     news.apply()
     assert consents(news)["ada"][0] == NO

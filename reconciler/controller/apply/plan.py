@@ -20,12 +20,16 @@ from reconciler.controller.context import BulkPart, Earlier, StoreContext
 from reconciler.controller.execute import execute
 from reconciler.controller.observe import observe_users
 from reconciler.controller.parallel import Cancelled, run_parallel
-from reconciler.controller.record import record_decisions, record_failures
+from reconciler.controller.record import events_found, record_decisions, record_failures
 from reconciler.controller.step import Outcome, Step, StoreAccess, failure, not_tried
 from reconciler.controller.wait_cycles import park, unpark
+from reconciler.core.fields.consent import last_consents
 from reconciler.core.model.action import Action, Hold
 from reconciler.core.model.batches import batches
+from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.mapping import Mapping
+from reconciler.core.model.view import Subject
 from reconciler.core.plan import chains
 from reconciler.core.plan.gather import ScanResult
 from reconciler.core.plan.series import kept
@@ -235,11 +239,22 @@ class _SinglePart:
 def _record_scan(scan_result: ScanResult, context: StoreContext, *, but: Container[ClerkUserId]) -> None:
     """Record what the scan alone has shown: followed back-links, holds, what is in sync."""
     for rows in batches(scan_result.rows, RECORDS):
-        context.state.put_many([row for row in rows if row.clerk_user_id not in but])
+        known = [row for row in rows if row.clerk_user_id not in but]
+        context.state.put_many(known, *_events_found(known, context))
     if scan_result.whole and scan_result.plan.error is None:
         now = context.clock.now()
         facts = StoreFacts(context.store.name, context.store.shop, profiles=scan_result.profiles, last_sweep_at=now)
         context.state.put_facts(facts)
+
+
+def _events_found(rows: Sequence[Mapping], context: StoreContext) -> Iterator[Event]:
+    """The events of consents that were written before and not recorded, and that these rows have as ours."""
+    users = [row.clerk_user_id for row in rows if last_consents(row.applied)]
+    stored = context.readers.mappings.get(context.store.shop, users) if users else {}
+    for row in rows:
+        if (before := stored.get(row.clerk_user_id)) is not None:
+            subject = Subject(row.clerk_user_id, None, row, stored=before)
+            yield from events_found(subject, context.store, context.clock.now())
 
 
 def _record_held(holds: Iterable[Hold], context: StoreContext) -> None:

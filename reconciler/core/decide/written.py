@@ -56,6 +56,21 @@ def claim_unrecorded_write(subject: Subject, view: View, spec: Spec | None) -> S
     return replace(subject, mapping=claimed, stored=subject.read)
 
 
+def found_consents(subject: Subject) -> tuple[Change, ...]:
+    """The consents among an unrecorded write that this subject's mapping counts as ours, and the stored row does not yet."""
+    read, mapping = subject.stored, subject.mapping
+    if read is None or mapping is None or read.intent is None:
+        return ()
+    applied = mapping.applied
+    return tuple(
+        change
+        for change in read.intent.changes or ()
+        if is_consent(change.field)
+        and change.field in applied
+        and applied[change.field] != read.applied.get(change.field)
+    )
+
+
 def _as_ours(
     mapping: Mapping, changes: Iterable[Change], customer: Customer, spec: Spec | None
 ) -> MappingOf[str, Applied]:
