@@ -53,7 +53,8 @@ class ObserveOptions:
 
     `explicit`: a person asked, so what Shopify refused is tried once more. `insists`: and named these very
     users, so contested fields are written. `guards` False: nothing is withheld.
-    `keep_all`: the decisions themselves are wanted, also for users with nothing to do.
+    `keep_all`: the decisions themselves are wanted, also for users with nothing to do. `keeps_withheld` False: nothing is
+    recorded of users that a guard withholds, as what only plans does not.
     """
 
     now: datetime
@@ -62,6 +63,7 @@ class ObserveOptions:
     insists: bool = False
     guards: bool = True
     keep_all: bool = False
+    keeps_withheld: bool = True
 
 
 class ObserveContext(Protocol):

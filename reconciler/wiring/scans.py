@@ -25,20 +25,28 @@ def plan_of(
     *,
     users: Sequence[ClerkUserId] | None = None,
     live: bool = False,
+    keeps_withheld: bool = True,
     note_mirrors: Callable[[Mapping[StoreName, MirrorCheck]], None] = lambda _found: None,
     progress: Callable[[StoreName], Progress] | None = None,
 ) -> Planned:
     """Plan these stores, for these users or for all.
 
     Every customer is read from the shop if `live`, if users are named, or if the shop's mirror can't be used;
-    `note_mirrors` gets what was found about the mirrors before the scan begins.
+    `note_mirrors` gets what was found about the mirrors before the scan begins. `keeps_withheld` False: for a
+    plan that is only shown.
     """
     mirrored = () if live or users is not None else stores
     found = side_by_side({s.name: partial(check_mirror, components.mirror(s, wait=_never)) for s in mirrored})
     note_mirrors(found)
     as_of = {name: mirror.as_of for name, mirror in found.items() if mirror.as_of is not None}
     readers = {s.name: (s, components.readers(s, by_mirror=s.name in as_of)) for s in stores}
-    ask = ObserveOptions(now=components.clock.now(), users=users, insists=users is not None, keep_all=users is not None)
+    ask = ObserveOptions(
+        now=components.clock.now(),
+        users=users,
+        insists=users is not None,
+        keep_all=users is not None,
+        keeps_withheld=keeps_withheld,
+    )
     planned = plan_stores(readers, ask, progress=progress, as_of=as_of)
     waiting = {store.name: store for store in stores if store.held_back is not None}
     return _with_held_back(components, planned, waiting, ask) if waiting else planned

@@ -135,8 +135,9 @@ class _Place:
             metafields={"clerk.avatar": {"from": "image_url", "type": "url"}},
         )
 
-    def planned(self) -> Planned:
-        found = plan_stores({NAME: (self.store, self.readers)}, ObserveOptions(now=WallClock().now()))
+    def planned(self, *, only_shown: bool = False) -> Planned:
+        ask = ObserveOptions(now=WallClock().now(), keeps_withheld=not only_shown)
+        found = plan_stores({NAME: (self.store, self.readers)}, ask)
         assert found.plan.stores[0].error is None, found.plan.stores[0].error
         return found
 
@@ -177,14 +178,14 @@ def _never(_seconds: float) -> None:
 
 
 def _shown(place: _Place, output: str) -> int:
-    planned = place.planned()
+    planned = place.planned(only_shown=True)
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
         show(Context(), planned, output)
     return planned.plan.summary.actions
 
 
 def _saved(place: _Place) -> int:
-    planned = place.planned()
+    planned = place.planned(only_shown=True)
     save(planned, place.folder / "the.plan", narrowed=False)
     return planned.plan.summary.actions
 

@@ -134,7 +134,12 @@ def scan_store(
     `new_series` makes the lists of the plan, which may be too long for memory.
     """
     gathered = PlanBuilder(
-        store, now=options.now, guards=options.guards, keep_all=options.keep_all, new_series=new_series
+        store,
+        now=options.now,
+        guards=options.guards,
+        keeps_withheld=options.keeps_withheld,
+        keep_all=options.keep_all,
+        new_series=new_series,
     )
     try:
         return _scan(store, readers, options, gathered, progress, moved)

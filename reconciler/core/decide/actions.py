@@ -14,6 +14,7 @@ from reconciler.core.model.store import Store
 from reconciler.core.model.view import Decision
 
 TAKING: frozenset[Kind] = frozenset({"adopt", "relink", "merge"})
+_NO_CUSTOMER = digest(None)
 
 
 def action_of(
@@ -68,7 +69,7 @@ def customer_name(customer: Customer | None) -> str | None:
 def customer_digest(customer: Customer | None) -> str:
     """The digest of the observed values that affect a decision."""
     if customer is None:
-        return digest(None)
+        return _NO_CUSTOMER
     values = {name: value.value for name, value in customer.metafields.items()}
     consents = {channel: str(consent) for channel, consent in customer.consents.items()}
     seen = customer.model_dump(

@@ -101,6 +101,8 @@ def is_wanted(profile: Profile | None, store: Store) -> bool | None:
     """Whether the store wants this user; None where a deciding column can't be read."""
     if profile is None or profile.deleted:
         return False
+    if not store.where and not profile.problems:
+        return True
     answers = [matches(profile, path, rule) for path, rule in store.where.items()]
     if False in answers:
         return False

@@ -122,7 +122,10 @@ class _Late:
 
 
 class PlanBuilder:
-    """Builds a store's plan from decisions, added one by one. `guards` False: without guards."""
+    """Builds a store's plan from decisions, added one by one. `guards` False: without guards.
+
+    `keeps_withheld` False: without the rows that say of users that a guard withholds them.
+    """
 
     def __init__(
         self,
@@ -130,12 +133,14 @@ class PlanBuilder:
         *,
         now: datetime,
         guards: bool = True,
+        keeps_withheld: bool = True,
         keep_all: bool = False,
         new_series: NewSeries = ListBuilder,
     ) -> None:
         self._store = store
         self._now = now
         self._guards = guards
+        self._keeps_withheld = guards and keeps_withheld
         self._actions: dict[Guard, SeriesBuilder[Action]] = {kind: new_series(Action, action_order) for kind in GUARDS}
         self._costs: Counter[Guard] = Counter()
         self._with_consent: Counter[Guard] = Counter()
@@ -271,7 +276,7 @@ class PlanBuilder:
                 row=_Row(row=row, known=known) if row is not None else None,
             )
         withheld = None
-        if self._guards:
+        if self._keeps_withheld:
             unsaid = _held(decision, hold(subject.user, known, "GuardExceeded", ""))
             row = observed_row(subject, unsaid, self._store, now=self._now)
             assert row is not None
@@ -295,7 +300,8 @@ class PlanBuilder:
         guard = guard_of(action)
         self._actions[guard].add(action)
         self._costs[guard] += action.cost_points
-        self._with_consent.update([guard] if guard != CONSENT and has_consent(action) else ())
+        if guard != CONSENT and has_consent(action):
+            self._with_consent[guard] += 1
         if outcome.if_withheld is not None:
             self._if_withheld[guard].add(outcome.if_withheld)
 

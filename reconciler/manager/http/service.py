@@ -268,7 +268,9 @@ class ManagerService:
         def make(count: Callable[[int], None]) -> Document:
             with self._running.components() as components:
                 settings = self._running.store(store)
-                planned = plan_of(components, [settings] if settings else [], progress=lambda _name: count)
+                planned = plan_of(
+                    components, [settings] if settings else [], keeps_withheld=False, progress=lambda _name: count
+                )
                 return plan_document(planned.plan, rows_max=PLAN_ROWS_MAX)
 
         return self._plans.get(store, make, age_s=PLANNED_FOR_S, wait_s=WAIT_S)

@@ -51,7 +51,7 @@ def plan(
     if out == Path():
         raise UsageError("--out needs the name of a file", hint="reconciler plan --out FILE")
     with context.components() as components:
-        planned = make_plan(context, components, stores, users, live=live)
+        planned = make_plan(context, components, stores, users, live=live, keeps_withheld=False)
         if not live and not users:
             for store in (s for s in components.stores() if s.name in planned.scans):
                 record_fingerprints(planned.scans[store.name], store, components.state)
@@ -79,11 +79,18 @@ def _redaction_key() -> bytes:
 
 
 def make_plan(
-    context: Context, components: Components, stores: Sequence[str], users: Sequence[str], *, live: bool = False
+    context: Context,
+    components: Components,
+    stores: Sequence[str],
+    users: Sequence[str],
+    *,
+    live: bool = False,
+    keeps_withheld: bool = True,
 ) -> Planned:
     """Plan these stores (all if none is named) for these users (all if none is named).
 
     Every customer is read from the shop if `live`, if users are named, or if the shop's mirror can't be used.
+    `keeps_withheld` False: for a plan that is only shown.
     """
 
     def note_mirrors(found: Mapping[StoreName, MirrorCheck]) -> None:
@@ -100,7 +107,9 @@ def make_plan(
     with scan_bars(context, lambda: None if users else components.profiles.count()) as bar:
         chosen = components.identify_stores(stores) if users else components.upcoming_stores(context.actor, stores)
         if not users:
-            return plan_of(components, chosen, live=live, note_mirrors=note_mirrors, progress=bar)
+            return plan_of(
+                components, chosen, live=live, keeps_withheld=keeps_withheld, note_mirrors=note_mirrors, progress=bar
+            )
         from reconciler.cli.users import resolve_users
         from reconciler.wiring.explanations import with_unaffected
 
