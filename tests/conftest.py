@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Dialect, Engine, event
+from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.util import LRUCache
 
 from reconciler.state.database.engine import open_engine
@@ -38,9 +39,10 @@ os.environ["SSL_CERT_FILE"] = str(Path(__file__).with_name("unused_ca.pem"))  # 
 def share_compiled(connection: Connection) -> None:
     """Compile a statement once for all engines on SQLite: each command opens its own, and this is a fifth of its CPU.
 
-    The cache is one of compiled statements by dialect, so the connections need the same one, too.
+    The cache is one of compiled statements by dialect, so the connections need the same one, too. A dialect of the modelled
+    Postgres (tests/simulation/postgres.py) stays with its engine.
     """
-    if connection.dialect.name == "sqlite":
+    if connection.dialect.name == "sqlite" and connection.dialect.statement_compiler is SQLiteCompiler:
         connection.dialect = DIALECTS.setdefault("sqlite", connection.dialect)
         connection.execution_options(compiled_cache=COMPILED)
 
