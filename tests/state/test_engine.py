@@ -14,11 +14,12 @@ from pathlib import Path
 from threading import Event
 
 import pytest
+from sqlalchemy import event
 
 from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
 from reconciler.core.model.mapping import Mapping
 from reconciler.errors import ConfigError, StateError
-from reconciler.state.database.engine import open_engine, reading, writing
+from reconciler.state.database.engine import open_engine, reading, repeatable, writing
 from reconciler.state.schema import ensure_schema
 from reconciler.state.store import StateStore
 from tests import servers
@@ -145,6 +146,21 @@ def test_sqlite_keeps_what_it_was_given_and_readers_do_not_wait_for_writers(tmp_
         with ThreadPoolExecutor(1) as pool:
             assert pool.submit(state.count, SHOP).result(60) == 0
     engine.dispose()
+
+
+def test_only_what_may_be_done_twice_does_not_wait_for_the_disk(tmp_path: Path) -> None:
+    def levels(level: str) -> list[int]:
+        engine = open_engine(f"sqlite:///{tmp_path}/{level}.db")
+        event.listen(engine, "connect", lambda driver, _record: driver.execute(f"PRAGMA synchronous={level}").close())
+        found = []
+        for kind in (engine, repeatable(engine), repeatable(engine), engine):
+            with writing(kind) as connection:
+                found.append(connection.exec_driver_sql("PRAGMA synchronous").scalar_one())
+        engine.dispose()
+        return found
+
+    assert levels("FULL") == [2, 1, 1, 2]
+    assert levels("OFF") == [0, 0, 0, 0]
 
 
 def test_a_writer_waits_for_another_and_then_writes(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, event
 
 READS: Final = "reconciler_reads"  # execution option: this SQLite transaction does not block writers
 SINGLE: Final = "reconciler_single"  # execution option: on Postgres, each statement is its own transaction
+REPEATABLE: Final = "reconciler_repeatable"  # execution option: on SQLite, this transaction may be lost with the power
 PATIENT: Final = "reconciler_patient"  # execution option: this transaction may take as long as a migration
 
 BOUNDS_MS: Final[Mapping[str, int]] = {

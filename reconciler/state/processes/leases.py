@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
-from sqlalchemy import Table, and_, bindparam, case, delete, or_, select, update
+from sqlalchemy import Engine, Table, and_, bindparam, case, delete, or_, select, update
 
 from reconciler.core.model.ids import ShopDomain
 from reconciler.ports import Holder
-from reconciler.state.database.engine import autocommitting, is_sqlite, writing
+from reconciler.state.database.engine import autocommitting, is_sqlite, repeatable, writing
 from reconciler.state.database.holder import is_gone, new_holder, where
 from reconciler.state.database.queries import Database, insert_into, parts
 from reconciler.state.tables.mappings import BudgetRow, LeaseRow
@@ -102,7 +102,7 @@ class BudgetTable(Database):
             return False
         start = _start_of(hour)
         values = {"shopify_shop": shop, "kind": kind, "hour": start, "spent": count, "ceiling": ceiling}
-        with writing(autocommitting(self._engine)) as connection:
+        with writing(self._independent) as connection:
             spent = connection.execute(_spend(is_sqlite(self._engine)), values).scalar_one_or_none()
             if spent == count:
                 old = and_(_budget.c.shopify_shop == shop, _budget.c.hour < start - BUDGETS_KEPT)
@@ -112,8 +112,13 @@ class BudgetTable(Database):
     def give_back(self, shop: ShopDomain, kind: str, hour: datetime, count: int) -> None:
         this = and_(_budget.c.shopify_shop == shop, _budget.c.kind == kind, _budget.c.hour == _start_of(hour))
         left = case((_budget.c.spent > count, _budget.c.spent - count), else_=0)
-        with writing(autocommitting(self._engine)) as connection:
+        with writing(self._independent) as connection:
             connection.execute(update(_budget).where(this).values(spent=left))
+
+    @cached_property
+    def _independent(self) -> Engine:
+        """For single statements. What is about to be written is recorded next, and keeps what was spent as well."""
+        return repeatable(autocommitting(self._engine))
 
 
 @cache

@@ -35,7 +35,7 @@ from reconciler.core.model.request import (
     resync_rank_at,
 )
 from reconciler.errors import LeaseLost
-from reconciler.state.database.engine import autocommitting, is_sqlite, reading, translate_errors, writing
+from reconciler.state.database.engine import autocommitting, is_sqlite, reading, repeatable, translate_errors, writing
 from reconciler.state.database.holder import is_gone, new_holder
 from reconciler.state.database.queries import read_rows
 from reconciler.state.requests.statements import STATEMENTS
@@ -73,13 +73,17 @@ def check_claim(engine: Engine, claim: Claim, shop: ShopDomain) -> None:
 
 
 class RequestTable:
-    """`ports.RequestQueue` on SQLite or Postgres. Thread-safe; each call is durable when it returns."""
+    """`ports.RequestQueue` on SQLite or Postgres. Thread-safe; each call is durable when it returns.
+
+    On SQLite a machine that loses its power may forget claims and what was done: those requests are reconciled again.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._sqlite = is_sqlite(engine)
         self._sql = STATEMENTS[self._sqlite]
         self._whole = engine
         self._engine = autocommitting(engine)  # each call is one statement, or several independent ones
+        self._repeatable = repeatable(self._engine)
         self._claiming = Lock()  # two threads of one owner would each count the other's capacity
 
     def add(
@@ -158,7 +162,7 @@ class RequestTable:
             picked = [tuple(row) for row in connection.execute(self._sql.picked, values)]
         if not picked:
             return []
-        with writing(self._engine) as connection:
+        with writing(self._repeatable) as connection:
             number = connection.execute(self._sql.next_number).scalar_one()
             connection.execute(self._sql.spent_number)
             keys = {"fencing": number, "picked": json.dumps(picked)}
@@ -170,7 +174,7 @@ class RequestTable:
         found: dict[tuple[str, str, int], Outcome] = {}
         if claims:
             values = {"claims": _claims_json(claims)}
-            with writing(self._engine) as connection:
+            with writing(self._repeatable) as connection:
                 gone = connection.execute(self._sql.gone, values).all()
                 found |= {tuple(row): "done" for row in gone}
                 if len(gone) < len(claims):  # a second statement: a nudge may have come since the first began
