@@ -212,6 +212,22 @@ def test_a_user_who_is_released_without_a_customer_keeps_the_last_consent() -> N
     assert (found.customer_id, [*found.applied]) == (None, ["consent.email"])
 
 
+@pytest.mark.parametrize(
+    ("at", "shown_at", "known"),
+    [(THEN, BEFORE, THEN), (THEN, LATER, LATER), (AHEAD, BEFORE, BEFORE), (THEN, None, THEN), (AHEAD, None, None)],
+)
+def test_a_yes_that_finds_the_customer_subscribed_is_remembered_as_used(
+    at: datetime, shown_at: datetime | None, known: datetime | None
+) -> None:
+    policy, who = news(), agreed(at=at)
+    row, seen = settled(who, there(who, YES, shown_at), policy), there(who, YES, shown_at)
+    found = decided(who, row, policy, mapped=seen, by_backlink=seen)
+    after_it = observed_row(Subject(user=ADA, profile=who, mapping=row), found, policy, now=NOW)
+    assert after_it is not None
+    applied = after_it.applied["consent.email"]
+    assert (Consent.parse(applied.text or ""), applied.ours) == (Consent(state=YES, at=known), False)
+
+
 def test_a_time_to_come_is_held() -> None:
     policy, who = news(), agreed(at=AHEAD)
     found = decided(who, settled(who, there(who, NEVER), policy), policy, mapped=there(who, NEVER))

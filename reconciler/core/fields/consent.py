@@ -116,7 +116,7 @@ def with_consents(
     ):
         return dict(applied)
     found = {name: base for name, base in applied.items() if not is_consent(name)}
-    used = {each.channel: each.said.at for each in judged if each.said.granted}
+    used = {each.channel: each.used for each in judged if each.used is not None}
     for channel in ADDRESSES:
         name = field_of(channel)
         if mapping is not None and name in mapping.applied:
@@ -126,8 +126,8 @@ def with_consents(
             found[name] = Applied(value=text_of(written[name].after), ours=True)
         elif shown is not None and shown.state == UNSUBSCRIBED and not _is_as_late(found.get(name), shown.at):
             found[name] = Applied(value=str(_withdrawal(shown, found.get(name))))
-        elif shown is not None and shown.state == SUBSCRIBED and channel in used and name not in found:
-            found[name] = Applied(value=str(Consent(state=SUBSCRIBED, at=_latest(shown.at, used[channel]))))
+        elif channel in used and name not in found:
+            found[name] = Applied(value=str(used[channel]))
     return found
 
 
@@ -141,11 +141,8 @@ def with_answers_of(mapping: Mapping | None, customer: Customer | None) -> Mappi
 def _withdrawal(shown: Consent, base: Applied | None) -> Consent:
     """The withdrawal that is shown. It came after what was written last, even if it shows an earlier time."""
     last_at = Consent.parse(base.text).at if base is not None and base.text is not None else None
-    return Consent(state=UNSUBSCRIBED, at=_latest(shown.at, last_at))
-
-
-def _latest(*times: datetime | None) -> datetime | None:
-    return max((at for at in times if at is not None), default=None)
+    times = [at for at in (shown.at, last_at) if at is not None]
+    return Consent(state=UNSUBSCRIBED, at=max(times, default=None))
 
 
 def _is_as_late(base: Applied | None, at: datetime | None) -> bool:

@@ -109,7 +109,10 @@ class Said:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """The decision about one consent, and why. `shown`: what the shop shows, `write` what is written."""
+    """The decision about one consent, and why. `shown`: what the shop shows, `write` what is written.
+
+    `used`: the consent of a customer who is subscribed as the user says, with the later time; it is not written any more.
+    """
 
     channel: Channel
     said: Said
@@ -117,6 +120,7 @@ class Judged:
     outcome: Outcome
     why: str
     write: Consent | None = None
+    used: Consent | None = None
 
 
 def utc_text(at: datetime) -> str:
