@@ -563,6 +563,21 @@ def test_memory_does_not_grow_with_the_table(source: Source) -> None:
     assert peak < 8_000_000  # the table has 40 million bytes; garbage is collected late here
 
 
+@pytest.mark.parametrize("collation", ["C", "en-x-icu"])  # read in the order of the index, and by key
+def test_memory_does_not_grow_with_the_width_of_rows(source: Source, collation: str) -> None:
+    source.run(f'CREATE TABLE customers (clerk_user_id text COLLATE "{collation}" PRIMARY KEY, email text)')
+    source.run("INSERT INTO customers SELECT 'user_' || i, repeat('x', 50000) FROM generate_series(1, 1500) i")
+    reader = source.reader(EMAIL)
+    reader.count()  # what is loaded only once
+    tracemalloc.start()
+    try:
+        assert sum(len(chunk.rows) for chunk in reader.scan_rows()) == 1500
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 60_000_000  # the table has 75 million bytes, and the first page a third of them
+
+
 @pytest.mark.slow
 def test_any_number_of_scans_may_be_under_way_and_hold_nothing(source: Source) -> None:
     source.run(SIMPLE)

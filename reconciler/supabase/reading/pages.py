@@ -19,6 +19,7 @@ from sqlalchemy import ColumnElement
 
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.errors import TEMPORARY_SPACE, PermanentError, SourceBusy
+from reconciler.supabase.reading.page_size import PageSize
 from reconciler.supabase.reading.table import ProfileTable, Walk
 
 KEYS = 20_000  # keys in one page that has only keys
@@ -50,7 +51,7 @@ def pages(
     after: ClerkUserId | None = None,
     walks: Walks = by_index,
 ) -> Iterator[tuple[ProfileTable, list[Row]]]:
-    """Read rows in the order of these walks, about `size` in a page; rows of one key are in one page.
+    """Read rows in the order of these walks, `size` at most in a page or so; rows of one key are in one page.
 
     `build` makes the statement from a condition and an order; its first column is the key. `ask` runs it for the current
     table in its own transaction. A row that exists throughout comes once; rows that appear or disappear meanwhile may or may
@@ -73,7 +74,8 @@ def _pages_of_walk(
     after: ClerkUserId | None,
 ) -> Iterator[tuple[ProfileTable, list[Row]]]:
     last: str | bytes | None = None
-    limit = size + 1
+    fitting = PageSize()
+    limit = fitting.rows(size) + 1
 
     def statement(table: ProfileTable) -> Any:
         if table.key_type != began.key_type:
@@ -86,6 +88,7 @@ def _pages_of_walk(
 
     while True:
         table, rows = ask(statement)
+        fitting.learn(rows)
         if len(rows) < limit:
             if rows:
                 yield table, rows
@@ -96,7 +99,7 @@ def _pages_of_walk(
             continue
         end = end or len(rows)
         yield table, rows[:end]
-        last, limit = rows[end - 1][0], size + 1
+        last, limit = rows[end - 1][0], fitting.rows(size) + 1
 
 
 def _behind(

@@ -18,6 +18,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from datetime import MINYEAR, datetime, timedelta
 from functools import partial
+from itertools import islice
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -34,6 +35,7 @@ from reconciler.outbound.databases.logins import DB_LOGINS, DbLogins
 from reconciler.supabase.connection import is_lost, open_source, translate_errors
 from reconciler.supabase.limits import limit
 from reconciler.supabase.reading.chunks import Chunk, profiles_of
+from reconciler.supabase.reading.page_size import PageSize
 from reconciler.supabase.reading.pages import (
     KEYS,
     Build,
@@ -102,8 +104,9 @@ class TableProfiles:
             for found, rows in pages(self._ask, table, _rows, size=chunk, after=after):
                 yield Chunk(found, rows)
             return
-        for users in batches(keys_in_order(self._ask, table, _keys, after=after), chunk):
-            named = self._rows_of(users, chunk)
+        keys, fitting = keys_in_order(self._ask, table, _keys, after=after), PageSize()
+        while users := list(islice(keys, fitting.rows(chunk))):
+            named = self._rows_of(users, chunk, fitting)
             if named.rows:
                 yield named
 
@@ -205,13 +208,15 @@ class TableProfiles:
             else (partial(_touched, since=since), by_index)
         )
 
-    def _rows_of(self, users: Collection[str], part_size: int) -> Chunk:
-        """The rows of exactly these users, in key order; one statement for each part."""
-        table = self._table()
+    def _rows_of(self, users: Collection[str], part_size: int, fitting: PageSize | None = None) -> Chunk:
+        """The rows of exactly these users, in key order; one statement for each part, which is smaller for wide rows."""
+        table, fitting = self._table(), fitting or PageSize()
         rows: list[Row] = []
-        for part in _parts(users, part_size if table.postgres else ASK):
+        left = iter(sorted(set(users)))
+        while part := list(islice(left, fitting.rows(part_size if table.postgres else ASK))):
             asked = frozenset(part)
             table, found = self._ask(partial(_rows_among, part=part))
+            fitting.learn(found)
             rows += [row for row in found if row[0] in asked]
         return Chunk(table, rows)
 
