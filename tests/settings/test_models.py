@@ -296,6 +296,12 @@ def test_weekdays_are_those_of_cron(files: Files, written: str, meant: str) -> N
     assert files.load(config).settings.controller.full_resync_cron == meant
 
 
+@pytest.mark.parametrize("lines", ["metafields: {clerk.moved_to: {from: locale}}", "backlink: {key: moved_to}"])
+def test_what_a_re_link_leaves_behind_has_no_other_use(files: Files, lines: str) -> None:
+    [line] = files.store_refused(lines)
+    assert "moved_to" in line
+
+
 def test_the_countries_are_those_in_which_phones_are_dialled() -> None:
     assert frozenset(phonenumbers.SUPPORTED_REGIONS) == COUNTRIES
 

@@ -22,6 +22,7 @@ from pydantic import (
 from reconciler.core.model.act import Pause
 from reconciler.core.model.consent import ConsentRules
 from reconciler.core.model.countries import COUNTRIES
+from reconciler.core.model.customer import TRACE_KEY
 from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
 from reconciler.core.model.scalars import SCALARS, FieldPolicies, Policy
 
@@ -323,9 +324,13 @@ class Store(_Part):
 
     @model_validator(mode="after")
     def _backlink_has_no_rule(self) -> Self:
-        own = f"{self.backlink.namespace}.{self.backlink.key}"
+        own, trace = self.backlink.name, f"{self.backlink.namespace}.{TRACE_KEY}"
+        if own == trace:
+            raise ValueError(f"backlink.key can't be {TRACE_KEY}, which a re-link writes beside the back-link")
         if own in self.metafields:
             raise ValueError(f"metafields.{own} is the back-link, which can't have a rule: remove it from metafields")
+        if trace in self.metafields:
+            raise ValueError(f"metafields.{trace} is what a re-link leaves, and can't have a rule: choose another key")
         if self.leave_tag.casefold() in {t.casefold() for t in self.tags}:
             raise ValueError(f"leave_tag '{self.leave_tag}' is also in tags: choose a tag that only released users get")
         return self
