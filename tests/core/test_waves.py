@@ -235,14 +235,17 @@ def test_continue_asks_for_what_it_will_do(rollout: Rollout, question: str) -> N
 
 
 def test_a_rollout_that_waits_or_stopped_is_one_need_of_one_store() -> None:
-    assert rollout_needs(None) == rollout_needs(begun()) == {}
+    assert rollout_needs(None, is_held=False) == rollout_needs(begun(), is_held=False) == {}
+    assert rollout_needs(begun(), is_held=True) == {
+        shop("a"): {"rollout": "the rollout waits in wave 1: reconciler rollout status"}
+    }
     stopped = replace(
         begun(), phase="stopped", message="wave 1 exceeds failed_percent 0.5", current=(shop("a"), shop("b"))
     )
-    assert rollout_needs(stopped) == {
+    assert rollout_needs(stopped, is_held=False) == {
         shop("a"): {"rollout": "the rollout stopped: wave 1 exceeds failed_percent 0.5: reconciler rollout status"}
     }
-    assert list(rollout_needs(replace(begun(), phase="waiting"))) == [shop("a")]
+    assert list(rollout_needs(replace(begun(), phase="waiting"), is_held=False)) == [shop("a")]
 
 
 def test_a_wave_that_a_store_has_moved_into_does_not_show_what_others_did() -> None:

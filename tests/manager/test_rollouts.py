@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from reconciler.core.model.act import Actor
 from reconciler.core.model.ids import StoreName
 from reconciler.errors import PlanRefused
+from reconciler.manager.schedule.notifications import Notifier
 from tests import servers
 from tests.manager.harness import EU, US, RunHarness, Running, run_harness, until
 
@@ -27,6 +28,16 @@ def shared(tmp_path: Path, postgres: servers.Server, postgres_database: Callable
         found.rollout = {"soak_s": 0, "pause": "auto"}
         found.person(USER, first_name="Ada")
         yield found
+
+
+@dataclass(slots=True)
+class Told:
+    """A receiver of notifications that keeps the last one."""
+
+    text: str = ""
+
+    def send(self, text: str) -> None:
+        self.text = text
 
 
 def edit(harness: RunHarness, tag: str) -> None:
@@ -88,6 +99,9 @@ def test_waves_that_come_with_a_change_leave_later_stores_as_they_were_until_an_
         until(lambda: phase(run) == ("waiting", 1), "the first wave is done, and the next one waits")
         assert (one(two_shops, US)["tags"], one(two_shops, EU)["tags"]) == (["vip"], ["app-user"])
         assert "The rollout waits for an operator" in run.client.get("/").text
+        told = Told()
+        Notifier(run.manager.running, told, run.components.clock).notify()
+        assert "the rollout waits after wave 1: reconciler rollout status" in told.text
         state = run.components.state.rollout_state()
         assert state.rollout is not None
         seen, ada = state.rollout.step, Actor("ada", "console")

@@ -35,11 +35,13 @@ def store_needs(row: StatusRow) -> dict[str, str]:
     return found
 
 
-def rollout_needs(rollout: Rollout | None) -> dict[ShopDomain, dict[str, str]]:
-    """What a rollout needs a person for, told of the first store of its wave."""
-    if rollout is None or rollout.phase not in {"waiting", "stopped"} or not rollout.current:
+def rollout_needs(rollout: Rollout | None, *, is_held: bool) -> dict[ShopDomain, dict[str, str]]:
+    """What a rollout needs a person for, told of the first store of its wave. `is_held`: stores of its wave wait for one."""
+    if rollout is None or not rollout.current or not (is_held or rollout.phase in {"waiting", "stopped"}):
         return {}
-    said = f"stopped: {rollout.message}" if rollout.phase == "stopped" else f"waits after wave {rollout.wave}"
+    said = f"waits {'in' if is_held else 'after'} wave {rollout.wave}"
+    if rollout.phase == "stopped":
+        said = f"stopped: {rollout.message}"
     return {rollout.current[0]: {"rollout": f"the rollout {said}: reconciler rollout status"}}
 
 

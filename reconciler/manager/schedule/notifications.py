@@ -6,11 +6,13 @@ from typing import Protocol
 
 import structlog
 
+from reconciler.core.model.ids import ShopDomain
 from reconciler.core.report.needs import NeedChange, change_of, message_of, rollout_needs, store_needs
 from reconciler.errors import TemporaryError
 from reconciler.manager.http.status_rows import status_rows_of
 from reconciler.manager.running_config import RunningConfig
 from reconciler.ports import Clock
+from reconciler.wiring import Components
 
 _log = structlog.get_logger(__name__)
 
@@ -36,7 +38,7 @@ class Notifier:
         with self._running.components() as components:
             state = components.state
             before = state.notified()
-            rollout = rollout_needs(known.rollout if (known := self._running.rollout()) is not None else None)
+            rollout = _rollout_needs(components)
             needs = {
                 store.shop: (store, store_needs(row) | rollout.get(store.shop, {}))
                 for store, row in zip(stores, status_rows_of(components, stores), strict=True)
@@ -60,3 +62,11 @@ class Notifier:
             for shop in claimed:
                 state.end_notice(shop, needs[shop][1], now=self._clock.now())
         _log.info("notification_sent", stores=[change.store for change in changes])
+
+
+def _rollout_needs(components: Components) -> dict[ShopDomain, dict[str, str]]:
+    rollouts = components.rollouts
+    if rollouts is None:
+        return {}
+    known = rollouts.read()
+    return rollout_needs(known.rollout, is_held=rollouts.report(known).is_held)
