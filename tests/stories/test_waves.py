@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from reconciler.core.model.act import Actor
+from reconciler.core.report.status import Replica
 from reconciler.settings import load
 from reconciler.wiring import open_components
 from tests.cli.harness import EU, US
+from tests.clock import WallClock
 from tests.stories.harness import StoryHarness
 
 TIER = {"type": "number_integer", "namespace": "app", "key": "tier", "ownerType": "CUSTOMER", "name": "Tier"}
@@ -127,6 +129,12 @@ def test_an_aborted_rollout_leaves_later_shops_as_they_were_until_the_file_chang
     holds = plans(two)[EU]["holds"]
     assert {h["action"]["changes"][0]["why"] for h in holds} == {"config changed"}
     assert "the rollout was aborted at wave 1" in holds[0]["message"]
+    other = Replica(owner="old", config_digest="another", since=WallClock().now(), seen_at=WallClock().now())
+    with open_components(
+        load(two.folder / "reconciler.yaml", two.folder / "stores.yaml", {}), warn=lambda _: None
+    ) as components:
+        components.state.put_replica(other)
+    assert "run old has used different files since" in two("rollout", "status").out
     retag(two, "app-user")
     two.apply()
     assert (tags(two, US), tags(two, EU)) == ({"app-user"}, {"app-user"})

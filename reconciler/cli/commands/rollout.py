@@ -9,9 +9,11 @@ import click
 
 from reconciler.cli.context import Context
 from reconciler.cli.render.rollout import headline, print_rollout, rollout_json
+from reconciler.cli.render.tables import print_replicas
 from reconciler.core.model.rollout import RolloutState
 from reconciler.core.report.rollout import RolloutReport
 from reconciler.errors import PermanentError
+from reconciler.manager.config_files import digest_of
 
 if TYPE_CHECKING:
     from reconciler.controller.rollouts import Rollouts
@@ -26,12 +28,14 @@ def show_rollout(context: Context, *, output: str) -> None:
     with context.components() as components:
         rollouts = components.rollouts
         report = rollouts.report(rollouts.read()) if rollouts is not None else None
+        replicas = components.state.replicas(now=components.state_clock.now())
     if output == "json":
         click.echo(rollout_json(report))
     elif report is None:
         context.out.print(ONE_WAVE, markup=False)
     else:
         print_rollout(report, context.out)
+        print_replicas(replicas, digest_of(context.paths), context.out)
 
 
 def continue_rollout(context: Context, *, yes: bool) -> int:
