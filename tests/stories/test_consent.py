@@ -336,6 +336,8 @@ def test_doctor_says_what_the_rows_answer(news: StoryHarness) -> None:
             "metadata.news.at is missing beside an answer: 1 of 4 rows, only a first yes is written",
         ),
     }
+    answers(news, "bob", yes=True, at="2026-02-01 10:00:00")
+    assert ("warning", "metadata.news.at has no zone and is read as UTC: 1 of 4 rows") in said()
 
 
 def test_switches_hold_consents_like_any_change_of_the_profile(news: StoryHarness) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from reconciler.core.fields.consent import said_of
+from reconciler.core.fields.readings import lacks_zone
 from reconciler.core.model.consent import ConsentRule, Said
 from reconciler.core.model.profile import Profile
 from reconciler.core.model.spec import Doubt
@@ -19,16 +20,18 @@ CLERK_ID = "user_"
 
 @dataclass
 class ConsentSample:
-    """What the sampled rows say of one consent: how many answer, with a time and without, and how many can't be read."""
+    """What the sampled rows say of one consent: how many answer, without a time or its zone, and how many can't be read."""
 
     answers: int = 0
     undated: int = 0
+    zoneless: int = 0
     unreadable: int = 0
 
-    def add(self, said: Said, doubt: Doubt | None) -> None:
-        """Add the answer of one row."""
+    def add(self, said: Said, doubt: Doubt | None, time: object) -> None:
+        """Add the answer of one row. `time`: its time as the row has it."""
         self.answers += said.granted is not None
         self.undated += said.granted is not None and said.at is None
+        self.zoneless += said.at is not None and lacks_zone(time)
         self.unreadable += doubt is not None
 
 
@@ -55,7 +58,8 @@ class ProfileSample:
         self.ahead += profile.updated_at is not None and profile.updated_at > now + AHEAD
         self.clerk_ids += profile.clerk_user_id.startswith(CLERK_ID)
         for rule, consent in self.consents.items():
-            consent.add(*said_of(profile, rule, "email"))
+            time = profile.value_at(rule.at) if rule.at is not None and profile.knows("metadata") else None
+            consent.add(*said_of(profile, rule, "email"), time)
         for message in {problem.message for problem in profile.problems}:
             self.problems[message] += 1
             self.example.setdefault(message, profile.clerk_user_id)

@@ -168,6 +168,10 @@ def _consent_checks(sample: ProfileSample) -> Iterator[Check]:
                 f"{' or '.join(filter(None, (rule.source, rule.at)))} can't be read: {_share(found.unreadable, sample)}"
             )
             yield _check("consent", "warning", message, "correct the rows; their users are held until then")
+        if found.zoneless:
+            message = f"{rule.at} has no zone and is read as UTC: {_share(found.zoneless, sample)}"
+            hint = "store it with its zone: a local time may make an old yes look newer than a later unsubscription"
+            yield _check("consent", "warning", message, hint)
         if not found.answers:
             hint = "correct the path in stores.yaml, or wait for the first answer"
             yield _check("consent", "warning", f"no row says yes or no at {rule.source}: nothing is written", hint)

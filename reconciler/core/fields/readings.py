@@ -53,6 +53,14 @@ def moment(value: object) -> datetime | None:
     raise UnreadableError("is no time")
 
 
+def lacks_zone(value: object) -> bool:
+    """Whether this is a time as text without a zone, which `moment` reads as UTC."""
+    try:
+        return isinstance(value, str) and datetime.fromisoformat(value.strip()).tzinfo is None
+    except ValueError:
+        return False
+
+
 def since_1970(number: Decimal) -> datetime:
     """The time of seconds, milliseconds or microseconds, by their size. ValueError or OverflowError if not a time."""
     if not number.is_finite():
