@@ -106,22 +106,12 @@ def test_a_rollout_continues_wherever_its_processes_are_killed(fleet: Fleet) -> 
     assert (fleet.tags(US), fleet.tags(EU)) == ({"vip"}, {"app-user"})
     assert fleet.command("rollout", "continue", "--yes").ended() == 0
     fleet.killed_while_it_writes(fleet.start(), EU)
-    both = [fleet.start(), fleet.start()]
+    fleet.start()
     beside = fleet.command("apply", "--yes")
     fleet.reaches("finished", 2)
-    assert beside.ended() in {0, 1}  # 1: a replica was first
+    assert beside.ended() in {0, 1}  # 1: the replica was first
     assert fleet.at() == (2, "finished", 2), "none of them has begun another one"
     assert (fleet.tags(US), fleet.tags(EU)) == ({"vip"}, {"vip"})
-    fleet.edit("gold", soak_s=0)
-    fleet.reaches("waiting", 1)
-    assert fleet.command("rollout", "abort", "--yes").ended() == 0
-    for process in both:
-        kill(process)
-    again = fleet.start()
-    again.started()
-    until(lambda: again.said("scan_finished"), "it has scanned")
-    assert fleet.at() == (3, "aborted", 1)
-    assert (fleet.tags(US), fleet.tags(EU)) == ({"gold"}, {"vip"})
 
 
 @pytest.mark.explore
