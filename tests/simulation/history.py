@@ -99,6 +99,6 @@ HISTORY = {
         components=ComponentsOfTwoReads, faults=("table reloaded",), gap_share=0.2
     ),
     "a customer that a re-link left behind is adopted": Variant(
-        components=ComponentsThatAdoptWhatIsLeft, faults=("crash",)
+        components=ComponentsThatAdoptWhatIsLeft, faults=("crash",), often=("to a guest", "address left behind", "new")
     ),
 }

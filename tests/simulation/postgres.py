@@ -33,6 +33,7 @@ from tests.simulation.ways import Way
 
 LOCK_S = BOUNDS_MS["lock_timeout"] / 1000
 IDLE_S = BOUNDS_MS["idle_in_transaction_session_timeout"] / 1000
+DEADLOCK = "state: deadlock"
 DEADLOCK_S = 1.0  # after so long, who waits looks for a circle
 Mode = Literal["share", "exclusive"]
 Key = tuple[Any, ...]
@@ -402,7 +403,7 @@ class PostgresConnection(sqlite3.Connection):
             left_s = max(0.0, min([until_s, *idle_s]) - scheduler.now_s)
             woken = server.ends.wait(min(left_s, DEADLOCK_S))
             if not woken and server.is_circle(mine, blockers):
-                way.luck.injected["state: deadlock"] += 1
+                way.luck.injected[DEADLOCK] += 1
                 raise ServerError("deadlock detected", "40P01")
             if not woken and left_s > DEADLOCK_S:
                 server.ends.wait(left_s - DEADLOCK_S)

@@ -28,7 +28,7 @@ from tests.chaos.stream import WEIGHTS, Stream
 from tests.simulation.faults import FAULTS, Faults
 from tests.simulation.outside import ShopHooks, SimApp, SimClerk
 from tests.simulation.person import Person
-from tests.simulation.postgres import Server
+from tests.simulation.postgres import DEADLOCK, Server
 from tests.simulation.replica import Place, Replica, SimConnections
 from tests.simulation.retention import left_over
 from tests.simulation.scheduler import START, Machine, Scheduler, Stuck
@@ -36,9 +36,9 @@ from tests.simulation.sizes import HOUR_S, NORMAL, Size
 from tests.simulation.ways import Luck
 from tests.states import state_template
 
-SETTLES = 5  # full resyncs, until all is as it should be
 MUTATIONS_PER_CHANGE = 60
 KINDS_SHARE = 0.6
+OFTEN = 30
 MULTIPLES = (0.3, 1.0, 5.0)
 FOR_GOOD = frozenset({"taken over", "deleted although there"})  # what no time heals
 
@@ -74,6 +74,8 @@ class Variant:
     """Of the pauses between faults."""
     luck: float = 1.0
     """How often a call to the state is lost, as a multiple."""
+    often: tuple[str, ...] = ()
+    """Changes that come more often than others (`tests/chaos/stream.py`)."""
     postgres: bool = False
     """The state is on a modelled Postgres."""
 
@@ -108,6 +110,7 @@ class Simulation:
         self.clerk = SimClerk(scheduler, self.outside, self.app, self.anyone)
         self.population = Population(respelt=strange)
         weights = {**WEIGHTS, "app's own metadata": 0, "to a guest": 4, "address left behind": 4}
+        weights |= dict.fromkeys(variant.often, OFTEN)
         self.stream = Stream(
             seed, self.population, self.app, self.clerk, self.shops, now=lambda: scheduler.now_s, weights=weights
         )
@@ -192,6 +195,8 @@ class Simulation:
             self.scheduler.run(START + 10 * self.size.storm_s, lambda: self.storm_over and faults.over)
             self.luck.calm()
             outcome.violations += self._settle() or self._quiet()
+            if deadlocks := self.luck.injected[DEADLOCK]:
+                self.found.append(Violation("not settled", "state", f"{deadlocks} deadlocks: all lock in one order"))
             outcome.violations += self.found + left_over(self.engine, self._now(), self.size.rhythm)
         except Stuck as error:
             outcome.violations.append(Violation("ended by itself", "scheduler", str(error)))
@@ -224,7 +229,7 @@ class Simulation:
     def _settle(self) -> list[Violation]:
         """Let time pass until nothing is left to do; what is left when it is up."""
         full_s = self.size.rhythm.full_s
-        end_s, least_s = self.scheduler.now_s + SETTLES * full_s, self.scheduler.now_s + full_s
+        end_s, least_s = self.scheduler.now_s + self.size.rhythm.settles_s, self.scheduler.now_s + full_s
         while True:
             self.scheduler.run(self.scheduler.now_s + full_s / 60)
             left = self.violations_now()

@@ -18,6 +18,8 @@ class Rhythm:
     full_s: float
     grace_s: float
     """`controller.absence_grace_s`."""
+    settles_s: float
+    """After so long without faults all is as it should be."""
     intervals: Intervals
     hooks_s: float
     """How often the shops tell what has changed."""
@@ -28,11 +30,12 @@ class Rhythm:
 
 
 QUICK = Rhythm(
-    resync_s=300.0, full_s=HOUR_S, grace_s=600.0, hooks_s=1.0, tidy_s=HOUR_S,
+    resync_s=300.0, full_s=HOUR_S, grace_s=600.0, settles_s=5 * HOUR_S, hooks_s=1.0, tidy_s=HOUR_S,
     intervals=Intervals(poll_s=5.0, idle_poll_s=60.0, probe_every_s=30.0, probe_last_s=600.0),
 )  # fmt: skip
 SLOW = Rhythm(
-    resync_s=2 * HOUR_S, full_s=DAY_S, grace_s=6 * HOUR_S, hooks_s=120.0, tidy_s=6 * HOUR_S, faults=36.0,
+    resync_s=2 * HOUR_S, full_s=DAY_S, grace_s=6 * HOUR_S, settles_s=30 * HOUR_S, hooks_s=120.0, tidy_s=6 * HOUR_S,
+    faults=36.0,
     jumps_s=(-2 * DAY_S, -6 * HOUR_S, -600, 600, 6 * HOUR_S, 2 * DAY_S),
     intervals=Intervals(
         poll_s=60.0, idle_poll_s=1800.0, lease_s=300.0, away_s=120.0, scan_lease_s=600.0, again_first_s=120.0,
