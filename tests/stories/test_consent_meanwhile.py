@@ -256,3 +256,21 @@ def test_a_time_without_consent_and_new_addresses_change_no_answer(news: StoryHa
     for channel in ("email", "sms"):
         assert consents(news, channel) == {"ada2": (YES, MID), "bob2": (NO, OLD), "cyd2": (NO, NEW)}
     news.settles()
+
+
+def test_a_withdrawal_at_a_customer_who_is_deleted_with_the_user_counts_when_the_user_is_back(
+    news: StoryHarness,
+) -> None:
+    news.store["on_leave"] = "delete"
+    for name in ("ada", "bob"):
+        answers(news, name, yes=True, at=MID)
+    news.apply()
+    answers(news, "ada", yes=True, at=NEW)
+    leaves(news, "ada", NEWEST)
+    news.gone("ada")
+    news.apply()
+    assert consents(news) == {"bob": (YES, MID)}
+    answers(news, "ada", yes=True, at=NEW)
+    news.apply()
+    assert consents(news)["ada"] == (NEVER, None)
+    news.settles()

@@ -118,7 +118,7 @@ def row_after_write(
             link = next((text_of(c.after) for c in written if c.field == "backlink"), None)
             applied = _with_link(applied, link or seen.backlink, row, store)
     elif decision.action is not None and decision.action.kind == "release":
-        applied = _with_leave_tag(row, written)
+        applied = with_consents(_with_leave_tag(row, written), mapping, seen, {})
     status: Status = row.status if finished else "pending"
     email = next((text_of(c.after) for c in written if c.field == "email"), _email(seen, row))
     return replace(
