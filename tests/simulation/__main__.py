@@ -88,7 +88,7 @@ def report_of(outcome: Outcome, *, trace: int = TRACE_SHOWN) -> str:
     lines = [f"seed {outcome.seed}: FAILED, trace {outcome.digest}"]
     lines += [f"  {each.kind}: {each.who}: {each.what}" for each in outcome.violations]
     lines += [f"  {user}: {story}" for user, story in outcome.stories.items()]
-    return "\n".join([*lines, *(f"    {line}" for line in outcome.trace[-trace:])])
+    return "\n".join([*lines, *(f"    {line}" for line in outcome.trace[-trace:] if trace)])
 
 
 @dataclass(slots=True)
