@@ -148,6 +148,18 @@ def test_without_the_storage_everybody_is_sent_one_by_one(rig: BulkRig, wanted: 
     assert any("bulk operations can't be used now" in said for said in rig.warnings)
 
 
+def test_users_without_a_file_are_sent_one_by_one_where_apply_gives_up_on_bulk(rig: BulkRig, wanted: Wanted) -> None:
+    rig.piece_lines, rig.file_bytes_max = 5, 700
+    rig.acme.faults.add("status", on="bulkOperation", times=8, status=500)
+    found = rig.cycle()
+    assert outcomes(found.outcomes).keys() == ALL_APPLIED.keys()
+    results = [o.result for o in found.outcomes]
+    in_files = PEOPLE - rig.acme.counts["customerSet"]
+    assert 0 < in_files == results.count("failed") < PEOPLE == in_files + results.count("applied")
+    rig.cycle()
+    ended(rig, wanted)
+
+
 def test_users_of_results_that_can_never_be_fetched_are_observed_again(rig: BulkRig, wanted: Wanted) -> None:
     rig.acme.faults.add("status", on="bulkResult", times=None, status=404)
     check_well(rig, wanted)

@@ -39,6 +39,9 @@ FAILURES_MAX = 8  # in a row
 NO_ANSWER = "the bulk operation gave no answer to this line"
 ROW_MOVED = "the row has changed while its line was under way"
 
+Enqueue = Callable[[], Generator[Outcome, None, bool]]
+"""Lets the lines of one more file wait. Returns whether there are more actions."""
+
 
 class _Names:
     """Very many users as hashes of eight bytes: of a million, one is taken for another in one run of many millions."""
@@ -132,9 +135,7 @@ class BulkRun:
         self._context.cancellation.check()
         self._files.renew()
 
-    def _work(
-        self, enqueue: Callable[[], Generator[Outcome, None, bool]] | None = None, *, lines: int = 1
-    ) -> Iterator[Outcome]:
+    def _work(self, enqueue: Enqueue | None = None, *, lines: int = 1) -> Iterator[Outcome]:
         """Until no action is left, no line waits and no file is under way, or the store can't be used.
 
         While the shop runs files, the next one is made: of so many `lines` each, as long as `enqueue` finds actions. Ended
@@ -147,6 +148,7 @@ class BulkRun:
             if enqueue is not None and self._files.is_below_limit() and not (yield from enqueue()):
                 enqueue = None
             try:
+                self._check_open()
                 self._files.fill(at_least=1 if enqueue is None else lines)
                 ended = ended or self._files.poll()
                 failures = 0
@@ -155,16 +157,13 @@ class BulkRun:
                 break
             except (TemporaryError, PermanentError) as error:
                 failures += 1
-                if failures == FAILURES_MAX:
-                    while enqueue is not None and (yield from enqueue()):
-                        pass
-                    yield from self._give_up(error)
+                if failures >= FAILURES_MAX and not ended:
+                    yield from self._give_up(error, enqueue)
                     return
-                self._pause(_pause_after(failures))
-                continue
-            tired, self._files.tired = self._files.tired, []
-            again = (bulk_step for part in batches(tired, BATCH) for bulk_step in self._bulk_lines.of(part))
-            yield from self._execute_singly((bulk_step, None) for bulk_step in again)
+                if not ended:
+                    self._pause(_pause_after(failures))
+                    continue
+            tired = yield from self._send_tired()
             if ended:
                 yield from self._read(*ended.pop(0))
             elif not tired and (enqueue is None or not self._files.is_below_limit()):
@@ -174,17 +173,17 @@ class BulkRun:
             yield from self._report_left_over(self._access.refused)
 
     def _enqueue(self, actions: Iterator[Sequence[Action]], check: Check, lines: int) -> Generator[Outcome, None, bool]:
-        """Check the next actions and let so many lines wait for a file. Returns whether there are more."""
-        while lines > 0 and self._access.refused is None:
+        """Check the next actions and let so many lines wait for a file. False: there are no more, or the store is closed."""
+        while lines > 0:
             self._go_on()
-            batch = next(actions, None)
+            batch = next(actions, None) if self._access.refused is None else None
             if batch is None:
                 return False
             try:
                 ready = check(batch)
             except AccessError as error:
                 self._access.refused = error
-                break
+                return False
             except TemporaryError as error:
                 failed = [failure(a, error) for a in batch]
                 yield from map(self._told, failed)
@@ -194,6 +193,17 @@ class BulkRun:
             self._bulk.book.enqueue_lines(self._shop, [self._bulk_lines.first(step) for step in steps])
             lines -= len(steps)
         return True
+
+    def _send_tired(self) -> Generator[Outcome, None, bool]:
+        """Send lines one by one that were in files often enough. Returns whether there were any."""
+        tired, self._files.tired = self._files.tired, []
+        again = (bulk_step for part in batches(tired, BATCH) for bulk_step in self._bulk_lines.of(part))
+        yield from self._execute_singly((bulk_step, None) for bulk_step in again)
+        return bool(tired)
+
+    def _check_open(self) -> None:
+        if self._access.refused is not None:
+            raise self._access.refused
 
     def _pause(self, seconds: float) -> None:
         self._context.cancellation.sleep(self._bulk.sleep, seconds)
@@ -361,8 +371,10 @@ class BulkRun:
 
     # --- ends -----------------------------------------------------------------------------------------------------
 
-    def _give_up(self, error: ReconcilerError) -> Iterator[Outcome]:
+    def _give_up(self, error: ReconcilerError, enqueue: Enqueue | None) -> Iterator[Outcome]:
         """Bulk operations can't be used now: what waits is sent by itself; what runs is left to a later run."""
+        while enqueue is not None and (yield from enqueue()):
+            pass
         self._context.warn(f"{self._context.store.name}: bulk operations can't be used now: {error.message}")
         book = self._bulk.book
         for rides_in in book.bulk_waiting(self._shop):
