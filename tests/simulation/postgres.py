@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from sqlalchemy import Connection, Engine, event
+from sqlalchemy.dialects.postgresql.base import PGCompiler
 from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 
 from reconciler.state.database.bounds import BOUNDS_MS, READS, SINGLE
@@ -451,9 +452,9 @@ class PostgresConnection(sqlite3.Connection):
 class PostgresCompiler(SQLiteCompiler):
     """SQLite's, with the locks that a SELECT asks for."""
 
-    def for_update_clause(self, select: Any, **_: Any) -> str:
-        asked = select._for_update_arg
-        return f" /* FOR {'SHARE' if asked.read else 'UPDATE'}{' SKIP LOCKED' if asked.skip_locked else ''} */"
+    def for_update_clause(self, select: Any, **options: Any) -> str:
+        postgres: Any = PGCompiler
+        return f" /*{postgres.for_update_clause(self, select, **options)} */"
 
 
 def open_modelled(server: Server, way: Way, *, queue: bool = False) -> Engine:
