@@ -96,7 +96,7 @@ def observe_users(
 ) -> list[Step]:
     """Observe these users now and decide: one step each, in key order; one without an action has an empty update."""
     readers, store = context.readers, context.store
-    subjects = _with_sightings(subjects_of(users, store, readers), context.state)
+    subjects = _with_sightings(subjects_of(users, store, readers), store, context.state)
     claims = partial(claims_on, profiles=readers.profiles, store=store)
     options = ObserveOptions(now=context.clock.now(), users=users, explicit=explicit, insists=context.insists)
     steps = decide_users(subjects, store, readers, claims, options, by_mirror=by_mirror)
@@ -106,9 +106,9 @@ def observe_users(
     return steps
 
 
-def _with_sightings(subjects: list[Subject], state: SightingWriter) -> list[Subject]:
-    """The same; a row that was missing and is there is recorded first: what follows may fail, and the next read miss it."""
-    again = {s.user: row for s in subjects if (row := without_absence(s)) is not None}
+def _with_sightings(subjects: list[Subject], store: Store, state: SightingWriter) -> list[Subject]:
+    """The same; a row that was absent and is there is recorded first: what follows may fail, and the next read miss it."""
+    again = {s.user: row for s in subjects if (row := without_absence(s, store)) is not None}
     if not again:
         return subjects
     state.put_unchanged([(s.mapping, again[s.user]) for s in subjects if s.user in again])

@@ -20,7 +20,7 @@ from reconciler.controller.step import Outcome, ReconcileResult, Step, verdict_o
 from reconciler.controller.wait_cycles import park
 from reconciler.core.decide.actions import without_action
 from reconciler.core.decide.consent import decided_without_consent
-from reconciler.core.decide.leaving.absence import AGAIN_FIRST_S, is_living, is_missing, missing_hold, missing_row
+from reconciler.core.decide.leaving.absence import AGAIN_FIRST_S, absence_hold, absent_row, is_absent, is_living
 from reconciler.core.decide.record import is_news
 from reconciler.core.model.action import Action
 from reconciler.core.model.ids import ClerkUserId, ShopDomain
@@ -55,13 +55,13 @@ def reconcile(
     no longer has the user, None if that can't be said.
     """
     step = observe_users([user], context, explicit=context.explicit)[0]
-    if step.decision.missing and is_gone(user):
+    if step.decision.absent and step.subject.profile is None and is_gone(user):
         context = context.after_deletion(user)
         step = observe_users([user], context, explicit=context.explicit)[0]
     if _is_missing(step, wants_updated_at):
         return ReconcileResult("early", early=True)
-    if (missing := _missing(step, context)) is not None:
-        return missing
+    if (absent := _absent(step, context)) is not None:
+        return absent
     result = _act(step, context, budgets)
     heir = step.decision.successor
     others = [*([heir] if heir is not None else []), *_rivals_left(step, context), *_heirs(step, context)]
@@ -101,27 +101,27 @@ def _act_in_budget(step: Step, context: StoreContext, budgets: Budgets) -> Recon
     return _spend(step, context, budgets) or _result_of(_execute(step, context, budgets), step, context)
 
 
-def _missing(step: Step, context: StoreContext) -> ReconcileResult | None:
-    """Decide about a user without a row; None where the row is there, or the user is known to have left.
+def _absent(step: Step, context: StoreContext) -> ReconcileResult | None:
+    """Decide about a user with an absent row; None where it is there, or the user is known to have left.
 
     A read counts only while the table appears whole otherwise: SourceError where it has no row at all.
     """
     subject, absence, now = step.subject, context.readers.absence, context.clock.now()
     mapping = subject.mapping
-    if mapping is None or not is_missing(subject.profile, mapping) or subject.user in absence.gone:
+    if mapping is None or not is_absent(subject.profile, mapping, context.store) or subject.user in absence.gone:
         return None
-    found = sample(subject.user, context.store, context.readers)
-    if found.looks_whole and not step.decision.missing:
+    found = sample(subject.user, context.store, context.readers, by_where=subject.profile is not None)
+    if found.looks_whole and not step.decision.absent:
         return None
-    held = missing_hold(subject.user, mapping, absence, now)
+    held = absence_hold(subject.user, subject.profile, mapping, absence, now)
     if not found.looks_whole:
         held = replace(held, message=found.message)
     since = (absence.first_seen(mapping, now) or now) if found.looks_whole else None
-    row = missing_row(mapping, held, context.store, now=now, since=since)
+    row = absent_row(mapping, subject.profile, held, context.store, now=now, since=since)
     if is_news(mapping, row, now=now):
         context.state.put_unchanged([(subject.read, row)])
     again_s = absence.again_s(mapping, now) if found.looks_whole else max(absence.grace_s or 0.0, AGAIN_FIRST_S)
-    return ReconcileResult("held", reasons=("RowMissing",), again_s=again_s)
+    return ReconcileResult("held", reasons=(held.reason,), again_s=again_s)
 
 
 def _is_older(profile: Profile | None, wanted: datetime | None) -> bool:

@@ -12,7 +12,7 @@ from datetime import datetime
 from reconciler.controller.context import StoreContext
 from reconciler.controller.readers import Readers
 from reconciler.controller.step import Outcome, Step
-from reconciler.core.decide.leaving.absence import uncounted_absence
+from reconciler.core.decide.leaving.absence import is_absent, uncounted_absence
 from reconciler.core.decide.record import new_row, row_after_observation, with_failure
 from reconciler.core.decide.written import found_consents
 from reconciler.core.fields.desired import config_digest, profile_digest
@@ -101,7 +101,7 @@ def record_withheld(
     for user in users:
         row = known.get(user) or new_row(user, store, now=now)
         held = replace(
-            _as_seen(row, profiles.get(user), now),
+            _as_seen(row, profiles.get(user), store, now),
             status="held",
             reason="GuardExceeded",
             message=message,
@@ -113,8 +113,9 @@ def record_withheld(
     state.put_unchanged(rows)
 
 
-def _as_seen(row: Mapping, profile: Profile | None, now: datetime) -> Mapping:
-    """The row with a profile that was observed, or was missing with too many others to count as a sighting."""
+def _as_seen(row: Mapping, profile: Profile | None, store: Store, now: datetime) -> Mapping:
+    """The row with a profile that was observed, or was absent with too many others to count as a sighting."""
     if profile is not None:
-        return replace(row, profile_digest=profile_digest(profile))
-    return replace(row, absent_since=uncounted_absence(now))
+        row = replace(row, profile_digest=profile_digest(profile))
+    is_seen = profile is not None and not is_absent(profile, row, store)
+    return row if is_seen else replace(row, absent_since=uncounted_absence(now))

@@ -260,9 +260,7 @@ def test_while_many_rows_are_missing_no_read_counts(components: Rig) -> None:
     assert row is not None
     assert row.absent_since is None
     assert row.message is not None
-    assert row.message.startswith(
-        "the profile row is missing, and so are those of 15 of 23 mapped users of this store: "
-    )
+    assert row.message.startswith("the profile row is missing, as for 15 of 23 mapped users of this store: ")
     for user in users[:-1]:
         components.profiles.rows[ClerkUserId(user)] = rows[user]
     assert reconcile(ClerkUserId(users[-1]), context, components.state).again_s == 10.0  # the first read that counts

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.decide.leaving.absence import Absence, missing_hold, missing_row
+from reconciler.core.decide.leaving.absence import Absence, absence_hold, absent_row
 from reconciler.core.decide.record import (
     SEEN_EVERY,
     last_applied,
@@ -162,8 +162,8 @@ def test_a_row_that_is_missing_changes_nothing_but_since_when() -> None:
     row = settled(
         ada, same(ada), intent=Intent(kind="park", parked={"email": "a@x"}), waits_for_email="x", wanted_digest="w"
     )
-    held = missing_hold(ADA, row, RUN, NOW)
-    decision = Decision(clerk_user_id=row.clerk_user_id, holds=(held,), status="pending", missing_since=NOW)
+    held = absence_hold(ADA, None, row, RUN, NOW)
+    decision = Decision(clerk_user_id=row.clerk_user_id, holds=(held,), status="pending", absent_since=NOW)
     first = row_after_reconcile(None, row, decision)
     assert first is not None
     assert first == replace(
@@ -176,7 +176,7 @@ def test_a_row_that_is_missing_changes_nothing_but_since_when() -> None:
         last_seen_at=NOW,
         **NO_FINGERPRINTS,
     )
-    again = missing_row(first, decision.holds[0], store(), now=NOW, since=since)
+    again = absent_row(first, None, decision.holds[0], store(), now=NOW, since=since)
     assert again.absent_since == since
     back = row_after_reconcile(ada, again, decided(ada, again, mapped=same(ada)))
     assert back is not None

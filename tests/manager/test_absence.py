@@ -243,6 +243,45 @@ def test_a_user_who_left_is_released_after_the_grace_by_any_replica_and_immediat
     assert sorted(harness.emails()) == [f"{user}@example.com" for user in PEOPLE if user not in {"user_03", "user_04"}]
 
 
+def test_a_column_of_where_that_is_filled_after_the_rows_deletes_no_customer(harness: RunHarness, table: Table) -> None:
+    harness.stores[US] |= {"where": {"locale": "en-US"}, "guards": {"release": {"max": 10_000}}}
+    with harness.replica() as run:
+        until(lambda: all_there(run), "everybody has a customer")
+        before = harness.mutations()
+        table("update customers set locale = null, updated_at = now()")
+        with webhooks(run):
+            until(lambda: run.statuses(PEOPLE) == {"pending"}, "the empty column was read")
+        row = run.mapping(PEOPLE[0])
+        assert row is not None
+        assert row.reason == "NoLongerWanted"
+        table("update customers set locale = 'en-US', updated_at = now()")
+        run.nudge(*PEOPLE)
+        until(lambda: all_there(run), "no one is left behind")
+        assert harness.mutations() == before
+
+
+def test_a_user_who_no_longer_matches_where_is_released_after_the_grace_unless_most_others_do_not_match(
+    harness: RunHarness, table: Table
+) -> None:
+    harness.settings["controller"] |= {"absence_grace_s": 0.2, "resync_s": 0.1}
+    harness.stores[US] |= {"where": {"locale": "en-US"}, "guards": {"release": {"max": 25, "percent": 20}}}
+    with harness.replica() as run:
+        until(lambda: all_there(run), "everybody has a customer")
+        table("update customers set locale = null, updated_at = now() where clerk_user_id > 'user_03'")
+        scans = run.metric("reconciler_sweeps_total", kind="changes")
+        with webhooks(run):
+            until(lambda: run.metric("reconciler_sweeps_total", kind="changes") > scans + 5, "it was scanned")
+        run.settled()
+        assert len(harness.customers()) == len(PEOPLE)
+        table("update customers set locale = 'en-US', updated_at = now()")
+        run.nudge(*PEOPLE)
+        until(lambda: all_there(run), "no one is left behind")
+        table("update customers set locale = 'da-DK', updated_at = now() where clerk_user_id = 'user_03'")
+        run.nudge("user_03")
+        until(lambda: run.status("user_03") == "released", "the row did not match for the grace")
+    assert sorted(harness.emails()) == [f"{user}@example.com" for user in PEOPLE if user != "user_03"]
+
+
 @pytest.mark.slow
 def test_a_whole_clerk_instance_moves_while_run_works(harness: RunHarness, table: Table) -> None:
     """New ids for the same addresses, default guards, on_leave: delete: each keeps the customer, and none is deleted."""

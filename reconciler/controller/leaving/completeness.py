@@ -9,6 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from reconciler.controller.readers import Readers
+from reconciler.core.decide.leaving.absence import has_ceased_to_match
 from reconciler.core.fields import normalise
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.store import Store
@@ -23,27 +24,31 @@ BESIDE = 10
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """So many mapped users were asked for, and so many of them have no row and no successor."""
+    """So many mapped users were asked for, and so many of them have an absent row and no successor."""
 
     asked: int
-    missing: int
+    absent: int
     ceiling: int
+    by_where: bool = False
 
     @property
     def looks_whole(self) -> bool:
-        """Whether no more rows are missing than a plan could release; one that is missing alone is no sign."""
-        return self.missing <= max(self.ceiling, 1)
+        """Whether no more rows are absent than a plan could release; one that is absent alone is no sign."""
+        return self.absent <= max(self.ceiling, 1)
 
     @property
     def message(self) -> str:
+        what = "does not match `where`" if self.by_where else "is missing"
         return (
-            f"the profile row is missing, and so are those of {self.missing} of {self.asked} mapped users of this store: "
+            f"the profile row {what}, as for {self.absent} of {self.asked} mapped users of this store: "
             "the table may be loading, so no user is released; `reconciler apply` releases them after showing the plan"
         )
 
 
-def sample(user: ClerkUserId, store: Store, readers: Readers) -> Sample:
+def sample(user: ClerkUserId, store: Store, readers: Readers, *, by_where: bool = False) -> Sample:
     """Ask for the rows of mapped users around this one, or of all where they are few.
+
+    `by_where`: rows that do not match the store's `where` are absent as well.
 
     Raises SourceError where there is no row at all.
     """
@@ -54,10 +59,12 @@ def sample(user: ClerkUserId, store: Store, readers: Readers) -> Sample:
     if len(users) == SAMPLE:
         users = sorted({*users[:HALF], *_neighbours(user, store, mappings)})
     missing = profiles.users_without_row(users) if users else frozenset()
+    rows = profiles.get(users) if by_where and users else {}
+    unmatched = sum(has_ceased_to_match(row, store) for row in rows.values())
     ceiling = ceiling_of(store.guards.release, len(users))
-    if len(missing) > max(ceiling, 1):
+    if len(missing) + unmatched > max(ceiling, 1):
         missing = without_successor(missing, store, profiles, mappings)
-    return Sample(len(users), len(missing), ceiling)
+    return Sample(len(users), len(missing) + unmatched, ceiling, by_where)
 
 
 def present_beside(user: ClerkUserId, store: Store, readers: Readers) -> list[ClerkUserId]:

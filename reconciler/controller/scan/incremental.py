@@ -10,15 +10,17 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from reconciler.controller.leaving.completeness import without_successor
-from reconciler.controller.scan.plan import check_source
+from reconciler.controller.scan.plan import CHUNK, check_source
 from reconciler.controller.scan.resync import ResyncContext, ResyncResult, queue_users
 from reconciler.controller.scan.standing import CHANGES, FULL, suspects
 from reconciler.controller.scan.timestamps import OVERLAP_S, Evidence, compare, evidence_since, less_overlap
+from reconciler.core.decide.leaving.absence import has_ceased_to_match
 from reconciler.core.fields.desired import config_digest, is_wanted, profile_digest
+from reconciler.core.model.batches import batches
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.mapping import Mapping
 from reconciler.core.model.profile import Profile
-from reconciler.core.model.store import Store
+from reconciler.core.model.store import DESTRUCTIVE, Store
 from reconciler.core.plan.guard import ceiling_now
 
 
@@ -120,9 +122,14 @@ def _find_vanished(context: ResyncContext, after: ClerkUserId | None, evidence: 
 
 
 def _find_returned(context: ResyncContext) -> list[ClerkUserId]:
-    """Users with a row that was missing at the last resync and is there again, whatever its `updated_at` says."""
-    missed = context.readers.mappings.absent_users(context.store.shop, limit=context.large_from)
-    return sorted(set(missed) - context.readers.profiles.users_without_row(missed)) if missed else []
+    """Users with a row that was absent at the last resync and is there again, whatever its `updated_at` says."""
+    profiles, store = context.readers.profiles, context.store
+    missed = context.readers.mappings.absent_users(store.shop, limit=context.large_from)
+    present = sorted(set(missed) - profiles.users_without_row(missed)) if missed else []
+    if store.on_leave not in DESTRUCTIVE:
+        return present
+    rows = [row for users in batches(present, CHUNK) for row in profiles.get(users).values()]
+    return [row.clerk_user_id for row in rows if not has_ceased_to_match(row, store)]
 
 
 def _queue_moved_in_shop(context: ResyncContext, watermark: datetime | None) -> int:
@@ -133,9 +140,10 @@ def _queue_moved_in_shop(context: ResyncContext, watermark: datetime | None) -> 
 
 
 def _has_moved(profile: Profile, mapping: Mapping | None, digest: str, store: Store, config: str) -> bool:
-    """Whether the row or the config differs from the last resync, or the row was not there."""
+    """Whether the row or the config differs from the last resync, or the row was absent and is not any more."""
     if mapping is None or mapping.status == "released":
         return is_wanted(profile, store) is not False
-    if mapping.absent_since is not None or mapping.reason == "RowMissing":
+    was_absent = mapping.absent_since is not None or mapping.reason in {"RowMissing", "NoLongerWanted"}
+    if was_absent and not has_ceased_to_match(profile, store):
         return True
     return mapping.profile_digest != digest or mapping.config_digest != config

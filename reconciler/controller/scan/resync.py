@@ -199,7 +199,7 @@ def _decide(
             customers[decision.customer.id] = decision.customer
         if one.blocked is not None:
             findings[subject.user] = BLOCKED
-        elif decision.missing:
+        elif decision.absent:
             released = decision.customer is not None and decision.successor is None
             findings[subject.user] = "release" if released else BLOCKED
         elif decision.successor is not None and subject.profile is None:

@@ -21,7 +21,7 @@ from reconciler.core.decide.assignment import assignment_hold
 from reconciler.core.decide.case import Case
 from reconciler.core.decide.consent import consent_changes, consent_holds, judge_consents
 from reconciler.core.decide.cost import points_of
-from reconciler.core.decide.leaving.absence import PLANNED, Absence, is_missing, missing_hold
+from reconciler.core.decide.leaving.absence import PLANNED, Absence, absence_hold, is_absent
 from reconciler.core.decide.leaving.redacted import redacted_hold
 from reconciler.core.decide.leaving.succession import is_free_for, is_left_behind, kept_hold, left_behind_hold
 from reconciler.core.decide.leaving.tombstone import is_from_before
@@ -58,8 +58,8 @@ def decide(
     """Apply the rules of docs/rules.md to one user in one store.
 
     `explicit`: an operator asked, so refused values are tried again. `insists`: an operator applies to this very user,
-    so contested fields are written again. `spec`: the spec of this profile, if already computed. `absence`: when a
-    missing row proves that the user has left.
+    so contested fields are written again. `spec`: the spec of this profile, if already computed. `absence`: when an
+    absent row proves that the user has left.
     """
     wanted = is_wanted(profile, store)
     if (unassigned := assignment_hold(user, profile, mapping, view, store)) is not None:
@@ -69,14 +69,14 @@ def decide(
         message = f"whether this store wants the user is unknown: {'; '.join(deciding_problems(profile, store))}"
         held = hold(user, mapping, "ProfileInvalid", message)
         return Decision(clerk_user_id=user, holds=(held,), status="held", customer=view.mapped)
-    if is_missing(profile, mapping) and not absence.is_proven(user, mapping, now):
-        held = missing_hold(user, mapping, absence, now)
+    if is_absent(profile, mapping, store) and not absence.is_proven(user, mapping, now):
+        held = absence_hold(user, profile, mapping, absence, now)
         return Decision(
             clerk_user_id=user,
             holds=(held,),
             status="pending",
             customer=view.mapped,
-            missing_since=absence.first_seen(mapping, now) or now,
+            absent_since=absence.first_seen(mapping, now) or now,
             successor=view.successor,
         )
     if not wanted or profile is None:

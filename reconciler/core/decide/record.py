@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import TypedDict
 
 from reconciler.core.decide.contested import kept_heals, with_contest, with_heals
-from reconciler.core.decide.leaving.absence import missing_row, reason_since
+from reconciler.core.decide.leaving.absence import absent_row, reason_since
 from reconciler.core.fields import normalise
 from reconciler.core.fields.consent import last_consents, with_answers_of, with_consents
 from reconciler.core.fields.desired import config_digest, is_wanted, profile_digest
@@ -63,8 +63,8 @@ def observed_row(subject: Subject, decision: Decision, store: Store, *, now: dat
         return None
     if mapping is None and decision.customer is None and not decision.holds:
         return None
-    if decision.missing and mapping is not None:
-        return missing_row(mapping, decision.holds[0], store, now=now, since=decision.missing_since)
+    if decision.absent and mapping is not None:
+        return absent_row(mapping, subject.profile, decision.holds[0], store, now=now, since=decision.absent_since)
     row = _base_row(mapping, decision, subject.profile, store, now=now)
     leaving = row.status in {"released", "erased"}
     applied = row.applied
@@ -372,7 +372,7 @@ def waits_of(decision: Decision) -> Waits:
 
 def _intent_of(row: Mapping, decision: Decision) -> Intent | None:
     """The intent after an observation: a deletion that waits for a successor, or the unfinished earlier one."""
-    if decision.successor is not None and decision.status == "pending" and not decision.missing:
+    if decision.successor is not None and decision.status == "pending" and not decision.absent:
         return Intent(kind=SUCCESSION, to=decision.successor)
     return row.intent if _is_under_way(row, decision) else None
 

@@ -82,6 +82,11 @@ HOLD_REASONS: Final[MappingOf[str, Reason]] = {
         "The profile row is missing, which does not prove a deletion yet.",
         "Nothing: the user is released if the row stays missing, and kept if it returns.",
     ),
+    "NoLongerWanted": Reason(
+        "time",
+        "The row has ceased to match the store's where, and on_leave deletes; the column may be about to be filled.",
+        "Nothing: the user is released if the row does not match for the grace, and kept if it does.",
+    ),
     "CannotAssign": Reason(
         "operator",
         "The customer that was imported for this user can't be used.",

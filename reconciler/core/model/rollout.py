@@ -14,7 +14,7 @@ from reconciler.core.model.ids import ShopDomain
 
 Phase = Literal["rolling", "soaking", "waiting", "stopped", "finished", "aborted"]
 ENDED: Final = frozenset({"finished", "aborted"})
-WITHHELD: Final = frozenset({"GuardExceeded", "RollOutHeld", "StorePaused", "StoreSuspended"})
+WITHHELD: Final = frozenset({"GuardExceeded", "NoLongerWanted", "RollOutHeld", "StorePaused", "StoreSuspended"})
 """Reasons of users that a change has not reached yet: a wave with such users is not done."""
 NOT_BY_POLICY: Final = frozenset({"RowMissing", "Departed", "DriftHeld", "Erased"})
 """Reasons that no policy causes."""

@@ -120,8 +120,8 @@ class Decision:
     `customer` is the user's customer, None where there is none. `status` None: no mapping row is needed. `taken`:
     values that another customer still has; if it gives them up first, the decision changes (core/plan/chains.py).
     `target`: the customer of the user after a re-link or merge. `accepted`: drift that is accepted for now.
-    `contests`: fields that others change back, when and to what. `missing_since`: when the profile row was first found
-    missing, while that is no proof that the user has left. `inherited`: the last-applied fields of a former user of the
+    `contests`: fields that others change back, when and to what. `absent_since`: when the profile row was first found
+    absent, while that is no proof that the user has left. `inherited`: the last-applied fields of a former user of the
     customer that is adopted. `successor`: the user who adopts the customer of this user, who has left or is leaving.
     `lost`: the back-link of the mapped customer names another user, so that the mapping gives the customer up. `sent`:
     email and phone of `customer` as we sent them, where Shopify returns another spelling. `mapped_stays`: the mapped
@@ -139,7 +139,7 @@ class Decision:
     taken: tuple[Taken, ...] = ()
     accepted: tuple[AcceptedDrift, ...] = ()
     contests: tuple[tuple[str, tuple[Heal, ...]], ...] = ()
-    missing_since: datetime | None = None
+    absent_since: datetime | None = None
     lost: bool = False
     inherited: MappingOf[str, Applied] = field(default_factory=dict)
     successor: ClerkUserId | None = None
@@ -149,9 +149,9 @@ class Decision:
     consents: tuple[Judged, ...] = ()
 
     @property
-    def missing(self) -> bool:
-        """Whether the profile row is missing, which is no proof yet that the user has left."""
-        return self.missing_since is not None
+    def absent(self) -> bool:
+        """Whether the profile row is missing or does not match `where`, which is no proof yet that the user has left."""
+        return self.absent_since is not None
 
     def value(self, field: Unique) -> str | None:
         """The email or phone of `customer`; as we sent it, where Shopify is known to return another spelling."""

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from collections.abc import Mapping as MappingOf
 from datetime import datetime
 
-from reconciler.core.decide.leaving.absence import Absence, is_living
+from reconciler.core.decide.leaving.absence import Absence, is_absent, is_living
 from reconciler.core.decide.leaving.tombstone import is_from_before
 from reconciler.core.fields import normalise
 from reconciler.core.fields.desired import is_wanted, may_want, spec_of
@@ -28,7 +28,7 @@ def has_left(profile: Profile | None, mapping: Mapping | None, store: Store, abs
     """Whether the user of this mapping is released, or known to have left, so that the customer is free."""
     if mapping is None or mapping.status == "erased":
         return False
-    if profile is None:
+    if profile is None or is_absent(profile, mapping, store):
         return (
             mapping.status == "released"
             or is_succeeded(mapping)
