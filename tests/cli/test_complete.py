@@ -43,6 +43,7 @@ def test_commands_stores_users_and_reasons_are_completed(
     assert sorted(completed(ready, *words)) == sorted(offered)
 
 
+@pytest.mark.slow
 def test_without_a_state_or_files_nothing_is_offered_and_nothing_is_made(cli: CliHarness) -> None:
     cli.settings["state"] = {"url": f"sqlite:///{cli.folder / 'none.db'}"}
     assert completed(cli, "--config", "nowhere.yaml", "explain", "user_") == []

@@ -68,6 +68,7 @@ def test_an_older_or_newer_file_is_named_and_left_as_it_is(
     assert found(said, US, "token")["level"] == "ok"
 
 
+@pytest.mark.slow
 def test_on_postgres_no_schema_is_made_and_none_is_upgraded(
     cli: CliHarness, postgres: Server, postgres_database: Callable[..., str]
 ) -> None:

@@ -44,6 +44,7 @@ def role(connection: psycopg.Connection, name: str) -> Iterator[None]:
             connection.execute(f"drop role {name}")
 
 
+@pytest.mark.slow
 def test_a_superuser_is_more_than_a_reader_needs(ready: CliHarness, supabase: psycopg.Connection) -> None:
     assert supabase.closed is False
     assert ready("db", "upgrade").code == 0
@@ -68,6 +69,7 @@ def test_profiles_that_the_public_key_shows_are_a_warning(ready: CliHarness, sup
         assert "RLS" not in {c["what"] for c in checks}
 
 
+@pytest.mark.slow
 def test_a_state_that_others_may_read_is_a_failure(ready: CliHarness, supabase: psycopg.Connection) -> None:
     assert ready("db", "upgrade").code == 0
     with role(supabase, "service_role"):

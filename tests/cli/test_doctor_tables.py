@@ -93,6 +93,7 @@ def test_names_that_need_quotes_are_quoted_in_the_sql(app: AppDatabase) -> None:
     assert app.odd() == []
 
 
+@pytest.mark.slow
 def test_a_large_table_without_indexes_is_named(app: AppDatabase) -> None:
     rows = "insert into customers select 'user_' || n, now() from generate_series(1, 12000) n"
     app.make("clerk_user_id text not null, updated_at timestamptz", rows)

@@ -240,6 +240,7 @@ def test_a_plan_that_is_too_long_for_memory_is_shown_saved_and_applied(many_user
     check_nothing_left(many_users)
 
 
+@pytest.mark.slow
 def test_what_a_guard_holds_of_a_plan_in_a_file_is_approved_as_it_was_read(many_users: CliHarness) -> None:
     many_users.stores[US]["guards"] = {"create": {"max": 10}}
     whole = seen(many_users, "--store", US)

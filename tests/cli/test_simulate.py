@@ -50,6 +50,7 @@ def ask(store: dict[str, Any], token: str, text: str = FIND) -> Any:
     return reply.json()["data"] if reply.status_code == 200 else reply.status_code
 
 
+@pytest.mark.slow
 def test_new_shops_are_served_with_people_in_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with simulated(tmp_path, "simulate", "--shops", "2", "--port", "0", "--people", "50", "--orders", "40") as stores:
         assert sorted(stores) == ["sim-1", "sim-2"]

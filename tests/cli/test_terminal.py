@@ -76,6 +76,7 @@ def test_a_no_writes_nothing_and_a_yes_applies(ready: CliHarness) -> None:
 
 
 @pytest.mark.parametrize(("environment", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+@pytest.mark.slow
 def test_colour_is_there_unless_one_says_no(ready: CliHarness, environment: dict[str, str], *, coloured: bool) -> None:
     screen = typed(ready, "", "plan", **environment)
     assert screen.code == 0
@@ -92,6 +93,7 @@ def test_colour_is_there_unless_one_says_no(ready: CliHarness, environment: dict
         ("explain user_ada", "finding user_ada", "reading the shops"),
     ],
 )
+@pytest.mark.slow
 def test_what_reads_shops_shows_progress_from_the_start(ready: CliHarness, command: str, first: str, then: str) -> None:
     ready("apply", "--yes")
     ready.shop(US).faults.add("slow", seconds=0.3, times=2)

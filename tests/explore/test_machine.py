@@ -10,6 +10,7 @@ from tests.explore.machine import Parity
 
 
 @pytest.mark.timeout(900)  # a failure is made small before it is shown
+@pytest.mark.slow
 def test_whatever_happens_every_user_ends_on_one_equal_customer() -> None:
     run_state_machine_as_test(Parity, settings=settings(max_examples=12, stateful_step_count=20))
 

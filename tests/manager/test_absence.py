@@ -260,6 +260,7 @@ def test_a_column_of_where_that_is_filled_after_the_rows_deletes_no_customer(har
         assert harness.mutations() == before
 
 
+@pytest.mark.slow
 def test_a_user_who_no_longer_matches_where_is_released_after_the_grace_unless_most_others_do_not_match(
     harness: RunHarness, table: Table
 ) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 from structlog.testing import capture_logs
 
 from tests.manager.harness import US, run_harness, until
@@ -31,6 +32,7 @@ def test_many_requests_that_wait_are_reported_once_with_the_command(tmp_path: Pa
         assert "bulkOperationRunMutation" not in harness.shop().counts
 
 
+@pytest.mark.slow
 def test_few_requests_that_wait_are_no_news(tmp_path: Path) -> None:
     with run_harness(tmp_path, restore_rate=RATE, bucket_size=500_000) as harness:
         for n in range(20):

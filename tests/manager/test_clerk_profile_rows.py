@@ -160,6 +160,7 @@ def test_the_newest_wins_in_whatever_order_and_at_whichever_replica_events_come(
     assert app.row("user_a")["first_name"] == "Tove 3"
 
 
+@pytest.mark.slow
 def test_metadata_is_merged_where_it_is_an_object_and_left_alone_and_held_elsewhere(app: AppTable) -> None:
     app.sql("insert into customers (clerk_user_id, metadata) values ('user_a', %s)", '"{\\"theme\\": \\"dark\\"}"')
     app.sql("insert into customers (clerk_user_id, metadata) values ('user_b', %s)", '["the app has a list"]')

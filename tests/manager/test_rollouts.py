@@ -114,6 +114,7 @@ def test_waves_that_come_with_a_change_leave_later_stores_as_they_were_until_an_
         assert not run.manager.service.abort_rollout(Actor("ada", "console"))
 
 
+@pytest.mark.slow
 def test_a_replica_that_starts_with_older_files_begins_no_rollout_back_while_others_run(
     shared: RunHarness, tmp_path: Path
 ) -> None:

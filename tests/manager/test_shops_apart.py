@@ -87,6 +87,7 @@ def beside(queue: RequestTable, took: Took, *, seed: int, shared_out: bool = Tru
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("sick", SICK)
+@pytest.mark.slow
 def test_others_wait_no_longer_beside_a_sick_shop_than_beside_a_well_one(
     queue: RequestTable, sick: str, seed: int
 ) -> None:
@@ -150,6 +151,7 @@ def test_a_shop_that_turns_hostile_hurts_no_other_and_is_served_once_it_is_hones
 
 
 @pytest.mark.parametrize("by", ["scan", "requests"])
+@pytest.mark.slow
 def test_a_shop_with_malformed_replies_is_said_to_fail_until_it_is_well(two_shops: RunHarness, by: str) -> None:
     harness = two_shops
     for name in ("user_a", "user_b", "user_c"):

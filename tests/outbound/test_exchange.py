@@ -100,6 +100,7 @@ def test_what_comes_for_ever_and_adds_nothing_to_the_body_ends_at_a_bound_too(an
         asked(answer, Bounds(seconds=1_000.0, body_bytes=100_000))
 
 
+@pytest.mark.slow
 def test_a_body_in_the_smallest_chunks_comes_whole() -> None:
     body = b"x" * 100_000
 

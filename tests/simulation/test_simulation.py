@@ -25,6 +25,7 @@ def test_after_a_storm_all_users_are_in_sync(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", seeds(3, quick=1))
+@pytest.mark.slow
 def test_a_seed_gives_the_same_interleaving_each_time_also_inside_transactions_of_postgres(seed: int) -> None:
     one, other = (simulate(seed + 1, BRIEF, POSTGRES) for _ in range(2))
     assert not one.violations, report_of(one)

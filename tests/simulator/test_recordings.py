@@ -49,6 +49,7 @@ def test_a_reply_is_the_recorded_one_or_its_difference_is_listed_with_a_reason(p
 
 
 @needs_recordings
+@pytest.mark.slow
 def test_a_listed_difference_that_is_none_any_more_is_an_error(places: dict[Place, str]) -> None:
     assert [place for place in known() if place not in places] == []
 

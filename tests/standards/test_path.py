@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.benchmarks.trace_path import apply, webhook
 
 
+@pytest.mark.slow
 def test_one_webhook_makes_at_most_twelve_stops_in_the_controller(tmp_path: Path) -> None:
     stops = webhook(tmp_path).stops
     assert stops[:3] == ["worker", "reconcile", "observe"]

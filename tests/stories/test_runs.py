@@ -7,6 +7,8 @@ import pwd
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from reconciler.core.model.act import Actor
 from reconciler.core.model.run import Run, RunCounts
 from reconciler.state.database.engine import open_engine
@@ -69,6 +71,7 @@ def test_a_plan_alone_is_no_run_and_a_backfill_is_one(story: StoryHarness) -> No
     assert (found.kind, found.outcome, found.counts.users) == ("backfill_shopify", "done", 1)
 
 
+@pytest.mark.slow
 def test_a_killed_apply_is_shown_as_interrupted(story: StoryHarness) -> None:
     for name in ("ada", "bob"):
         story.user(name)

@@ -19,6 +19,7 @@ from tests.manager.harness import US, run_harness
 
 
 @pytest.mark.parametrize("wrong_s", [3600, -3600])
+@pytest.mark.slow
 def test_a_nudge_from_a_machine_with_a_wrong_clock_is_due_now(
     tmp_path: Path, postgres: servers.Server, postgres_database: Callable[..., str], wrong_s: int
 ) -> None:
@@ -27,7 +28,7 @@ def test_a_nudge_from_a_machine_with_a_wrong_clock_is_due_now(
         harness.person("user_a")
         harness.write()
         config, stores = harness.paths
-        with freeze_time(WallClock().now() + timedelta(seconds=wrong_s), real_asyncio=True):
+        with freeze_time(WallClock().now() + timedelta(seconds=wrong_s), ignore=["asyncio"]):
             code = main.run(["--config", str(config), "--stores", str(stores), "nudge", "user_a", "--store", US])
     assert code == 0
     engine = open_engine(url)
