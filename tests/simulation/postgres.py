@@ -303,13 +303,10 @@ class PostgresConnection(sqlite3.Connection):
 
     def _before(self, way: Way, what: str) -> None:
         """Others continue; and what may end the connection meanwhile."""
-        if self.mine is not None:
-            self.server.end_idle([self.mine])
         way.point(what)
-        if self.mine is not None:
-            self.server.end_idle([self.mine])
-            if self.mine.ended:
-                raise ServerError("the transaction was idle for too long", self.mine.ended)
+        self.server.end_idle([*self.server.open])  # also those that a statement with SKIP LOCKED passes over
+        if self.mine is not None and self.mine.ended:
+            raise ServerError("the transaction was idle for too long", self.mine.ended)
         if way.is_cut() or way.luck.inject(way.luck.state, "state: request lost"):
             self.mine = None  # the server does not know yet, and ends it when it has been idle for too long
             raise LostConnection("the connection was lost")
