@@ -20,6 +20,7 @@ from reconciler.errors import SourceBusy, SourceError
 from reconciler.outbound.databases.client import POSTGRES_CLIENT
 from reconciler.outbound.databases.logins import DB_LOGINS, DbLogins
 from reconciler.outbound.databases.pings import ping_idle
+from reconciler.outbound.databases.pool import PatientPool
 from reconciler.outbound.databases.refusals import db_refusal, telling_line
 from reconciler.outbound.databases.sqlite_file import follow_file
 from reconciler.outbound.databases.url import rewritten, shown
@@ -30,8 +31,10 @@ CONNECTIONS = 4  # kept open: to open one costs more than ten reads
 CONNECTIONS_MAX = 8  # each read uses one for a short time, and never a second
 
 
-def open_source(url: str, *, logins: DbLogins = DB_LOGINS) -> Engine:
+def open_source(url: str, *, logins: DbLogins = DB_LOGINS, wait_s: float = POOL_WAIT_S) -> Engine:
     """An engine that can't write, not connected yet. ConfigError for an invalid URL.
+
+    `wait_s`: how long a read waits for a free connection at most.
 
     On Postgres each transaction begins as READ COMMITTED, READ ONLY. That is part of BEGIN, so it does not leak to the next
     client of a transaction pooler. Under READ COMMITTED a statement that waited for a lock sees what was committed under
@@ -50,7 +53,8 @@ def open_source(url: str, *, logins: DbLogins = DB_LOGINS) -> Engine:
         },
         pool_size=CONNECTIONS,
         max_overflow=CONNECTIONS_MAX - CONNECTIONS,
-        pool_timeout=POOL_WAIT_S,
+        pool_timeout=wait_s,
+        poolclass=PatientPool,
         pool_recycle=300,
     )
     logins.watch(engine)

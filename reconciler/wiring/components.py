@@ -20,6 +20,7 @@ from reconciler.core.model.request import ADDRESS, Claim, Request
 from reconciler.errors import ConfigError, ReconcilerError, SourceError, UsageError
 from reconciler.ports import Clock
 from reconciler.settings import Loaded, StoreSettings
+from reconciler.state.database.engine import WAIT_S
 from reconciler.wiring.connections import Connections
 
 if TYPE_CHECKING:
@@ -45,10 +46,15 @@ NAMES_MAX = 10  # stores that an error names
 
 @contextmanager
 def open_components(
-    loaded: Loaded, *, warn: Callable[[str], None], state_key: str | None = None, clock: Clock | None = None
+    loaded: Loaded,
+    *,
+    warn: Callable[[str], None],
+    state_key: str | None = None,
+    clock: Clock | None = None,
+    wait_s: float = WAIT_S,
 ) -> Iterator[Components]:
-    """The components of these files, with connections of their own that are closed at the end."""
-    with Connections(loaded.settings, warn=warn, state_key=state_key, clock=clock) as connections:
+    """The components of these files, with connections of their own that are closed at the end. See Connections."""
+    with Connections(loaded.settings, warn=warn, state_key=state_key, clock=clock, wait_s=wait_s) as connections:
         yield Components(loaded, connections)
 
 

@@ -15,7 +15,7 @@ from reconciler.errors import ConfigError
 from reconciler.ports import Clock
 from reconciler.settings import Settings, StoreSettings
 from reconciler.shopify.api.clients import ShopClients
-from reconciler.state.database.engine import Engine, open_engine
+from reconciler.state.database.engine import WAIT_S, Engine, open_engine
 from reconciler.state.database.version import is_current
 from reconciler.state.processes.clock import DatabaseClock
 from reconciler.state.store import StateStore
@@ -44,7 +44,8 @@ class SystemClock:
 class Connections:
     """What the settings of the process's start name, each opened on first use. Close them when done.
 
-    `warn` takes warnings. `state_key` encrypts rotated tokens. `clock` replaces the wall clock.
+    `warn` takes warnings. `state_key` encrypts rotated tokens. `clock` replaces the wall clock. `wait_s`: how long a call
+    waits for a free connection at most.
     """
 
     def __init__(
@@ -54,12 +55,14 @@ class Connections:
         warn: Callable[[str], None],
         state_key: str | None = None,
         clock: Clock | None = None,
+        wait_s: float = WAIT_S,
     ) -> None:
         self.clock = clock or SystemClock()
         self.warn = warn
         self.shop_clients = ShopClients()
         self._settings = settings
         self._state_key = state_key
+        self._wait_s = wait_s
         self._open = ExitStack()
         self._earlier_profiles: dict[tuple[tuple[str, str], ...], TableProfiles] = {}
 
@@ -73,7 +76,7 @@ class Connections:
     @cached_property
     def engine(self) -> Engine:
         """The state's database; creates or migrates its schema."""
-        engine = open_engine(self._settings.state.url)
+        engine = open_engine(self._settings.state.url, wait_s=self._wait_s)
         with ExitStack() as unless_it_opens:
             unless_it_opens.callback(engine.dispose)
             if not is_current(engine):
@@ -122,10 +125,12 @@ class Connections:
         return self._earlier_profiles[key]
 
     def _open_profiles(self, columns: Mapping[str, str]) -> TableProfiles:
+        from reconciler.supabase.connection import POOL_WAIT_S
         from reconciler.supabase.reading.profiles import TableProfiles
 
         source = self._settings.profiles
-        profiles = TableProfiles(source.url or self._settings.state.url, source.table, columns)
+        url = source.url or self._settings.state.url
+        profiles = TableProfiles(url, source.table, columns, wait_s=min(POOL_WAIT_S, self._wait_s))
         self._open.callback(profiles.close)
         for oddity in profiles.check():
             self.warn(oddity)

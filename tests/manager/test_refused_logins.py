@@ -20,7 +20,7 @@ def started(harness: RunHarness, told: list[str]) -> bool:
     """Whether both databases were open after so many turns of waiting."""
     harness.write()
     left = iter(range(TURNS))
-    with open_components(load(*harness.paths, {}), warn=told.append) as components:
+    with open_components(load(*harness.paths, {}), warn=told.append, wait_s=0) as components:
         return open_databases(components, tell=told.append, wait=lambda _seconds: next(left, None) is None)
 
 

@@ -93,8 +93,8 @@ class Steady:
 
 def errors_of_all_three(gate: Gate, logins: DbLogins) -> list[ReconcilerError]:
     """What the reader of profiles, their writer and the state say of a server that refuses every login."""
-    reader = TableProfiles(gate.url(), "public.customers", COLUMNS, logins=logins)
-    writer, state = open_writer(gate.url(), logins=logins), open_engine(gate.url(), logins=logins)
+    reader = TableProfiles(gate.url(), "public.customers", COLUMNS, logins=logins, wait_s=0)
+    writer, state = open_writer(gate.url(), logins=logins), open_engine(gate.url(), logins=logins, wait_s=0)
     told: list[ReconcilerError] = []
     with pytest.raises(SourceError) as read:
         reader.check()

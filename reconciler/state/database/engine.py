@@ -19,6 +19,7 @@ from reconciler.errors import ConfigError, StateError
 from reconciler.outbound.databases.client import POSTGRES_CLIENT
 from reconciler.outbound.databases.logins import DB_LOGINS, DbLogins
 from reconciler.outbound.databases.pings import ping_idle
+from reconciler.outbound.databases.pool import PatientPool
 from reconciler.outbound.databases.refusals import db_refusal, telling_line
 from reconciler.outbound.databases.sqlite_file import follow_file, keep_from_making
 from reconciler.outbound.databases.standby import leave_standby
@@ -46,7 +47,7 @@ PRAGMAS = (
 def open_engine(url: str, *, wait_s: float = WAIT_S, logins: DbLogins = DB_LOGINS) -> Engine:
     """Return an engine for this URL without connecting. Raises ConfigError for a URL that cannot be used.
 
-    `wait_s`: on SQLite, how long a write waits for a lock or a connection before it raises StateError.
+    `wait_s`: how long a call waits for a connection, and on SQLite for a lock, before it raises StateError.
     `prepare_threshold=None` works with a transaction pooler (measured with PgBouncer 1.18, 2026-11).
     """
     address = rewritten(url)
@@ -62,7 +63,9 @@ def open_engine(url: str, *, wait_s: float = WAIT_S, logins: DbLogins = DB_LOGIN
         },
         pool_size=4,
         max_overflow=4,
+        pool_timeout=wait_s,
         pool_recycle=300,
+        poolclass=PatientPool,
     )
     logins.watch(engine)
     ping_idle(engine)

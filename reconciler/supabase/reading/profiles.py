@@ -32,7 +32,7 @@ from reconciler.core.model.ids import USER_ID_MAX, ClerkUserId
 from reconciler.core.model.profile import Profile
 from reconciler.errors import SourceError
 from reconciler.outbound.databases.logins import DB_LOGINS, DbLogins
-from reconciler.supabase.connection import is_lost, open_source, translate_errors
+from reconciler.supabase.connection import POOL_WAIT_S, is_lost, open_source, translate_errors
 from reconciler.supabase.limits import limit
 from reconciler.supabase.reading.chunks import Chunk, profiles_of
 from reconciler.supabase.reading.page_size import PageSize
@@ -64,9 +64,18 @@ Asked = tuple[sa.Select[Any], Mapping[str, Any]]
 class TableProfiles:
     """The profiles in `table` ("schema.table"; SQLite: the name), with `columns` from our names to theirs. Thread-safe."""
 
-    def __init__(self, url: str, table: str, columns: Mapping[str, str], *, logins: DbLogins = DB_LOGINS) -> None:
+    def __init__(
+        self,
+        url: str,
+        table: str,
+        columns: Mapping[str, str],
+        *,
+        logins: DbLogins = DB_LOGINS,
+        wait_s: float = POOL_WAIT_S,
+    ) -> None:
+        """`wait_s`: how long a read waits for a free connection at most."""
         self._url = url
-        self._engine = open_source(url, logins=logins)
+        self._engine = open_source(url, logins=logins, wait_s=wait_s)
         self._table_name = table
         self._columns = dict(columns)
         self._found: ProfileTable | None = None
