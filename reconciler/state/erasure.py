@@ -46,6 +46,7 @@ _NOTHING: dict[str, Any] = {
     "applied": {},
     "refused": {},
     "wanted_digest": None,
+    "wanted_row_at": None,
     "absent_since": None,
     "left_row_at": None,
     "profile_digest": "",  # a digest of so few values can be guessed

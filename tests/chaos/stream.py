@@ -22,7 +22,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from tests.chaos.app import metadata_of
 from tests.chaos.people import EU, FIRST, LAST, SHOPS, US, Bystander, Population, Source, User
 from tests.chaos.shops import Shops
 from tests.clock import WallClock
@@ -80,6 +79,8 @@ class Stream:
     now: Callable[[], float] = wall_s
     weights: Mapping[str, int] = field(default_factory=lambda: WEIGHTS)
     done: Counter[str] = field(default_factory=Counter)
+    deleted: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """The rows that were deleted, by user: as each was when it was deleted."""
     numbers: int = 0
     what: str = "at the beginning"
     began_at: float = 0.0
@@ -292,6 +293,8 @@ class Stream:
             return False
         self._leaves(user, *SHOPS)
         user.here = False
+        if row := self.app.row(user.id):
+            self.deleted[user.id] = row
         self.app.delete(user)
         return True
 
@@ -328,12 +331,7 @@ class Stream:
         user = self.chance.choice(gone)
         user.here, user.marked = True, False
         if as_it_was:
-            row = {
-                "clerk_user_id": user.id, "email": user.email, "email_verified": True, "first_name": user.first,
-                "last_name": user.last, "phone": user.phone, "avatar_url": user.avatar,
-                "metadata": metadata_of(user), "updated_at": "2026-01-01T00:00:00Z",
-            }  # fmt: skip
-            self.app.restore(user, row)
+            self.app.restore(user, self.deleted[user.id])
         else:
             self.app.upsert(user)
         self._returns(user, *SHOPS)

@@ -167,6 +167,19 @@ def test_a_row_with_the_content_it_had_before_the_release_undoes_it_whatever_its
     assert held(decided(other, row, mapped=same(ada))) == {("Departed", None)}
 
 
+@pytest.mark.parametrize(("days", "reasons"), [(1, set()), (2, set()), (3, {"Departed"})])
+def test_a_row_with_other_content_is_a_late_copy_only_if_it_is_older_than_the_row_last_wanted(
+    days: int, reasons: set[str]
+) -> None:
+    """It changed, and the user left, before a reconcile read the change."""
+    row = settled(
+        ada, same(ada), status="released", left_at=NOW, left_row_at=NOW - timedelta(hours=1),
+        wanted_digest="of another row", wanted_row_at=NOW - timedelta(days=2),
+    )  # fmt: skip
+    back = profile(ADA, first_name="Adah", updated_at=NOW - timedelta(days=days))
+    assert {reason for reason, _ in held(decided(back, row, mapped=same(ada)))} == reasons
+
+
 def test_a_missing_row_is_proof_only_after_the_grace_or_by_another_witness() -> None:
     row, run = settled(ada, same(ada)), Absence(grace_s=300)
 

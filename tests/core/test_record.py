@@ -147,14 +147,23 @@ def test_who_goes_leaves_a_tombstone_with_its_time() -> None:
     assert (released.profile_digest, released.absent_since) == (row.profile_digest, None)
 
 
-def test_a_mapping_keeps_the_digest_of_the_row_that_was_last_wanted() -> None:
-    row = row_after_reconcile(ada, None, decided(ada, None, mapped=same(ada)))
+def test_a_mapping_keeps_the_digest_and_the_time_of_the_row_that_was_last_wanted() -> None:
+    then = NOW - timedelta(days=1)
+    dated = profile(ADA, updated_at=then)
+    row = row_after_reconcile(dated, None, decided(dated, None, mapped=same(ada)))
     assert row is not None
-    assert row.wanted_digest == profile_digest(ada)
-    marked = ada.model_copy(update={"deleted": True})
+    assert (row.wanted_digest, row.wanted_row_at) == (profile_digest(ada), then)
+    marked = profile(ADA, deleted=True, updated_at=NOW)
     released = row_after_reconcile(marked, row, decided(marked, row))
     assert released is not None
     assert (released.profile_digest, released.wanted_digest) == (profile_digest(marked), profile_digest(ada))
+    assert (released.left_row_at, released.wanted_row_at) == (NOW, then)
+
+
+def test_a_moved_updated_at_alone_writes_no_mapping() -> None:
+    dated, touched = (profile(ADA, updated_at=NOW - timedelta(days=days)) for days in (2, 1))
+    row = row_after_reconcile(dated, None, decided(dated, None, mapped=same(ada)))
+    assert row_after_reconcile(touched, row, decided(touched, row, mapped=same(ada))) is None
 
 
 def test_a_row_that_is_missing_changes_nothing_but_since_when() -> None:

@@ -302,6 +302,23 @@ def test_a_row_that_is_older_than_the_one_of_the_leaving_brings_no_one_back(four
     four.settles()
 
 
+def test_a_row_that_changed_unread_before_the_release_and_is_back_as_it_was_undoes_the_release(
+    four: StoryHarness,
+) -> None:
+    """By its own clock it is newer than the row that was read last: no copy from before that."""
+    four.user("ada", first_name="Adah")
+    row = four.read("select * from customers where clerk_user_id = 'user_ada'")[0]
+    four.gone("ada")
+    four.apply()
+    four.settles()
+    four.sql(f"insert into customers values ({', '.join('?' for _ in row)})", *row)
+    assert four.held() == set()
+    four.apply()
+    assert four.theirs("ada").first_name == "Adah"
+    assert four.mappings()["ada"]["status"] == "in_sync"
+    four.settles()
+
+
 def test_users_that_an_older_program_released_by_mistake_are_healed(four: StoryHarness) -> None:
     """Its tombstones lack the digest of the row that was wanted; what was agreed on tells that the row is the same."""
     row = four.read("select * from customers where clerk_user_id = 'user_ada'")[0]

@@ -395,14 +395,22 @@ def _left_row_at(row: Mapping, profile: Profile | None, *, still_gone: bool) -> 
 class _Digests(TypedDict):
     profile_digest: str
     wanted_digest: str | None
+    wanted_row_at: datetime | None
 
 
 def _digests(row: Mapping, profile: Profile | None, store: Store, *, still_gone: bool) -> _Digests:
-    """The digests of the row now, and when the store last wanted it; a missing row changes neither."""
-    if profile is None or still_gone:
-        return _Digests(profile_digest=row.profile_digest, wanted_digest=row.wanted_digest)
-    now = profile_digest(profile)
-    return _Digests(profile_digest=now, wanted_digest=now if is_wanted(profile, store) else row.wanted_digest)
+    """The digests of the row now, and when the store last wanted it, with the time of that row.
+
+    A missing row changes none of them, and a moved `updated_at` alone does not either: the mapping stays as it is.
+    """
+    now = row.profile_digest if profile is None or still_gone else profile_digest(profile)
+    digests = _Digests(profile_digest=now, wanted_digest=row.wanted_digest, wanted_row_at=row.wanted_row_at)
+    if profile is None or still_gone or not is_wanted(profile, store):
+        return digests
+    if now != row.wanted_digest or row.wanted_row_at is None:
+        digests["wanted_row_at"] = profile.updated_at
+    digests["wanted_digest"] = now
+    return digests
 
 
 def _email(customer: Customer, row: Mapping) -> str | None:

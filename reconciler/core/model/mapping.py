@@ -156,7 +156,8 @@ class Mapping:
     equal. Each other write clears them, so that a scan skips a pair only while nothing has changed.
 
     `profile_digest` is that of the row when it was last present, `wanted_digest` that of the row when the store last
-    wanted it. `absent_since`: when the row was first found missing; None while it is present.
+    wanted it, and `wanted_row_at` the `updated_at` with which that content was first read. `absent_since`: when the row
+    was first found missing; None while it is present.
     `left_row_at`: `updated_at` of the row when the user was released; None without a row. `reason_since`: since when the
     user has this reason. `accepted`: drift that an operator has accepted, which only acts write. `profile_name`,
     `profile_email` and `profile_phone` are those of the profile, so that a user without a customer can be found.
@@ -183,6 +184,7 @@ class Mapping:
     waits_at_phone: CustomerId | None = None
     profile_digest: str = ""
     wanted_digest: str | None = None
+    wanted_row_at: datetime | None = None
     absent_since: datetime | None = None
     left_row_at: datetime | None = None
     config_digest: str = ""

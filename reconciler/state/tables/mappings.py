@@ -137,6 +137,7 @@ class MappingRow(Row, table=True):
     waits_at_phone: str | None = None
     profile_digest: str = ""
     wanted_digest: str | None = None
+    wanted_row_at: datetime | None = Field(default=None, sa_column=time_column())
     absent_since: datetime | None = Field(default=None, sa_column=time_column())
     left_row_at: datetime | None = Field(default=None, sa_column=time_column())
     config_digest: str = ""

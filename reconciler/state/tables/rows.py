@@ -36,6 +36,7 @@ _PLAIN = (
     "waits_at_phone",
     "profile_digest",
     "wanted_digest",
+    "wanted_row_at",
     "absent_since",
     "left_row_at",
     "config_digest",

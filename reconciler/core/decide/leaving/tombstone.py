@@ -11,15 +11,20 @@ from reconciler.core.model.store import Store
 
 
 def is_from_before(mapping: Mapping | None, profile: Profile, store: Store) -> bool:
-    """Whether the row is older than the tombstone, and not the row of the user before the release."""
+    """Whether the row is older than the tombstone, and not the row of the user before the release.
+
+    What a reconcile read need not be the last content before the release: a later change may have gone unread. A row that
+    is not older than the one last wanted, by its own clock, is that content.
+    """
     if mapping is None or mapping.status != "released" or mapping.left_at is None or profile.updated_at is None:
         return False
     if mapping.customer_id is None:
         return False  # there was no customer here, or another user has it now
     if profile.updated_at > mapping.left_at:
         return False
-    if mapping.left_row_at is not None and profile.updated_at >= mapping.left_row_at:
-        return False  # the row with which the user left was changed since, by its own clock
+    known = (mapping.left_row_at, mapping.wanted_row_at)
+    if any(at is not None and profile.updated_at >= at for at in known):
+        return False  # by its own clock, not older than the row with which the user left, or than the one last wanted
     if profile_digest(profile) in {mapping.profile_digest, mapping.wanted_digest}:
         return False
     return mapping.wanted_digest is not None or not _is_as_agreed(mapping, spec_of(profile, store))
