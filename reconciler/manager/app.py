@@ -441,7 +441,7 @@ class Manager:
     def _state_problems(self) -> Sequence[str]:
         """Return what is wrong with the state and its queue; StateError if it does not answer or can't be written."""
         queue, stuck_s = self._webhook_state.queue, self._intervals.stuck_s
-        queue.check_writable()
+        self._webhook_state.check_writable(now=self._clock.now())
         oldest_s = max(queue.oldest_ages_s(self._clock.now(), self.running.caps()).values(), default=0.0)
         is_stuck = oldest_s > stuck_s and time.monotonic() - self.dispatcher.done_at > stuck_s
         problem = f"a request has been due for {oldest_s:.0f} s, and no request was finished meanwhile"

@@ -6,6 +6,8 @@ in time is answered with 503, and sent again.
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from reconciler.settings import Settings
 from reconciler.state.console.reader import ConsoleTable
 from reconciler.state.database.engine import Engine, open_engine
@@ -13,6 +15,7 @@ from reconciler.state.erasure import Erasure
 from reconciler.state.profile_writes import ProfileWriteTable
 from reconciler.state.requests.queue import RequestTable
 from reconciler.state.store import StateStore
+from reconciler.state.writable import check_writable
 from reconciler.wiring import Connections
 
 
@@ -22,9 +25,14 @@ class WebhookState:
     def __init__(self, settings: Settings, connections: Connections, *, wait_s: float) -> None:
         self._opened: list[Engine] = []
         engine = self._prompt(settings.state.url, wait_s) or connections.engine
+        self._engine = engine
         self.queue, self.state = RequestTable(engine), StateStore(engine)
         self.console_reader, self.erasure = ConsoleTable(engine), Erasure(engine)
         self.profile_writes = ProfileWriteTable(engine)
+
+    def check_writable(self, *, now: datetime) -> None:
+        """Raise StateError if a webhook or a reconcile can't be written."""
+        check_writable(self._engine, now=now)
 
     def close(self) -> None:
         for engine in self._opened:

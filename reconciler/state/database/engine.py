@@ -227,6 +227,7 @@ _WAYS_OUT = (
     ("is locked", "another process holds the file: stop it, or use Postgres for several processes"),
     ("not a database", "the file in state.url is something else: name another"),
     ("has no equivalent in encoding", "the state needs a database that was created with ENCODING 'UTF8'"),
+    ("row-level security", "connect as the owner of the schema reconciler, or: alter role … bypassrls;"),
     ("permission denied", "connect as the owner of the schema reconciler, or grant the role what is missing"),
     ('"reconciler.', "reconciler db upgrade"),
     ("no such table", "reconciler db upgrade"),

@@ -35,7 +35,7 @@ from reconciler.core.model.request import (
     resync_rank_at,
 )
 from reconciler.errors import LeaseLost
-from reconciler.state.database.engine import autocommitting, is_sqlite, reading, repeatable, translate_errors, writing
+from reconciler.state.database.engine import autocommitting, is_sqlite, reading, repeatable, writing
 from reconciler.state.database.holder import is_gone, new_holder
 from reconciler.state.database.queries import read_rows
 from reconciler.state.requests.statements import STATEMENTS
@@ -81,7 +81,6 @@ class RequestTable:
     def __init__(self, engine: Engine) -> None:
         self._sqlite = is_sqlite(engine)
         self._sql = STATEMENTS[self._sqlite]
-        self._whole = engine
         self._engine = autocommitting(engine)  # each call is one statement, or several independent ones
         self._repeatable = repeatable(self._engine)
         self._claiming = Lock()  # two threads of one owner would each count the other's capacity
@@ -217,20 +216,6 @@ class RequestTable:
         with writing(self._engine) as connection:
             kept = {tuple(row) for row in connection.execute(self._sql.renew, values)}
         return tuple(claim for claim in claims if _name_of(claim) not in kept)
-
-    def check_writable(self) -> None:
-        """Raise StateError if nothing can be written: a full disk, a locked file, a read-only server.
-
-        Takes a fencing token and deletes it, which is all of a claim but its row. On SQLite it commits, since a rolled back
-        transaction never reaches the disk.
-        """
-        with translate_errors(), self._whole.connect() as connection:
-            connection.execute(self._sql.next_number)
-            if self._sqlite:
-                connection.execute(self._sql.spent_number)
-                connection.commit()
-            else:
-                connection.rollback()
 
     def depth(self, store: StoreName | None = None) -> int:
         if store is None:

@@ -1,0 +1,73 @@
+"""Whether the state takes what a webhook and a reconcile write: tried, and taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, Final
+from uuid import uuid4
+
+from sqlalchemy import Connection, Engine, Table, delete, insert, text, update
+
+from reconciler.core.model.event import Event
+from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
+from reconciler.core.model.mapping import Mapping
+from reconciler.errors import StateError
+from reconciler.state.database.engine import SCHEMA, is_sqlite, translate_errors
+from reconciler.state.tables.mappings import EventRow, MappingRow, metadata
+from reconciler.state.tables.requests import FencingRow, RequestRow
+from reconciler.state.tables.rows import event_row, mapping_row
+
+_FENCING: Final[Table] = FencingRow.__table__
+_WITHOUT_RIGHTS: Final = text(
+    """
+SELECT quote_ident(current_user), relname FROM pg_class
+WHERE relnamespace = to_regnamespace(:schema) AND relname = ANY(:names)
+  AND NOT (has_table_privilege(oid, 'SELECT') AND has_table_privilege(oid, 'INSERT')
+           AND has_table_privilege(oid, 'UPDATE') AND has_table_privilege(oid, 'DELETE'))
+ORDER BY relname LIMIT 1
+"""
+)
+
+
+def check_writable(engine: Engine, *, now: datetime) -> None:
+    """Raise StateError if a write fails: a full disk, a locked file, a read-only server, a missing right, a trigger.
+
+    On SQLite all tables are in one file: a fencing token is taken, deleted and committed, since a rolled back transaction
+    never reaches the disk. On Postgres a row of each table that a reconcile writes is inserted, updated and deleted in a
+    transaction that is rolled back, and the other tables are checked for the role's rights.
+    """
+    with translate_errors(), engine.connect() as connection:
+        connection.execute(insert(_FENCING))
+        if is_sqlite(engine):
+            connection.execute(delete(_FENCING))
+            connection.commit()
+            return
+        key = f"check:{uuid4().hex}"  # that no one else has, so that no two checks wait for each other
+        for table, row in _rows(key, now):
+            _try_writes(connection, table, row)
+        names = [table.name for table in metadata.tables.values()]
+        lacking = connection.execute(_WITHOUT_RIGHTS, {"schema": SCHEMA, "names": names}).first()
+        connection.rollback()
+    if lacking is not None:
+        role, name = lacking
+        raise StateError(
+            f"the role {role} may not read and write {SCHEMA}.{name}",
+            hint=f"grant select, insert, update, delete on all tables in schema {SCHEMA} to {role};",
+        )
+
+
+def _rows(key: str, now: datetime) -> Iterator[tuple[Table, dict[str, Any]]]:
+    store, shop, user = StoreName(key), ShopDomain(key), ClerkUserId(key)
+    times = dict.fromkeys(("due_at", "rank_at"), now)
+    numbers = dict.fromkeys(("priority", "attempts", "generation", "seen", "explicit_generation", "fencing"), 0)
+    yield RequestRow.__table__, {"store": store, "clerk_user_id": user, "reason": "", **times, **numbers}
+    yield MappingRow.__table__, mapping_row(Mapping(clerk_user_id=user, store=store, shop=shop))
+    yield EventRow.__table__, event_row(Event(now, store, shop, user, None, "check"))
+
+
+def _try_writes(connection: Connection, table: Table, row: dict[str, Any]) -> None:
+    mine = table.c.clerk_user_id == row["clerk_user_id"]
+    connection.execute(insert(table), row)
+    connection.execute(update(table).where(mine).values(store=row["store"]))
+    connection.execute(delete(table).where(mine))
