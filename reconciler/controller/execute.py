@@ -139,7 +139,7 @@ def _remember_refusals(refused: Refused, step: Step, context: StoreContext, *, a
             continue
         for name in names or [WHOLE]:
             known = (
-                refused_value_digest(changes[name])
+                refused_value_digest(changes[name], context.store)
                 if names
                 else whole_digest(step.action, step.decision, context.store)
             )

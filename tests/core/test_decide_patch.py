@@ -416,7 +416,7 @@ def test_the_one_with_a_row_moves_on_although_their_backlink_was_taken_off() -> 
 
 def _refused(code: str = "INVALID", field: str = "last_name", *, asked: bool = False) -> dict[str, RefusedValue]:
     change = changed(field, None, "B")
-    return {field: RefusedValue(digest=refused_value_digest(change), code=code, message="no", asked=asked)}
+    return {field: RefusedValue(digest=refused_value_digest(change, store()), code=code, message="no", asked=asked)}
 
 
 def test_a_refused_value_is_not_sent_again_by_itself() -> None:
@@ -455,14 +455,16 @@ def test_what_a_person_took_back_waits_until_the_profile_moves() -> None:
 def test_a_phone_shopify_says_is_taken_is_held_as_taken() -> None:
     there = same(ada)
     refused = RefusedValue(
-        digest=refused_value_digest(changed("phone", None, "+16134505293")), code="TAKEN", message="taken"
+        digest=refused_value_digest(changed("phone", None, "+16134505293"), store()), code="TAKEN", message="taken"
     )
     found = decided(profile(ADA, phone="+16134505293"), settled(ada, there, refused={"phone": refused}), mapped=there)
     assert held(found) == {("PhoneTaken", "phone")}
 
 
 def test_a_new_customer_without_its_email_is_not_made() -> None:
-    refused = RefusedValue(digest=refused_value_digest(changed("email", None, ada.email)), code="INVALID", message="no")
+    refused = RefusedValue(
+        digest=refused_value_digest(changed("email", None, ada.email), store()), code="INVALID", message="no"
+    )
     found = decided(ada, mapping(ADA, None, refused={"email": refused}))
     assert found.action is None
     assert held(found) == {("Rejected", "email")}
@@ -470,7 +472,7 @@ def test_a_new_customer_without_its_email_is_not_made() -> None:
 
 def test_a_new_customer_is_made_without_what_was_refused() -> None:
     refused = RefusedValue(
-        digest=refused_value_digest(changed("first_name", None, "User_Ada")), code="INVALID", message="no"
+        digest=refused_value_digest(changed("first_name", None, "User_Ada"), store()), code="INVALID", message="no"
     )
     found = decided(ada, mapping(ADA, None, refused={"first_name": refused}))
     assert after(found) == {"email": ada.email, "backlink": ADA}

@@ -123,3 +123,14 @@ def test_bad_metafields_are_held_by_name_and_the_others_of_the_call_are_written(
     story.apply("--bulk", bulk)
     assert set(story.theirs("ada").metafields) == set(RULES)
     story.settles()
+
+
+def test_a_metafield_that_was_refused_is_written_when_only_its_type_is_corrected(story: StoryHarness) -> None:
+    story.store["metafields"] = {"app.tier": {"from": "locale", "type": "number_integer"}}
+    story.user("ada", locale="en")
+    story.apply()
+    story.settles(held={("ada", "Rejected")})
+    story.store["metafields"]["app.tier"]["type"] = "single_line_text_field"
+    story.apply()
+    assert story.theirs("ada").metafields == {"app.tier": "en"}
+    story.settles()

@@ -38,14 +38,16 @@ def refusal_digest(change: Change) -> str:
     return digest(change.field, change.before, change.after)
 
 
-def refused_value_digest(change: Change) -> str:
-    """The digest of a refused change: the values before and after, or the new list of tags.
+def refused_value_digest(change: Change, store: Store) -> str:
+    """The digest of a refused change: the values before and after, with the type of a metafield, or the new list of tags.
 
     It changes if another app removes a tag (ours may fit then), and not if we remove one.
     """
     if change.field == "tags":
         return digest("tags", "list", sorted(normalise.tag_keys(tags_of(change.after))))
-    return digest(change.field, change.before, change.after)
+    rule = store.metafields.get(change.field.removeprefix("metafields."))
+    typed = () if rule is None else (rule.type,)
+    return digest(change.field, change.before, change.after, *typed)
 
 
 def whole_digest(action: Action, decision: Decision, store: Store) -> str:
@@ -133,7 +135,7 @@ def without_refused(decision: Decision, mapping: Mapping | None, store: Store, *
     kept: list[Change] = []
     for change in action.changes:
         refused = mapping.refused.get(change.field)
-        if refused is None or not _still_applies(refused, change, action.profile_digest, explicit=explicit):
+        if refused is None or not _still_applies(refused, change, action.profile_digest, store, explicit=explicit):
             kept.append(change)
             continue
         reason = "PhoneTaken" if change.field == "phone" and refused.code == "TAKEN" else "Rejected"
@@ -158,9 +160,9 @@ def with_changes(decision: Decision, action: Action, kept: tuple[Change, ...], h
     return replace(decision, action=patched, holds=holds)
 
 
-def _still_applies(refused: RefusedValue, change: Change, profile: str, *, explicit: bool) -> bool:
+def _still_applies(refused: RefusedValue, change: Change, profile: str, store: Store, *, explicit: bool) -> bool:
     """Whether the refusal still applies to this change."""
-    known = refusal_digest(change) if refused.code == UNDONE else refused_value_digest(change)
+    known = refusal_digest(change) if refused.code == UNDONE else refused_value_digest(change, store)
     if refused.digest != known or (refused.profile and refused.profile != profile):
         return False
     return refused.code == UNDONE or refused.asked or not explicit
