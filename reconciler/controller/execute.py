@@ -34,6 +34,7 @@ from reconciler.core.model.store import DESTRUCTIVE
 from reconciler.core.model.view import Subject
 from reconciler.core.model.write import CREATED, DeleteMetafields, SetConsent, SetMetafields, Write
 from reconciler.core.plan import chains
+from reconciler.core.plan.guard import consents_held
 from reconciler.errors import (
     AnswerLost,
     CallError,
@@ -62,6 +63,7 @@ def _execute(step: Step, context: StoreContext, failed: ReconcilerError | None) 
     planned = step.action
     freed = chains.freed_keys(step.decision)
     known = {(h.reason, h.field) for h in step.decision.holds}
+    by_guard = consents_held(step.decision.holds)
     message, wrote = "", False
     for turn in range(ROUNDS):
         met = _attempt(step, context, failed if turn == 0 else None)
@@ -73,7 +75,7 @@ def _execute(step: Step, context: StoreContext, failed: ReconcilerError | None) 
         wrote = wrote or bool(step.written)
         before, step = step, observe_users([planned.clerk_user_id], context, explicit=False)[0]
         if not has_consent(planned):  # its guard may have withheld them
-            step = replace(step, decision=decided_without_consent(step.decision))
+            step = replace(step, decision=decided_without_consent(step.decision, *by_guard))
         if isinstance(met, AnswerLost):
             step = _observe_after_loss(before, step, context)
         if step.decision.action is None:

@@ -264,6 +264,36 @@ def test_consents_have_a_guard_of_their_own(news: StoryHarness) -> None:
     news.settles()
 
 
+def test_an_approval_lets_withheld_consents_go_with_the_actions_that_they_belong_to(news: StoryHarness) -> None:
+    news.store["guards"] |= {"consent": {"max": 1}}
+    guest(news, "ada", NEVER, None)
+    for name in ("ada", "bob"):
+        answers(news, name, yes=True, at=MID)
+    plan = news("plan", "--output", "json").json
+    held = {h["clerk_user_id"]: h["action"] for h in plan["stores"][0]["holds"]}
+    assert {user: [c["field"] for c in action["changes"]] for user, action in held.items()} == {
+        "user_ada": ["consent.email"],
+        "user_bob": ["consent.email"],
+    }
+    said = news.apply("--approve", plan["digest"])["stores"][0]
+    assert (said["applied"], said["held"]) == ({"adopt": 1, "create": 1}, 0)
+    assert consents(news) == {"ada": (YES, MID), "bob": (YES, MID)}
+    news.settles()
+
+
+def test_who_waits_for_the_guard_of_consents_is_held_however_the_rest_was_written(news: StoryHarness) -> None:
+    news.store["guards"] |= {"consent": {"max": 1}}
+    for name in ("ada", "bob"):
+        answers(news, name, yes=True, at=MID)
+    path = news.folder / "the.plan"
+    assert news("plan", "--out", str(path)).code == 0
+    news.shop().faults.add("lost_after", on="customerSet", times=1)
+    assert news("apply", str(path), "--yes").code == 0
+    assert consents(news) == {"ada": (NEVER, None), "bob": (NEVER, None)}
+    rows = news.mappings()
+    assert {(row["status"], row["reason"]) for row in rows.values()} == {("held", "GuardExceeded")}
+
+
 def test_a_grant_cannot_be_undone_and_the_rest_can(news: StoryHarness) -> None:
     news.user("ada")
     news.apply()

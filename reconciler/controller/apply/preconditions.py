@@ -20,6 +20,7 @@ from reconciler.core.model.spec import Spec
 from reconciler.core.model.view import Decision, Taken
 from reconciler.core.plan.free_phones import phone_of, without_phone
 from reconciler.core.plan.gather import ScanResult
+from reconciler.core.plan.guard import consents_held
 from reconciler.core.plan.vacated import is_vacated
 from reconciler.ports import CustomerReader
 
@@ -60,7 +61,8 @@ class Preconditions:
         held = self._holds.of(list(planned)) if planned else {}
         for found in self._observe(planned.values()):
             action = planned[found.subject.user]
-            step = _as_planned(_as_held(found, action, held[action.clerk_user_id]), action)
+            holds = held[action.clerk_user_id]
+            step = _as_planned(_as_held(found, action, holds), action, holds)
             if _is_same(action, step.decision.action, parked=step.subject.user in parked) or _is_part(
                 action, step.decision
             ):
@@ -113,11 +115,11 @@ def _as_held(step: Step, planned: Action, holds: Iterable[Hold]) -> Step:
     return replace(step, action=decision.action or step.action, decision=decision)
 
 
-def _as_planned(step: Step, planned: Action) -> Step:
+def _as_planned(step: Step, planned: Action, holds: Iterable[Hold]) -> Step:
     """The step without the consents that the plan does not write, since its guard has withheld them."""
     if has_consent(planned):
         return step
-    decision = decided_without_consent(step.decision)
+    decision = decided_without_consent(step.decision, *consents_held(holds))
     return (
         step if decision is step.decision else replace(step, action=decision.action or step.action, decision=decision)
     )

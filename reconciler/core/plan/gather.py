@@ -42,7 +42,16 @@ from reconciler.core.plan.guard import (
     kinds_above,
 )
 from reconciler.core.plan.plan import StorePlan, Summary, summary_of
-from reconciler.core.plan.series import ListBuilder, NewSeries, SeriesBuilder, chain_of, kept, merge_of, with_each
+from reconciler.core.plan.series import (
+    ListBuilder,
+    NewSeries,
+    SeriesBuilder,
+    chain_of,
+    kept,
+    last_of_each,
+    merge_of,
+    with_each,
+)
 
 UPDATES: tuple[Guard, ...] = ("update", CONSENT)
 
@@ -183,8 +192,10 @@ class PlanBuilder:
         found = {kind: series.whole() for kind, series in self._actions.items()}
         for kind, message in over.items():
             self._withhold(kind, found[kind], message)
+        entire: list[Collection[Action]] = []
         if CONSENT in over:
-            for kind in self._with_consent.keys() - over.keys():
+            for kind in sorted(self._with_consent.keys() - over.keys(), key=GUARDS.index):
+                entire.append(kept(found[kind], has_consent))
                 found[kind] = self._withhold_consents(kind, found[kind], over[CONSENT])
         holds = self._holds.whole()
         going: dict[Kind, Collection[Action]] = {kind: found[kind] for kind in KINDS if kind not in over}
@@ -205,7 +216,7 @@ class PlanBuilder:
         )
         withheld = chain_of(found[kind] for kind in KINDS if kind in over and kind != "update")
         updates = merge_of([found[guard] for guard in UPDATES if guard in over], action_order)
-        withheld = merge_of([withheld, updates], action_order)
+        withheld = merge_of([withheld, updates, *entire], action_order)
         return ScanResult(plan, withheld, self._rows.whole(), self._profiles, whole, self._all or {})
 
     # --- phones of several users ------------------------------------------------------------------------------------
@@ -312,7 +323,7 @@ class PlanBuilder:
     # --- guards -----------------------------------------------------------------------------------------------------
 
     def _withhold_consents(self, kind: Guard, actions: Collection[Action], message: str) -> Collection[Action]:
-        """The actions without their consents, which the next plan shows by themselves."""
+        """The actions without their consents. An approval lets the whole ones go; the next plan shows the consents alone."""
         for action in filter(has_consent, actions):
             held = consent_hold(action, message)
             self._holds.add(held)
@@ -340,11 +351,14 @@ def _held(decision: Decision, by: Hold) -> Decision:
 
 
 def with_withheld(scan_result: ScanResult) -> ScanResult:
-    """The scan result with the withheld actions in its plan, after an operator's approval."""
+    """The scan result with the withheld actions in its plan, after an operator's approval.
+
+    A withheld action that the plan has without its consents replaces that one.
+    """
     if not scan_result.withheld:
         return scan_result
-    actions = merge_of([scan_result.plan.actions, scan_result.withheld], action_order)
-    holds = kept(scan_result.plan.holds, lambda h: h.reason != "GuardExceeded" or h.action is None)
+    actions = last_of_each(merge_of([scan_result.plan.actions, scan_result.withheld], action_order), action_order)
+    holds = kept(scan_result.plan.holds, lambda h: h.reason != "GuardExceeded")
     summary = summary_of(actions, holds, scan_result.plan.summary.in_sync)
     cost = forecast_of(costs_of(actions), scan_result.plan.forecast.restore_rate)
     plan = replace(scan_result.plan, actions=actions, holds=holds, summary=summary, forecast=cost)

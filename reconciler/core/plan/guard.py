@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from reconciler.core.decide.consent import has_consent, is_consent_alone
+from reconciler.core.decide.cost import points_of
 from reconciler.core.model.action import KINDS, Action, Hold, Kind
 from reconciler.core.model.consent import is_consent
 from reconciler.core.model.store import Ceiling, Store
@@ -40,9 +41,15 @@ def guards_of(action: Action) -> tuple[Guard, ...]:
 
 
 def consent_hold(action: Action, message: str) -> Hold:
-    """The hold of the consents of an action, the rest of which is executed."""
-    fields = ", ".join(change.field for change in action.changes if is_consent(change.field))
-    return replace(guard_hold(action, message), field=fields, action=None)
+    """The hold of the consents of an action, the rest of which is executed; it carries them as an update."""
+    consents = tuple(change for change in action.changes if is_consent(change.field))
+    update = replace(action, kind="update", changes=consents, cost_points=points_of("update", consents))
+    return replace(guard_hold(update, message), field=", ".join(change.field for change in consents))
+
+
+def consents_held(holds: Iterable[Hold]) -> tuple[Hold, ...]:
+    """Of these holds, those by which a guard withholds the consents of an action, the rest of which is executed."""
+    return tuple(h for h in holds if h.reason == "GuardExceeded" and h.field is not None and is_consent(h.field))
 
 
 def ceiling_of(ceiling: Ceiling, mappings: int) -> int:

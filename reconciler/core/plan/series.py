@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from collections.abc import Mapping as MappingOf
 from dataclasses import fields, is_dataclass
 from heapq import merge
-from itertools import chain
+from itertools import chain, groupby
 from typing import Annotated, Generic, Protocol, TypeVar, get_args, runtime_checkable
 
 from pydantic import GetCoreSchemaHandler
@@ -115,6 +115,20 @@ class _Kept(_View[M]):
         return filter(self._keep, self._values)
 
 
+class _Last(_View[M]):
+    def __init__(self, values: Collection[M], key: Key[M]) -> None:
+        self._values, self._key = values, key
+        self._count: int | None = None
+
+    def __len__(self) -> int:
+        if self._count is None:
+            self._count = sum(1 for _ in self)
+        return self._count
+
+    def __iter__(self) -> Iterator[M]:
+        return _last_of_each(self._values, self._key)
+
+
 class _Mapped(_View[M]):
     def __init__(self, values: Collection[M], change: Callable[[M], M]) -> None:
         self._values, self._change = values, change
@@ -145,6 +159,17 @@ def merge_of(parts: Iterable[Collection[M]], key: Key[M]) -> Collection[M]:
 def kept(values: Collection[M], keep: Callable[[M], bool]) -> Collection[M]:
     """The values for which `keep` is true. The first `len` iterates over all."""
     return tuple(filter(keep, values)) if isinstance(values, tuple) else _Kept(values, keep)
+
+
+def last_of_each(values: Collection[M], key: Key[M]) -> Collection[M]:
+    """Of sorted values with the same key, the last one. The first `len` iterates over all."""
+    return tuple(_last_of_each(values, key)) if isinstance(values, tuple) else _Last(values, key)
+
+
+def _last_of_each(values: Iterable[M], key: Key[M]) -> Iterator[M]:
+    for _, same in groupby(values, key=key):
+        *_, last = same
+        yield last
 
 
 def with_each(values: Collection[M], change: Callable[[M], M]) -> Collection[M]:
