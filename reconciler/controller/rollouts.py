@@ -320,7 +320,7 @@ class Rollouts(Generic[StoreT]):
         if known is not None and known.failing_reason is not None:
             return "", f"the shop fails: {known.failing_reason}"
         if not is_synced:
-            return "", "its full resync, or `reconciler apply`"
+            return "", "a full resync, or `reconciler apply`"
         if facts.withheld:
             return ", ".join(f"{count:,} held by {name}" for name, count in sorted(facts.withheld.items())), ""
         return "", f"{facts.untried:,} requests" if facts.untried else ""

@@ -17,6 +17,7 @@ from reconciler.core.fields.policy import has_waves
 from reconciler.core.model.act import Actor, Pause
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.model.request import ADDRESS, Claim, Request
+from reconciler.core.plan import waves
 from reconciler.errors import ConfigError, ReconcilerError, SourceError, UsageError
 from reconciler.ports import Clock
 from reconciler.settings import Loaded, StoreSettings
@@ -153,19 +154,24 @@ class Components:
         return self._rollouts() if has_waves(self.loaded.stores) else None
 
     def end_waves(self) -> None:
-        """Delete the policies kept for these stores, which are in one wave. ConfigError, StateError.
+        """Delete the policies kept for these stores, which are in one wave, and finish a rollout. ConfigError, StateError.
 
         An error if a rollout is under way and these files lack shops of it: a part of the stores, without their waves.
         """
         shops = [store.shop for store in self.shop_keys.stores]
         rollout = self.state.rollout_state().rollout
-        missing = [] if rollout is None or not rollout.is_under_way else sorted({*rollout.target} - {*shops})
+        ended = waves.end(rollout)
+        missing = sorted({*ended.target} - {*shops}) if ended is not None else []
         if missing:
             raise ConfigError(
                 f"a rollout in waves is under way, and these files have one wave and lack {_some(missing)}",
                 hint="use the files that the rollout began with; `reconciler rollout abort` with them ends it",
             )
         self.state.forget_policies(shops)
+        if ended is not None:
+            self.state.put_rollout(
+                ended, rollout, []
+            )  # False: another process has made a step, and the next start ends it
 
     def keep_policies(self) -> None:
         """Record the policies of these stores, which are in one wave, as those that they have."""

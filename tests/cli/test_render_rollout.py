@@ -23,7 +23,7 @@ def test_stores_that_wait_for_the_same_are_named_together() -> None:
     stores = [*(store(n, 1, "new") for n in range(6)), store(6, 2, "old"), store(7, 2, None)]
     begun = begin(None, [store(n, 1, "old") for n in range(6)] + stores[6:], actor=Actor("ada", "command"), now=NOW)
     assert begun is not None
-    progress = {each.shop: StoreProgress(waits_for="its full resync") for each in stores[:5]}
+    progress = {each.shop: StoreProgress(waits_for="a full resync") for each in stores[:5]}
     progress[stores[5].shop] = StoreProgress(
         waits_for="paused by ada", asks=True, counts=WaveCounts(touched=4, changed=4)
     )
@@ -31,7 +31,7 @@ def test_stores_that_wait_for_the_same_are_named_together() -> None:
     print_rollout(rollout_report(begun, stores, progress, RolloutSettings()), Console(file=out, width=200))
     assert out.getvalue() == (
         "rollout: wave 1 of 2 is in progress\n"
-        "  shop-0, shop-1, shop-2 and 2 more stores wait for: its full resync\n"
+        "  shop-0, shop-1, shop-2 and 2 more stores wait for: a full resync\n"
         "  shop-5 waits for: paused by ada\n"
         "next: resume, correct or approve what these stores wait for (see `reconciler plan`); or `reconciler rollout "
         "continue` without them\n"

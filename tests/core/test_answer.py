@@ -9,7 +9,7 @@ import pytest
 
 from reconciler.core.model.action import AcceptedDrift
 from reconciler.core.model.ids import ClerkUserId, CustomerId, StoreName
-from reconciler.core.model.reasons import HOLD_REASONS, hold
+from reconciler.core.model.reasons import HOLD_REASONS, hold, next_step_of
 from reconciler.core.report.answer import Found, Unmatched, answer_of, name_of, span_text, summary_of
 from tests.core.people import action, changed, mapping, profile
 
@@ -24,11 +24,28 @@ IN_SHOP = replace(FOUND, customer=CustomerId("gid://shopify/Customer/7001"))
 @pytest.mark.parametrize("reason", HOLD_REASONS)
 def test_each_reason_has_an_answer_with_its_cause_and_what_to_do(reason: str) -> None:
     held = hold(GRACE, None, reason, "the message of the hold")
-    known = HOLD_REASONS[reason]
-    cause = f"because {known.clause or 'the message of the hold'}. {known.next_step}"
+    cause = f"because {HOLD_REASONS[reason].clause or 'the message of the hold'}. {next_step_of(held)}"
     assert answer_of(replace(FOUND, holds=(held,)), now=NOW) == f"Grace Hopper is not in acme-us {cause}"
     there = answer_of(replace(IN_SHOP, holds=(held,)), now=NOW)
     assert there == f"Grace Hopper is held in acme-us (customer 7001) {cause}"
+
+
+@pytest.mark.parametrize(
+    ("message", "step"),
+    [
+        (
+            "tags differs (config changed), and is held by `roll_out: hold`",
+            "See reconciler plan; then set roll_out: auto.",
+        ),
+        (
+            "tags differs (config changed), and is held: wave 2 has not begun: wave 1 is in progress",
+            "It is written with its wave: see reconciler rollout status.",
+        ),
+    ],
+)
+def test_who_waits_for_a_wave_is_not_told_to_change_the_policy(message: str, step: str) -> None:
+    found = replace(IN_SHOP, holds=(hold(GRACE, None, "RollOutHeld", message, "tags"),))
+    assert answer_of(found, now=NOW).endswith(f"because {message}. {step}")
 
 
 def test_a_reason_of_several_fields_counts_once_and_its_time_is_beside_it() -> None:

@@ -31,7 +31,7 @@ AUTO, MANUAL = RolloutSettings(pause="auto"), RolloutSettings()
 FINE = StoreProgress(counts=WaveCounts(touched=100, changed=100))
 REFUSED = StoreProgress(counts=WaveCounts(touched=100, changed=97, failed=3))
 HELD = StoreProgress(counts=WaveCounts(touched=100, changed=70, held=30))
-BUSY = StoreProgress(waits_for="its full resync", counts=REFUSED.counts)
+BUSY = StoreProgress(waits_for="a full resync", counts=REFUSED.counts)
 LATER = NOW + timedelta(seconds=600)
 
 

@@ -161,7 +161,7 @@ def test_a_shop_that_fails_in_the_middle_is_waited_for_and_left_out_only_by_an_o
     two.shop(US).faults.add("status", status=402, times=None)
     said = two("apply", "--yes")
     assert (said.code, report(two)["phase"], tags(two, EU)) == (1, "rolling", {"app-user"})
-    assert f"{US} waits for: its full resync, or `reconciler apply`" in two("rollout", "status").out
+    assert f"{US} waits for: a full resync, or `reconciler apply`" in two("rollout", "status").out
     two("apply", "--yes")
     assert tags(two, EU) == {"app-user"}, "the rollout does not go on without it"
     two("rollout", "continue", "--yes")
@@ -240,8 +240,10 @@ def test_waves_that_come_with_a_change_hold_stores_of_which_the_policy_is_not_kn
     story.settles()
 
 
-def test_without_waves_a_change_reaches_all_stores_and_earlier_policies_are_forgotten(two: StoryHarness) -> None:
+def test_without_waves_a_change_reaches_all_stores_and_the_rollout_under_way_is_over(two: StoryHarness) -> None:
     retag(two, "vip")
+    two.apply()
+    assert report(two)["phase"] == "waiting"
     for store in two.stores.values():
         del store["wave"]
     two.apply()
@@ -250,6 +252,26 @@ def test_without_waves_a_change_reaches_all_stores_and_earlier_policies_are_forg
     two.stores[EU]["wave"] = 2
     two.settles()
     assert waves(two)[EU] == ("nothing to do", "new"), "what an earlier rollout kept does not come back"
+    found = report(two)
+    assert (found["phase"], found["next_step"]) == ("finished", ""), "no operator is asked to continue what is done"
+
+
+def test_the_policy_of_a_finished_rollout_comes_back_by_a_rollout_after_a_time_without_waves(two: StoryHarness) -> None:
+    retag(two, "vip")
+    two.apply()
+    for store in two.stores.values():
+        del store["wave"]
+    retag(two, "gold")
+    two.apply()
+    two.stores[US]["wave"], two.stores[EU]["wave"] = 1, 2
+    retag(two, "vip")
+    assert "`reconciler apply`, or a reload of `reconciler run`" in report(two)["next_step"]
+    two.apply()
+    assert (tags(two, US), tags(two, EU)) == ({"vip"}, {"gold"})
+    two("rollout", "continue", "--yes")
+    two.apply()
+    assert tags(two, EU) == {"vip"}
+    two.settles()
 
 
 def test_files_with_a_part_of_the_stores_do_not_pass_by_a_rollout(two: StoryHarness) -> None:
@@ -385,7 +407,7 @@ def test_an_apply_that_began_before_a_wave_was_opened_is_no_pass_of_that_wave(tw
     retag(two, "gold")
     found = two("rollout", "status", "--output", "json").json
     assert (found["rollout"]["phase"], found["rollout"]["step"]) == ("rolling", "2.1")
-    assert found["waves"][0]["stores"][0]["waits_for"] == "its full resync, or `reconciler apply`"
+    assert found["waves"][0]["stores"][0]["waits_for"] == "a full resync, or `reconciler apply`"
     two.apply()
     assert (tags(two, US), tags(two, EU), report(two)["phase"]) == ({"gold"}, {"app-user"}, "waiting")
 

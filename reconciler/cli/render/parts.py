@@ -11,7 +11,7 @@ from urllib.parse import urljoin
 
 from reconciler.cli.render.plain import clean, count_text, seconds_text, sentence, value_text
 from reconciler.core.model.action import KINDS, AcceptedDrift, Action, Change, Hold, Kind, WhoActs
-from reconciler.core.model.reasons import reason_of
+from reconciler.core.model.reasons import next_step_of, reason_of
 from reconciler.core.model.values import tag_changes
 from reconciler.core.plan.plan import Forecast, StorePlan, Summary
 from reconciler.core.plan.series import M, kept
@@ -92,11 +92,13 @@ class SameChange:
 class HeldGroup:
     """The holds of one reason in one store: their number, the first ones (or all), and the message that all share.
 
+    `next_step`: what to do about them, in a sentence; empty for an unknown reason.
     `changes` groups the withheld actions, the most frequent first; `uncounted` further ones are in no group.
     """
 
     reason: str
     who_acts: WhoActs
+    next_step: str
     count: int
     holds: Collection[Hold]
     message: str | None
@@ -108,12 +110,6 @@ class HeldGroup:
         """What the reason means, in a sentence; empty for an unknown one, such as a newer version's."""
         known = reason_of(self.reason)
         return known.meaning if known else ""
-
-    @property
-    def next_step(self) -> str:
-        """What to do about it, in a sentence; empty for an unknown reason."""
-        known = reason_of(self.reason)
-        return known.next_step if known else ""
 
 
 def actions_by_kind(store: StorePlan, first: int | None) -> list[KindGroup]:
@@ -147,6 +143,7 @@ def holds_by_reason(store: StorePlan, first: int | None) -> list[HeldGroup]:
     counts: Counter[str] = Counter()
     who: dict[str, WhoActs] = {}
     said: defaultdict[str, set[str]] = defaultdict(set)
+    steps: defaultdict[str, set[str | None]] = defaultdict(set)
     some: defaultdict[str, list[Hold]] = defaultdict(list)
     withheld: defaultdict[str, _Withheld] = defaultdict(_Withheld)
     for hold in store.holds:
@@ -154,6 +151,7 @@ def holds_by_reason(store: StorePlan, first: int | None) -> list[HeldGroup]:
         if hold.action is not None:
             withheld[hold.reason].add(hold.action)
         who.setdefault(hold.reason, hold.who_acts)
+        steps[hold.reason].add(next_step_of(hold))
         if len(said[hold.reason]) <= 1:
             said[hold.reason].add(hold.message)
         if first is not None and counts[hold.reason] <= first:
@@ -162,6 +160,7 @@ def holds_by_reason(store: StorePlan, first: int | None) -> list[HeldGroup]:
         HeldGroup(
             reason,
             who[reason],
+            _step(reason, steps[reason]),
             count,
             some[reason] if first is not None else _all(store.holds, "reason", reason),
             sentence(next(iter(said[reason]))) if len(said[reason]) == 1 else None,
@@ -170,6 +169,12 @@ def holds_by_reason(store: StorePlan, first: int | None) -> list[HeldGroup]:
         )
         for reason, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     ]
+
+
+def _step(reason: str, steps: set[str | None]) -> str:
+    """What to do about all of them; where that differs, what the reason says."""
+    known = reason_of(reason)
+    return (next(iter(steps)) if len(steps) == 1 else known.next_step if known is not None else "") or ""
 
 
 def _of_each(action: Action) -> Action:

@@ -62,7 +62,7 @@ def print_rollout(report: RolloutReport, console: Console) -> None:
 
 def _named(names: list[str]) -> str:
     """Three names, and how many more there are."""
-    more = f" and {len(names) - NAMES_MAX:,} more stores" if len(names) > NAMES_MAX else ""
+    more = f" and {count_text(len(names) - NAMES_MAX, 'more store')}" if len(names) > NAMES_MAX else ""
     return ", ".join(clean(name) for name in names[:NAMES_MAX]) + more
 
 

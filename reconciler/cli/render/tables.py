@@ -205,7 +205,7 @@ def _print_holds(rows: Sequence[StatusRow], lines: LinePrinter) -> None:
         total = sum(count for _, count in stores)
         places = [f"{clean(name)} ({count:,})" for name, count in stores[:NAMES_MAX]]
         if len(stores) > NAMES_MAX:
-            places.append(f"and {len(stores) - NAMES_MAX:,} more stores")
+            places.append(f"and {count_text(len(stores) - NAMES_MAX, 'more store')}")
         heading = [(f"! {clean(reason)} {total:,}", "yellow"), (f" {docs_command(reason)}", "dim"), (" in", "")]
         lines.flow([*heading, *((f"{place},", "") for place in places[:-1]), (places[-1], "")], hang=4)
 

@@ -9,7 +9,7 @@ from reconciler.core.decide.cost import points_of
 from reconciler.core.fields.desired import digest, profile_digest
 from reconciler.core.model.action import Action, Change, FoundBy, Hold, Kind
 from reconciler.core.model.customer import Customer
-from reconciler.core.model.reasons import hold
+from reconciler.core.model.reasons import BY_SWITCH, hold
 from reconciler.core.model.store import Store
 from reconciler.core.model.view import Decision
 
@@ -82,7 +82,7 @@ def withhold_roll_out(decision: Decision, store: Store) -> Decision:
     """Withhold a create, adopt, relink, merge or release where the store has `roll_out: hold`."""
     if store.roll_out == "auto" or decision.action is None:
         return decision
-    return withhold(decision, "RollOutHeld", f"{decision.action.kind} is held by `roll_out: hold`")
+    return withhold(decision, "RollOutHeld", f"{decision.action.kind} {BY_SWITCH}")
 
 
 def withhold_drift(decision: Decision, store: Store) -> Decision:

@@ -32,7 +32,7 @@ from reconciler.core.model.action import AcceptedDrift, Change, Hold, Kind, Why
 from reconciler.core.model.customer import Customer
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.mapping import Heal, Mapping
-from reconciler.core.model.reasons import hold
+from reconciler.core.model.reasons import BY_SWITCH, hold
 from reconciler.core.model.scalars import IDENTITIES
 from reconciler.core.model.spec import Spec
 from reconciler.core.model.values import text_of
@@ -212,7 +212,7 @@ def _link_hold(case: Case, customer: Customer, changes: list[Change]) -> Hold | 
         message = "the back-link was removed in Shopify, and is held by `heal_drift: hold`"
         return hold(case.user, customer, "DriftHeld", message, "backlink", action)
     if changes[0].why == "config changed" and case.store.roll_out == "hold":
-        message = f"the back-link moves to {case.store.backlink.name} (config changed), and is held by `roll_out: hold`"
+        message = f"the back-link moves to {case.store.backlink.name} (config changed), and {BY_SWITCH}"
         return hold(case.user, customer, "RollOutHeld", message, "backlink", action)
     return None
 
@@ -405,10 +405,10 @@ def _withhold_by_switches(case: Case, customer: Customer, changes: list[Change])
     kept: list[Change] = []
     holds: list[Hold] = []
     for change in changes:
-        name = "heal_drift" if change.why == "drift" else "roll_out"
         reason = "DriftHeld" if change.why == "drift" else "RollOutHeld"
         if (case.store.heal_drift if change.why == "drift" else case.store.roll_out) == "hold":
-            message = f"{change.field} differs ({change.why}), and is held by `{name}: hold`"
+            words = "is held by `heal_drift: hold`" if change.why == "drift" else BY_SWITCH
+            message = f"{change.field} differs ({change.why}), and {words}"
             action = action_of(case, "update", customer, (change,))
             holds.append(hold(case.user, customer, reason, message, change.field, action))
         else:

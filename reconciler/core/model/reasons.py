@@ -112,8 +112,8 @@ HOLD_REASONS: Final[MappingOf[str, Reason]] = {
     ),
     "RollOutHeld": Reason(
         "operator",
-        "The change waits: roll_out is hold, or the wave of the store has not begun.",
-        "See reconciler plan; then set roll_out: auto, or see reconciler rollout status.",
+        "The change waits: the wave of the store has not begun, or roll_out is hold.",
+        "See reconciler rollout status; with roll_out: hold, see reconciler plan, then set roll_out: auto.",
     ),
     "StorePaused": Reason(
         "operator",
@@ -176,12 +176,25 @@ STATUS_REASONS: Final[MappingOf[str, Reason]] = {
 }
 """Reasons of a pending mapping that come from no decision."""
 
+BY_SWITCH: Final = "is held by `roll_out: hold`"
+"""What the message of a hold says that `roll_out` causes; those that a wave causes do not."""
+SWITCH_STEP: Final = "See reconciler plan; then set roll_out: auto."
+WAVE_STEP: Final = "It is written with its wave: see reconciler rollout status."
+
 WHO_ACTS: Final[MappingOf[str, WhoActs]] = {name: reason.who_acts for name, reason in HOLD_REASONS.items()}
 
 
 def reason_of(name: str) -> Reason | None:
     """The reason of this name, of a hold or of a pending mapping; None for an unknown one, such as an older version's."""
     return HOLD_REASONS.get(name) or STATUS_REASONS.get(name)
+
+
+def next_step_of(found: Hold) -> str | None:
+    """What to do about this hold; None for an unknown reason. Of a rollout it depends on what holds the change."""
+    if found.reason == "RollOutHeld":
+        return SWITCH_STEP if BY_SWITCH in found.message else WAVE_STEP
+    known = reason_of(found.reason)
+    return known.next_step if known is not None else None
 
 
 def hold(

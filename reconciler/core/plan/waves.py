@@ -35,10 +35,11 @@ class WaveStore:
 def begin(former: Rollout | None, stores: Sequence[WaveStore], *, actor: Actor, now: datetime) -> Rollout | None:
     """The rollout to the policies of the file, with its first wave open; None where there is nothing to begin.
 
-    It supersedes one that has not finished: the stores that this one had reached are judged again, in their waves.
+    It supersedes one that has not finished: the stores that this one had reached are judged again, in their waves. After a
+    finished one to the same policies, stores have others only if they had no waves meanwhile.
     """
     target = {store.shop: store.target for store in stores}
-    if former is not None and former.target == target:
+    if former is not None and former.target == target and (former.phase != "finished" or not is_left(stores)):
         return None
     is_proven = former is None or former.phase == "finished"
     unproven = () if is_proven or former is None else tuple(sorted({*former.opened, *former.unproven} & target.keys()))
@@ -120,6 +121,11 @@ def next_wave(rollout: Rollout, stores: Iterable[WaveStore]) -> int | None:
     return min((s.wave for s in stores if s.shop in rollout.work and s.shop not in rollout.opened), default=None)
 
 
+def is_left(stores: Iterable[WaveStore]) -> bool:
+    """Whether a store has another policy than that of the file."""
+    return any(store.kept != store.target for store in stores)
+
+
 def missing(rollout: Rollout | None, stores: Iterable[WaveStore]) -> list[ShopDomain]:
     """The shops of a rollout under way that these stores lack. With a part of the stores, no wave is begun or judged."""
     if rollout is None or not rollout.is_under_way:
@@ -138,6 +144,13 @@ def resume(
         return None
     noted = rollout if rollout.phase == "aborted" else _noted(rollout, progress(rollout.current))
     return open_next(noted, stores, now=now)
+
+
+def end(rollout: Rollout | None) -> Rollout | None:
+    """The rollout, finished: all stores are in one wave now. None where none is under way."""
+    if rollout is None or not rollout.is_under_way:
+        return None
+    return replace(rollout, phase="finished", current=(), soak_until=None, message="", version=rollout.version + 1)
 
 
 def abort(rollout: Rollout | None, progress: Progress) -> Rollout | None:
@@ -163,18 +176,19 @@ def why_held_back(rollout: Rollout | None, wave: int) -> str:
     """Why the stores of this wave keep the policy that they had."""
     if rollout is None or rollout.wave == 0:
         return f"wave {wave} of the rollout has not begun"
+    theirs = f"wave {wave}" if wave > rollout.wave else f"the rest of wave {wave}"  # a store that was moved to it
     match rollout.phase:
         case "stopped":
-            return f"wave {wave} does not begin: {rollout.message}"
+            return f"{theirs} does not begin: {rollout.message}"
         case "aborted":
-            return f"wave {wave} does not begin: the rollout was aborted at wave {rollout.wave}"
+            return f"{theirs} does not begin: the rollout was aborted at wave {rollout.wave}"
         case "waiting":
-            return f"wave {wave} waits for `reconciler rollout continue` after wave {rollout.wave}"
+            return f"{theirs} waits for `reconciler rollout continue` after wave {rollout.wave}"
         case "soaking" if rollout.soak_until is not None:
             until = rollout.soak_until.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
-            return f"wave {wave} has not begun: wave {rollout.wave} is watched until {until}"
+            return f"{theirs} has not begun: wave {rollout.wave} is watched until {until}"
         case "rolling":
-            return f"wave {wave} has not begun: wave {rollout.wave} is in progress"
+            return f"{theirs} has not begun: wave {rollout.wave} is in progress"
         case _:
             return f"wave {wave} of the rollout has not begun"
 

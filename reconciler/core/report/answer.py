@@ -13,7 +13,7 @@ from reconciler.core.model.action import AcceptedDrift, Action, Hold
 from reconciler.core.model.ids import ClerkUserId, CustomerId, StoreName
 from reconciler.core.model.mapping import Mapping, text_in
 from reconciler.core.model.profile import Profile
-from reconciler.core.model.reasons import Reason, reason_of
+from reconciler.core.model.reasons import Reason, next_step_of, reason_of
 
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 STOPPED: Final = frozenset({"StorePaused", "StoreSuspended"})
@@ -237,8 +237,7 @@ def _accepted(accepted: Sequence[AcceptedDrift]) -> list[str]:
 
 
 def _next_steps(holds: Iterable[Hold]) -> list[str]:
-    reasons = dict.fromkeys(hold.reason for hold in holds)
-    return [known.next_step for name in reasons if (known := reason_of(name)) is not None]
+    return [step for step in dict.fromkeys(map(next_step_of, holds)) if step is not None]
 
 
 def _next_try(found: Found, now: datetime) -> list[str]:

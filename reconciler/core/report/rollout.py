@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from reconciler.core.model.ids import ShopDomain, StoreName
 from reconciler.core.model.rollout import Phase, Rollout, RolloutSettings, StoreProgress, WaveCounts
-from reconciler.core.plan.waves import WaveStore, exceeded, missing, next_wave
+from reconciler.core.plan.waves import WaveStore, exceeded, is_left, missing, next_wave
 
 PolicyInForce = Literal["new", "earlier", "none"]
 WaveState = Literal["open", "done", "not begun", "nothing to do"]
@@ -100,7 +100,12 @@ class RolloutReport:
 
     @property
     def headline(self) -> str:
-        """The state of the rollout in one line."""
+        """The state of the rollout in one line, and whether it is that of another stores.yaml."""
+        changed = self.phase not in {None, "finished"} and not self.is_current
+        return f"{self._state}{', but stores.yaml has changed since' if changed else ''}"
+
+    @property
+    def _state(self) -> str:
         last = max((each.wave for each in self.waves), default=0)
         match self.phase:
             case None:
@@ -119,7 +124,8 @@ class RolloutReport:
                 until = self.soak_until.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
                 return f"wave {self.wave} of {last} is within its limits, and is watched until {until}"
             case "waiting":
-                return f"wave {self.wave} of {last} is within its limits; the next one waits for an operator"
+                then = "; the next one waits for an operator" if self.is_current else ""
+                return f"wave {self.wave} of {last} is within its limits{then}"
             case "stopped":
                 return f"stopped: {self.message}"
             case "aborted":
@@ -144,12 +150,13 @@ def rollout_report(
         for wave in sorted({store.wave for store in theirs})
     )
     if rollout is None:
-        next_step = "`reconciler apply` begins one" if any(store.kept != store.target for store in theirs) else ""
+        next_step = "`reconciler apply` begins one" if is_left(theirs) else ""
         return RolloutReport(phase=None, next_step=next_step, limits=limits, waves=waves)
-    is_left = rollout.phase != "finished" or any(store.kept != store.target for store in theirs)
+    is_over, left = rollout.phase == "finished", is_left(theirs)
     is_rolling = rollout.phase == "rolling"
     is_held = is_rolling and any(progress[store.shop].asks for store in theirs if store.shop in progress)
-    next_step = (HELD if is_held else NEXT_STEPS[rollout.phase]) if is_current or not is_left else DIFFERS
+    differs = left if is_over else not is_current
+    next_step = DIFFERS if differs else HELD if is_held else NEXT_STEPS[rollout.phase]
     if lacking := missing(rollout, theirs):
         next_step = (
             f"stores.yaml lacks {', '.join(lacking)}, so this rollout does not continue: restore it; or `reconciler rollout "
