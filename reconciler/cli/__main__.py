@@ -1,5 +1,5 @@
 """`python -m reconciler.cli`: runs the command line without the installed script."""
 
-from reconciler.cli.main import main
+from reconciler.cli.start import main
 
 main()

@@ -166,6 +166,7 @@ def main(argv: list[str] | None = None, *, group: click.Group | None = None) -> 
     gc.set_threshold(COLLECT_EVERY)
     # A part of httpx that is a command of its own would import rich and pygments; without it, httpx works the same.
     sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # None is how Python marks a refused import
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # start.py had it end the process
     code = run(sys.argv[1:] if argv is None else argv, group=group or cli)
     signal.signal(
         signal.SIGINT, signal.SIG_DFL

@@ -94,12 +94,14 @@ def _named_content(path: Path) -> bytes:
         return file.read(FILE_MAX + 1)
 
 
-def wait_until_settled(paths: Sequence[Path], *, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Return once recently written files have the same content in two checks, FRESH_S apart."""
+def wait_until_settled(paths: Sequence[Path], *, wait: Callable[[float], bool]) -> None:
+    """Return once recently written files have the same content in two checks, FRESH_S apart.
+
+    `wait` waits so many seconds, and is True if the process should end: then this returns too.
+    """
     while youngest_s(paths) < FRESH_S:
         before = digest_of(paths)
-        sleep(FRESH_S)
-        if digest_of(paths) == before:
+        if wait(FRESH_S) or digest_of(paths) == before:
             return
 
 

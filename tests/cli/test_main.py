@@ -1,6 +1,7 @@
 """The command line: help, usage, errors, exit codes."""
 
 import shlex
+import signal
 import subprocess
 import sys
 import threading
@@ -187,6 +188,25 @@ def test_without_the_simulators_extra_the_two_commands_name_it(command: str, abs
     assert done.returncode == 64
     assert f"error: `reconciler {command}` needs the simulator, and {absent} is not installed" in done.stderr
     assert "customer-parity[simulator]" in done.stderr
+
+
+EARLY = """
+import os, signal, sys
+
+class Interrupted:
+    def find_spec(self, name, path, target=None):
+        if name == "reconciler.cli.main":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupted())
+from reconciler.cli.start import main
+main()
+"""
+
+
+def test_an_interrupt_while_the_program_is_imported_leaves_no_traceback() -> None:
+    done = subprocess.run([sys.executable, "-c", EARLY, "plan"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
 
 
 def test_the_version_is_that_of_the_distribution(capsys: pytest.CaptureFixture[str]) -> None:

@@ -372,13 +372,25 @@ def test_files_that_were_just_written_are_read_once_they_have_settled(tmp_path: 
     path.write_text("version: 1")
     slept: list[float] = []
 
-    def sleep(seconds: float) -> None:
+    def wait(seconds: float) -> bool:
         slept.append(seconds)
         if len(slept) < 3:
             path.write_text(path.read_text() + "\n# more")
+        return False
 
-    wait_until_settled([path], sleep=sleep)
+    wait_until_settled([path], wait=wait)
     assert len(slept) == 3
     os.utime(path, (0, 0))
-    wait_until_settled([path, tmp_path / "missing.yaml"], sleep=sleep)
+    wait_until_settled([path, tmp_path / "missing.yaml"], wait=wait)
     assert len(slept) == 3
+
+
+def test_a_process_that_should_end_does_not_wait_for_files_to_settle(tmp_path: Path) -> None:
+    path = tmp_path / "stores.yaml"
+    path.write_text("version: 1")
+
+    def wait(_seconds: float) -> bool:
+        path.write_text(path.read_text() + "\n# more")
+        return True
+
+    wait_until_settled([path], wait=wait)

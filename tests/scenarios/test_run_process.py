@@ -143,6 +143,18 @@ def test_a_terminal_shows_in_plain_words_where_it_runs(harness: RunHarness) -> N
     assert re.fullmatch(r"running: http://127\.0\.0\.1:[0-9]+\s*", told)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_before_its_files_are_read_ends_it_with_code_0(tmp_path: Path, number: int) -> None:
+    pipe = tmp_path / "reconciler.yaml"  # a reader waits until someone writes it
+    os.mkfifo(pipe)
+    with ExitStack() as stack:
+        process = begin_installed(["--config", str(pipe), "--stores", str(tmp_path / "stores.yaml"), "run"], stack)
+        with pipe.open("w"):
+            process.signal(number)
+        assert process.ended() == 0
+    assert process.lines == []
+
+
 def test_sigint_ends_it_too_and_what_can_not_be_finished_in_time_is_handed_back(
     harness: RunHarness, start: Any
 ) -> None:

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from types import FrameType
-from typing import Self
 
 import structlog
 
 from reconciler.cli.context import Context
+from reconciler.cli.signals import Signals
 from reconciler.errors import ConfigError, SourceError, StateError
 from reconciler.manager.app import Manager, SettingsFiles
 from reconciler.manager.config_files import digest_of, wait_until_settled, youngest_s
 from reconciler.manager.intervals import Intervals
 from reconciler.manager.logs import configure
-from reconciler.manager.shutdown import Deadline, exit_now, left_s
+from reconciler.manager.shutdown import Deadline, exit_now
 from reconciler.manager.startup import FIRST_S, is_away, open_databases
 from reconciler.server.starting import StartupServer
 from reconciler.settings import Loaded
@@ -31,41 +27,46 @@ _log = structlog.get_logger(__name__)
 
 def run(
     context: Context,
+    signals: Signals,
     *,
     host: str | None,
     port: int | None,
     log_format: str,
 ) -> int:
     configure(debug=context.debug, readable=log_format == "text" or (log_format == "auto" and sys.stderr.isatty()))
-    files = SettingsFiles(context.paths, context.read_settings, _settled_digest(context.paths))
+    files = SettingsFiles(context.paths, context.read_settings, _settled_digest(context.paths, signals))
+    if signals.wait(0):
+        return 0
     loaded = context.loaded
     refused: set[str] = set()
     server = loaded.settings.server
     address = (host or server.host, server.port if port is None else port)
     with Deadline() as deadline:
-        with _Signals() as signals, ExitStack() as ports:
+        with ExitStack() as ports:
             entry = _Port(address, ports)
             while not signals.is_ending and not _serve(context, loaded, files, entry, signals):
                 entry.tell("the controller starts again: a database was lost, or the settings files have changed")
                 signals.wait(FIRST_S)
-                files, loaded = _read_again(files, loaded, refused)
+                files, loaded = _read_again(files, loaded, refused, signals)
         if left := deadline.hanging():
             exit_now(left)
     return 0
 
 
-def _settled_digest(paths: tuple[Path, ...]) -> str:
+def _settled_digest(paths: tuple[Path, ...], signals: Signals) -> str:
     """The digest of the settings files, to compute before they are read, so that no later change is missed."""
-    wait_until_settled(paths)
+    wait_until_settled(paths, wait=signals.wait)
     return digest_of(paths)
 
 
-def _read_again(files: SettingsFiles, loaded: Loaded, refused: set[str]) -> tuple[SettingsFiles, Loaded]:
+def _read_again(
+    files: SettingsFiles, loaded: Loaded, refused: set[str], signals: Signals
+) -> tuple[SettingsFiles, Loaded]:
     """The settings files and their content before a restart; if they can't be read now, the previous ones.
 
     `refused` collects the errors that were logged, so that each is logged once.
     """
-    digest = _settled_digest(files.paths)
+    digest = _settled_digest(files.paths, signals)
     if digest == files.digest:
         return files, loaded
     try:
@@ -81,7 +82,7 @@ def _warn(message: str) -> None:
     _log.warning("warning", message=message)
 
 
-def _serve(context: Context, loaded: Loaded, files: SettingsFiles, entry: _Port, signals: _Signals) -> bool:
+def _serve(context: Context, loaded: Loaded, files: SettingsFiles, entry: _Port, signals: Signals) -> bool:
     """Run until a signal ends it. False if it must start again: a database was lost, or the files have changed."""
     with (
         context.components(loaded, warn=_warn) as components,
@@ -137,7 +138,7 @@ class _Port:
 
 @contextmanager
 def _open_databases(
-    components: Components, files: SettingsFiles, entry: _Port, signals: _Signals, intervals: Intervals
+    components: Components, files: SettingsFiles, entry: _Port, signals: Signals, intervals: Intervals
 ) -> Iterator[bool]:
     """Wait until the databases are open or a signal ends it. Yields whether the files are still those that were read."""
     open_databases(components, tell=entry.tell, wait=signals.wait)
@@ -146,7 +147,7 @@ def _open_databases(
 
 
 def _wait_until_settled(
-    components: Components, files: SettingsFiles, tell: Callable[[str], None], signals: _Signals, settles_s: float
+    components: Components, files: SettingsFiles, tell: Callable[[str], None], signals: Signals, settles_s: float
 ) -> bool:
     """Whether the files that were read may be used. Waits if they are new and other replicas run different ones.
 
@@ -169,47 +170,3 @@ def _wait_until_settled(
         if youngest_s(files.paths) >= settles_s or signals.wait(FIRST_S):
             return True
     return False
-
-
-class _Signals:
-    """Signal handlers: SIGTERM and SIGINT stop, SIGHUP reloads the files. A stop before there is a manager is kept."""
-
-    def __init__(self) -> None:
-        self.is_ending = False
-        # A SimpleQueue, as its `put` is reentrant: an Event that is set in a signal handler can deadlock.
-        self._received: SimpleQueue[None] = SimpleQueue()
-        self._manager: Manager | None = None
-
-    def __enter__(self) -> Self:
-        self._before = {number: signal.signal(number, self._stop) for number in (signal.SIGTERM, signal.SIGINT)}
-        self._before[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._reload)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def attach(self, manager: Manager) -> None:
-        self._manager = manager
-        if self.is_ending:
-            manager.stop()
-
-    def wait(self, seconds: float) -> bool:
-        """Wait for this time or until a signal stops the command; returns whether one did."""
-        until = time.monotonic() + seconds
-        while not self.is_ending and (left := left_s(until)):
-            try:
-                self._received.get(timeout=left)
-            except Empty:
-                break
-        return self.is_ending
-
-    def _stop(self, _number: int, _frame: FrameType | None) -> None:
-        self.is_ending = True
-        self._received.put(None)
-        if self._manager is not None:
-            self._manager.stop()
-
-    def _reload(self, _number: int, _frame: FrameType | None) -> None:
-        if self._manager is not None:
-            self._manager.reload_soon()

@@ -30,6 +30,9 @@ def command(context: Context, /, **options: Any) -> int:
     file has settled, or immediately on SIGHUP. The start waits for a database that does not answer. Logs go to
     stderr: readable lines on a terminal, otherwise JSON, one object a line.
     """
-    from reconciler.cli.commands.run import run
+    from reconciler.cli.signals import Signals
 
-    return run(context, **options)
+    with Signals() as signals:
+        from reconciler.cli.commands.run import run
+
+        return run(context, signals, **options)
