@@ -25,6 +25,7 @@ delays.
 | `watch.py` | transactions on the profiles, health, memory, threads and descriptors, while all this happens |
 | `calm.py` | what must be so before quiet begins |
 | `checker.py` | the verdict. Plain values in, violations out; imports nothing of the product |
+| `consent.py` | answers to marketing, in the app and in Shopify, and the verdict on what was written of them |
 | `report.py` | one table |
 | `soak.py` | puts these together: run, settle, keep quiet, check |
 

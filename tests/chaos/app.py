@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg
 
+from tests.chaos import consent
 from tests.chaos.people import EU, US, Population, User
 
 TABLE = """
@@ -47,8 +48,8 @@ def row_of(user: User, at: Any) -> dict[str, Any]:
 
 
 def metadata_of(user: User) -> str:
-    """Which shops want the user, as `where` in stores.yaml asks."""
-    return json.dumps({"us": US in user.shops, "eu": EU in user.shops})
+    """Which shops want the user, as `where` in stores.yaml asks, and the answer to marketing."""
+    return json.dumps({"us": US in user.shops, "eu": EU in user.shops, **consent.metadata_of(user.answers)})
 
 
 @dataclass(slots=True)

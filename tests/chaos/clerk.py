@@ -5,6 +5,7 @@ What Svix would give up on after a day is repeated here until the end; "dropped"
 
 from __future__ import annotations
 
+import json
 import random
 import threading
 import time
@@ -16,7 +17,8 @@ from typing import Any
 
 import httpx
 
-from tests.chaos.people import EU, US, User
+from tests.chaos.app import metadata_of
+from tests.chaos.people import User
 from tests.clerk import sender
 from tests.clock import WallClock
 
@@ -38,7 +40,7 @@ def user_object(user: User) -> dict[str, Any]:
         email_addresses=[{"id": "idn_main", "email_address": user.email, "verification": {"status": "verified"}}],
         phone_numbers=phones,
         primary_phone_number_id="idn_phone" if user.phone else None,
-        public_metadata={"us": US in user.shops, "eu": EU in user.shops},
+        public_metadata=json.loads(metadata_of(user)),
         updated_at=user.updated_ms,
     )
 

@@ -16,6 +16,19 @@ LAST = ("Ærø", "Byron", "Nováková", "Picard", "Sørensen", "Etxeberria", "Ad
 Source = Literal["app", "clerk"]
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Yes or no to marketing by email, given in the app, and when; without a time, where the app keeps none."""
+
+    granted: bool
+    at: float | None
+
+    @property
+    def second(self) -> int | None:
+        """The time in whole seconds."""
+        return None if self.at is None else int(self.at)
+
+
 @dataclass(slots=True)
 class User:
     """One user. `wanted_since` and `away_since` are wall times, by shop: only what is certain counts.
@@ -47,6 +60,10 @@ class User:
     blocked: set[str] = field(default_factory=set)
     """Shops in which the address is that of a customer that a re-link left behind: there the user gets no customer."""
     drifted: int = 0
+    answers: list[Answer | None] = field(default_factory=list)
+    """To marketing by email, in the app; None: the answer was taken away."""
+    moved_at: float = 0.0
+    """When the email, or the customer in a shop, became another one last."""
     updated_ms: int = 0
     away: dict[str, list[tuple[float, float | None]]] = field(default_factory=lambda: {shop: [] for shop in SHOPS})
     """Spans in which the user was not wanted, by shop; None: still so."""
@@ -66,8 +83,8 @@ class User:
         """Whether a shop in which they are not wanted now may still have a customer of theirs."""
         return any(self.away[shop] and not self.wanted(shop) for shop in SHOPS)
 
-    def becomes(self, email: str) -> None:
-        self.email = email
+    def becomes(self, email: str, at: float) -> None:
+        self.email, self.moved_at = email, at
         self.blocked.clear()
         self.emails.append(email)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tests.chaos.consent import settings_of
 from tests.chaos.people import EU, US
 from tests.chaos.shops import SECRET, domain
 
@@ -13,7 +14,7 @@ def stores_text(wave: int, admin_urls: Mapping[str, str]) -> str:
     lines = ["version: 1", "defaults:", f"  tags: [app-user, wave-{wave}]"]
     lines += ["  fields: {email: enforce, first_name: enforce, last_name: enforce, phone: enforce}"]
     lines += ["  metafields: {clerk.avatar_url: {from: image_url, type: url, policy: enforce}}"]
-    kinds = ("create", "adopt", "update", "relink", "merge", "release")
+    kinds = ("create", "adopt", "update", "relink", "merge", "release", "consent")
     guards = ", ".join(f"{kind}: {{max: 100000}}" for kind in kinds)
     lines += [f"  guards: {{{guards}}}", "stores:"]
     for shop, leave, key in ((EU, "keep", "eu"), (US, "delete", "us")):
@@ -21,6 +22,6 @@ def stores_text(wave: int, admin_urls: Mapping[str, str]) -> str:
         lines += [f"    admin_url: {admin_urls[shop]}"] if shop in admin_urls else []
         lines += [
             f"    auth: {{access_token: token-{shop}}}", f"    webhook_secret: {SECRET}", "    country: US",
-            f"    on_leave: {leave}", f"    where: {{metadata.{key}: true}}",
+            f"    on_leave: {leave}", f"    {settings_of(shop)}", f"    where: {{metadata.{key}: true}}",
         ]  # fmt: skip
     return "\n".join(lines) + "\n"

@@ -14,12 +14,16 @@ from reconciler.simulator.server import SimulatorServer
 from reconciler.simulator.webhooks.delivery import Deliverer, Weather
 from reconciler.simulator.world import ALL_SCOPES, SimShop, World, wall_clock
 from tests.chaos.checker import Customer, Life
+from tests.chaos.consent import Consents
 from tests.chaos.people import SHOPS, Bystander
 from tests.clock import WallClock
 
 LOOK_S = 0.1
 SECRET = "the-app-secret"
-TOPICS = ("CUSTOMERS_CREATE", "CUSTOMERS_UPDATE", "CUSTOMERS_DELETE", "CUSTOMERS_MERGE")
+TOPICS = (
+    "CUSTOMERS_CREATE", "CUSTOMERS_UPDATE", "CUSTOMERS_DELETE", "CUSTOMERS_MERGE",
+    "CUSTOMERS_EMAIL_MARKETING_CONSENT_UPDATE",
+)  # fmt: skip
 GID = "gid://shopify/Customer/"
 
 
@@ -38,13 +42,20 @@ class Shops:
     world: World
     now: Callable[[], float] = wall_s
     lives: dict[tuple[str, str], Life] = field(default_factory=dict)
+    consents: Consents = field(default_factory=Consents)
     _known: dict[tuple[str, str], tuple[str | None, str | None]] = field(default_factory=dict)
 
     def sim(self, shop: str) -> SimShop:
         return self.world.shops[domain(shop)]
 
     def staff(self, shop: str, action: str, **details: Any) -> Any:
-        return self.sim(shop).staff(action, **details)
+        """What staff or customers do in Shopify."""
+        sim = self.sim(shop)
+        with sim.lock:
+            self.consents.look(shop, sim.shop.people, _owner)
+            done = sim.staff(action, **details)
+            self.consents.look(shop, sim.shop.people, _owner, by_shop=True)
+        return done
 
     def add(
         self, shop: str, *, guest: bool, email: str, first: str, last: str, orders: int = 0, **more: Any
@@ -102,6 +113,7 @@ class Shops:
             sim = self.sim(shop)
             with sim.lock:
                 now = {(shop, GID + str(r.number)): (_owner(r), r.email) for r in sim.shop.people}
+                self.consents.look(shop, sim.shop.people, _owner)
             for key, state in now.items():
                 if self._known.get(key, ("", "")) != state:
                     self.lives.setdefault(key, Life(*key)).steps.append((at, *state))

@@ -20,6 +20,7 @@ from tests.chaos.calm import Calm
 from tests.chaos.checker import Violation, check, row_violations
 from tests.chaos.clerk import GIVES_UP_S, Sender
 from tests.chaos.cluster import Cluster, open_cluster, start_all
+from tests.chaos.consent import consent_differences, consent_violations
 from tests.chaos.directory import open_directory
 from tests.chaos.faults import World
 from tests.chaos.people import SHOPS, Population
@@ -213,6 +214,8 @@ class Soak:
         customers = {shop: cluster.shops.customers(shop) for shop in SHOPS}
         lives = list(cluster.shops.lives.values())
         found = check(self.population, customers, lives, grace_s=self.profile.grace_s + 15)
+        found += consent_violations(self.population, cluster.shops.consents)
+        found += consent_differences(self.population, cluster.shops.consents, customers)
         found += row_violations(self.population, app.rows())
         left = cluster.postgres.rows(
             "SELECT store, clerk_user_id, due_at - now(), attempts, owner FROM reconciler.reconciler_request"

@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from tests.chaos.consent import answer_in_app, answer_in_shop
 from tests.chaos.people import EU, FIRST, LAST, SHOPS, US, Bystander, Population, Source, User
 from tests.chaos.shops import Shops
 from tests.clock import WallClock
@@ -31,9 +32,10 @@ WEIGHTS = {
     "phone cleared": 1, "avatar": 2, "row deleted": 4, "row marked": 2, "back as it was": 4, "back as new": 3, "moved": 4,
     "again": 3, "to a guest": 2, "drift": 3, "staff tag": 3, "bystander": 6, "customer deleted": 1, "order": 2,
     "slow write": 2, "app's own metadata": 3, "blink": 3,
-    "staff merge": 2, "address left behind": 1,
+    "staff merge": 2, "address left behind": 1, "answer in the app": 10, "answer in Shopify": 6,
 }  # fmt: skip
 SLOW_S = 2.0
+ANSWERS_AT_SIGN_UP = 0.7
 KEPT_STRANGERS = 4  # who is merged is no bystander any more, and some must stay
 
 
@@ -136,6 +138,8 @@ class Stream:
         phone = self._phone() if self.chance.random() < 0.5 else None
         user = User(f"user_{number:05d}", source, email or self._email(), first, last, phone, self._avatar())
         user.shops = shops or set(self.chance.choice(((US, EU), (US, EU), (US,), (EU,))))
+        if self.chance.random() < ANSWERS_AT_SIGN_UP:
+            user.answers.append(answer_in_app(self.chance, self.now(), []))
         self.population.users[user.id] = user
         return user
 
@@ -235,7 +239,7 @@ class Stream:
         user = self._one()
         if user is None or user.keeps_email:
             return False
-        user.becomes(self._email())
+        user.becomes(self._email(), self.now())
         self._write(user)
         return True
 
@@ -245,7 +249,7 @@ class Stream:
             user.entangled = True
         emails = [user.email for user in users]
         for user, email in zip(users, emails[1:] + emails[:1], strict=True):
-            user.becomes(email)
+            user.becomes(email, self.now())
         if users:
             self._write(*users)
         return bool(users)
@@ -377,7 +381,7 @@ class Stream:
             return False
         guest, user = self.chance.choice(guests), self.chance.choice(some)
         guest.taken_by, user.relinked, user.inherited = user.id, True, True
-        user.becomes(guest.email)
+        user.becomes(guest.email, self.now())
         self._write(user)
         return True
 
@@ -432,6 +436,7 @@ class Stream:
         if user is None or customer is None or customer.orders or user.relinked:
             return False
         self.population.staff_deleted.add((EU, customer.id))
+        user.moved_at = self.now()
         self.shops.staff(EU, "delete", id=customer.id)
         return True
 
@@ -462,6 +467,7 @@ class Stream:
             one.note, one.tags = merged.note, merged.tags
             return True
         self._noted(user)
+        user.moved_at = self.now()
         if way == "goes":
             self.population.merged_tags[shop, keep] = set(merged.tags)
         foreign = self.population.foreign_tags.pop((shop, goes), set()) | set(one.tags)
@@ -474,6 +480,30 @@ class Stream:
         if customer is None:
             return False
         self.shops.staff(shop, "order", id=customer.id)
+        return True
+
+    def answer_in_app(self) -> bool:
+        """Marketing by email: yes, no, or the answer is taken away."""
+        some = self.population.current()
+        some = [u for u in some if u.answers] if self.chance.random() < 0.5 else some
+        if not some:
+            return False
+        user = self.chance.choice(some)
+        user.answers.append(answer_in_app(self.chance, self.now(), user.answers))
+        self._write(user)
+        return True
+
+    def answer_in_shop(self) -> bool:
+        """A customer subscribes or unsubscribes in Shopify: of a user, or, now and then, any other."""
+        shop = self.chance.choice(SHOPS)
+        users = {user.id for user in self.population.current()}
+        some = [c for c in self.shops.customers(shop) if c.email and (c.owner in users or self.chance.random() < 0.1)]
+        if not some:
+            return False
+        customer = self.chance.choice(some)
+        if customer.owner in users:
+            self._noted(self.population.users[customer.owner or ""])
+        self.shops.staff(shop, "consent", id=customer.id, **answer_in_shop(self.chance, shop))
         return True
 
     def metadata(self) -> bool:
@@ -515,4 +545,6 @@ CHANGES: dict[str, Callable[[Stream], bool]] = {
     "blink": Stream.blink,
     "staff merge": Stream.staff_merge,
     "address left behind": Stream.address_left_behind,
+    "answer in the app": Stream.answer_in_app,
+    "answer in Shopify": Stream.answer_in_shop,
 }

@@ -22,6 +22,7 @@ from reconciler.state.requests.queue import RequestTable
 from reconciler.state.store import StateStore
 from reconciler.wiring import Components
 from tests.chaos.checker import Violation, check
+from tests.chaos.consent import consent_differences, consent_violations
 from tests.chaos.people import SHOPS, Population
 from tests.chaos.shops import Shops, domain, make_world
 from tests.chaos.stream import WEIGHTS, Stream
@@ -253,6 +254,8 @@ class Simulation:
         """What is not as it should be now, in shops, queue and mappings."""
         customers = {shop: self.shops.customers(shop) for shop in SHOPS}
         found = check(self.population, customers, self.shops.lives.values(), grace_s=1.2 * self.size.rhythm.grace_s)
+        found += consent_violations(self.population, self.shops.consents)
+        found += consent_differences(self.population, self.shops.consents, customers)
         if depth := self.queue.depth():
             found.append(Violation("queue left over", "queue", f"{depth} requests"))
         if self.clerk.waiting:
