@@ -58,7 +58,7 @@ class Step:
     seen_at: datetime | None = None
 
 
-Result = Literal["applied", "refused", "failed", "not tried"]
+Result = Literal["applied", "done already", "refused", "failed", "not tried"]
 Verdict = Literal[
     "in_sync", "applied", "held", "waiting", "early", "nothing",
     "temporary", "permanent", "access", "source", "lost",
@@ -68,6 +68,9 @@ Verdict = Literal[
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of one action. `refused`: the world had moved since the plan; `message` says how.
+
+    `done already`: another process has done it since the plan, which was made just now; such an action of a saved plan is
+    refused.
 
     `is_recorded`: nothing is due any more, as where another process was first, and the mapping already says so.
     `holds`: what the plan did not hold yet, such as a value that Shopify refused while the rest was written.

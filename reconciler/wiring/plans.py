@@ -104,7 +104,7 @@ def apply_approved(
             held += len(outcome.holds)
             if outcome.result == "applied":
                 applied[outcome.action.kind] += 1
-            else:
+            elif outcome.result != "done already":
                 failed += 1
         held += sum(len(part.holds) for part in planned.plan.stores)
         run.counts = RunCounts(actions=dict(sorted(applied.items())), holds=held, failures=failed)

@@ -67,6 +67,7 @@ RESULTS = (
         seconds=24.2,
     ),
     ApplyResult(store=StoreName("acme-eu")),
+    ApplyResult(store=StoreName("acme-jp"), done_already=2),
     ApplyResult(store=StoreName("acme-fr"), error="StoreSuspended: the shop refuses the token"),
 )
 
@@ -169,6 +170,7 @@ acme-us  120 created · 1 updated · 1 not applied · 3 held · 2,420 points in 
   ✗ update user_7 refused: the customer has changed in Shopify since the plan
       was made
       hint: plan again
+acme-jp  2 done already by another process
 acme-fr  nothing was applied: StoreSuspended: the shop refuses the token
 acme-eu  nothing to do
 121 actions applied in 1 store
@@ -178,7 +180,7 @@ acme-eu  nothing to do
 def test_results_as_json_carry_the_digest() -> None:
     body = json.loads("".join(render.results_json(RESULTS, "sha256:abc")))
     assert body["digest"] == "sha256:abc"
-    assert [s["store"] for s in body["stores"]] == ["acme-us", "acme-eu", "acme-fr"]
+    assert [s["store"] for s in body["stores"]] == ["acme-us", "acme-eu", "acme-jp", "acme-fr"]
     assert body["stores"][0]["failed"][0]["result"] == "refused"
 
 

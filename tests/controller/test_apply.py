@@ -262,6 +262,12 @@ def test_a_saved_action_that_somebody_else_did_is_refused_as_done(components: Ri
     assert (outcome.result, outcome.message) == ("refused", "there is nothing left to do")
 
 
+def test_an_action_of_a_plan_made_just_now_that_somebody_else_did_has_not_failed(components: Rig) -> None:
+    planned = changed(components)
+    components.cycle()
+    assert [o.result for o in components.apply(planned)] == ["done already"]
+
+
 def test_a_saved_action_that_is_held_now_says_by_what(components: Rig) -> None:
     planned = changed(components)
     components.rotate("acme", paused=True)

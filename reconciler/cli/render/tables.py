@@ -68,6 +68,8 @@ def print_results(results: Sequence[ApplyResult], console: Console) -> None:
 def _result_parts(result: ApplyResult) -> list[Piece]:
     """What was applied in one store, what was not, and what it cost; empty if there was nothing to do."""
     parts = [(f"{result.applied[k]:,} {_past(k)}", KIND_WORDS[k].style) for k in KINDS if result.applied.get(k)]
+    if result.done_already:
+        parts.append((f"{result.done_already:,} done already by another process", "dim"))
     if result.failed:
         parts.append((f"{len(result.failed):,} not applied", "bold red"))
     if result.held:

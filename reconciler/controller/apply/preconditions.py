@@ -46,6 +46,7 @@ class Preconditions:
         self._context = context
         self._by_mirror = cache(by_mirror)
         self._since = context.clock.now()
+        self._fresh = fresh
         self._unseen_until = self._since + UNSEEN_FOR if fresh else None
         self._seen = {*changed}
         self._holds = _HoldsOf(scan_result.plan.holds)
@@ -75,6 +76,8 @@ class Preconditions:
         is_over = step.decision.action is None
         if is_over:
             record_decisions([step], self._context.store, self._context.state, self._context.clock.now())
+        if self._fresh and is_over and step.decision.status == "in_sync":
+            return Outcome(action, "done already", is_recorded=True)
         return Outcome(action, "refused", _moved_because(action, step.decision), is_recorded=is_over)
 
     def _observe(self, actions: Iterable[Action]) -> Iterator[Step]:

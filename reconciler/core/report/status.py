@@ -7,6 +7,10 @@ from collections.abc import Mapping as MappingOf
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from operator import not_
+from typing import Annotated
+
+from pydantic import Field
 
 from reconciler.core.model.act import Pause
 from reconciler.core.model.action import Hold
@@ -231,10 +235,14 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApplyResult:
-    """The result of executing one store's plan. `held` counts all holds; `holds` are those that arose meanwhile."""
+    """The result of executing one store's plan. `held` counts all holds; `holds` are those that arose meanwhile.
+
+    `done_already` counts the actions that another process did between the plan and their turn.
+    """
 
     store: StoreName
     applied: MappingOf[str, int] = field(default_factory=dict)
+    done_already: Annotated[int, Field(exclude_if=not_)] = 0
     failed: Series[Failure] = ()
     held: int = 0
     holds: Series[Hold] = ()

@@ -238,6 +238,7 @@ def _show_bulk(progress: Progress, bar: TaskID, name: StoreName, so_far: BulkRun
 @dataclass
 class _Tally:
     applied: Counter[str] = field(default_factory=Counter)
+    done_already: int = 0
     failed: Spool[Failure] = field(default_factory=lambda: Spool(Failure, attrgetter("clerk_user_id")))
     holds: Spool[Hold] = field(default_factory=lambda: Spool(Hold, hold_order))
     points: int = 0
@@ -249,6 +250,8 @@ class _Tally:
         if outcome.result == "applied":
             self.applied[action.kind] += 1
             self.points += action.cost_points
+        elif outcome.result == "done already":
+            self.done_already += 1
         else:
             failure = Failure(
                 clerk_user_id=action.clerk_user_id,
@@ -267,6 +270,7 @@ def _result(
     return ApplyResult(
         store=name,
         applied=dict(tally.applied),
+        done_already=tally.done_already,
         failed=tally.failed.whole(),
         held=len(scan_result.plan.holds) + len(tally.holds),
         holds=tally.holds.whole(),

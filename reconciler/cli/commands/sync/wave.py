@@ -9,7 +9,6 @@ from reconciler.cli.context import Context
 from reconciler.cli.render.rollout import headline
 from reconciler.controller.scan.plan import Planned
 from reconciler.core.fields.desired import config_digest
-from reconciler.core.model.rollout import ENDED
 from reconciler.core.report.rollout import RolloutReport
 from reconciler.core.report.status import ApplyResult
 from reconciler.errors import PlanRefused
@@ -39,7 +38,7 @@ def end_wave(
 ) -> RolloutReport | None:
     """Record which stores were passed over whole, by the policies that they had at `since`, and judge the wave.
 
-    None without a rollout. Another process may have opened a wave since; it waits for a pass of its own.
+    None if no rollout was under way. Another process may have opened a wave since; it waits for a pass of its own.
     """
     rollouts = components.rollouts
     if rollouts is None or planned.narrowed:
@@ -47,12 +46,13 @@ def end_wave(
     whole = {r.store for r in results if r.error is None and all(f.result != "not tried" for f in r.failed)}
     shops = [store.shop for store in components.stores() if store.name in whole]
     rollouts.note_synced(shops, since=since)
+    before = rollouts.read().rollout
     state = rollouts.advance(context.actor, may_begin=False, may_open=False)
-    return rollouts.report(state) if state.rollout is not None else None
+    return rollouts.report(state) if before is not None and before.is_under_way else None
 
 
 def report_wave(context: Context, report: RolloutReport | None) -> None:
-    """Say on stderr how far the rollout is while it is under way."""
-    if report is not None and report.phase not in {None, *ENDED}:
+    """Say on stderr how far the rollout is, or that it has ended."""
+    if report is not None:
         for line in headline(report):
             context.say(line)
