@@ -11,6 +11,7 @@
 | `threads.py` | what the product's threads wait with, as tasks |
 | `ways.py` | the ways to state, profiles and shops: a scheduling point before and after each call, and what is lost there |
 | `postgres.py` | the modelled Postgres: read committed, locks, waits, lost connections |
+| `dialect.py` | statements that are written for Postgres, as the model runs them |
 | `replica.py` | one replica: the product's dispatcher, workers, scans, probes and intake of webhooks |
 | `outside.py` | the app and its table, Clerk, and the webhooks of the shops |
 | `person.py` | a person who runs `plan` and `apply` beside the replicas |

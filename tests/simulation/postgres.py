@@ -9,16 +9,17 @@ What a statement writes or locks, rows as well as values of unique indexes, is l
 statement that meets a lock is undone, waits in virtual time, and begins again on what is committed then, as Postgres checks
 the condition again on the new row. Circles of waits, the limits of `bounds.py` and lost connections end transactions.
 
-The statements are those that the product makes for Postgres, except for the queue's, which are those of `sqlite.sql`.
+The statements are those that the product makes for Postgres; `dialect.py` has SQLite run what is written for Postgres.
 """
 
 from __future__ import annotations
 
 import re
 import sqlite3
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -28,6 +29,7 @@ from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 
 from reconciler.state.database.bounds import BOUNDS_MS, READS, SINGLE
 from reconciler.state.database.engine import open_engine
+from tests.simulation.dialect import greatest, least, timestamptz, translate
 from tests.simulation.scheduler import Died, Scheduler
 from tests.simulation.threads import Waiting
 from tests.simulation.ways import Way
@@ -42,7 +44,6 @@ Key = tuple[Any, ...]
 _LOCKING = re.compile(r"(?:/\*)?\s*\bFOR (UPDATE|SHARE)\b( SKIP LOCKED)?\s*(?:\*/)?")
 _FROM = re.compile(r"^SELECT .*?\bFROM ((?:main\.)?(\w+))", re.DOTALL)
 _VERB = re.compile(r"\b(INSERT|UPDATE|DELETE)\b")
-_TAKE = "UPDATE reconciler_request AS r\n   SET owner"
 
 
 class ServerError(sqlite3.OperationalError):
@@ -103,11 +104,10 @@ class Statement:
 
     @classmethod
     def read(cls, sql: str, parameters: list[Any], *, many: bool) -> Statement:
-        sql = sql.replace("reconciler.reconciler_", "reconciler_")
         locking = _LOCKING.search(sql)
         locks: Mode | None = None if locking is None else "share" if locking[1] == "SHARE" else "exclusive"
         plain = _LOCKING.sub("", sql)
-        skips = plain.startswith(_TAKE) or bool(locking and locking[2])
+        skips = bool(locking and locking[2])
         writes = locking is not None or bool(_VERB.search(plain)) or "pg_advisory" in plain
         return cls(plain, parameters, many, locks, skips, writes)
 
@@ -140,8 +140,15 @@ class Server:
         self.locks: dict[Key, dict[Transaction, Mode]] = {}
         self.ends = Waiting(scheduler)
         self.open: list[Transaction] = []
+        self.numbers: Counter[str] = Counter()
+        """What each sequence gave last; a number is given once, whatever becomes of the transaction."""
         with sqlite3.connect(path) as db:
             self.shapes = {shape.name: shape for shape in _shapes(db)}
+        self.translate = cache(partial(translate, keys={name: shape.keys for name, shape in self.shapes.items()}))
+
+    def next_number(self, name: str) -> int:
+        self.numbers[name] += 1
+        return self.numbers[name]
 
     def blockers(self, mine: Transaction, keys: dict[Key, Mode]) -> frozenset[Transaction]:
         return frozenset(
@@ -237,7 +244,11 @@ class PostgresConnection(sqlite3.Connection):
     server: Server
     mine: Transaction | None = None
     """None: each statement is a transaction of its own."""
-    _advisory: tuple[Key, ...] = ()
+    _acting: Transaction
+    """The transaction of the statement that runs."""
+    _asked: dict[Key, Mode]
+    """What the statement that runs has asked to lock by itself."""
+    _kept: dict[Key, Any]
 
     def cursor(self, factory: Any = None) -> Any:
         return super().cursor(PostgresCursor)
@@ -258,11 +269,29 @@ class PostgresConnection(sqlite3.Connection):
                 )
         self.create_function("hashtextextended", 2, lambda text, seed: f"{seed} {text}")
         self.create_function("pg_advisory_xact_lock", 1, self._lock_advisory)
+        self.create_function("lock_row", -1, self._lock_row)
+        self.create_function("keep", 3, self._keep)
+        self.create_function("kept", 2, lambda *key: self._kept[key])
+        self.create_function("nextval", 1, server.next_number)
+        for function in (greatest, least, timestamptz):
+            self.create_function(function.__name__, -1, function)
+        self._asked, self._kept = {}, {}
         self.way, self.server = way, server
 
     def _lock_advisory(self, key: str) -> str:
-        self._advisory = (*self._advisory, ("advisory", key))
+        self._asked["advisory", key] = "exclusive"
         return ""
+
+    def _lock_row(self, skips: int, name: str, *key: Any) -> bool:
+        """Lock a row that a statement has found; False where it is to be passed over, as another has locked it."""
+        if skips and any(each is not self._acting for each in self.server.locks.get((name, key), {})):
+            return False
+        self._asked[name, key] = "exclusive"
+        return True
+
+    def _keep(self, user: str, store: str, value: Any) -> Any:
+        self._kept[user, store] = value
+        return value
 
     def _db(self) -> sqlite3.Cursor:
         return super().cursor(sqlite3.Cursor)
@@ -275,7 +304,7 @@ class PostgresConnection(sqlite3.Connection):
             return []
         if way is None or sql.startswith("PRAGMA") or way.scheduler.current is None:
             return cursor.plainly(sql, parameters, many=many)
-        statement = Statement.read(sql, parameters, many=many)
+        statement = Statement.read(self.server.translate(sql), parameters, many=many)
         self._before(way, _name(sql))
         try:
             if not statement.writes and (self.mine is None or not self.mine.written):
@@ -333,7 +362,7 @@ class PostgresConnection(sqlite3.Connection):
     def _try(self, cursor: PostgresCursor, statement: Statement, mine: Transaction) -> Tried:
         """Run the statement, and undo it."""
         db, shapes = self._db(), self.server.shapes
-        self._advisory = ()
+        self._acting, self._asked, self._kept = mine, {}, {}
         db.execute("BEGIN IMMEDIATE")
         try:
             for (name, key), row in mine.written.items():
@@ -359,16 +388,7 @@ class PostgresConnection(sqlite3.Connection):
             before = mine.written.get((shape.name, key)) or shape.read(db, key)
             keys[shape.name, key] = "exclusive"
             keys |= dict.fromkeys((*shape.locked_by(before), *shape.locked_by(written[shape.name, key])), "exclusive")
-        keys |= dict.fromkeys(self._advisory, "exclusive")
-        if "reconciler_fencing" in statement.sql:  # a number is given once, whatever becomes of the transaction
-            self._take_number(db, written)
-        return Tried(found, keys, written)
-
-    def _take_number(self, db: sqlite3.Cursor, written: dict[tuple[str, Key], Key | None]) -> None:
-        for name, key in [each for each in written if each[0] == "reconciler_fencing"]:
-            if written.pop((name, key)) is not None:
-                db.execute("INSERT INTO reconciler_fencing VALUES (?)", key)
-                db.execute("DELETE FROM reconciler_fencing")
+        return Tried(found, keys | self._asked, written)
 
     def _show_numbers(self, db: sqlite3.Cursor, mine: Transaction) -> None:
         """Rows with a number that others have taken: a new row gets another one, as from a sequence."""
@@ -454,12 +474,11 @@ class PostgresCompiler(SQLiteCompiler):
         return f" /*{postgres.for_update_clause(self, select, **options)} */"
 
 
-def open_modelled(server: Server, way: Way, *, queue: bool = False) -> Engine:
-    """The modelled Postgres as one machine sees it. `queue`: for the queue, which runs the statements for SQLite."""
+def open_modelled(server: Server, way: Way) -> Engine:
+    """The modelled Postgres as one machine sees it."""
     engine = open_engine(f"sqlite:///{server.path}")
     engine.dialect.statement_compiler = PostgresCompiler
-    if not queue:
-        engine.dialect.name = "postgresql"
+    engine.dialect.name = "postgresql"
 
     @event.listens_for(engine, "do_connect")
     def connect(_dialect: Any, _record: Any, arguments: Any, options: Any) -> sqlite3.Connection:
@@ -474,7 +493,7 @@ def open_modelled(server: Server, way: Way, *, queue: bool = False) -> Engine:
     def begin(connection: Connection) -> None:
         options = connection.get_execution_options()
         driver: Any = connection.connection.dbapi_connection
-        driver.begin(single=queue or bool(options.get(READS) or options.get(SINGLE)))
+        driver.begin(single=bool(options.get(READS) or options.get(SINGLE)))
 
     @event.listens_for(engine, "handle_error")
     def note_loss(context: Any) -> None:

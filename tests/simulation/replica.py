@@ -109,15 +109,7 @@ class SimConnections(Connections):
 
     @cached_property
     def queue(self) -> RequestTable:
-        return self.queue_type(self.queue_engine)
-
-    @cached_property
-    def queue_engine(self) -> Engine:
-        if self._place.server is None:
-            return self.engine
-        engine = open_modelled(self._place.server, self._place.way("state"), queue=True)
-        self._open.callback(engine.dispose)
-        return engine
+        return self.queue_type(self.engine)
 
     @cached_property
     def state_clock(self) -> StateClock:
