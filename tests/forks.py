@@ -6,6 +6,7 @@ is the same in a fork. `tests/scenarios/test_run_process.py` starts the command 
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -22,7 +23,7 @@ from typing import Any, TextIO
 
 from sqlalchemy import Engine, event
 
-from reconciler.cli.main import run
+from reconciler.cli.main import COLLECT_EVERY, run
 from tests.program import intervals_of, program
 
 ROOT = Path(__file__).parents[1]
@@ -97,6 +98,7 @@ def _serve(
     for theirs, ours in ((nowhere, 0), (nowhere, 1), (err.fileno(), 2)):
         os.dup2(theirs, ours)
     err.close()
+    gc.set_threshold(COLLECT_EVERY)
     given = dict(intervals or {})
     if statement := given.pop("freeze_after", ""):
         freeze_after(statement)

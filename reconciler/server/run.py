@@ -15,6 +15,7 @@ import threading
 from types import TracebackType
 from typing import Any, ClassVar, Final, Self
 
+import anyio.to_thread
 import uvicorn
 from h11 import IDLE, SEND_BODY
 from starlette.types import ASGIApp
@@ -103,6 +104,7 @@ class _Server(uvicorn.Server):
         self.ready = threading.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await anyio.to_thread.run_sync(int)  # imports what handlers in threads need, before the first webhook does
         await super().startup(sockets=sockets)
         self.ready.set()
 

@@ -8,6 +8,7 @@ next request), and times run from the moment a request was due, so that waiting 
 
 from __future__ import annotations
 
+import gc
 import http.client
 import json
 import multiprocessing
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from reconciler.clerk.webhook import ClerkEvent
+from reconciler.cli.main import COLLECT_EVERY
 from reconciler.core.model.ids import ClerkUserId, StoreName
 from reconciler.core.model.request import Request
 from reconciler.server.app import make_app
@@ -46,7 +48,7 @@ class QueueService(MemoryService):
         super().__init__()
         self.table = table
 
-    def clerk_event(self, event: ClerkEvent) -> None:
+    def accept_clerk_event(self, event: ClerkEvent) -> None:
         assert event.user_id is not None
         self.nudge_user(event.user_id, reason=event.type, wants_updated_at=event.updated_at)
 
@@ -103,6 +105,7 @@ def send_load(url: str, rate: int, seconds: int, out: Any) -> None:
 def run(rate: int = 200, seconds: int = 5) -> dict[str, Any]:
     """The figures: percentiles in seconds, answers by status, and how many requests the queue holds."""
     rate, seconds = min(rate, RATE_MAX), min(seconds, SECONDS_MAX)
+    gc.set_threshold(COLLECT_EVERY)  # as the program does
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
         engine = open_engine(f"sqlite:///{Path(folder) / 'state.db'}")

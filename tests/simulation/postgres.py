@@ -32,7 +32,7 @@ from reconciler.state.database.engine import open_engine
 from tests.simulation.dialect import greatest, least, timestamptz, translate
 from tests.simulation.scheduler import Died, Scheduler
 from tests.simulation.threads import Waiting
-from tests.simulation.ways import Way
+from tests.simulation.ways import NO_TURNS, Way
 
 LOCK_S = BOUNDS_MS["lock_timeout"] / 1000
 IDLE_S = BOUNDS_MS["idle_in_transaction_session_timeout"] / 1000
@@ -476,7 +476,7 @@ class PostgresCompiler(SQLiteCompiler):
 
 def open_modelled(server: Server, way: Way) -> Engine:
     """The modelled Postgres as one machine sees it."""
-    engine = open_engine(f"sqlite:///{server.path}")
+    engine = open_engine(f"sqlite:///{server.path}").execution_options(**NO_TURNS)
     engine.dialect.statement_compiler = PostgresCompiler
     engine.dialect.name = "postgresql"
 

@@ -34,7 +34,7 @@ from tests.simulation.replica import Place, Replica, SimConnections
 from tests.simulation.retention import left_over
 from tests.simulation.scheduler import START, Machine, Scheduler, Stuck
 from tests.simulation.sizes import HOUR_S, NORMAL, Size
-from tests.simulation.ways import Luck
+from tests.simulation.ways import NO_TURNS, Luck
 from tests.states import state_template
 
 MUTATIONS_PER_CHANGE = 60
@@ -119,7 +119,7 @@ class Simulation:
         self.closed: list[Replica] = []
         self.persons: list[Person] = []
         self.machines = 0
-        self.engine = open_engine(f"sqlite:///{folder / 'state.db'}")
+        self.engine = open_engine(f"sqlite:///{folder / 'state.db'}").execution_options(**NO_TURNS)
         self.queue, self.state = RequestTable(self.engine), StateStore(self.engine)
         self.found: list[Violation] = []
         """What is found on the way."""

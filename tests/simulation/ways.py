@@ -21,7 +21,7 @@ from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
 from reconciler.errors import SourceBusy
 from reconciler.simulator.world import World
-from reconciler.state.database.engine import open_engine
+from reconciler.state.database.engine import TURN, open_engine
 from reconciler.state.processes.clock import DatabaseClock
 from reconciler.supabase.reading.chunks import Chunk
 from reconciler.supabase.reading.profiles import TableProfiles
@@ -29,6 +29,7 @@ from tests.inprocess import InProcess
 from tests.simulation.scheduler import Machine, Scheduler
 
 PAGE = 7  # rows of the profiles that one read gives: a scan is several reads
+NO_TURNS = {TURN: None}  # of an engine: all tasks share one thread, and one that waits for a lock stops them all
 
 
 @dataclass(slots=True)
@@ -119,7 +120,7 @@ class StateConnection(sqlite3.Connection):
 
 def open_state(path: Path, way: Way) -> Engine:
     """The state as one machine sees it. Without syncs: here machines die, and no disks."""
-    engine = open_engine(f"sqlite:///{path}")
+    engine = open_engine(f"sqlite:///{path}").execution_options(**NO_TURNS)
 
     @event.listens_for(engine, "do_connect")
     def connect(_dialect: Any, _record: Any, arguments: Any, options: Any) -> sqlite3.Connection:

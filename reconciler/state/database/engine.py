@@ -6,8 +6,11 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from sqlalchemy import Connection, create_engine, event
@@ -35,6 +38,7 @@ SILENT = {  # a call over a dead network ends after so long, not after the syste
 }
 SYNC, SYNC_NOW = "reconciler_sync", "reconciler_sync_now"  # in a connection's info: its levels of `synchronous`
 NORMAL = 1  # of these levels: a commit does not wait for the disk; FULL, which is 2, does
+TURN = "reconciler_turn"  # execution option: the `Turn` of an SQLite file; None: its threads take no turns
 PRIMARY = 0xFF  # mask for SQLite's error codes: higher bits refine the same error
 WAIT_S = 30.0  # limit for another process that writes the same SQLite file
 PRAGMAS = (
@@ -42,6 +46,34 @@ PRAGMAS = (
     "foreign_keys=ON",
     "secure_delete=ON",  # overwrite erased data, whatever options this SQLite was built with
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The threads of this process that write to an SQLite file take turns.
+
+    Without turns they would wait in SQLite, which asks again after pauses of up to 100 ms: of several threads that write
+    all the time, some waited for a second.
+    """
+
+    lock: Lock
+    wait_s: float
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """Wait for the turn, and keep it until the block ends. OperationalError after `wait_s`, as SQLite raises it."""
+        if not self.lock.acquire(timeout=self.wait_s):
+            raise OperationalError("BEGIN IMMEDIATE", None, sqlite3.OperationalError("database is locked"))
+        try:
+            yield
+        finally:
+            self.lock.release()
+
+
+@cache
+def _write_lock(_path: str) -> Lock:
+    """The lock of all engines on this file."""
+    return Lock()
 
 
 def open_engine(url: str, *, wait_s: float = WAIT_S, logins: DbLogins = DB_LOGINS) -> Engine:
@@ -111,7 +143,8 @@ def _sqlite(address: str, wait_s: float) -> Engine:
         if not options.get(READS):
             _begin_immediate(connection, waits_for_disk=not options.get(REPEATABLE))
 
-    return engine.execution_options(schema_translate_map={SCHEMA: None})
+    turn = Turn(_write_lock(os.path.realpath(path)), wait_s)
+    return engine.execution_options(**{"schema_translate_map": {SCHEMA: None}, TURN: turn})
 
 
 def _begin_immediate(connection: Connection, *, waits_for_disk: bool) -> None:
@@ -173,7 +206,8 @@ def reading(engine: Engine) -> Iterator[Connection]:
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
     """Yield a connection in one transaction, durable when the block ends. Raises StateError for database errors."""
-    with translate_errors(), engine.begin() as connection:
+    turn: Turn | None = engine.get_execution_options().get(TURN)
+    with translate_errors(), turn.taken() if turn is not None else nullcontext(), engine.begin() as connection:
         yield connection
 
 
