@@ -65,6 +65,11 @@ _SHOPS: BindParameter[Any] = bindparam("shops", expanding=True)
 _GET_ACROSS = select(_mapping).where(
     _mapping.c.shopify_shop.in_(_SHOPS), _mapping.c.clerk_user_id.in_(bindparam("users", expanding=True))
 )
+_EVENTS_OF = select(_event).where(
+    _event.c.clerk_user_id.in_(bindparam("users", expanding=True)),
+    _event.c.shopify_shop == bindparam("shop"),
+    _event.c.at >= bindparam("since"),
+)
 _FACTS = select(_store).where(_store.c.shopify_shop.in_(_SHOPS))
 _KIND = (_mapping.c.shopify_shop, _mapping.c.status, _mapping.c.reason)
 _TALLY = (
@@ -230,6 +235,15 @@ class MappingTable(Database):
             wanted.append(names_consent(_event.c.changes))
         newest = select(_event).where(*wanted).order_by(_event.c.at.desc(), _event.c.id.desc()).limit(limit)
         return [event_of(row) for row in reversed(self._rows(newest))]
+
+    def events_of(self, users: Collection[ClerkUserId], *, shop: ShopDomain, since: datetime) -> list[Event]:
+        """All events of these users in this shop since then, oldest first."""
+        rows = [
+            row
+            for part in parts(users)
+            for row in self._rows(_EVENTS_OF, {"users": part, "shop": shop, "since": since})
+        ]
+        return [event_of(row) for row in sorted(rows, key=lambda row: (row.at, row.id))]
 
     def put(self, mapping: Mapping, *events: Event) -> tuple[ClerkUserId, ...]:
         return self._put([mapping], events)

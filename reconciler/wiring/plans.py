@@ -18,6 +18,7 @@ from reconciler.controller.runs import record_run
 from reconciler.controller.scan.plan import Planned
 from reconciler.controller.step import Outcome
 from reconciler.core.model.act import Actor
+from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId, StoreName
 from reconciler.core.model.run import NewRun, RunCounts
 from reconciler.core.plan.gather import ScanResult, with_withheld
@@ -84,9 +85,24 @@ def plan_revert(
         if digest is not None:
             raise PermanentError(f"nothing was written for a plan {digest}", hint="give the whole digest, or --since T")
         raise PermanentError(f"run {run_id} wrote nothing", hint="the console's page of runs, or /api/runs, shows all")
-    work = {s.name: partial(undo_plan, s, components.readers(s), events[s.name]) for s in stores}
+    work = {
+        s.name: partial(
+            undo_plan, s, components.readers(s), events[s.name], later_events(components, s, events[s.name])
+        )
+        for s in stores
+    }
     scan_result = side_by_side(work)
     return Planned(build_plan((s.plan for s in scan_result.values()), created_at=components.clock.now()), scan_result)
+
+
+def later_events(components: Components, store: StoreSettings, undone: Sequence[Event]) -> list[Event]:
+    """The other events of the same users since the first of these, oldest first."""
+    if not undone:
+        return []
+    chosen = {(e.run_id, e.plan_digest, e.at) for e in undone}
+    users = {e.clerk_user_id for e in undone}
+    found = components.state.events_of(users, shop=store.shop, since=min(e.at for e in undone))
+    return [e for e in found if (e.run_id, e.plan_digest, e.at) not in chosen]
 
 
 def apply_approved(

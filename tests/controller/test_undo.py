@@ -68,6 +68,22 @@ def test_what_is_not_shown_to_us_is_neither_taken_back_nor_deleted(components: R
     assert components.of_user("acme", "user_new") is not None
 
 
+def test_a_created_customer_that_was_changed_in_what_we_do_not_read_stays(components: Rig) -> None:
+    components.user("user_new", email="new@x.example.com")
+    components.cycle()
+    components.clock.sleep(600)
+    components.sim("acme").staff(
+        "set_metafield",
+        id=theirs(components, "user_new").id,
+        namespace="loyalty",
+        key="points",
+        type="number_integer",
+        value="9",
+    )
+    assert take_back(components) == (set(), {"CannotUndo"})
+    assert components.of_user("acme", "user_new") is not None
+
+
 def test_a_created_customer_goes_again_unless_they_have_bought(components: Rig) -> None:
     for user in ("user_new", "user_buyer"):
         components.user(user, email=f"{user}@x.example.com")

@@ -126,6 +126,79 @@ def test_a_created_customer_that_staff_have_edited_since_stays(busy: StoryHarnes
     busy.settles()
 
 
+def run_number(story: StoryHarness) -> str:
+    """The number of the last run that wrote."""
+    return str(
+        max(
+            event["run_id"] or 0
+            for event in story("explain", "user_ada", "--output", "json").json["stores"][0]["events"]
+        )
+    )
+
+
+def said_of(story: StoryHarness, run: str) -> str:
+    """What `undo` of this run says, with single spaces."""
+    said = story("undo", "--run", run, "--yes")
+    assert said.code == 0, said.err
+    return " ".join(said.out.split())
+
+
+def test_a_created_customer_that_a_later_run_wrote_stays_until_that_run_is_undone(story: StoryHarness) -> None:
+    story.store["metafields"] = {AVATAR: {"from": "image_url", "type": "url"}}
+    story.user("ada")
+    story.apply()
+    created = run_number(story)
+    story.user("ada", image_url=PICTURE)
+    story.apply()
+    later, before = run_number(story), story.theirs("ada")
+    why = f"the customer was created, and metafields.{AVATAR} written again since by run {later}: the customer is kept"
+    assert why in said_of(story, created)
+    assert story.theirs("ada") == before
+    undone(story, "--run", later)
+    assert "CannotUndo" not in said_of(story, created)
+    assert story.everybody() == {}
+    story.settles(held={("ada", "Undone")})
+
+
+def test_what_a_later_run_wrote_again_is_said_to_be_that(story: StoryHarness) -> None:
+    story.user("ada")
+    story.apply()
+    story.user("ada", first_name="Adah", last_name="King")
+    story.apply()
+    run = run_number(story)
+    story.user("ada", first_name="Adele")
+    story.apply()
+    why = f"first_name was written again since by run {run_number(story)}: it is not restored"
+    assert why in said_of(story, run)
+    assert (story.theirs("ada").first_name, story.theirs("ada").last_name) == ("Adele", None)
+
+
+@pytest.mark.each_row
+@pytest.mark.parametrize(
+    ("change", "details", "says"),
+    [
+        (
+            "set_metafield",
+            {"namespace": "clerk", "key": "avatar_url", "type": "url", "value": PICTURE},
+            f"metafields.{AVATAR} changed",
+        ),
+        ("delete_metafield", {"namespace": "clerk", "key": "user_id"}, "backlink changed"),
+        ("consent", {"channel": "email", "state": "SUBSCRIBED"}, "consent.email changed"),
+    ],
+)
+def test_a_created_customer_that_others_have_changed_since_stays(
+    story: StoryHarness, change: str, details: dict[str, Any], says: str
+) -> None:
+    story.store["metafields"] = {AVATAR: {"from": "image_url", "type": "url"}}
+    story.store["consent"] = {"email": {"from": "metadata.newsletter"}}
+    story.user("ada")
+    story.apply()
+    run, customer = run_number(story), story.theirs("ada").id
+    story.staff(change, id=customer, **details)
+    assert f"{says} since: the customer is kept" in said_of(story, run)
+    assert customer in {found.id for found in story.everybody().values()}
+
+
 def test_tags_are_taken_back_without_touching_anybody_elses(story: StoryHarness) -> None:
     story.user("ada")
     story.user("bob")

@@ -41,8 +41,11 @@ from reconciler.errors import (
 BATCH = 200
 
 
-def undo_plan(store: Store, readers: Readers, events: Sequence[Event]) -> ScanResult:
-    """The plan of the way back in one store; one that can't be read comes back with its error in place."""
+def undo_plan(store: Store, readers: Readers, events: Sequence[Event], later: Sequence[Event] = ()) -> ScanResult:
+    """The plan of the way back in one store; one that can't be read comes back with its error in place.
+
+    `later`: the other events of these users since then, which stay.
+    """
     ids = sorted({e.customer_id for e in events if e.customer_id is not None})
     try:
         customers = {k: v for part in batches(ids, BATCH) for k, v in readers.customers.by_ids(part).items()}
@@ -51,7 +54,7 @@ def undo_plan(store: Store, readers: Readers, events: Sequence[Event]) -> ScanRe
         plan = StorePlan(store=store.name, shop=store.domain, error=error.message, error_hint=error.hint)
         return ScanResult(plan=plan, whole=False)
     trace = f"metafields.{store.backlink.namespace}.{TRACE_KEY}"
-    ways, holds = plan_undo(events, customers, mappings, trace=trace)
+    ways, holds = plan_undo(events, later, customers, mappings, trace=trace)
     refused = [refused_undo(action, mappings.get(action.clerk_user_id), store) for action in ways]
     actions = [action for action, held in zip(ways, refused, strict=True) if held is None]
     holds = (*holds, *(held for held in refused if held is not None))

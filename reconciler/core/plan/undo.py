@@ -8,7 +8,7 @@ config changes.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import replace
 from datetime import datetime
@@ -21,7 +21,7 @@ from reconciler.core.fields.consent import last_consents
 from reconciler.core.fields.diff import comparable, is_respelt, observed_value
 from reconciler.core.fields.spellings import Respelt, as_shown, respelt_tags
 from reconciler.core.model.action import Action, Change, Hold
-from reconciler.core.model.consent import is_consent
+from reconciler.core.model.consent import CLOCKS_APART, NEVER, Channel, Consent, field_of, is_consent, utc_text
 from reconciler.core.model.customer import Customer
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId
@@ -36,6 +36,7 @@ WITHOUT_TAGS = Applied(value=NO_TAGS)
 
 def plan_undo(
     events: Iterable[Event],
+    later: Iterable[Event],
     customers: MappingOf[CustomerId, Customer],
     mappings: MappingOf[ClerkUserId, Mapping],
     *,
@@ -43,10 +44,13 @@ def plan_undo(
 ) -> tuple[tuple[Action, ...], tuple[Hold, ...]]:
     """Actions that restore the values before these events (oldest first), and holds for those that can't be restored.
 
-    `customers` are those of the events as observed now, `mappings` those of their users. `trace` is the field that names
-    the customer to which a user was re-linked. A re-linked user may have two actions, one for each customer.
+    `later` are the other events of these users since the first of them, which stay. `customers` are those of the events as
+    observed now, `mappings` those of their users. `trace` is the field that names the customer to which a user was
+    re-linked. A re-linked user may have two actions, one for each customer.
     """
     writes = [e for e in events if e.customer_id is not None and e.kind != "undo"]
+    since = LaterWrites([e for e in later if e.customer_id is not None])
+    last_at = {e.customer_id: e.at for e in sorted((*writes, *since.events), key=lambda e: e.at)}
     created = {e.customer_id for e in writes if e.kind == "create" and any(c.field == "backlink" for c in e.changes)}
     actions: list[Action] = []
     holds: list[Hold] = []
@@ -60,8 +64,12 @@ def plan_undo(
             )
         elif customer is None:
             holds.append(_cannot_undo(user, customer_id, "the customer is no longer in the shop"))
-        elif customer_id in created and (theirs := _changed_since(customer, changes, base)):
-            message = f"the customer was created, and {theirs} changed since: the customer is kept"
+        elif customer_id in created and (
+            since_then := since.shown(user, customer_id)
+            or _changed_since(customer, changes, base, trace)
+            or _touched_since(customer, last_at[customer_id])
+        ):
+            message = f"the customer was created, and {since_then}: the customer is kept"
             holds.append(_cannot_undo(user, customer_id, message))
         elif customer_id in created and customer.unknown:
             hidden = ", ".join(sorted(customer.unknown))
@@ -75,7 +83,7 @@ def plan_undo(
             else:
                 actions.append(action)
         else:
-            back, held = _restoration(user, customer, changes, base, trace)
+            back, held = _restoration(user, customer, changes, base, since, trace)
             actions += back
             holds += held
     return tuple(actions), tuple(holds)
@@ -148,18 +156,58 @@ def _net(events: Iterable[Event]) -> Net:
     return {key: {f: c for f, c in fields.items() if c.before != c.after} for key, fields in found.items() if fields}
 
 
-def _changed_since(customer: Customer, changes: MappingOf[str, Change], agreed: MappingOf[str, Applied]) -> str:
-    """The names of fields of a created customer that others have changed, comma-separated.
+class LaterWrites:
+    """What was written after the events that are undone, and is not undone with them."""
+
+    def __init__(self, events: Sequence[Event]) -> None:
+        self.events = events
+        self._net = _net(events)
+
+    def writes(self, user: ClerkUserId, customer: CustomerId, field: str) -> bool:
+        """Whether this field has another value after these events than before them."""
+        return field in self._net.get((user, customer), {})
+
+    def shown(self, user: ClerkUserId, customer: CustomerId) -> str:
+        """The clause that says which fields were written again and by what; empty if none was."""
+        fields = sorted(self._net.get((user, customer), {}))
+        return f"{', '.join(fields)} written again since{self.origin(user, customer)}" if fields else ""
+
+    def origin(self, user: ClerkUserId, customer: CustomerId) -> str:
+        """The runs that wrote: ` by run 2`, or none where a request did."""
+        mine = (e for e in self.events if (e.clerk_user_id, e.customer_id) == (user, customer) and e.changes)
+        runs = sorted({e.run_id for e in mine if e.run_id is not None})
+        return f" by run {', '.join(map(str, runs))}" if runs else ""
+
+
+def _touched_since(customer: Customer, last_at: datetime) -> str:
+    """The clause that says when others changed something of a customer that we do not read, such as an address."""
+    at = customer.updated_at
+    if at is None or at <= last_at + CLOCKS_APART:
+        return ""
+    return f"changed in Shopify at {utc_text(at)}"
+
+
+def _changed_since(
+    customer: Customer,
+    changes: MappingOf[str, Change],
+    agreed: MappingOf[str, Applied],
+    trace: str,
+) -> str:
+    """The clause that names the fields of a created customer that others have changed; empty if there are none.
 
     Without fields that Shopify sets by itself.
     """
-    found = []
-    for name, declared in FIELDS.items():
+    linked = changes["backlink"].after if "backlink" in changes else None  # a later one of the events may have moved it
+    found = [] if customer.backlink == linked else ["backlink"]
+    metafields = {f"metafields.{name}" for name in customer.metafields}
+    scalars = [name for name, declared in FIELDS.items() if not declared.has_default]
+    for name in (*scalars, *sorted(metafields | {n for n in changes if n.startswith("metafields.")})):
         ours = text_of(changes[name].after) if name in changes else None
-        if name in customer.unknown or declared.has_default:
+        if name in customer.unknown or name == trace:
             continue
         if not _shows(name, customer, observed_value(customer, name), ours, agreed):
             found.append(name)
+    found += [field_of(c) for c, consent in customer.consents.items() if _is_other_answer(c, consent, changes)]
     respelt = respelt_tags(agreed.get("tags"))
     tags = [
         shown
@@ -168,7 +216,14 @@ def _changed_since(customer: Customer, changes: MappingOf[str, Change], agreed: 
     ]
     if normalise.tag_keys(customer.tags) != normalise.tag_keys(tags):
         found.append("tags")
-    return ", ".join(found)
+    return f"{', '.join(found)} changed since" if found else ""
+
+
+def _is_other_answer(channel: Channel, shown: Consent, changes: MappingOf[str, Change]) -> bool:
+    """Whether the customer has answered since, or withdrawn."""
+    change = changes.get(field_of(channel))
+    ours = text_of(change.after) if change is not None else None
+    return shown.state not in NEVER if ours is None else shown.state != Consent.parse(ours).state
 
 
 def _deletion(user: ClerkUserId, customer: Customer) -> Action | None:
@@ -193,6 +248,7 @@ def _restoration(
     customer: Customer,
     changes: MappingOf[str, Change],
     agreed: MappingOf[str, Applied],
+    since: LaterWrites,
     trace: str,
 ) -> tuple[list[Action], list[Hold]]:
     back: list[Change] = []
@@ -204,11 +260,12 @@ def _restoration(
             continue
         restored = _reverting_change(customer, change, agreed, trace)
         if restored is None:
-            what = (
-                "is not returned by Shopify"
-                if name in customer.unknown
-                else "was changed since by another app or person"
-            )
+            if name in customer.unknown:
+                what = "is not returned by Shopify"
+            elif since.writes(user, customer.id, name):
+                what = f"was written again since{since.origin(user, customer.id)}"
+            else:
+                what = "was changed since by another app or person"
             message = f"{name} {what}: it is not restored"
             holds.append(hold(user, customer, "CannotUndo", message, name))
         elif restored.before != restored.after:
