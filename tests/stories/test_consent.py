@@ -196,16 +196,25 @@ def test_what_was_answered_outlives_a_customer_that_is_lost_while_consent_is_off
     news.settles()
 
 
-def test_an_undone_customer_who_had_unsubscribed_is_not_subscribed_when_created_again(news: StoryHarness) -> None:
+def test_an_undone_customer_is_not_subscribed_when_created_again(news: StoryHarness) -> None:
     answers(news, "ada", yes=True, at=MID)
     digest = news("plan", "--output", "json").json["digest"]
     news.apply()
-    news.staff("consent", id=news.theirs("ada").id, channel="email", state=NO, level="SINGLE_OPT_IN", at=NEW)
     assert news("undo", "--plan", digest, "--yes").code == 0
     assert consents(news) == {}
     news.user("ada", first_name="Adah")
     news.apply()
     assert consents(news) == {"ada": (NEVER, None)}
+
+
+def test_a_created_customer_who_has_unsubscribed_since_outlives_undo(news: StoryHarness) -> None:
+    answers(news, "ada", yes=True, at=MID)
+    digest = news("plan", "--output", "json").json["digest"]
+    news.apply()
+    news.staff("consent", id=news.theirs("ada").id, channel="email", state=NO, level="SINGLE_OPT_IN", at=NEW)
+    assert news("undo", "--plan", digest, "--yes").code == 0
+    assert consents(news) == {"ada": (NO, NEW)}
+    news.settles()
 
 
 def test_the_proof_is_found_behind_many_later_writes_and_the_answer_of_a_held_user_is_shown(news: StoryHarness) -> None:
