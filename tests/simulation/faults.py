@@ -14,6 +14,7 @@ from reconciler.manager.http.service import ManagerService
 from tests.chaos.checker import Violation
 from tests.chaos.people import SHOPS
 from tests.simulation.outside import deliver
+from tests.simulation.reloads import RELOADS
 from tests.simulation.scheduler import START
 
 if TYPE_CHECKING:
@@ -220,6 +221,7 @@ FAULTS: Mapping[str, Callable[[Faults], None]] = {
     "accept": Faults.accept,
     "table reloaded": Faults.reload,
     "table away": Faults.away,
+    **RELOADS,
     "shop fault": Faults.shop,
     "shop status": Faults.status,
     "busy neighbour": Faults.neighbour,

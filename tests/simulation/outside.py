@@ -47,13 +47,13 @@ class SimApp:
         self._scheduler, self._waiting = scheduler, Waiting(scheduler)
         self.reloading = False
         """A fault has the table now: writes wait."""
-        self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.execute("PRAGMA synchronous=OFF")
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute(TABLE)
+        self.table = sqlite3.connect(path, isolation_level=None)
+        self.table.execute("PRAGMA synchronous=OFF")
+        self.table.execute("PRAGMA journal_mode=WAL")
+        self.table.execute(TABLE)
 
     def close(self) -> None:
-        self._db.close()
+        self.table.close()
 
     def pause(self, seconds: float) -> None:
         self._scheduler.sleep(seconds)
@@ -65,7 +65,7 @@ class SimApp:
         while self.reloading:
             self._waiting.wait(None)
 
-    def _is_back(self) -> None:
+    def give_back(self) -> None:
         self.reloading = False
         self._waiting.wake()
 
@@ -73,14 +73,16 @@ class SimApp:
         names = [name for name in COLUMNS if name in row]
         verb = "REPLACE" if replace else "INSERT OR IGNORE"
         marks = ", ".join("?" for _ in names)
-        self._db.execute(f"{verb} INTO customers ({', '.join(names)}) VALUES ({marks})", [row[name] for name in names])
+        self.table.execute(
+            f"{verb} INTO customers ({', '.join(names)}) VALUES ({marks})", [row[name] for name in names]
+        )
 
     def upsert(self, *users: User, pause_s: float = 0.0) -> None:
         self._settled()
         at = self._now()
         self.pause(pause_s)
         self._settled()
-        self._db.execute("BEGIN")
+        self.table.execute("BEGIN")
         for user in users:
             row = {
                 "clerk_user_id": user.id, "email": user.email, "email_verified": True, "first_name": user.first,
@@ -88,7 +90,7 @@ class SimApp:
                 "updated_at": at, "deleted_at": at if user.marked else None,
             }  # fmt: skip
             self._put(row)
-        self._db.execute("COMMIT")
+        self.table.execute("COMMIT")
 
     def restore(self, user: User, row: dict[str, Any]) -> None:
         self._settled()
@@ -96,18 +98,18 @@ class SimApp:
 
     def row(self, user_id: str) -> dict[str, Any] | None:
         self._settled()
-        found = self._db.execute("SELECT * FROM customers WHERE clerk_user_id = ?", [user_id]).fetchone()
+        found = self.table.execute("SELECT * FROM customers WHERE clerk_user_id = ?", [user_id]).fetchone()
         return dict(zip(COLUMNS, found, strict=True)) if found else None
 
     def delete(self, user: User) -> None:
         self._settled()
-        self._db.execute("DELETE FROM customers WHERE clerk_user_id = ?", [user.id])
+        self.table.execute("DELETE FROM customers WHERE clerk_user_id = ?", [user.id])
 
     def mark(self, user: User) -> None:
         self._settled()
         now = self._now()
         values = [now, now, user.id]
-        self._db.execute("UPDATE customers SET deleted_at = ?, updated_at = ? WHERE clerk_user_id = ?", values)
+        self.table.execute("UPDATE customers SET deleted_at = ?, updated_at = ? WHERE clerk_user_id = ?", values)
 
     def bare(self, user: User) -> None:
         self._settled()
@@ -118,31 +120,31 @@ class SimApp:
         row = self.row(user.id)
         if row is not None:
             metadata = json.dumps({**json.loads(row["metadata"] or "{}"), key: value})
-            self._db.execute("UPDATE customers SET metadata = ? WHERE clerk_user_id = ?", [metadata, user.id])
+            self.table.execute("UPDATE customers SET metadata = ? WHERE clerk_user_id = ?", [metadata, user.id])
 
     # --- what owners do to the table as a whole -------------------------------------------------------------------
 
     def reloaded(self, seconds: float, share: float) -> None:
         """A share of the rows, in the order of their keys, is away for a while, and comes back in three parts."""
         self.reloading = True
-        rows = self._db.execute("SELECT * FROM customers ORDER BY clerk_user_id").fetchall()
+        rows = self.table.execute("SELECT * FROM customers ORDER BY clerk_user_id").fetchall()
         kept = rows[: round(len(rows) * (1 - share))]
         gone = rows[len(kept) :]
-        self._db.executemany("DELETE FROM customers WHERE clerk_user_id = ?", [[row[0]] for row in gone])
+        self.table.executemany("DELETE FROM customers WHERE clerk_user_id = ?", [[row[0]] for row in gone])
         self.pause(seconds)
         marks = ", ".join("?" for _ in COLUMNS)
         for part in range(3):
-            self._db.executemany(f"INSERT INTO customers VALUES ({marks})", gone[part::3])
+            self.table.executemany(f"INSERT INTO customers VALUES ({marks})", gone[part::3])
             self.pause(seconds / 4)
-        self._is_back()
+        self.give_back()
 
     def away(self, seconds: float) -> None:
         """The table has another name for a while."""
         self.reloading = True
-        self._db.execute("ALTER TABLE customers RENAME TO away")
+        self.table.execute("ALTER TABLE customers RENAME TO away")
         self.pause(seconds)
-        self._db.execute("ALTER TABLE away RENAME TO customers")
-        self._is_back()
+        self.table.execute("ALTER TABLE away RENAME TO customers")
+        self.give_back()
 
 
 @dataclass(slots=True)

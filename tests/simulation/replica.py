@@ -43,6 +43,7 @@ from reconciler.wiring import Components, Connections
 from tests.chaos.policy import stores_text
 from tests.simulation.outside import COLUMNS
 from tests.simulation.postgres import Server, open_modelled
+from tests.simulation.reloads import RELEASE_PERCENT
 from tests.simulation.scheduler import Machine, Scheduler
 from tests.simulation.sizes import Rhythm
 from tests.simulation.threads import SimCondition, SimThreads
@@ -68,7 +69,7 @@ def read_settings(rhythm: Rhythm) -> Loaded:
             "controller": {"workers": WORKERS, "resync_s": rhythm.resync_s, "absence_grace_s": rhythm.grace_s},
         }  # fmt: skip
         config.write_text(json.dumps(settings))
-        stores.write_text(stores_text(0, {}))
+        stores.write_text(stores_text(0, {}, release_percent=RELEASE_PERCENT))
         return load(config, stores, {})
 
 
