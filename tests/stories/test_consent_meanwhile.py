@@ -186,6 +186,21 @@ def test_a_yes_that_found_the_customer_subscribed_is_not_written_for_another_one
     news.settles()
 
 
+def test_a_later_yes_that_found_our_own_grant_is_not_written_for_another_customer(news: StoryHarness) -> None:
+    for name in ("ada", "bob"):
+        answers(news, name, yes=True, at=MID)
+    news.apply()
+    for name in ("ada", "bob"):
+        answers(news, name, yes=True, at=NEW)
+    news.apply()
+    assert consents(news) == {"ada": (YES, MID), "bob": (YES, MID)}
+    news.staff("delete", id=news.theirs("ada").id)
+    answers(news, "bob", yes=False, at=None)
+    news.apply()
+    assert (consents(news)["ada"], consents(news)["bob"][0]) == ((NEVER, None), NO)
+    news.settles()
+
+
 @pytest.mark.parametrize("how", ["relink", "merge"])
 def test_a_withdrawal_at_the_customer_that_the_user_leaves_counts_although_it_was_not_seen_before(
     news: StoryHarness, how: str

@@ -98,7 +98,7 @@ def _on_no(said: Said, shown: Consent, last: LastConsent | None, rule: ConsentRu
     if not rule.withdraw:
         return _nothing("`withdraw` is off: a no in the profile changes nothing")
     ours = last.consent if last is not None and last.ours and last.consent.state == SUBSCRIBED else None
-    if ours is not None and shown.state == SUBSCRIBED and shown.at == ours.at:
+    if ours is not None and shown.state == SUBSCRIBED and not _is_newer(shown.at, ours.at):
         at = said.at if _is_newer(said.at, ours.at) else None
         return "withdraw", "the profile said yes when we subscribed the customer, and says no now", at
     if said.at is None:

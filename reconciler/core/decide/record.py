@@ -161,8 +161,14 @@ def with_intent(
     *,
     now: datetime,
 ) -> Mapping:
-    """The row before the first write of an action, so that an interrupted action is not mistaken for an edit."""
+    """The row before the first write of an action, so that an interrupted action is not mistaken for an edit.
+
+    It has the consents that the customer shows: they may be gone after the write, as those of an email that is replaced.
+    """
     row = mapping or new_row(decision.clerk_user_id, store, now=now)
+    if decision.customer is not None:
+        judged = decision.consents if decision.target is None else ()
+        row = replace(row, applied=with_consents(row.applied, mapping, decision.customer, {}, judged))
     return replace(row, intent=intent, status="pending", last_seen_at=now, **NO_FINGERPRINTS)
 
 

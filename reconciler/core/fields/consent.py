@@ -126,8 +126,8 @@ def with_consents(
             found[name] = Applied(value=text_of(written[name].after), ours=True)
         elif shown is not None and shown.state == UNSUBSCRIBED and not _is_as_late(found.get(name), shown.at):
             found[name] = Applied(value=str(_withdrawal(shown, found.get(name))))
-        elif channel in used and name not in found:
-            found[name] = Applied(value=str(used[channel]))
+        elif channel in used:
+            found[name] = _in_use(used[channel], found.get(name))
     return found
 
 
@@ -143,6 +143,18 @@ def _withdrawal(shown: Consent, base: Applied | None) -> Consent:
     last_at = Consent.parse(base.text).at if base is not None and base.text is not None else None
     times = [at for at in (shown.at, last_at) if at is not None]
     return Consent(state=UNSUBSCRIBED, at=max(times, default=None))
+
+
+def _in_use(used: Consent, base: Applied | None) -> Applied:
+    """The last consent after a yes found the customer subscribed: no yes up to the later time is written any more."""
+    if base is None or base.text is None:
+        return Applied(value=str(used))
+    known = Consent.parse(base.text)
+    if used.at is None or (known.at is not None and known.at >= used.at):
+        return base
+    if known.state == SUBSCRIBED:
+        return replace(base, value=str(replace(known, at=used.at)))
+    return base if known.at is None else Applied(value=str(used))
 
 
 def _is_as_late(base: Applied | None, at: datetime | None) -> bool:

@@ -30,6 +30,8 @@ class CustomerChanges(Ledger):
             return customer
         self.remember(customer.number, customer)
         tags = customer.tags
+        if not self.habits.consent_stays_with_customer:
+            self._drop_consents(customer, changed)
         self.people.change(customer, changed | {"updated_at": now})
         for name, value in seldom.items():
             setattr(customer.seldom(), name, value)
@@ -37,6 +39,15 @@ class CustomerChanges(Ledger):
             self.people.put_metafield(customer, each)
         self.emit_update(customer, tags)
         return customer
+
+    @staticmethod
+    def _drop_consents(customer: SimCustomer, changed: Json) -> None:
+        """Drop the consents of replaced addresses; another spelling of an email is the same address."""
+        facts = customer.seldom()
+        if "email" in changed and (changed["email"] or "").casefold() != (customer.email or "").casefold():
+            facts.email_consent = None
+        if "phone" in changed:
+            facts.sms_consent = None
 
     def emit_update(self, customer: SimCustomer, tags_before: tuple[str, ...] | None = None) -> None:
         """Emit the events of a change."""

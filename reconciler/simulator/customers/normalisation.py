@@ -48,6 +48,8 @@ class Habits:
     unique_metafield_code: Literal["TAKEN", "CAPABILITY_VIOLATION"] = "TAKEN"
     metafields_bump_updated_at: bool = True
     erasure_wipes_metafields: bool = True
+    consent_stays_with_customer: bool = True
+    """A consent remains when the email or the phone that it was given for is replaced; False: the new one has none."""
     merge_s: float = 2.0
     """A merge is done after this time, or at the second poll of its job."""
     merge_sends_delete: bool = False
