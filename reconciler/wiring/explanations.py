@@ -37,10 +37,11 @@ def explain_user(
     `note_read` is called after each shop.
     """
     refused = components.profile_writes.refusals([user]).get(user)
+    runs = bool(components.state.replicas(now=components.state_clock.now()))
     ordered = sorted(stores, key=lambda store: store.name)
 
     def explain_in(store: StoreSettings) -> tuple[str, ExplainedStore]:
-        explained = _explain_in(components, store, user, refused)
+        explained = _explain_in(components, store, user, refused, runs=runs)
         note_read()
         return explained
 
@@ -78,7 +79,7 @@ def _hold_of(refused: RefusedWrite | None, store: StoreSettings, mapping: Mappin
 
 
 def _explain_in(
-    components: Components, store: StoreSettings, user: ClerkUserId, refused: RefusedWrite | None
+    components: Components, store: StoreSettings, user: ClerkUserId, refused: RefusedWrite | None, *, runs: bool
 ) -> tuple[str, ExplainedStore]:
     """What to call the user, and the explanation."""
     written = components.state.events(user=user, shop=store.shop, limit=EVENTS)
@@ -120,6 +121,7 @@ def _explain_in(
         refused=_hold_of(refused, store, subject.mapping),
         suspended=facts.suspended_reason if facts else None,
         next_try_at=components.state.due_at(store.name, user),
+        runs=runs,
     )
     name = name_of(user, subject.profile, subject.mapping)
     return name, explain_store(store, subject, decision, known, now=now)

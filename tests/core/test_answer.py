@@ -81,6 +81,9 @@ def test_a_pending_action_says_what_it_does_why_it_failed_and_when_it_is_tried(k
     assert answer_of(found, now=NOW) == (
         f"Grace Hopper {does} The last try failed: the shop is down. The next try is in 3 min."
     )
+    assert answer_of(replace(found, runs=False), now=NOW).endswith(
+        " No controller runs: `reconciler apply --user user_grace` does it, or start `reconciler run`."
+    )
     stopped = replace(found, stopped="the store is paused")
     assert answer_of(stopped, now=NOW).endswith(". Nothing is written there now: the store is paused.")
 

@@ -477,6 +477,13 @@ def test_what_changed_is_newest_first_and_by_store(http: httpx.Client, service: 
     assert "elsewhere" not in text_of(http.get("/events?store=acme-us", headers=BEARER))
 
 
+def test_changes_are_found_by_a_former_email(http: httpx.Client, service: MemoryService) -> None:
+    service.events = [happened(message="the email was written")]
+    service.former = [Former(clerk_user_id=TOVE, store=US, field="email", value="old@example.com")]
+    assert "the email was written" in text_of(http.get("/events?q=old@example.com", headers=BEARER))
+    assert "No change matches" in text_of(http.get("/events?q=older@example.com", headers=BEARER))
+
+
 def test_changes_are_searched_and_paged_without_a_script(http: httpx.Client, service: MemoryService) -> None:
     service.events = [happened(at=NOON - timedelta(minutes=n), message=f"number {n:03}") for n in range(250)]
     page = http.get("/events?kind=update&q=user_", headers=BEARER)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
 
+from reconciler.core.report.status import Replica
+from reconciler.state.database.engine import open_engine
+from reconciler.state.store import StateStore
 from tests.cli.harness import EU, US
 from tests.stories.harness import StoryHarness, mail
 
@@ -88,9 +93,14 @@ def test_a_user_who_is_gone_or_deleted_is_reported_as_such(ada: StoryHarness) ->
 
 def test_a_pending_user_has_the_action_and_the_next_try(ada: StoryHarness) -> None:
     ada.user("bob")
-    no_request = "No request is queued: the next resync tries it, or `reconciler nudge user_bob`."
-    assert answer(ada, "bob") == f"Bob is not in {US} yet: the next try creates the customer. {no_request}"
+    not_running = "No controller runs: `reconciler apply --user user_bob` does it, or start `reconciler run`."
+    assert answer(ada, "bob") == f"Bob is not in {US} yet: the next try creates the customer. {not_running}"
     ada("nudge", "user_bob")
+    assert answer(ada, "bob").endswith(not_running)
+    now = datetime.fromisoformat(ada.now())
+    engine = open_engine(ada.settings["state"]["url"])
+    StateStore(engine).put_replica(Replica(owner="one", config_digest="d", since=now, seen_at=now))
+    engine.dispose()
     assert answer(ada, "bob").endswith("The next try is due now.")
     ada.user("ada", last_name="Lovelace")
     said = f"Ada Lovelace is not in sync in {US} (customer {number(ada)}): the next try writes last_name (profile changed)."

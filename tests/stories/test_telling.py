@@ -76,13 +76,13 @@ def test_status_counts_what_the_state_knows_and_asks_no_shop(two: StoryHarness) 
 
 def test_the_certificate_says_in_one_sentence_how_many_are_equal_and_seals_it(two: StoryHarness) -> None:
     one = two("status", "--certificate", "--output", "json").json
-    assert one["sentence"].startswith("4 of 6 users equal in 0 of 2 shops at 20")
+    assert one["sentence"].startswith("4 of 6 users are equal, and in 0 of 2 shops all are, at 20")
     assert one["exceptions"] == {"NoEmail": 2}
     assert one["digest"].startswith("blake2b:")
     two.user("cyd", email=mail("cyd"))
     two.apply()
     other = two("status", "--certificate", "--output", "json").json
-    assert other["sentence"].startswith("6 of 6 users equal in 2 of 2 shops at 20")
+    assert other["sentence"].startswith("6 of 6 users are equal, and in 2 of 2 shops all are, at 20")
     assert (other["exceptions"], other["digest"] == one["digest"]) == ({}, False)
     two.staff("edit", id=two.theirs("ada").id, first_name="Adele")
     assert two("status", "--certificate", "--output", "json").json["exceptions"] == {"update pending": 1}

@@ -96,7 +96,7 @@ class Found:
 
     `left`: why the store does not want the user, as a clause; None where it does. `since`: since when the state has the
     reason `since_reason`. `stopped`: why the store writes nothing at all (paused, suspended), or None. `failure`: the
-    message of the last try, if it failed. `accepted`: drift that is accepted for now.
+    message of the last try, if it failed. `accepted`: drift that is accepted for now. `runs`: whether a controller runs.
     """
 
     name: str
@@ -115,6 +115,7 @@ class Found:
     last_write_at: datetime | None = None
     next_try_at: datetime | None = None
     accepted: tuple[AcceptedDrift, ...] = ()
+    runs: bool = True
 
 
 def span_text(seconds: float) -> str:
@@ -245,6 +246,11 @@ def _next_try(found: Found, now: datetime) -> list[str]:
     if found.action is None or found.stopped is not None:
         return []
     failed = [f"The last try failed: {found.failure.rstrip('.')}."] if found.failure else []
+    if not found.runs:
+        return [
+            *failed,
+            f"No controller runs: `reconciler apply --user {found.user}` does it, or start `reconciler run`.",
+        ]
     if found.next_try_at is None:
         hint = f"No request is queued: the next resync tries it, or `reconciler nudge {found.user}`."
         return [*failed, hint]

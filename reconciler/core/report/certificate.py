@@ -41,7 +41,8 @@ class Certificate:
     def sentence(self) -> str:
         """The headline."""
         moment = self.at.strftime("%Y-%m-%dT%H:%M:%SZ")
-        return f"{self.equal} of {self.users} users equal in {self.stores_equal} of {self.stores} shops at {moment}"
+        users, shops = f"{self.equal} of {self.users} users", f"{self.stores_equal} of {self.stores} shops"
+        return f"{users} are equal, and in {shops} all are, at {moment}"
 
 
 def certificate(scan_results: Iterable[ScanResult], *, at: datetime) -> Certificate:

@@ -122,7 +122,7 @@ class Recorded:
 
     `events`: the writes there, oldest first. `refused`: the hold of the profile row that Clerk's values can't be written
     to. `suspended`: why the shop refuses access. `next_try_at`: when the queued request is due. `proofs`: the events that
-    wrote consents, however old.
+    wrote consents, however old. `runs`: whether a controller runs.
     """
 
     events: tuple[Event, ...] = ()
@@ -130,6 +130,7 @@ class Recorded:
     refused: Hold | None = None
     suspended: str | None = None
     next_try_at: datetime | None = None
+    runs: bool = True
 
 
 def explain_store(
@@ -162,6 +163,7 @@ def explain_store(
         last_write_at=written[-1].at if written else None,
         next_try_at=known.next_try_at,
         accepted=decision.accepted,
+        runs=known.runs,
     )
     return ExplainedStore(
         store=store.name,

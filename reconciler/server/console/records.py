@@ -92,11 +92,16 @@ class RecordPages:
         )
 
     def _users(self, text: str) -> tuple[ClerkUserId, ...] | None:
-        """The users that a search for a person means, a bounded number; None without a search."""
+        """The users that a search for a person means, a bounded number; None without a search.
+
+        Also those who had this email or this customer before: their changes are what is sought.
+        """
         if not text:
             return None
         found = self._service.find_people(text, store=None, status=None, reason=None, limit=PEOPLE_MAX)
-        return tuple(dict.fromkeys([ClerkUserId(text), *(row.clerk_user_id for row in found)]))
+        former = self._service.find_former(text)
+        users = [ClerkUserId(text), *(row.clerk_user_id for row in found), *(was.clerk_user_id for was in former)]
+        return tuple(dict.fromkeys(users))
 
     def _store(self, request: Request) -> StoreName | None:
         asked = request.query_params.get("store", "")
