@@ -8,6 +8,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from reconciler.controller.leaving.completeness import Samples
 from reconciler.controller.leaving.handover import Successors
 from reconciler.controller.leaving.without_users import WithoutUsers
 from reconciler.controller.parallel import Cancellation
@@ -70,8 +71,8 @@ class StoreContext:
     `open_pool` makes the threads for them, from their number and a name.
 
     Built once for one plan or one claim. Without `bulk` everything is sent one by one. `cancellation` ends what is under
-    way. `successors` is asked before a customer is deleted. `fence` is checked before each write. `losers` are the
-    users who have lost a customer by writes to `state` under a claim.
+    way. `successors` is asked before a customer is deleted, and `samples` before an absent row counts. `fence` is checked
+    before each write. `losers` are the users who have lost a customer by writes to `state` under a claim.
     """
 
     store: Store
@@ -89,6 +90,7 @@ class StoreContext:
     bulk: BulkTier | None = None
     cancellation: Cancellation = field(default_factory=Cancellation)
     successors: Successors = field(default_factory=Successors)
+    samples: Samples = field(default_factory=Samples)
     fence: Fence | None = None
     losers: Collection[ClerkUserId] = ()
 

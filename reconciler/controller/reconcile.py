@@ -12,7 +12,6 @@ from datetime import datetime
 from reconciler.controller import wait_cycles
 from reconciler.controller.context import StoreContext
 from reconciler.controller.execute import execute
-from reconciler.controller.leaving.completeness import sample
 from reconciler.controller.leaving.handover import Overtaken
 from reconciler.controller.observe import observe_users
 from reconciler.controller.record import record_decision
@@ -110,7 +109,8 @@ def _absent(step: Step, context: StoreContext) -> ReconcileResult | None:
     mapping = subject.mapping
     if mapping is None or not is_absent(subject.profile, mapping, context.store) or subject.user in absence.gone:
         return None
-    found = sample(subject.user, context.store, context.readers, by_where=subject.profile is not None)
+    by_where = subject.profile is not None
+    found = context.samples.of(subject.user, context.store, context.readers, now, by_where=by_where)
     if found.looks_whole and not step.decision.absent:
         return None
     held = absence_hold(subject.user, subject.profile, mapping, absence, now)

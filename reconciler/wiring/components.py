@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from reconciler.controller.acts import Acts
     from reconciler.controller.bulk.context import BulkContext, BulkRunProgress
     from reconciler.controller.context import StoreContext
+    from reconciler.controller.leaving.completeness import Samples
     from reconciler.controller.mirror.refresh import MirrorContext, Progress
     from reconciler.controller.readers import Readers
     from reconciler.controller.rollouts import Rollouts
@@ -315,6 +316,13 @@ class Components:
             cancellation=Cancellation(cancellation),
         )
 
+    @cached_property
+    def _samples(self) -> Samples:
+        """Shared by the workers of `run`."""
+        from reconciler.controller.leaving.completeness import Samples
+
+        return Samples()
+
     def claimed_store_context(self, store: StoreSettings, claim: Claim) -> StoreContext:
         """The context of a worker of `run` under this claim: its calls go before those of scans at the same shop.
 
@@ -332,6 +340,7 @@ class Components:
             clock=self.state_clock,
             warn=self.connections.warn,
             explicit=claim.explicit,
+            samples=self._samples,
             fence=state,
             losers=state.losers,
             cancellation=NEVER,

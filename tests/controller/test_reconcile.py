@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from reconciler.controller.context import StoreContext
-from reconciler.controller.leaving.completeness import sample
+from reconciler.controller.leaving.completeness import Samples
 from reconciler.controller.reconcile import reconcile
 from reconciler.controller.step import ReconcileResult
 from reconciler.core.decide.leaving.absence import Absence
 from reconciler.core.model.ids import ClerkUserId, CustomerId, StoreName
+from reconciler.core.model.profile import Profile
 from reconciler.core.model.store import Store
 from reconciler.errors import TemporaryError
 from tests.core.people import store
-from tests.inprocess import Rig
+from tests.inprocess import Rig, Rows
 
 ADA, BOB, CYD = "user_ada", "user_bob", "user_cyd"
 THREE = (ADA, BOB, CYD)
@@ -335,19 +337,66 @@ def test_a_large_table_that_is_loaded_in_the_order_of_its_keys_is_complete_for_n
     tmp_path: Path, loaded: Sequence[int]
 ) -> None:
     """Nor to those at either end, who have neighbours on one side only."""
-    users = [ClerkUserId(f"user_{n:04}") for n in range(1100)]
     with Rig(tmp_path, acme()) as components:
-        components.user(users[0], email="first@x.example.com", first_name="First")
-        components.requested("acme", users[0])
-        row, profile = components.mapping("acme", users[0]), components.profiles.rows[users[0]]
-        assert row is not None
-        components.state.put_many(
-            [replace(row, clerk_user_id=u, customer_id=CustomerId(f"gid://{u}"), email=f"{u}@x") for u in users[1:]]
-        )
-        components.profiles.rows.clear()
-        for n in loaded:
-            components.profiles.rows[users[n]] = profile.model_copy(update={"clerk_user_id": users[n]})
+        users = load_large(components, loaded)
         context = running(components, guards={})
         missing = [user for user in users if user not in components.profiles.rows]
-        seen = {user: sample(user, context.store, context.readers) for user in [*missing[:3], *missing[-3:]]}
-        assert not [user for user, found in seen.items() if found.looks_whole]
+        now = context.clock.now()
+        seen = [
+            Samples().of(user, context.store, context.readers, now).looks_whole
+            for user in [*missing[:3], *missing[-3:]]
+        ]
+        assert not any(seen)
+
+
+def load_large(components: Rig, loaded: Iterable[int]) -> list[ClerkUserId]:
+    """So many users of a store have a mapping that a sample does not hold all; these have a row."""
+    users = [ClerkUserId(f"user_{n:04}") for n in range(1100)]
+    components.user(users[0], email="first@x.example.com", first_name="First", locale="en")
+    components.requested("acme", users[0])
+    row, profile = components.mapping("acme", users[0]), components.profiles.rows[users[0]]
+    assert row is not None
+    components.state.put_many(
+        [replace(row, clerk_user_id=u, customer_id=CustomerId(f"gid://{u}"), email=f"{u}@x") for u in users[1:]]
+    )
+    components.profiles.rows.clear()
+    for n in loaded:
+        components.profiles.rows[users[n]] = profile.model_copy(update={"clerk_user_id": users[n]})
+    return users
+
+
+class CountedRows(Rows):
+    """Profiles that count the rows, or keys, that were asked for."""
+
+    asked = 0
+
+    def get(self, users: Collection[ClerkUserId]) -> dict[ClerkUserId, Profile]:
+        self.asked += len(users)
+        return super().get(users)
+
+    def users_without_row(self, users: Collection[ClerkUserId]) -> frozenset[ClerkUserId]:
+        self.asked += len(users)
+        return super().users_without_row(users)
+
+
+def test_users_with_rows_that_cease_to_match_at_the_same_time_share_a_sample_of_those_around_them(
+    tmp_path: Path,
+) -> None:
+    with Rig(tmp_path, acme()) as components:
+        counted = components.profiles = CountedRows()
+        users = load_large(components, range(1100))
+        for user in [users[550], *users[-200:]]:  # one who leaves, and the newest, with a column that is not filled yet
+            components.user(user, locale="fr")
+        context = running(components, guards={}, where={"locale": "en"}, on_leave="delete")
+        find = partial(context.samples.of, store=context.store, readers=context.readers, by_where=True)
+        counted.asked, now = 0, context.clock.now()
+        assert find(users[550], now=now).looks_whole
+        assert not any(find(user, now=now).looks_whole for user in users[-200:])
+        assert counted.asked <= 2000
+        for user in users[-200:]:
+            components.user(user, locale="en")
+        assert find(users[-1], now=now + timedelta(seconds=3)).looks_whole
+        for user in users[-200:]:
+            components.user(user, locale="fr")
+        in_short = replace(context.readers, absence=Absence(grace_s=0))
+        assert not find(users[-1], now=now + timedelta(seconds=3), readers=in_short).looks_whole

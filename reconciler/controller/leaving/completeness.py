@@ -5,13 +5,15 @@ Reads a bounded number of rows: a scan compares all of them and asks the guards.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 from reconciler.controller.readers import Readers
 from reconciler.core.decide.leaving.absence import has_ceased_to_match
 from reconciler.core.fields import normalise
-from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.fields.desired import config_digest
+from reconciler.core.model.ids import ClerkUserId, ShopDomain
 from reconciler.core.model.store import Store
 from reconciler.core.plan.guard import ceiling_of
 from reconciler.errors import SourceError
@@ -20,6 +22,10 @@ from reconciler.ports import MappingReader, ProfileReader
 SAMPLE = 1000  # mapped users to read the rows of
 HALF = SAMPLE // 2
 BESIDE = 10
+BESIDE_MIN = HALF // 4  # so many neighbours on each side has a user who shares another's sample
+SHARED_S = 2.0  # how long a sample is shared
+SHARED_PART = 0.1  # and for no larger part of the grace
+SHARED_MAX = 20  # places in a store, of each of which the rows around it are kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,26 +51,108 @@ class Sample:
         )
 
 
-def sample(user: ClerkUserId, store: Store, readers: Readers, *, by_where: bool = False) -> Sample:
-    """Ask for the rows of mapped users around this one, or of all where they are few.
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """The rows of some mapped users, as read at one time.
 
-    `by_where`: rows that do not match the store's `where` are absent as well.
-
-    Raises SourceError where there is no row at all.
+    `first` and `last` bound the users who have enough neighbours among these; None: no bound.
     """
-    profiles, mappings = readers.profiles, readers.mappings
-    if profiles.count(at_most=1) == 0:
+
+    at: datetime
+    profiles: ProfileReader
+    users: Collection[ClerkUserId]
+    missing: frozenset[ClerkUserId]
+    unmatched: frozenset[ClerkUserId]
+    first: ClerkUserId | None = None
+    last: ClerkUserId | None = None
+
+    def is_around(self, user: ClerkUserId) -> bool:
+        return (self.first is None or self.first <= user) and (self.last is None or user <= self.last)
+
+
+_Asked = tuple[ShopDomain, str, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Samples of stores' mapped users. Users next to each other share the rows that were read some seconds ago.
+
+    So where thousands of rows cease to match at the same time, the app's table is not read a thousand times for each. A
+    user elsewhere needs other neighbours: a sample around another user may have passed by what is still to be loaded. No
+    lock is held while rows are read, so two threads may read the same.
+    """
+
+    _heads: dict[_Asked, _Look] = field(default_factory=dict)
+    _around: dict[_Asked, tuple[_Look, ...]] = field(default_factory=dict)
+
+    def of(self, user: ClerkUserId, store: Store, readers: Readers, now: datetime, *, by_where: bool = False) -> Sample:
+        """The sample of mapped users around this one, or of all where they are few.
+
+        `by_where`: rows that do not match the store's `where` are absent as well.
+
+        Raises SourceError where there is no row at all.
+        """
+        asked = (store.shop, config_digest(store), by_where)
+        shared_s = min(SHARED_S, (readers.absence.grace_s or 0.0) * SHARED_PART)
+
+        def is_usable(look: _Look) -> bool:
+            return look.profiles is readers.profiles and timedelta(0) <= now - look.at < timedelta(seconds=shared_s)
+
+        head = self._heads.get(asked)
+        if head is None or not is_usable(head):
+            head = self._heads[asked] = _look_at_head(store, readers, now, by_where=by_where)
+        looks = [head]
+        if len(head.users) == HALF:
+            usable = tuple(look for look in self._around.get(asked, ()) if is_usable(look))
+            around = next((look for look in usable if look.is_around(user)), None)
+            if around is None:
+                around = _look_around(user, store, readers, now, by_where=by_where)
+                usable = (*usable, around)
+            self._around[asked] = usable[-SHARED_MAX:]
+            looks.append(around)
+        return _sample_of(looks, store, readers, by_where=by_where)
+
+
+def _look_at_head(store: Store, readers: Readers, now: datetime, *, by_where: bool) -> _Look:
+    """The first mapped users of the store, or all where they are few."""
+    if readers.profiles.count(at_most=1) == 0:
         raise SourceError("the profiles are empty: no user is released", hint="reconciler doctor")
-    users = mappings.mapped_users(store.shop, after=None, limit=SAMPLE)
-    if len(users) == SAMPLE:
-        users = sorted({*users[:HALF], *_neighbours(user, store, mappings)})
-    missing = profiles.users_without_row(users) if users else frozenset()
-    rows = profiles.get(users) if by_where and users else {}
-    unmatched = sum(has_ceased_to_match(row, store) for row in rows.values())
-    ceiling = ceiling_of(store.guards.release, len(users))
+    users = readers.mappings.mapped_users(store.shop, after=None, limit=SAMPLE)
+    return _look_at(users if len(users) < SAMPLE else users[:HALF], store, readers, now, by_where=by_where)
+
+
+def _look_around(user: ClerkUserId, store: Store, readers: Readers, now: datetime, *, by_where: bool) -> _Look:
+    """Mapped users next to this one, on both sides: a table that is loading in the order of its keys misses them too."""
+    mappings = readers.mappings
+    behind = mappings.mapped_users(store.shop, after=user, limit=HALF // 2)
+    before = mappings.mapped_users_before(store.shop, user, limit=HALF - len(behind))
+    users = [*before, *behind]
+    return replace(
+        _look_at(users, store, readers, now, by_where=by_where),
+        first=users[BESIDE_MIN] if len(users) == HALF else None,
+        last=users[-1 - BESIDE_MIN] if len(behind) == HALF // 2 else None,
+    )
+
+
+def _look_at(users: Sequence[ClerkUserId], store: Store, readers: Readers, now: datetime, *, by_where: bool) -> _Look:
+    """By one reading: of the rows where their values count, else of the keys."""
+    profiles = readers.profiles
+    if not by_where:
+        missing = profiles.users_without_row(users) if users else frozenset()
+        return _Look(now, profiles, users, missing, frozenset())
+    rows = profiles.get(users) if users else {}
+    unmatched = frozenset(user for user, row in rows.items() if has_ceased_to_match(row, store))
+    return _Look(now, profiles, users, frozenset(users) - rows.keys(), unmatched)
+
+
+def _sample_of(looks: Sequence[_Look], store: Store, readers: Readers, *, by_where: bool) -> Sample:
+    asked = len(frozenset[ClerkUserId]().union(*(look.users for look in looks)))
+    missing = frozenset[ClerkUserId]().union(*(look.missing for look in looks))
+    unmatched = len(frozenset[ClerkUserId]().union(*(look.unmatched for look in looks)))
+    ceiling = ceiling_of(store.guards.release, asked)
     if len(missing) + unmatched > max(ceiling, 1):
-        missing = without_successor(missing, store, profiles, mappings)
-    return Sample(len(users), len(missing) + unmatched, ceiling, by_where)
+        missing = without_successor(missing, store, readers.profiles, readers.mappings)
+    return Sample(asked, len(missing) + unmatched, ceiling, by_where)
 
 
 def present_beside(user: ClerkUserId, store: Store, readers: Readers) -> list[ClerkUserId]:
@@ -73,12 +161,6 @@ def present_beside(user: ClerkUserId, store: Store, readers: Readers) -> list[Cl
     beside = [*before, *readers.mappings.mapped_users(store.shop, after=user, limit=BESIDE)]
     rows = readers.profiles.get(beside) if beside else {}
     return [other for other in beside if other != user and other in rows and not rows[other].deleted]
-
-
-def _neighbours(user: ClerkUserId, store: Store, mappings: MappingReader) -> list[ClerkUserId]:
-    """Mapped users next to this one, on both sides: a table that is loading in the order of its keys misses them too."""
-    behind = mappings.mapped_users(store.shop, after=user, limit=HALF // 2)
-    return [*mappings.mapped_users_before(store.shop, user, limit=HALF - len(behind)), *behind]
 
 
 def without_successor(

@@ -125,10 +125,9 @@ def _find_returned(context: ResyncContext) -> list[ClerkUserId]:
     """Users with a row that was absent at the last resync and is there again, whatever its `updated_at` says."""
     profiles, store = context.readers.profiles, context.store
     missed = context.readers.mappings.absent_users(store.shop, limit=context.large_from)
-    present = sorted(set(missed) - profiles.users_without_row(missed)) if missed else []
     if store.on_leave not in DESTRUCTIVE:
-        return present
-    rows = [row for users in batches(present, CHUNK) for row in profiles.get(users).values()]
+        return sorted(set(missed) - profiles.users_without_row(missed)) if missed else []
+    rows = [row for users in batches(missed, CHUNK) for row in profiles.get(users).values()]
     return [row.clerk_user_id for row in rows if not has_ceased_to_match(row, store)]
 
 
