@@ -104,7 +104,10 @@ def _first_sync_lines(found: Found) -> Iterator[Line]:
     times = bulk["of_the_shops_time"]
     most, rate = bench_first_sync.SHOP_TIME_MAX, bench_first_sync.LINES_A_S
     yield Line(
-        f"  time against its operations, {rate:g} lines a second each", f"{times}x", f"≤ {most:g}", times <= most
+        f"  `apply` against the shop's own time, {rate:g} lines a second each",
+        f"{times}x",
+        f"≤ {most:g}",
+        times <= most,
     )
     each = paced["points_a_user"]
     yield Line("first sync one by one", f"{each} points a user", "10", each <= 10)

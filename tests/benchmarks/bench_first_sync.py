@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.bench_first_sync [--rows 100000] [--seconds 60]
 
-Bounded, over loopback. Goals: by bulk below 0.1 points a user, mirror and plan included, in at most 1.3 times the time in
-which an operation of the shop runs; one by one ten points (and a bit for metafields, 25 of which go in one call); 95 % of
-the restore rate used over a minute; never a THROTTLED reply.
+Bounded, over loopback. Goals: by bulk below 0.1 points a user, mirror and plan included, in at most 1.3 times the shop's
+own time, which is that of all lines by as many operations as run at the same time; one by one ten points (and a
+bit for metafields, 25 of which go in one call); 95 % of the restore rate used over a minute; never a THROTTLED reply.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ from reconciler.controller.mirror.reader import MirrorReader
 from reconciler.controller.mirror.refresh import check_mirror, fill
 from reconciler.controller.observe import ObserveOptions
 from reconciler.controller.scan.plan import scan_store
+from reconciler.simulator.bulk.records import Operation
 from tests.benchmarks.served import Served, backlinks, served
 
 ROWS_MAX = 1_000_000
 SECONDS_MAX = 600
 RATE, SIZE = 100.0, 2000.0  # a Standard shop
-SHOP_TIME_MAX = 1.3  # the time of a first sync in bulk, against that in which an operation of the shop runs
-LINES_A_S = 100.0  # of each of the shop's operations, of which five run at the same time
+SHOP_TIME_MAX = 1.3  # the time of `apply` in bulk, against the shop's own
+LINES_A_S = 100.0  # of each of the shop's operations
+AT_ONCE = 5  # of them
 BURST_S = 3.0  # until what the bucket held is spent
 AVATAR: dict[str, Any] = {"metafields": {"clerk.avatar": {"from": "image_url", "type": "url"}}}
 
@@ -74,8 +76,7 @@ def measure_bulk(shop: Served, lines_a_s: float = LINES_A_S) -> dict[str, Any]:
     results = [o.result for o in apply_plan(scan_result, context, fresh=True)]
     took_s = (shop.clock.now() - began).total_seconds()
     operations = list(shop.sim.shop.operations.values())[before:]
-    # Not by `completed_at`: the simulator moves only when it is asked, or has a core.
-    own_s = _covered_s([(each.created_at, each.created_at + each.rows / lines_a_s) for each in operations])
+    own_s = _own_s(operations, lines_a_s)
     client.close()
     if results.count("applied") != len(results) or len(backlinks(shop.sim)) != len(results):
         raise RuntimeError(f"of {len(results)} users {results.count('applied')} were done")
@@ -87,6 +88,7 @@ def measure_bulk(shop: Served, lines_a_s: float = LINES_A_S) -> dict[str, Any]:
         "operations": len(shop.sim.shop.operations),
         "throttled": bucket.throttled,
         "of_the_shops_time": round(took_s / own_s, 2),
+        "of_the_shops_time_with_the_plan": round((planned_s + took_s) / own_s, 2),
         "shop_s": round(own_s, 1),
         "plan_s": round(planned_s, 1),
         "apply_s": round(took_s, 1),
@@ -94,13 +96,14 @@ def measure_bulk(shop: Served, lines_a_s: float = LINES_A_S) -> dict[str, Any]:
     }
 
 
-def _covered_s(spans: Sequence[tuple[float, float]]) -> float:
-    """How long at least one of these was running."""
-    found, until = 0.0, float("-inf")
-    for begin, end in sorted(spans):
-        found += max(0.0, end - max(begin, until))
-        until = max(until, end)
-    return found
+def _own_s(operations: Sequence[Operation], lines_a_s: float) -> float:
+    """The shop's own time: that of all lines, by as many operations as run at the same time, none of which ever waits.
+
+    Not the time in which they ran: where we are late, they are, too.
+    """
+    first = operations[0]
+    at_once = sum(each.created_at < first.created_at + first.rows / lines_a_s for each in operations)
+    return sum(each.rows for each in operations) / lines_a_s / min(at_once, AT_ONCE)
 
 
 def _points_one_by_one(shop: Served) -> float:

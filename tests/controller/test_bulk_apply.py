@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from reconciler.controller.bulk.files import file_sizes
 from tests.controller.bulk_rig import (
     NAME,
     BulkRig,
@@ -113,6 +114,16 @@ def test_what_a_file_has_no_space_for_goes_with_the_next(both: tuple[BulkRig, Bu
     assert [len(each) for each in files(bulk)] == [21, 9, 1, 1, 1]  # metafields of twelve customers share a line
     assert "customerSet" not in bulk.acme.counts
     check_same(bulk, paced)
+
+
+@pytest.mark.parametrize(
+    ("lines", "files"), [(1, 1), (1999, 1), (2000, 2), (10_000, 5), (120_000, 5), (160_000, 10), (1_000_003, 50)]
+)
+def test_a_plan_fills_files_that_end_one_after_the_other(lines: int, files: int) -> None:
+    sizes = file_sizes(lines, lines_min=1000)
+    assert sizes == sorted(set(sizes))
+    assert max(sizes) <= 1.13 * sum(sizes) / len(sizes) < 35_000
+    assert lines <= sum(sizes) * files / len(sizes) < lines + 2 * files
 
 
 def test_a_small_plan_is_sent_one_by_one(rig: BulkRig) -> None:

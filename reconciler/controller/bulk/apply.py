@@ -16,13 +16,15 @@ from collections.abc import Mapping as MappingOf
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from itertools import cycle
 
 from reconciler.controller.bulk.context import BulkContext
-from reconciler.controller.bulk.files import PAUSE_MAX_S, BulkFiles
+from reconciler.controller.bulk.files import PAUSE_MAX_S, BulkFiles, file_sizes
 from reconciler.controller.bulk.lines import BulkLines, BulkStep, select_for_bulk
 from reconciler.controller.context import Check, Earlier, StoreContext
 from reconciler.controller.execute import claim_written, execute, note_answer, row_after
 from reconciler.controller.observe import observe_users
+from reconciler.controller.scan.stream import frozen_garbage
 from reconciler.controller.step import Outcome, Step, StoreAccess, failure, not_tried
 from reconciler.core.model.action import Action
 from reconciler.core.model.batches import batches
@@ -39,8 +41,8 @@ FAILURES_MAX = 8  # in a row
 NO_ANSWER = "the bulk operation gave no answer to this line"
 ROW_MOVED = "the row has changed while its line was under way"
 
-Enqueue = Callable[[], Generator[Outcome, None, bool]]
-"""Lets the lines of one more file wait. Returns whether there are more actions."""
+Enqueue = Callable[[], Generator[Outcome, None, int]]
+"""Lets the lines of one more file wait. Returns how many it has; 0: there are no more actions."""
 
 
 class _Names:
@@ -119,9 +121,10 @@ class BulkRun:
             return
         try:
             with self._files.held():
-                lines = self._files.lines_of_each(len(actions))
-                enqueue = partial(self._enqueue, batches(actions, min(BATCH, self._bulk.piece_lines)), check, lines)
-                yield from self._work(enqueue, lines=lines)
+                sizes = cycle(file_sizes(len(actions), lines_min=self._bulk.lines_min))
+                yield from self._work(
+                    partial(self._enqueue, batches(actions, min(BATCH, self._bulk.piece_lines)), check, sizes)
+                )
         except TemporaryError as error:
             yield from self._report_left_over(error)
 
@@ -135,21 +138,22 @@ class BulkRun:
         self._context.cancellation.check()
         self._files.renew()
 
-    def _work(self, enqueue: Enqueue | None = None, *, lines: int = 1) -> Iterator[Outcome]:
+    def _work(self, enqueue: Enqueue | None = None) -> Iterator[Outcome]:
         """Until no action is left, no line waits and no file is under way, or the store can't be used.
 
-        While the shop runs files, the next one is made: of so many `lines` each, as long as `enqueue` finds actions. Ended
+        While the shop runs files, the next one is made, as long as `enqueue` finds actions. Ended
         files are read one by one, and the next writes of the users of one are sent before the next one is read.
         """
-        failures = 0
+        failures = lines = 0
         ended: list[tuple[BulkFile, BulkState | None]] = []
         while self._access.refused is None and (enqueue is not None or not self._files.is_idle()):
             self._go_on()
-            if enqueue is not None and self._files.is_below_limit() and not (yield from enqueue()):
-                enqueue = None
+            if enqueue is not None and self._files.is_below_limit():
+                lines = yield from enqueue()
+                enqueue = enqueue if lines else None
             try:
                 self._check_open()
-                self._files.fill(at_least=1 if enqueue is None else lines)
+                self._files.fill(at_least=max(lines, 1))
                 ended = ended or self._files.poll()
                 failures = 0
             except AccessError as error:
@@ -172,18 +176,22 @@ class BulkRun:
             self._files.drop_unsent()
             yield from self._report_left_over(self._access.refused)
 
-    def _enqueue(self, actions: Iterator[Sequence[Action]], check: Check, lines: int) -> Generator[Outcome, None, bool]:
-        """Check the next actions and let so many lines wait for a file. False: there are no more, or the store is closed."""
-        while lines > 0:
+    def _enqueue(
+        self, actions: Iterator[Sequence[Action]], check: Check, sizes: Iterator[int]
+    ) -> Generator[Outcome, None, int]:
+        """Check the next actions and let so many lines wait for a file. 0: there are no more, or the store is closed."""
+        size = left = next(sizes)
+        while left > 0:
             self._go_on()
             batch = next(actions, None) if self._access.refused is None else None
             if batch is None:
-                return False
+                return 0
             try:
-                ready = check(batch)
+                with frozen_garbage():
+                    ready = check(batch)
             except AccessError as error:
                 self._access.refused = error
-                return False
+                return 0
             except TemporaryError as error:
                 failed = [failure(a, error) for a in batch]
                 yield from map(self._told, failed)
@@ -191,8 +199,8 @@ class BulkRun:
             yield from (self._told(each) for each in ready if isinstance(each, Outcome))
             steps = [each for each in ready if isinstance(each, Step)]
             self._bulk.book.enqueue_lines(self._shop, [self._bulk_lines.first(step) for step in steps])
-            lines -= len(steps)
-        return True
+            left -= len(steps)
+        return size
 
     def _send_tired(self) -> Generator[Outcome, None, bool]:
         """Send lines one by one that were in files often enough. Returns whether there were any."""
@@ -239,7 +247,8 @@ class BulkRun:
         """Of some users at a time, for a line of metafields holds up to 25 of them."""
         by_number = {answer.line: answer for answer in answers}
         for lines in batches(self._lines(file, sorted(by_number)), self._bulk.piece_lines):
-            yield from self._settle_batch(file, lines, by_number)
+            with frozen_garbage():
+                yield from self._settle_batch(file, lines, by_number)
 
     def _lines(self, file: BulkFile, numbers: Sequence[int]) -> Iterator[BulkLine]:
         """Those with these numbers that are not settled yet, a few numbers at a time."""

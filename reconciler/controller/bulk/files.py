@@ -10,20 +10,23 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from itertools import islice
+from itertools import accumulate, islice, pairwise
 from math import ceil
 
 from reconciler.controller.bulk.context import BulkContext, BulkRunProgress
 from reconciler.controller.bulk.lines import BulkLines
 from reconciler.controller.context import StoreContext
 from reconciler.controller.scan.standing import bulk_lease
+from reconciler.controller.scan.stream import frozen_garbage
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.write import Write
 from reconciler.errors import AnswerLost, LeaseLost, Refused, StateError, TemporaryError
-from reconciler.ports import BulkFile, BulkLine, BulkState
+from reconciler.ports import METAFIELDS_MAX, BulkFile, BulkLine, BulkState
 
 AT_ONCE_MAX = 5  # operations of a kind that Shopify runs at the same time (since API 2026-01)
-LINES_MAX = 20_000  # in one file: five files are a hundred thousand users
+LINES = 20_000  # in one file, about: five files are a hundred thousand users
+SPREAD = 0.12  # by so much is the largest file larger than the mean of those that run at the same time
+LINES_MAX = 35_000  # in one file
 PAUSE_FIRST_S = 0.25  # before an operation is first asked for
 PAUSE_MAX_S = 15.0
 TRIES_MAX = 2  # files that a line may be in before it is sent by itself
@@ -135,10 +138,6 @@ class BulkFiles:
         while lines := book.unsent_lines(self._shop, limit=self._bulk.piece_lines):
             book.settle_lines(self._shop, [], [], done=[line.user for line in lines])
 
-    def lines_of_each(self, lines: int) -> int:
-        """How many lines each file has where so many fill as many files as may run at the same time."""
-        return min(max(ceil(lines / AT_ONCE_MAX), self._bulk.lines_min), LINES_MAX)
-
     def is_below_limit(self) -> bool:
         """Whether one more file may run."""
         return len(self._bulk.book.bulk_files(self._shop)) < AT_ONCE_MAX
@@ -148,8 +147,9 @@ class BulkFiles:
         free = AT_ONCE_MAX - len(self._bulk.book.bulk_files(self._shop))
         for rides_in, waiting in self._bulk.book.bulk_waiting(self._shop).items() if free > 0 else ():
             left = waiting
+            users = METAFIELDS_MAX if rides_in == "set_metafields" else 1  # which share a line
             while free > 0 and left >= at_least:
-                most = min(max(ceil(left / free), self._bulk.lines_min, at_least), LINES_MAX)
+                most = min(max(ceil(left / free), self._bulk.lines_min * users, at_least), LINES_MAX)
                 if tired := self._tired(rides_in, most):
                     self.tired += tired
                     break  # they wait until they have been sent, and so does what follows them
@@ -215,7 +215,8 @@ class BulkFiles:
                 numbers.update((line.user, number) for line in lines)
                 yield write
 
-        upload = self._bulk.shop.upload(rides_in, items())
+        with frozen_garbage():
+            upload = self._bulk.shop.upload(rides_in, items())
         for user in [user for user, number in numbers.items() if number >= upload.lines]:
             del numbers[user]  # made, but the file was full
         file = BulkFile(
@@ -243,6 +244,19 @@ class BulkFiles:
             book.end_file(file)
             return
         book.note_operation(file, found)
+
+
+def file_sizes(lines: int, *, lines_min: int) -> list[int]:
+    """How many lines each of the next files has, and then again: as many files as may run at the same time.
+
+    They differ, so that they end one after the other, and one is read while the next still run. A slow shop, which
+    hardly waits for us, takes longer by `SPREAD` at most.
+    """
+    at_once = min(AT_ONCE_MAX, max(lines // lines_min, 1))
+    mean = ceil(lines / at_once / max(round(lines / at_once / LINES), 1))
+    middle = (at_once - 1) / 2
+    shares = (1 + SPREAD * (number - middle) / max(middle, 1) for number in range(at_once))
+    return [upto - before for before, upto in pairwise([0, *(round(mean * share) for share in accumulate(shares))])]
 
 
 def _due_in_s(taken_s: float, done: int, lines: int) -> float:
