@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from reconciler.wiring import Components
 
 BATCH_PARTS = 1000
+OUTAGE_S = 10.0  # of a shop, which a command waits out; `run` has its queue
 
 
 def print_parts(parts: Iterable[str]) -> None:
@@ -109,17 +110,24 @@ class Context:
         return Actor(os_user(), "command")
 
     def components(
-        self, loaded: settings.Loaded | None = None, *, warn: Callable[[str], None] | None = None
+        self,
+        loaded: settings.Loaded | None = None,
+        *,
+        warn: Callable[[str], None] | None = None,
+        outage_s: float = OUTAGE_S,
     ) -> AbstractContextManager[Components]:
         """The components of these settings, by default `loaded`; their connections are closed at the end.
 
-        `warn` takes their warnings; the default prints them to stderr.
+        `warn` takes their warnings; the default prints them to stderr. `outage_s`: how long a shop may fail in the middle of
+        the command.
         """
         from reconciler import settings
         from reconciler.wiring import open_components
 
         key = settings.environment().get("RECONCILER_SECRET_KEY")
-        return open_components(loaded or self.loaded, warn=warn or self.warn, state_key=key, clock=self.clock)
+        return open_components(
+            loaded or self.loaded, warn=warn or self.warn, state_key=key, clock=self.clock, outage_s=outage_s
+        )
 
     def warn(self, message: str) -> None:
         self.err.print(f"warning: {clean(message)}", style="yellow", markup=False)

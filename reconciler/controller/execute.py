@@ -6,6 +6,7 @@ Decides nothing: after a refusal or a lost answer the user is observed again, an
 from __future__ import annotations
 
 from collections.abc import Collection
+from collections.abc import Mapping as MappingOf
 from dataclasses import replace
 
 from reconciler.controller.context import StoreContext
@@ -26,13 +27,15 @@ from reconciler.core.decide.record import (
 from reconciler.core.decide.refused import WHOLE, refused_value_digest, whole_digest
 from reconciler.core.decide.written import as_before, as_written, in_place, intent_of
 from reconciler.core.fields.desired import profile_digest
+from reconciler.core.fields.normalise import is_same_email
 from reconciler.core.model.action import Action, Change, Hold
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import CustomerId
 from reconciler.core.model.mapping import Intent, Mapping, RefusedValue
 from reconciler.core.model.store import DESTRUCTIVE
+from reconciler.core.model.values import text_of
 from reconciler.core.model.view import Subject
-from reconciler.core.model.write import CREATED, DeleteMetafields, SetConsent, SetMetafields, Write
+from reconciler.core.model.write import CREATED, Create, DeleteMetafields, SetConsent, SetMetafields, Write
 from reconciler.core.plan import chains
 from reconciler.core.plan.guard import consents_held
 from reconciler.errors import (
@@ -44,6 +47,7 @@ from reconciler.errors import (
 from reconciler.ports import Answer, Shown
 
 ROUNDS = 5  # observations after a refusal or a lost answer, before a person has to act
+OTHER_CUSTOMER = "the response to a write is about another customer"
 OWN_GUARDS = frozenset({"relink", "merge", "release"})  # never done in the place of another kind: no plan has shown it
 WORLD_MOVED = frozenset({"TAKEN", "NOT_FOUND", "STALE_OBJECT", "CAPABILITY_VIOLATION"})
 
@@ -203,6 +207,9 @@ def _send_all(step: Step, context: StoreContext) -> None:
             step.rest = planned
             return
         answer = send(with_customer(planned.write, step.at), context)
+        if isinstance(planned.write, Create):
+            check_answer(step, planned, answer.customer, answer.shown)
+            _check_new_customer(step, answer.customer, context)
         note_answer(step, planned, answer.customer, next(iter(answer.shown.values()), {}))
         step.written.extend(planned.covers)
         last = position == len(writes) - 1
@@ -222,6 +229,31 @@ def with_customer(write: Write, customer: CustomerId | None) -> Write:
             return DeleteMetafields(customer, names)
         case _:
             return write
+
+
+def check_answer(
+    step: Step, planned: PlannedWrite, customer: CustomerId | None, shown: MappingOf[CustomerId, Shown]
+) -> None:
+    """AnswerLost if the answer is about another customer than the write.
+
+    Otherwise the next write would change the customer of somebody else. A new customer is known by the email that was sent.
+    """
+    if step.at is None:
+        email = next((text_of(change.after) for change in planned.covers if change.field == "email"), None)
+        seen = shown.get(customer, {}) if customer is not None else {}
+        is_other = email is not None and "email" in seen and not is_same_email(text_of(seen["email"]), email)
+    else:
+        named = {*shown, *([customer] if customer is not None else [])}
+        is_other = bool(named) and step.at not in named
+    if is_other:
+        raise AnswerLost(OTHER_CUSTOMER)
+
+
+def _check_new_customer(step: Step, customer: CustomerId | None, context: StoreContext) -> None:
+    """AnswerLost if the customer that a create returned is that of another user by our state."""
+    owners = context.readers.mappings.owners(context.store.shop, [customer] if customer is not None else [])
+    if {*owners.values()} - {step.subject.user}:
+        raise AnswerLost(OTHER_CUSTOMER)
 
 
 def note_answer(step: Step, planned: PlannedWrite, customer: CustomerId | None, shown: Shown) -> None:

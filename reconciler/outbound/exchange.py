@@ -22,6 +22,7 @@ WIRE_FIRST_BYTES: Final = 1_048_576  # for everything but the body
 WIRE_TIMES: Final = 8  # chunks of one byte take six bytes each
 PACKED: Final = "gzip, deflate"
 _WBITS: Final = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+_GZIP_MEMBER: Final = b"\x1f"  # the first byte of each member: a file may have several (RFC 1952, 2.2)
 _LOCATION: Final = "customer_parity_location"  # in a response's extensions
 _OF_THE_WIRE: Final = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 
@@ -106,13 +107,19 @@ def _unpacked(response: httpx.Response, chunks: Iterator[bytes]) -> Iterator[byt
     if first is None:
         return
     bare = packed == "deflate" and (first[0] & 0x0F) != zlib.DEFLATED  # some servers send it without the zlib header
-    unpacking = zlib.decompressobj(-zlib.MAX_WBITS if bare else _WBITS[packed])
+    wbits = -zlib.MAX_WBITS if bare else _WBITS[packed]
+    unpacking = zlib.decompressobj(wbits)
     try:
         for chunk in chain([first], chunks):
             left = chunk
-            while left and not unpacking.eof:
+            while left:
+                if unpacking.eof:
+                    if packed == "deflate" or left[:1] != _GZIP_MEMBER:
+                        break  # padding
+                    yield unpacking.flush()
+                    unpacking = zlib.decompressobj(wbits)
                 yield unpacking.decompress(left, PIECE_BYTES)
-                left = unpacking.unconsumed_tail
+                left = unpacking.unused_data if unpacking.eof else unpacking.unconsumed_tail
         yield unpacking.flush()  # no more than a window of 32 KiB
     except zlib.error as error:
         raise httpx.DecodingError("the reply can't be decompressed", request=response.request) from error

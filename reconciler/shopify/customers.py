@@ -109,10 +109,7 @@ class ShopCustomers(CustomerReads):
             case Link():
                 self._check_metafields(payload)
             case Merge():
-                winner = CustomerId(self._required(payload.resulting_customer_id, "resultingCustomerId"))
-                if payload.job is None or not payload.job.done:
-                    winner = self._wait_for_merge(self._required(payload.job.id if payload.job else None, "job"))
-                return Answer(winner)
+                return Answer(self._winner(write, payload))
             case Delete():
                 self._required(payload.deleted_customer_id, "deletedCustomerId")
             case RequestErasure():
@@ -120,6 +117,15 @@ class ShopCustomers(CustomerReads):
             case DeleteMetafields() | Unlink():
                 pass
         return Answer()
+
+    def _winner(self, merge: Merge, payload: Payload) -> CustomerId:
+        """The customer that remains, once the merge is done."""
+        winner = CustomerId(self._required(payload.resulting_customer_id, "resultingCustomerId"))
+        if payload.job is None or not payload.job.done:
+            winner = self._wait_for_merge(self._required(payload.job.id if payload.job else None, "job"))
+        if winner not in {merge.one, merge.other}:
+            raise AnswerLost(f"{self._client.shop}: the response to a merge is about another customer")
+        return winner
 
     def _required(self, value: str | None, name: str) -> str:
         if value is None:

@@ -54,9 +54,12 @@ def open_components(
     state_key: str | None = None,
     clock: Clock | None = None,
     wait_s: float = WAIT_S,
+    outage_s: float = 0.0,
 ) -> Iterator[Components]:
     """The components of these files, with connections of their own that are closed at the end. See Connections."""
-    with Connections(loaded.settings, warn=warn, state_key=state_key, clock=clock, wait_s=wait_s) as connections:
+    with Connections(
+        loaded.settings, warn=warn, state_key=state_key, clock=clock, wait_s=wait_s, outage_s=outage_s
+    ) as connections:
         yield Components(loaded, connections)
 
 

@@ -45,7 +45,7 @@ class Connections:
     """What the settings of the process's start name, each opened on first use. Close them when done.
 
     `warn` takes warnings. `state_key` encrypts rotated tokens. `clock` replaces the wall clock. `wait_s`: how long a call
-    waits for a free connection at most.
+    waits for a free connection at most. `outage_s` is that of `ShopClient`.
     """
 
     def __init__(
@@ -56,7 +56,9 @@ class Connections:
         state_key: str | None = None,
         clock: Clock | None = None,
         wait_s: float = WAIT_S,
+        outage_s: float = 0.0,
     ) -> None:
+        self._outage_s = outage_s
         self.clock = clock or SystemClock()
         self.warn = warn
         self.shop_clients = ShopClients()
@@ -188,6 +190,7 @@ class Connections:
             on_warning=self.warn,
             pace=pace,
             check_shop=check_shop,
+            outage_s=self._outage_s,
         )
 
     @cached_property

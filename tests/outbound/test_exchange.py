@@ -43,8 +43,10 @@ def asked(answer: Answer, bounds: Bounds = BOUNDS, body: bytes = b"") -> httpx.R
         (zlib.compress(b'{"a": 1}'), "deflate"),
         (zlib.compress(b'{"a": 1}', wbits=-15), "deflate"),
         (gzip.compress(b'{"a": 1}', mtime=0), "GZIP"),
+        (gzip.compress(b'{"a"', mtime=0) + gzip.compress(b": 1}", mtime=0), "gzip"),
+        (gzip.compress(b'{"a": 1}', mtime=0) + b"\0\0\0\0", "gzip"),
     ],
-    ids=["not at all", "gzip", "deflate", "bare deflate", "GZIP"],
+    ids=["not at all", "gzip", "deflate", "bare deflate", "GZIP", "gzip in two members", "gzip and padding"],
 )
 def test_an_honest_reply_comes_whole_however_it_is_packed(packed: bytes, name: str) -> None:
     response = asked(whole(packed, f"Content-Encoding: {name}", "X-Kept: yes"))

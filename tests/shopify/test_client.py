@@ -183,6 +183,69 @@ def test_a_read_without_a_whole_answer_is_only_temporary(ready: Acme, fault: Any
     assert type(read(ready.client())) is TemporaryError
 
 
+@pytest.mark.parametrize("fault", ["lost_before", "lost_after", "truncated", "internal_error", "html", "status"])
+def test_a_read_is_sent_again_while_the_shop_fails_for_a_moment(ready: Acme, fault: Any) -> None:
+    time = VirtualTime()
+    client = ready.client(pace=Pace(clock=time, signal=time.condition()), outage_s=10)
+
+    def both() -> None:
+        assert client.run(READ).data
+        ready.sim.faults.add(fault, times=3, status=502 if fault == "status" else None)
+        assert client.run(READ).data
+        assert 1.5 < time.now < 4
+        ready.sim.faults.add(fault, times=None, status=502 if fault == "status" else None)
+        began = time.now
+        assert type(read(client)) is TemporaryError
+        assert 5 < time.now - began < 10, "one who fails for long is reported"
+        began = time.now
+        assert type(read(client)) is TemporaryError
+        assert time.now - began < 10, "the outage is one for all calls"
+
+    time.run(both)
+
+
+def test_a_shop_that_never_replied_is_asked_once_more(ready: Acme) -> None:
+    time = VirtualTime()
+    client = ready.client(pace=Pace(clock=time, signal=time.condition()), outage_s=10)
+
+    def both() -> None:
+        ready.sim.faults.add("status", status=502, times=None)
+        assert type(read(client)) is TemporaryError
+        assert time.now < 1
+
+    time.run(both)
+    assert len(ready.sim.calls) <= 3
+
+
+@pytest.mark.parametrize(("status", "sent"), [(503, 2), (430, 2), (500, 1), (502, 1)])
+def test_of_writes_only_those_that_were_certainly_not_executed_are_sent_again(
+    ready: Acme, status: int, sent: int
+) -> None:
+    time = VirtualTime()
+    client = ready.client(pace=Pace(clock=time, signal=time.condition()), outage_s=10)
+
+    def both() -> None:
+        assert client.run(READ).data
+        ready.sim.faults.add("status", status=status)
+        if sent == 1:
+            assert type(write(client)) is AnswerLost
+        else:
+            assert client.run(WRITE, NEW).data["customerSet"]["customer"]["id"]
+
+    time.run(both)
+    assert sum("customerSet" in call.roots for call in ready.sim.calls) == sent
+    assert people(ready) == sent - 1
+
+
+def test_a_pause_that_is_longer_than_an_outage_is_left_to_the_caller(ready: Acme) -> None:
+    client = ready.client(outage_s=10)
+    assert client.run(READ).data
+    ready.sim.faults.add("status", status=503, retry_after_s=60)
+    error = read(client)
+    assert isinstance(error, TemporaryError)
+    assert error.retry_after_s == 60
+
+
 def test_where_no_server_listens_nothing_was_sent() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

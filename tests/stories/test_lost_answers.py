@@ -73,7 +73,7 @@ def test_what_was_done_though_every_answer_is_lost_counts_as_done(busy: StoryHar
 
 
 def test_writes_refused_for_the_moment_fail_by_name_and_go_the_next_time(busy: StoryHarness) -> None:
-    busy.shop().faults.add("status", status=503, on="customerSet", times=None)
+    busy.shop().faults.add("status", status=503, on="customerSet", times=None, retry_after_s=60)
     failed = busy.apply(code=1)["stores"][0]["failed"]
     assert {f["clerk_user_id"] for f in failed} == {"user_ada", "user_cleo", "user_dora"}
     assert {f["result"] for f in failed} == {"failed"}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
+from reconciler.simulator.faults import FaultKind
 from reconciler.simulator.world import ALL_SCOPES
 from tests.cli.harness import EU, US
 from tests.stories.harness import StoryHarness, mail, open_shop
@@ -185,3 +188,31 @@ def test_a_missing_definition_says_bootstrap_and_bootstrap_helps(two: StoryHarne
     assert two.apply(code=1)["stores"][0]["applied"] == {"create": 2}
     assert two("bootstrap", "--yes").code == 0
     and_then_it_heals(two)
+
+
+@pytest.mark.parametrize("fault", ["lost_before", "internal_error", "html"])
+@pytest.mark.parametrize(
+    "words", [("plan",), ("drift",), ("explain", "user_ada"), ("status", "--certificate"), ("apply", "--yes")]
+)
+def test_a_read_that_fails_once_ends_no_command(two: StoryHarness, words: tuple[str, ...], fault: FaultKind) -> None:
+    two.apply()
+    two.user("ada", last_name="King")
+    two.shop(US).faults.add(fault, on="nodes")
+    said = two(*words)
+    assert said.code == (2 if words == ("drift",) else 0), said.out + said.err
+    assert two.shop(US).faults.pending() == 0
+    and_then_it_heals(two)
+
+
+def test_a_shop_that_is_away_for_some_seconds_in_the_middle_of_an_apply_is_waited_for(two: StoryHarness) -> None:
+    for n in range(12):
+        two.user(f"user{n}")
+    began = time.monotonic()
+    for root in ("customerSet", "nodes", "customerByIdentifier"):
+        two.shop(US).faults.add(
+            "status", status=503, on=root, after=3, times=None, when=lambda _: time.monotonic() < began + 3
+        )
+    two.apply()
+    assert len(two.everybody()) == 14
+    two.shop(US).faults.clear()
+    two.settles()

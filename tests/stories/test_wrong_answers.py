@@ -137,6 +137,55 @@ def test_a_guest_with_an_address_shown_in_another_spelling_of_it_is_adopted(
     assert (action["kind"], action["customer_id"]) == ("adopt", guest.id)
 
 
+def naming(customer_id: str, root: str, *path: str, **shown: str) -> Spoil:
+    """The payload's id is that of another customer, and what is shown beside it too."""
+
+    def spoil(tree: dict[str, Any]) -> None:
+        node = tree["data"][root]
+        for step in path[:-1]:
+            node = node[step]
+        node[path[-1]] = customer_id
+        node.update(shown)
+
+    return spoil
+
+
+@pytest.mark.parametrize("shown", ["", "guest@example.com"])
+def test_a_create_with_an_answer_about_another_customer_changes_that_customer_in_nothing(
+    story: StoryHarness, shown: str
+) -> None:
+    story.store["metafields"] = {AVATAR: {"from": "image_url", "type": "url"}}
+    story.user("bob", image_url="https://img.example.com/b.png")
+    story.apply()
+    other = story.staff("create", email=shown).id if shown else story.theirs("bob").id
+    before = story.everybody()[other]
+    story.user("ada", image_url="https://img.example.com/a.png")
+    spoil = naming(other, "customerSet", "customer", "id", **({"email": shown} if shown else {}))
+    story.shop().hostile = Answering("customerSet", spoil, times=1)
+    story.apply()
+    story.shop().hostile = None
+    assert story.everybody()[other] == before
+    assert story.theirs("ada").metafields[AVATAR] == "https://img.example.com/a.png"
+    assert {row["status"] for row in story.mappings().values()} == {"in_sync"}
+    story.settles()
+
+
+def test_a_merge_with_an_answer_about_a_third_customer_links_no_one_to_it(story: StoryHarness) -> None:
+    story.store["on_email_conflict"] = "merge"
+    for name in ("ada", "bob"):
+        story.user(name)
+    story.apply()
+    story.staff("create", email="new@example.com", first_name="Guest")
+    story.user("ada", email="new@example.com")
+    third = story.theirs("bob")
+    story.shop().hostile = Answering("customerMerge", naming(third.id, "customerMerge", "resultingCustomerId"))
+    story.apply()
+    story.shop().hostile = None
+    assert story.theirs("bob") == third
+    assert story.mappings()["bob"]["status"] == "in_sync"
+    story.settles()
+
+
 # --- nothing --------------------------------------------------------------------------------------------------------
 
 EMPTY: dict[str, dict[str, Any]] = {
@@ -372,3 +421,21 @@ def test_a_result_that_is_said_to_have_lines_and_lies_nowhere_is_none(two: Story
     two.shop(US).hostile = None
     assert "0 deleted" in two("backfill", "shopify", "--store", US).out
     two.settles()
+
+
+def test_answers_of_a_bulk_operation_under_the_numbers_of_other_lines_are_no_answers(story: StoryHarness) -> None:
+    story.store["metafields"] = {AVATAR: {"from": "image_url", "type": "url"}}
+    for n in range(4):
+        story.user(f"user{n}", image_url=f"https://img.example.com/{n}.png")
+
+    def next_line(line: dict[str, Any]) -> None:
+        line["__lineNumber"] = (line["__lineNumber"] + 1) % 4
+
+    story.shop().hostile = Telling({"fileSize": None}, next_line)
+    story.apply("--bulk", "always")
+    story.shop().hostile = None
+    events = story("explain", "user_user0", "--all", "--output", "json").json["stores"][0]["events"]
+    assert {event["customer_id"] for event in events} == {story.theirs("user0").id}
+    for n in range(4):
+        assert story.theirs(f"user{n}").metafields[AVATAR] == f"https://img.example.com/{n}.png"
+    story.settles()

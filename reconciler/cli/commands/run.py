@@ -85,7 +85,7 @@ def _warn(message: str) -> None:
 def _serve(context: Context, loaded: Loaded, files: SettingsFiles, entry: _Port, signals: Signals) -> bool:
     """Run until a signal ends it. False if it must start again: a database was lost, or the files have changed."""
     with (
-        context.components(loaded, warn=_warn) as components,
+        context.components(loaded, warn=_warn, outage_s=0) as components,
         _open_databases(components, files, entry, signals, context.intervals or Intervals()) as settled,
     ):
         if signals.is_ending:

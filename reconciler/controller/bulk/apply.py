@@ -22,7 +22,7 @@ from reconciler.controller.bulk.context import BulkContext
 from reconciler.controller.bulk.files import PAUSE_MAX_S, BulkFiles, file_sizes
 from reconciler.controller.bulk.lines import BulkLines, BulkStep, select_for_bulk
 from reconciler.controller.context import Check, Earlier, StoreContext
-from reconciler.controller.execute import claim_written, execute, note_answer, row_after
+from reconciler.controller.execute import check_answer, claim_written, execute, note_answer, row_after
 from reconciler.controller.observe import observe_users
 from reconciler.controller.scan.stream import frozen_garbage
 from reconciler.controller.step import Outcome, Step, StoreAccess, failure, not_tried
@@ -279,6 +279,11 @@ class BulkRun:
                 refused.append((bulk_step, _as_single(answer.error, file)))
                 continue
             step, planned = bulk_step.step, bulk_step.planned_write
+            try:
+                check_answer(step, planned, answer.customer, answer.shown)
+            except AnswerLost as lost:
+                refused.append((bulk_step, lost))
+                continue
             step.at = answer.customer or step.at
             note_answer(step, planned, None, answer.shown.get(step.at, {}) if step.at is not None else {})
             moved = bulk_step.moved_to is not None

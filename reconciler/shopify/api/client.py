@@ -23,7 +23,7 @@ from pydantic import SecretStr
 
 from reconciler.core.model.backoff import delay_s, fraction_of
 from reconciler.core.model.ids import ShopDomain
-from reconciler.errors import AccessError, ReconcilerError, TemporaryError, Throttled
+from reconciler.errors import AccessError, AnswerLost, PartUnreadable, ReconcilerError, TemporaryError, Throttled
 from reconciler.outbound.addresses import Resolve, addresses_of
 from reconciler.outbound.databases.url import is_loopback
 from reconciler.outbound.exchange import PACKED, Bounds, exchange
@@ -57,6 +57,10 @@ SENDS_MAX: Final = 6  # attempts of one call that is throttled each time
 BUSY_S: Final = 2.0  # wait after HTTP 429 without Retry-After
 BUSY_MIN_S: Final = 1.0  # minimum wait; doubles with each attempt, less a jitter of up to a half
 BUSY_MAX_S: Final = 30.0  # total wait of one call after 429; a longer Retry-After fails immediately
+OUTAGE_FIRST_PAUSE_S: Final = 0.5  # after the first failure of a call; doubles with each, less a jitter of up to a half
+OUTAGE_PAUSE_MAX_S: Final = 4.0
+OUTAGE_SENDS_MAX: Final = 6
+UNKNOWN_OUTAGE_S: Final = 1.0  # for a shop that has not answered yet: its address may be wrong
 TOKEN_PATH: Final = "/admin/oauth/access_token"  # noqa: S105  a path
 TOKEN_EXCHANGE: Final = Document("access_token", "query", "", 0)
 """Names the token endpoint in messages. Repeating a request to it is harmless, so its failures are those of a query."""
@@ -107,6 +111,9 @@ class ShopClient:
     `transport` replaces httpx's sockets, for tests. `resolve` returns a host's addresses. `check_shop` receives the gid of
     the shop that answers, before any of its data is used, and raises if it is another shop. The first query asks for the gid
     as well; a first mutation is preceded by a query of one point.
+
+    `outage_s`: for so many seconds after its last reply, a shop that fails is called again: by queries, and by mutations
+    that were certainly not executed. So a moment's failure does not end the scan of a large shop. 0 leaves it to the caller.
     """
 
     def __init__(
@@ -123,6 +130,7 @@ class ShopClient:
         transport: httpx.BaseTransport | None = None,
         resolve: Resolve = addresses_of,
         check_shop: Callable[[str], None] | None = None,
+        outage_s: float = 0.0,
     ) -> None:
         if connections not in CONNECTIONS_ALLOWED:
             raise ValueError(f"connections must be 2 to 5, not {connections}")
@@ -141,6 +149,9 @@ class ShopClient:
         self._transport = transport
         self._resolve = resolve
         self._check_shop = check_shop
+        self._outage_s = outage_s
+        self._failing_since: dict[str, float] = {}  # by the document's name: monotonic times
+        self._has_replied = False
         self._checked: SecretStr | None = None  # the token by which the shop was checked: a token is of one shop only
         self._connections = ConnectionPool(self._open_connection, connections)
 
@@ -212,9 +223,43 @@ class ShopClient:
     ) -> Reply:
         """Send a document when the bucket allows and return the reply. `points`: its requested cost, if known.
 
-        It is sent again only if Shopify certainly did not execute it: after THROTTLED and HTTP 429, with a wait, and once
-        after a 401.
+        It is sent again only if that does no harm: after THROTTLED and HTTP 429, with a wait, once after a 401, and for
+        `outage_s` while the shop fails.
         """
+        for failed in range(OUTAGE_SENDS_MAX):
+            asked_s = self.pace.now_s()
+            try:
+                reply = self._run(document, variables, lane, points)
+            except TemporaryError as error:
+                pause_s = self._outage_pause_s(document, error, asked_s, failed)
+                if pause_s is None:
+                    raise
+                self.pace.wait(pause_s)
+            else:
+                self._failing_since.pop(document.name, None)
+                self._has_replied = True
+                return reply
+        raise AssertionError("the last attempt returns or raises")
+
+    def _outage_pause_s(self, document: Document, error: TemporaryError, asked_s: float, failed: int) -> float | None:
+        """The seconds after which to send the call again; None if the caller must know.
+
+        An outage is waited out once for each document: later calls of one that still fails do not wait again.
+        """
+        if self._outage_s <= 0 or isinstance(error, AnswerLost | PartUnreadable | Throttled):
+            return None
+        since_s = self._failing_since.setdefault(document.name, asked_s)
+        end_s = since_s + (self._outage_s if self._has_replied else min(self._outage_s, UNKNOWN_OUTAGE_S))
+        pause_s = delay_s(
+            failed + 1,
+            fraction_of(self.shop, failed, os.getpid()),
+            base_s=OUTAGE_FIRST_PAUSE_S,
+            cap_s=OUTAGE_PAUSE_MAX_S,
+        )
+        pause_s = max(pause_s, error.retry_after_s or 0.0)
+        return pause_s if failed + 1 < OUTAGE_SENDS_MAX and self.pace.now_s() + pause_s < end_s else None
+
+    def _run(self, document: Document, variables: Mapping[str, Any] | None, lane: Lane, points: float | None) -> Reply:
         turn: int | None = None
         renewed = False
         busy_s = 0.0

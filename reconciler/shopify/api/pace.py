@@ -137,6 +137,17 @@ class Pace:
             self._paused_until = max(self._paused_until, self._clock() + seconds)
             self._signal.notify_all()
 
+    def now_s(self) -> float:
+        """The time by the pace's clock."""
+        return self._clock()
+
+    def wait(self, seconds: float) -> None:
+        """Wait by the pace's clock. Other calls go on."""
+        with self._signal:
+            until = self._clock() + seconds
+            while (left_s := until - self._clock()) > 0:
+                self._signal.wait(left_s)
+
     # Everything below is called with the signal held.
 
     def _queue(self, turn: int, lane: Lane) -> None:
