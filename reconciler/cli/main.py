@@ -27,7 +27,7 @@ from reconciler.errors import ReconcilerError, UsageError
 
 EXIT_FAILED = 1
 EXIT_USAGE = 64
-COLLECT_EVERY = 100_000  # new objects; imports make many and free none, and by default each 700 are a collection
+COLLECT_EVERY = 200_000  # new objects: more than a command imports; by default each 700 are a collection
 FAULT = "this is a defect of the program: run `reconciler --debug …` and report what it prints"
 
 SIMULATOR_NEEDS = frozenset({"faker", "graphql", "multipart", "python_multipart"})

@@ -1,7 +1,5 @@
 """`ShopTable`: the names that shops have had, which lead from a shop's gid to its key in the state."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from sqlalchemy import Table, func, select

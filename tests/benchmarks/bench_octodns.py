@@ -5,7 +5,7 @@
 Bounded, over loopback. Ours is `reconciler plan` against a simulated shop over HTTP with points enough: with every customer
 read from the shop by a state that knows no fingerprints yet; by the shop's mirror, filled before by `backfill shopify`,
 a day after anybody was touched; and with every customer read from the shop again. octoDNS compares one YAML zone with
-another and asks no one. Each runs three times, and its best counts: others use the machine as well. octoDNS is no
+another and asks no one. Each runs three times in the same few variables, and its best counts. octoDNS is no
 dependency: it is installed into a folder that goes away; absent where that fails.
 """
 
@@ -81,7 +81,7 @@ def _theirs(python: Path, rows: int) -> dict[str, Any]:
 
 
 def _ours(command: list[str], *words: str) -> str:
-    done = subprocess.run([*command, *words], capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, *words], capture_output=True, text=True, check=False, env=scratch.QUIET)
     if done.returncode:
         raise RuntimeError(f"{words}: {done.stderr}")
     return done.stdout

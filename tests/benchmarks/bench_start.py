@@ -1,6 +1,7 @@
 """How long a command takes to start: its CPU beside that of importing the libraries that it can't do without.
 
 Both are measured in turn within one run, each as the least of several, so that a busy machine changes the ratio little.
+Neither sees variables such as PYTHONDONTWRITEBYTECODE, by which a changed module would be compiled in each run.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 from reconciler.cli.main import COMMANDS
 from reconciler.state.database.engine import open_engine
 from reconciler.state.schema import upgrade
+from tests.benchmarks.scratch import QUIET
 
 HELP_MAX, STATUS_MAX = 2.0, 1.3  # times the import of click, and of SQLModel
 RECONCILER = str(Path(sys.executable).with_name("reconciler"))
@@ -49,7 +51,7 @@ def least(programs: Mapping[str, Sequence[str]], times: int) -> dict[str, float]
     for _ in range(times):
         for name, argv in programs.items():
             before = _children_s()
-            subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(argv, check=True, stdout=subprocess.DEVNULL, env=QUIET)
             found[name] = min(found[name], _children_s() - before)
     return found
 

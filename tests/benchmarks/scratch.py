@@ -14,7 +14,7 @@ from typing import Any
 INSTALL_S = 400
 RUN_S = 1800
 QUIET = {"PATH": "/usr/bin:/bin", "DO_NOT_TRACK": "1", "RUNTIME__DLTHUB_TELEMETRY": "false"}
-"""They get nothing else of our environment, and report nothing to their makers."""
+"""They get nothing else of our environment, and report nothing to their makers; our programs beside them get the same."""
 
 
 @contextmanager

@@ -35,7 +35,7 @@ class Spool(Collection[M]):
         in_memory_bytes: int = IN_MEMORY,
         block_bytes: int = BLOCK,
     ) -> None:
-        self._parse: Callable[[bytes], M] = adapter_of(model).validate_json
+        self._model = model
         self._key = key
         self._in_memory_bytes, self._block_bytes = in_memory_bytes, block_bytes
         self._count = self._bytes = self._end = 0
@@ -101,7 +101,10 @@ class Spool(Collection[M]):
         return self._count
 
     def __iter__(self) -> Iterator[M]:
-        runs = [map(self._parse, run) for run in self._read()]
+        if not self._count:
+            return iter(())  # most series are empty, and an adapter takes long to build
+        parse: Callable[[bytes], M] = adapter_of(self._model).validate_json
+        runs = [map(parse, run) for run in self._read()]
         if self._key is not None and len(self._runs) > 1:
             return merge(*runs, key=self._key)
         return chain.from_iterable(runs)

@@ -1,7 +1,5 @@
 """Console sessions that a logout ended before they expired, shared by all replicas."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from sqlalchemy import Column, Table, delete, select

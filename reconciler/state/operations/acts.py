@@ -1,7 +1,5 @@
 """`ActTable`: what operators did, and the pauses that they set."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import datetime

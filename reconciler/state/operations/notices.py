@@ -1,7 +1,5 @@
 """`NoticeTable`: what a notification last said of each store, shared by all replicas."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 

@@ -1,7 +1,5 @@
 """`ParityTable`: parity over time, one row for a shop and five minutes, thinned out as it gets older."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any

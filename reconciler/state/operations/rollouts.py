@@ -1,7 +1,5 @@
 """`RolloutTable`: rollouts, and the policy that each store has until its wave."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any

@@ -1,7 +1,5 @@
 """`RunTable`: one row for each run of a command or of a scheduled scan."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from dataclasses import asdict
 from datetime import datetime, timedelta

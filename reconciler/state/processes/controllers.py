@@ -1,7 +1,5 @@
 """The running replicas of `run` and the digest of the files that each one uses, for `status` and the console."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from datetime import datetime, timedelta
 

@@ -1,7 +1,5 @@
 """Tables of bulk mutations: files that are ready or running, and the lines that hold users' next writes."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from sqlalchemy import Column, Index, Integer, Text

@@ -1,10 +1,9 @@
 """The tables as SQLModel classes. On Postgres they are in the schema `reconciler`; on SQLite their names have its prefix.
 
 Keys are compared by code point on both (COLLATE "C"), so that mappings and profiles can be joined as streams. A table in
-its own file derives from `Row` and is imported by schema.py, so that `db check` knows it.
+its own file derives from `Row` and is imported by schema.py, so that `db check` knows it. No file of a table defers its
+annotations: SQLModel would compile each of them whenever a command starts.
 """
-
-from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any, ClassVar

@@ -1,7 +1,5 @@
 """Tables of the mirror: each shop's customers as last observed, and the progress of each shop's mirror."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from sqlalchemy import BigInteger, Boolean, Column, Index, Text, false

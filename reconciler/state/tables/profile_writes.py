@@ -1,7 +1,5 @@
 """Table of changes from Clerk: their time, what is still to be written, and what the profiles table refused."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Any
 

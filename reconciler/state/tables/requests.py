@@ -1,7 +1,5 @@
 """Tables of the queue: one row a request, deleted when no reconcile is owed."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from sqlalchemy import BigInteger, Column, Index, Integer, SmallInteger, String, text

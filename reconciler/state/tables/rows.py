@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 
 from reconciler.core.fields import normalise
 from reconciler.core.fields.people import search_key
@@ -48,8 +48,9 @@ _PLAIN = (
     "profile_phone",
 )
 
-_APPLIED = TypeAdapter(MappingOf[str, Applied])
-_REFUSED = TypeAdapter(MappingOf[str, RefusedValue])
+_WHEN_USED = ConfigDict(defer_build=True)  # many commands read no whole mapping
+_APPLIED = TypeAdapter(MappingOf[str, Applied], config=_WHEN_USED)
+_REFUSED = TypeAdapter(MappingOf[str, RefusedValue], config=_WHEN_USED)
 
 
 def number_of(digest: str) -> int:

@@ -1,7 +1,5 @@
 """Tables of scans: their progress, and what they found until they end."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from sqlalchemy import BigInteger, Column, Index, String
