@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 
-from tests.manager.harness import US, RunHarness, until
+import pytest
+
+from tests.manager.harness import HELD_S, US, RunHarness, until
 
 MID, NEW, NEWEST = "2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z", "2026-04-01T00:00:00Z"
 
@@ -16,6 +18,33 @@ def answer(harness: RunHarness, user: str, at: str) -> None:
 def consent(harness: RunHarness) -> str:
     found: str = harness.customers()["user_a@example.com"]["emailMarketingConsent"]["marketingState"]
     return found
+
+
+@pytest.mark.slow
+def test_a_grant_that_is_on_its_way_during_a_redaction_leaves_nothing_in_the_state(harness: RunHarness) -> None:
+    columns = harness.settings["profiles"]["columns"]
+    columns["metadata"] = columns.pop("last_name")
+    harness.stores[US]["consent"] = {"email": {"from": "metadata.news", "at": "metadata.news_at"}}
+    with harness.replica() as run:
+        run.scanned_all()
+        answer(harness, "user_a", MID)
+        held = harness.shop().faults.add("slow", on="customerEmailMarketingConsentUpdate", seconds=HELD_S, times=None)
+        run.nudge("user_a")
+        until(lambda: held.hits, "the consent is on its way")
+        number = int(harness.customers()["user_a@example.com"]["id"].rpartition("/")[2])
+        person = {"id": number, "email": "user_a@example.com", "phone": None}
+        domain = harness.shop().shop.domain
+        body = {"shop_id": 1, "shop_domain": domain, "customer": person, "orders_to_redact": []}
+        assert run.shopify("customers/redact", body).status_code == 202
+        until(lambda: run.status("user_a") == "erased", "the user is erased")
+        harness.shop().faults.clear()
+        run.settled()
+        run.nudge("user_a")
+        run.settled()
+        row = run.mapping("user_a")
+        assert row is not None
+        assert (row.status, row.email, dict(row.applied)) == ("erased", None, {})
+        assert run.components.state.events(user=row.clerk_user_id) == []
 
 
 def test_the_last_answer_reaches_the_shop_and_stays(harness: RunHarness) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from tests.scenarios.test_outages import is_frozen
 
 TRANSITION = "UPDATE reconciler.reconciler_rollout"
 WRITES = ("tagsAdd", "customerSet")
+SOAK_S = 3.0
 
 
 @dataclass(slots=True)
@@ -44,6 +46,14 @@ class Fleet:
         with self.server.connect(self.database) as connection, connection.cursor(row_factory=rows) as cursor:
             found = cursor.execute(query).fetchall()
         return found[0] if found else (0, "none", 0)
+
+    def time(self, name: str) -> datetime:
+        """A time of the newest rollout."""
+        query = "SELECT body->>%s FROM reconciler.reconciler_rollout ORDER BY id DESC LIMIT 1"
+        rows = psycopg.rows.scalar_row
+        with self.server.connect(self.database) as connection, connection.cursor(row_factory=rows) as cursor:
+            found = cursor.execute(query, [name]).fetchall()
+        return datetime.fromisoformat(found[0])
 
     def reaches(self, phase: str, wave: int) -> None:
         until(lambda: self.at()[1:] == (phase, wave), f"wave {wave} is {phase}")
@@ -112,6 +122,20 @@ def test_a_rollout_continues_wherever_its_processes_are_killed(fleet: Fleet) -> 
     assert beside.ended() in {0, 1}  # 1: the replica was first
     assert fleet.at() == (2, "finished", 2), "none of them has begun another one"
     assert (fleet.tags(US), fleet.tags(EU)) == ({"vip"}, {"vip"})
+
+
+def test_a_soak_outlasts_the_process_that_began_it(fleet: Fleet) -> None:
+    first = fleet.start()
+    fleet.reaches("finished", 2)
+    fleet.edit("vip", soak_s=SOAK_S, pause="auto")
+    fleet.reaches("soaking", 1)
+    kill(first)
+    ends_at = fleet.time("soak_until")
+    assert (fleet.at(), fleet.tags(EU)) == ((2, "soaking", 1), {"app-user"})
+    fleet.start()
+    fleet.reaches("finished", 2)
+    assert fleet.time("opened_at") >= ends_at
+    assert fleet.tags(EU) == {"vip"}
 
 
 @pytest.mark.explore
