@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from reconciler.core.model.act import Actor
-from reconciler.core.model.ids import StoreName
+from reconciler.core.model.ids import ShopDomain, StoreName
 from reconciler.errors import PlanRefused
 from reconciler.manager.schedule.notifications import Notifier
 from tests import servers
@@ -112,6 +112,20 @@ def test_waves_that_come_with_a_change_leave_later_stores_as_they_were_until_an_
         assert one(two_shops, EU)["tags"] == ["vip"]
         assert [act.kind for act in run.components.state.acts(limit=1)] == ["continue"]
         assert not run.manager.service.abort_rollout(Actor("ada", "console"))
+
+
+@pytest.mark.slow
+def test_an_edit_scans_no_store_that_waits_for_its_wave(shared: RunHarness) -> None:
+    with shared.replica() as run:
+        until(lambda: phase(run) == ("finished", 2), "the first syncs went wave by wave")
+        run.scanned_all()
+        shared.rollout = {"soak_s": 0}
+        before = run.components.state.mark(ShopDomain(f"{EU}.myshopify.com"), "full")
+        edit(shared, "vip")
+        until(lambda: phase(run) == ("waiting", 1), "the first wave is done")
+        run.settled()
+        assert run.components.state.mark(ShopDomain(f"{EU}.myshopify.com"), "full") == before
+        assert one(shared, EU)["tags"] == ["app-user"]
 
 
 @pytest.mark.slow
