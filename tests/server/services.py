@@ -79,7 +79,9 @@ class Nudged:
 
 @dataclass
 class MemoryService:
-    """server.service.Service in memory. `fails` is raised by each method that would write."""
+    """server.service.Service in memory. `fails` is raised by each method that would write. `rows_max`: of each plan."""
+
+    rows_max: int = 9
 
     clerk_events: list[ClerkEvent] = field(default_factory=list)
     nudges: list[Nudged] = field(default_factory=list)
@@ -242,7 +244,8 @@ class MemoryService:
 
     def plan(self, store: StoreName) -> Document | Pending:
         return self.pending or plan_document(
-            build_plan([self.plans.get(store, StorePlan(store=store, shop=SHOP_US))], created_at=NOON), rows_max=9
+            build_plan([self.plans.get(store, StorePlan(store=store, shop=SHOP_US))], created_at=NOON),
+            rows_max=self.rows_max,
         )
 
     def revert(self, number: int) -> Document | Pending:

@@ -8,10 +8,11 @@ from typing import Any
 import httpx
 import pytest
 
-from reconciler.core.plan.plan import StorePlan
+from reconciler.core.plan.plan import StorePlan, Summary
 from reconciler.core.report.pending import Pending
 from reconciler.core.report.status import StatusRow
 from reconciler.errors import PermanentError, StateError
+from reconciler.server.console.plans import ROWS_OF_ALL
 from tests.server.services import (
     EU,
     NOON,
@@ -159,6 +160,29 @@ def test_an_unknown_store_is_404_and_a_state_that_does_not_answer_503(
     assert act(http, **PAUSE).status_code == 503
     service.fails = PermanentError("there is no run 7 any more", hint="old runs are deleted")
     assert act(http, **PAUSE).status_code == 404
+
+
+def test_the_page_of_several_plans_shows_the_first_of_each_and_counts_all() -> None:
+    service = MemoryService(rows_max=500)
+    for store, shop in ((US, SHOP_US), (EU, SHOP_EU)):
+        holds = tuple(withheld(f"user_{n}", n, "GuardExceeded") for n in range(800))
+        actions = tuple(each.action for each in holds if each.action is not None)
+        summary = Summary(release=800, hold=800)
+        service.plans[store] = StorePlan(store=store, shop=shop, actions=actions, holds=holds, summary=summary)
+    with serving(service) as client:
+        page = client.get("/plans", params={"store": [US, EU]}, headers=BEARER)
+        one = client.get(f"/stores/{US}/plan", headers=BEARER)
+    assert page.text.count('class="kind release"') == 2 * ROWS_OF_ALL
+    assert one.text.count('class="kind release"') == 1000
+    shown = text_of(page)
+    for said in (
+        "Held: GuardExceeded (500 or more)",
+        "The first 150 of 500.",
+        "The first 150 of 800; the plan shows more",
+    ):
+        assert said in shown
+    assert f'href="/stores/{US}/plan"' in page.text
+    assert "The first 500 of 800 held; reconciler plan --store acme-us shows all." in text_of(one)
 
 
 def test_the_plans_of_several_stores_are_approved_in_one_form_by_the_digests_that_were_shown(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -25,6 +25,8 @@ from reconciler.server.console.rendering import Renderer
 from reconciler.server.service import Service
 
 PAGE_S: Final = 2.0  # after which no plan that is not ready is waited for
+ROWS_OF_ONE: Final = 500  # actions, and as many holds, on the page of one plan
+ROWS_OF_ALL: Final = 300  # the same on a page of several plans
 Document = dict[str, Any]  # a plan's JSON, read as it is shown
 
 
@@ -32,20 +34,22 @@ Document = dict[str, Any]  # a plan's JSON, read as it is shown
 class SameHolds:
     """Holds that withhold the same change, or that have the same message, and what they are in words.
 
-    `message`: what all of them say, shown once; empty where each is shown with its own.
+    `message`: what all of them say, shown once; empty where each is shown with its own. `count`: of all of them, of which
+    `holds` are the first.
     """
 
     title: str
     message: str
     holds: tuple[Document, ...]
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
 class ReasonHolds:
-    """The holds of one reason, those with the most frequent change first."""
+    """The holds of one reason, those with the most frequent change first. `count`: of all of them."""
 
     reason: str
-    holds: tuple[Document, ...]
+    count: int
     same: tuple[SameHolds, ...]
 
 
@@ -63,7 +67,10 @@ class PlanPages:
         return self._renderer.page("plan.html", request, verdict=verdict, store=name, run=None, **_shown(found))
 
     def plans(self, request: Request, verdict: Verdict) -> Response:
-        """The plans of several stores, to approve together. One that is not ready ends what this request computes."""
+        """The plans of several stores, to approve together. One that is not ready ends what this request computes.
+
+        While some are awaited, the page loads again and again, and shows what is planned in numbers only.
+        """
         names = list(dict.fromkeys(StoreName(name) for name in request.query_params.getlist("store")))[:PLANS_MAX]
         names = [name for name in names if name in self._stores]
         if not names:
@@ -73,7 +80,7 @@ class PlanPages:
         for name in names:
             found = self._service.plan(name)
             if not isinstance(found, Pending):
-                plans.append({"store": name, **_shown(found)})
+                plans.append({"store": name, **_shown(found, rows_max=max(1, ROWS_OF_ALL // len(names)))})
             elif time.monotonic() > until:
                 break
         return self._renderer.page(
@@ -88,14 +95,18 @@ class PlanPages:
         return self._renderer.page("plan.html", request, verdict=verdict, store=None, run=number, **_shown(found))
 
 
-def _shown(found: Document | Pending) -> dict[str, Any]:
-    """The values of plan.html: the plan of each store, with its holds in groups."""
+def _shown(found: Document | Pending, *, rows_max: int = ROWS_OF_ONE) -> dict[str, Any]:
+    """The values of plan.html: the plan of each store, with its holds in groups. `rows_max`: of actions, and of holds."""
     if isinstance(found, Pending):
         return {"pending": found, "parts": ()}
     parts = [
         {
             "plan": plan,
-            "held": held_groups(plan.get("holds", ())),
+            "actions": plan.get("actions", ())[:rows_max],
+            "accepted": plan.get("accepted", ())[:rows_max],
+            "held": held_groups(plan.get("holds", ()), rows_max=rows_max),
+            "holds_shown": min(len(plan.get("holds", ())), rows_max),
+            "hold_count": plan.get("summary", {}).get("hold", 0),
             "action_count": sum(plan.get("summary", {}).get(kind, 0) for kind in KINDS),
         }
         for plan in found["stores"] or [{"error": "it is no longer in stores.yaml", "error_hint": ""}]
@@ -118,15 +129,27 @@ def _shown(found: Document | Pending) -> dict[str, Any]:
     }
 
 
-def held_groups(holds: Iterable[Document]) -> list[ReasonHolds]:
-    """The holds by reason and then by same change, so that one config line reads as one line."""
+def held_groups(holds: Iterable[Document], *, rows_max: int = ROWS_OF_ONE) -> list[ReasonHolds]:
+    """The holds by reason and then by same change, so that one config line reads as one line; `rows_max` of them."""
     by_reason: defaultdict[str, list[Document]] = defaultdict(list)
     for hold in holds:
         by_reason[hold["reason"]].append(hold)
-    return [
-        ReasonHolds(reason, tuple(found), _same(found))
-        for reason, found in sorted(by_reason.items(), key=lambda each: (-len(each[1]), each[0]))
-    ]
+    groups: list[ReasonHolds] = []
+    for reason, found in sorted(by_reason.items(), key=lambda each: (-len(each[1]), each[0])):
+        same = _first(_same(found), rows_max)
+        rows_max -= sum(len(each.holds) for each in same)
+        groups.append(ReasonHolds(reason, len(found), same))
+    return groups
+
+
+def _first(groups: Sequence[SameHolds], rows_max: int) -> tuple[SameHolds, ...]:
+    """The first of these groups, with so many holds together."""
+    found: list[SameHolds] = []
+    for each in groups:
+        if rows_max > 0:
+            found.append(replace(each, holds=each.holds[:rows_max]))
+            rows_max -= len(each.holds)
+    return tuple(found)
 
 
 def _same(holds: Iterable[Document]) -> tuple[SameHolds, ...]:
@@ -139,10 +162,14 @@ def _same(holds: Iterable[Document]) -> tuple[SameHolds, ...]:
     own = [same[0] for key, same in by_change.items() if len(same) == 1 and not isinstance(key, str)]
     shared = [(key, same) for key, same in by_change.items() if len(same) > 1 or isinstance(key, str)]
     shared.sort(key=lambda item: (-len(item[1]), item[1][0]["clerk_user_id"]))
-    groups = [SameHolds(_title(same), key if isinstance(key, str) else "", tuple(same)) for key, same in shared]
+    groups = [
+        SameHolds(_title(same), key if isinstance(key, str) else "", tuple(same), len(same)) for key, same in shared
+    ]
     if own:
         groups.append(
-            SameHolds(f"{len(own):,} with a change of {'its' if len(own) == 1 else 'their'} own", "", tuple(own))
+            SameHolds(
+                f"{len(own):,} with a change of {'its' if len(own) == 1 else 'their'} own", "", tuple(own), len(own)
+            )
         )
     return tuple(groups)
 
