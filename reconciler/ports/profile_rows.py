@@ -28,6 +28,10 @@ class ProfileRows(Protocol):
 
     def write_together(self, writes: Sequence[RowWrite], *, still_ours: Callable[[], None]) -> Sequence[RowWritten]: ...
 
+    def exchange_emails(
+        self, writes: Sequence[RowWrite], *, still_ours: Callable[[], None]
+    ) -> Sequence[RowWritten]: ...
+
     def delete(self, user: ClerkUserId, *, at: datetime, still_ours: Callable[[], None]) -> RowWritten: ...
 
 
@@ -38,7 +42,7 @@ class UnwrittenReader(Protocol):
         """The profiles of users with one of these emails (normalise.email_key)."""
 
 
-class ProfileWriteRepository(Protocol):
+class ProfileWriteRepository(UnwrittenReader, Protocol):
     """The due writes in the state. StateError."""
 
     def accept(self, changes: Sequence[ClerkChange], *, now: datetime) -> Collection[ClerkUserId]: ...

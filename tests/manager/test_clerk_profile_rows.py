@@ -346,6 +346,42 @@ def test_a_refused_change_of_a_user_in_sync_is_shown_as_held(app: AppTable) -> N
 # --- writers that freeze or are killed -------------------------------------------------------------------------------
 
 
+def test_emails_that_pass_from_user_to_user_reach_a_table_with_one_row_an_email(app: AppTable) -> None:
+    """A swap, a circle of three, and a chain: Clerk's events of the steps between were late, or never came."""
+    names = ("a", "b", "c", "d", "e", "f", "g")
+    users = {name: f"user_{name}" for name in names}
+    taken = {"a": "b", "b": "a", "c": "d", "d": "e", "e": "c", "f": "g"}
+    with app.harness.replica() as run:
+        run.scanned_all()
+        for user in users.values():
+            run.accepted("user.created", someone(user))
+        until(lambda: run.statuses(users.values()) == {"in_sync"}, "all have customers")
+        for name, other in taken.items():
+            run.accepted("user.updated", someone(users[name], email=f"user_{other}@example.com", ahead_s=1))
+        run.accepted("user.updated", someone(users["g"], email="free@example.com", ahead_s=1))
+        for name, other in taken.items():
+            check_written(app, users[name], email=f"user_{other}@example.com")
+        check_written(app, users["g"], email="free@example.com")
+        until(lambda: run.statuses(users.values()) == {"in_sync"}, "the customers follow")
+    assert len(app.harness.emails()) == len(names)
+
+
+def test_a_user_who_signs_up_again_gets_a_row_once_the_old_one_is_marked_as_deleted(app: AppTable) -> None:
+    app.sql("alter table customers add column deleted_at timestamptz, drop constraint customers_email_key")
+    app.sql("create unique index on customers (email) where deleted_at is null")
+    app.harness.settings["profiles"]["columns"]["deleted_at"] = "deleted_at"
+    with app.harness.replica() as run:
+        run.scanned_all()
+        run.accepted("user.created", someone("user_old", email="ada@example.com"))
+        until(lambda: run.status("user_old") == "in_sync", "the customer is there")
+        (customer,) = app.harness.customers().values()
+        run.accepted("user.created", someone("user_new", email="ada@example.com", ahead_s=1))
+        until(lambda: "another row has the same value" in app.said("explain", "user_new"), "the row is refused")
+        run.accepted("user.deleted", deleted_event("user_old"))
+        until(lambda: run.status("user_new") == "in_sync", "the new user has the customer")
+    assert [found["id"] for found in app.harness.customers().values()] == [customer["id"]]
+
+
 def test_a_writer_that_was_frozen_writes_nothing_over_a_newer_row(app: AppTable, engine_of: Callable[..., Any]) -> None:
     book = ProfileWriteTable(engine_of(app.url, open_engine))
     rows = ProfileUpserts(engine_of(app.url), "public.customers", {c: c for c in COLUMNS})

@@ -15,6 +15,7 @@ from typing import Final, Literal
 
 from reconciler.core.decide.profile_rows.merge import Values, clerk_values
 from reconciler.core.decide.profile_rows.write import ClerkChange, RowWritten, WriteClaim
+from reconciler.core.fields import normalise
 from reconciler.core.model.backoff import delay_s, fraction_of
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
@@ -27,6 +28,7 @@ REFUSED_FIRST_S: Final = 60.0
 REFUSED_LAST_S: Final = 3600.0
 AWAY_FIRST_S: Final = 1.0
 AWAY_LAST_S: Final = 60.0
+CIRCLE_MAX: Final = 10  # users in one circle of emails
 SHORTEST: Final = 3  # a value with fewer letters is not hidden in a message: it says nothing, and is in every word
 
 Result = Literal["written", "kept", "deleted", "refused", "restored", "later", "lost"]
@@ -77,6 +79,8 @@ class RowWriter:
             self._put_off(claim, error)
             raise
         except (PermanentError, ConfigError) as error:
+            if isinstance(error, PermanentError) and (done := self._exchanged(claim, until)) is not None:
+                return done
             message = without_values(_said(error), claim.profile)
             return self._refused(claim, message, last=None, missing=self._is_missing(claim.user))
 
@@ -104,14 +108,55 @@ class RowWriter:
         except ReconcilerError:
             self.release([claim for claim, _ in ready])
             raise
-        written = [(c, profile, row) for (c, profile), row in zip(ready, rows, strict=True)]
-        done = self._settled([one for one in written if one[2].held is None])
-        held = [
-            self._refused(c, row.held, clerk_values(profile), written=row.outcome == "written")
-            for c, profile, row in written
-            if row.held is not None
-        ]
-        return [*done, *held]
+        return self._recorded(ready, rows)
+
+    # --- emails that pass from one user to another ----------------------------------------------------------------
+
+    def _exchanged(self, claim: WriteClaim, until: float) -> RowDone | None:
+        """Write the rows of users who take each other's emails together; None where this user is not one of them.
+
+        Where a table lets only one row have an email, none of these rows could be written before the others.
+        """
+        try:
+            users = self._circle(claim)
+            others = self._book.claim(now=self._clock.now(), limit=len(users), users=users, due=False) if users else ()
+        except (TemporaryError, PermanentError, ConfigError):
+            return None
+        ready = [(one, one.profile) for one in (claim, *others) if one.profile is not None and one.deleted_at is None]
+        if len(ready) <= len(users):  # another process has one of them
+            self.release(others)
+            return None
+        writes = [one.row_write(profile) for one, profile in ready]
+        try:
+            rows = self._rows().exchange_emails(writes, still_ours=lambda: self._refuse_late(None, until))
+        except (LeaseLost, TemporaryError, PermanentError, ConfigError):
+            self.release(others)
+            return None
+        return next(done for done in self._recorded(ready, rows) if done.user == claim.user)
+
+    def _circle(self, claim: WriteClaim) -> list[ClerkUserId]:
+        """The users with pending rows who pass their emails on in a circle that ends at this one; empty if it is none."""
+        wanted = normalise.email_key(claim.profile.email) if claim.profile is not None else None
+        users: list[ClerkUserId] = []
+        free = self._email_in_table(claim.user)
+        while wanted is not None and free is not None and free != wanted and len(users) < CIRCLE_MAX:
+            takers = [p.clerk_user_id for p in self._book.unwritten([free])]
+            if len(takers) != 1 or takers[0] in {claim.user, *users}:
+                return []
+            users += takers
+            free = self._email_in_table(takers[0])
+        return users if free == wanted and wanted is not None else []
+
+    def _email_in_table(self, user: ClerkUserId) -> str | None:
+        row = self._rows().read([user]).get(user)
+        email = row.values.get("email") if row is not None and not row.deleted else None
+        return normalise.email_key(email) if isinstance(email, str) else None
+
+    def _free_emails(self, emails: Collection[str | None]) -> None:
+        """Make refused writes due that take one of these emails, which a row has just given up."""
+        keys = [key for email in emails if (key := normalise.email_key(email)) is not None]
+        for profile in self._book.unwritten(keys) if keys else ():
+            self._book.make_due(profile.clerk_user_id, now=self._clock.now())
 
     # --- parts ---------------------------------------------------------------------------------------------------
 
@@ -136,11 +181,24 @@ class RowWriter:
         if there is not None:
             self._book.restore(claim, ClerkChange(claim.user, there.updated_at, there), now=self._clock.now())
             return RowDone(claim.user, "restored")
+        email = self._email_in_table(claim.user)
         self._rows().delete(claim.user, at=at, still_ours=still_ours)
         done = RowDone(claim.user, "deleted", deleted=True)
         self._nudge([done])
         self._book.settle([(claim, None)], now=self._clock.now())
+        self._free_emails([email])
         return done
+
+    def _recorded(self, ready: Sequence[tuple[WriteClaim, Profile]], rows: Sequence[RowWritten]) -> list[RowDone]:
+        """What became of rows that were written together."""
+        written = [(c, profile, row) for (c, profile), row in zip(ready, rows, strict=True)]
+        done = self._settled([one for one in written if one[2].held is None])
+        held = [
+            self._refused(c, row.held, clerk_values(profile), written=row.outcome == "written")
+            for c, profile, row in written
+            if row.held is not None
+        ]
+        return [*done, *held]
 
     def _settled(self, written: Sequence[tuple[WriteClaim, Profile, RowWritten]]) -> list[RowDone]:
         done = [RowDone(claim.user, row.outcome, profile=profile) for claim, profile, row in written]
@@ -148,6 +206,7 @@ class RowWriter:
             self._nudge(done)
             lasts = [(c, c.last if row.outcome == "deleted" else clerk_values(profile)) for c, profile, row in written]
             self._book.settle(lasts, now=self._clock.now())
+            self._free_emails([before for claim, profile, _ in written if (before := _given_up(claim, profile))])
         return done
 
     def _refused(
@@ -183,6 +242,12 @@ class RowWriter:
     def _refuse_late(self, user: ClerkUserId | None, until: float) -> None:
         if self._monotonic() > until:
             raise LeaseLost(f"the lease on {user or 'these'} has run out: this late write of profile rows is dropped")
+
+
+def _given_up(claim: WriteClaim, profile: Profile) -> str | None:
+    """The email that the row had by the last write, where it has another one now."""
+    before = (claim.last or {}).get("email")
+    return before if isinstance(before, str) and before != profile.email else None
 
 
 def _pause_s(claim: WriteClaim, first_s: float, last_s: float) -> float:

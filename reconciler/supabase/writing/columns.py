@@ -195,7 +195,8 @@ def _refusal(error: DBAPIError, state: str, said: str, table: str) -> PermanentE
     if state == _DUPLICATE or "UNIQUE constraint failed" in said:
         return Duplicate(
             f"{start} another row has the same value ({named})",
-            hint="a user who signed up again has a new Clerk id; remove the old row or mark it as deleted",
+            hint="a user who signed up again has a new Clerk id: remove the old row, or make the constraint leave out rows "
+            "that are marked as deleted (create unique index … where deleted_at is null)",
         )
     if state == _NULL or "NOT NULL" in said:
         return PermanentError(

@@ -22,7 +22,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
 
-from reconciler.core.decide.profile_rows.merge import StoredRow, Values, clerk_values, row_changes
+from reconciler.core.decide.profile_rows.merge import RowChanges, StoredRow, Values, clerk_values, row_changes
 from reconciler.core.decide.profile_rows.write import RowWrite, RowWritten
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
@@ -75,6 +75,27 @@ class ProfileUpserts:
             self._table.forget()
             return self._write_all(writes, still_ours)
 
+    def exchange_emails(
+        self, writes: Sequence[RowWrite], *, still_ours: Callable[[], None] = _always_ours
+    ) -> list[RowWritten]:
+        """Write rows of users who take each other's emails, where the table lets only one row have an email.
+
+        The emails are taken off in the same transaction, so no one sees the rows without them. Errors: see `write_together`.
+        """
+        shape = self._table.shape()
+        email = shape.targets.get("email")
+        with self._table.transaction() as connection:
+            users = [write.profile.clerk_user_id for write in writes]
+            rows = _rows(connection, shape, users)
+            still_ours()
+            for write in writes:
+                row = rows.get(write.profile.clerk_user_id)
+                if email is not None and row is not None and not row.deleted and "email" in _changes(write, row).values:
+                    self._update(connection, shape, write.profile.clerk_user_id, {email.name: None})
+            return [
+                self._write_one(connection, shape, write, rows.get(write.profile.clerk_user_id)) for write in writes
+            ]
+
     def delete(self, user: ClerkUserId, *, at: datetime, still_ours: Callable[[], None] = _always_ours) -> RowWritten:
         """Mark the row as deleted. Without a mapped `deleted_at` nothing is written."""
         shape = self._table.shape()
@@ -117,8 +138,7 @@ class ProfileUpserts:
     def _update_row(self, connection: Connection, shape: Shape, write: RowWrite, row: StoredRow) -> RowWritten:
         if row.deleted:
             return RowWritten("deleted")
-        clerk = clerk_values(write.profile)
-        changes = row_changes(clerk, row.values, write.last, tried=write.tried, fill_only=write.fill_only)
+        changes = _changes(write, row)
         values = _new_values(shape, row, changes.values, write.profile.updated_at)
         if values:
             self._update(connection, shape, write.profile.clerk_user_id, values)
@@ -149,6 +169,11 @@ def _rows(
         if user is not None:
             found[user] = stored_row(shape.targets, row, sqlite_=shape.is_sqlite)
     return found
+
+
+def _changes(write: RowWrite, row: StoredRow) -> RowChanges:
+    clerk = clerk_values(write.profile)
+    return row_changes(clerk, row.values, write.last, tried=write.tried, fill_only=write.fill_only)
 
 
 def _insert(connection: Connection, shape: Shape, profile: Profile) -> bool:
