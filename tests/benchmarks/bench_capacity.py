@@ -11,23 +11,30 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from types import SimpleNamespace
+from typing import Any, Final, cast
 
 import psycopg
 from sqlalchemy import insert, text
 
+from reconciler.controller.mirror.refresh import MirrorContext
+from reconciler.controller.mirror.refresh import fill as fill_mirror
 from reconciler.core.model.action import Change
 from reconciler.core.model.batches import batches
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.model.request import Request
+from reconciler.ports import BulkState
+from reconciler.shopify.api.client import ShopClient
+from reconciler.shopify.listing import ShopCustomerLists
 from reconciler.state.database.engine import open_engine, reading, writing
 from reconciler.state.requests.queue import RequestTable
 from reconciler.state.schema import ensure_schema
+from reconciler.state.store import StateStore
 from reconciler.state.tables.mappings import EventRow
 from reconciler.state.tables.rows import event_row
 from tests import servers
@@ -46,7 +53,8 @@ TABLES: Final = ("mapping", "mirror", "event", "request")
 def measure(rows: int = ROWS) -> dict[str, Any]:
     """All inputs."""
     with servers.postgres() as server:
-        figures: dict[str, Any] = {"postgres_bytes": _bytes(bench_scan.Place("postgres", _fresh(server), rows, 1))}
+        place = bench_scan.Place("postgres", _fresh(server), rows, 1)
+        figures: dict[str, Any] = {"postgres_bytes": _bytes(place), "night": _night(server, place)}
         figures["reconcile"] = _reconcile(server)
         figures["claim"] = {stores: _claim(server, stores) for stores in STORES}
     with tempfile.TemporaryDirectory() as folder:
@@ -149,6 +157,93 @@ def _reconcile(server: servers.Server) -> dict[str, float]:
         for name, pair in named.items()
         for at, who in enumerate(("run", "postgres"))
     }
+
+
+class _BulkQuery:
+    """ports.BulkReader over a query that has ended, of all customers of a store as they were."""
+
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+
+    def start(self) -> str:
+        return "gid://shopify/BulkOperation/1"
+
+    def cancel(self, operation: str) -> None:
+        """It has ended."""
+
+    def state(self, operation: str) -> BulkState:
+        now = WallClock().now()
+        return BulkState(operation, "completed", self._rows, readable=True, created_at=now, completed_at=now)
+
+    def lines(self, operation: str, *, skip: int = 0, batch: int = 1000) -> Iterator[list[bytes]]:
+        yield from batches((_line(n) for n in range(skip, self._rows)), batch)
+
+
+class _Lists(ShopCustomerLists):
+    """Reads lines, and asks the shop nothing."""
+
+    def count(self) -> int | None:
+        return None
+
+
+def _line(number: int) -> bytes:
+    """A customer as a bulk query returns it."""
+    return json.dumps(
+        {
+            "id": f"gid://shopify/Customer/{7_000_000_000_000 + number}",
+            "updatedAt": "2026-11-01T09:00:00Z",
+            "tags": ["app-user"],
+            "canDelete": True,
+            "defaultEmailAddress": {"emailAddress": f"person{number}@example.com"},
+            "firstName": f"Ada{number}",
+            "lastName": "Lovelace",
+            "defaultPhoneNumber": None,
+            "locale": "en",
+            "note": None,
+            "m0": {"value": f"user_{number:08d}", "type": "id", "compareDigest": "0" * 64},
+        }
+    ).encode()
+
+
+def _night(server: servers.Server, place: bench_scan.Place) -> dict[str, float]:
+    """CPU microseconds of a full scan for each user, and of a bulk query into a mirror that knows the customers already."""
+    store, unasked = bench_scan.store_of(0), cast("Any", None)
+    client = cast("ShopClient", SimpleNamespace(shop=store.shop))
+    with closing_engine(place.url) as engine:
+        lists, query = _Lists(client, store), _BulkQuery(place.rows)
+        mirror = MirrorContext(
+            store, StateStore(engine), query, lists, unasked, WallClock(), wait=lambda _seconds: True
+        )
+        making_s = time.process_time()
+        assert sum(len(part) for part in query.lines("")) == place.rows
+        making_s = time.process_time() - making_s
+
+        def spent(work: Callable[[], object]) -> tuple[float, float]:
+            before = time.process_time(), server_cpu_s(server)
+            work()
+            return time.process_time() - before[0], server_cpu_s(server) - before[1]
+
+        scan_s = spent(lambda: bench_scan.scan_result(place))
+        fill_mirror(mirror)  # customers that it did not know
+        began = _log_bytes(place)
+        mirror_s = spent(lambda: fill_mirror(mirror))
+        log = _log_bytes(place) - began
+    each = 1e6 / place.rows
+    return {
+        "scan_run_us": round(scan_s[0] * each, 1),
+        "scan_postgres_us": round(scan_s[1] * each, 1),
+        "mirror_run_us": round((mirror_s[0] - making_s) * each, 1),
+        "mirror_postgres_us": round(mirror_s[1] * each, 1),
+        "mirror_log_bytes": round(log / place.rows),
+    }
+
+
+def _log_bytes(place: bench_scan.Place) -> int:
+    """How much the server has written to its log so far."""
+    with closing(psycopg.connect(place.url, autocommit=True)) as connection:
+        row = connection.execute("select pg_current_wal_lsn() - '0/0'").fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def _claim(server: servers.Server, stores: int) -> dict[str, float]:

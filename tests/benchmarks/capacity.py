@@ -1,7 +1,7 @@
 """The capacity model: what stores, customers and changes need of processes, of a Postgres and of the shops.
 
-Pure arithmetic on named inputs. `Costs` are measured (`bench_capacity`, `bench_scan`, `bench_webhooks`); all else is
-assumed. The tables of docs/scaling.md are made from this module, and `capacity_run.py` checks it by a run in virtual time.
+Pure arithmetic on named inputs. `Costs` are measured (`bench_capacity`, `bench_webhooks`); all else is assumed. The tables
+of docs/scaling.md are made from this module, and `capacity_run.py` checks it by a run in virtual time.
 """
 
 from __future__ import annotations
@@ -26,8 +26,11 @@ class Costs:
     stranger_run_ms: float = 2.1
     stranger_postgres_ms: float = 3.8
     claim_postgres_us_a_store: float = 7.5
-    scan_run_us: float = 4.6
-    mirror_run_us: float = 54.0
+    scan_run_us: float = 7.6
+    scan_postgres_us: float = 5.0
+    mirror_run_us: float = 42.0
+    mirror_postgres_us: float = 29.0
+    mirror_log_bytes: int = 1106
     mapping_bytes: int = 1191
     mirror_bytes: int = 686
     event_bytes: int = 346
@@ -35,7 +38,7 @@ class Costs:
 
 
 MEANINGS: Final = {
-    "webhook_run_ms": "a webhook verified, stored and answered: CPU of `run`",
+    "webhook_run_ms": "a webhook verified, stored and answered: CPU of `run` (`bench_webhooks`)",
     "nothing_run_ms": "a reconcile with nothing to do: CPU of `run`",
     "nothing_postgres_ms": "the same: CPU of Postgres, profiles and state on one server",
     "write_run_ms": "a reconcile with one write: CPU of `run`",
@@ -44,7 +47,10 @@ MEANINGS: Final = {
     "stranger_postgres_ms": "the same: CPU of Postgres",
     "claim_postgres_us_a_store": "what each store of a state adds to a claim: CPU of Postgres",
     "scan_run_us": "a full scan with nothing to do: CPU of `run` for each user",
-    "mirror_run_us": "the mirror filled by a bulk query: CPU of `run` for each customer",
+    "scan_postgres_us": "the same: CPU of Postgres",
+    "mirror_run_us": "the mirror brought up to date by a bulk query: CPU of `run` for each customer",
+    "mirror_postgres_us": "the same: CPU of Postgres",
+    "mirror_log_bytes": "the same: write-ahead log, as the time at which a customer was seen is written",
     "mapping_bytes": "a mapping",
     "mirror_bytes": "a customer in the mirror",
     "event_bytes": "an event of one changed field",
@@ -115,7 +121,9 @@ class Needs:
     workers_busy: float
     shop_share: float
     state_gb: float
-    night_core_hours: float
+    night_run_hours: float
+    night_postgres_hours: float
+    night_log_gb: float
 
 
 def needs(load: Load, costs: Costs = Costs(), shop: Shop = Shop()) -> Needs:
@@ -146,7 +154,9 @@ def needs(load: Load, costs: Costs = Costs(), shop: Shop = Shop()) -> Needs:
         workers_busy=calls * shop.answer_s + run_ms / 1000,
         shop_share=points / load.stores / shop.points_a_s,
         state_gb=state / GB,
-        night_core_hours=customers * (costs.scan_run_us + costs.mirror_run_us) / 1e6 / 3600,
+        night_run_hours=customers * (costs.scan_run_us + costs.mirror_run_us) / 1e6 / 3600,
+        night_postgres_hours=customers * (costs.scan_postgres_us + costs.mirror_postgres_us) / 1e6 / 3600,
+        night_log_gb=customers * costs.mirror_log_bytes / GB,
     )
 
 
@@ -185,8 +195,9 @@ CASES: Final = {
     "60 stores of 100,000": Load(stores=60, customers=100_000, asked=60),
     "60 stores of a million": Load(stores=60, asked=60),
     "1,000 stores of a million, in one state": Load(stores=1000, asked=1000),
-    "the same, in 20 states of 50 stores": Load(stores=50, asked=50),
     "the same, in 100 states of 10 stores": Load(stores=10, asked=10),
+    "the same, in 20 states of 50 stores": Load(stores=50, asked=50),
+    "these, where each change names its store": Load(stores=50),
 }
 """Loads; those of several states are the load of one of them."""
 
@@ -199,7 +210,8 @@ HEADS: Final = (
     "cores of Postgres",
     "connections",
     "state",
-    "CPU of the nightly scans",
+    "CPU of the nightly scans: `run`; Postgres",
+    "log of a night",
     "first limit",
 )
 
@@ -254,7 +266,8 @@ def cases_table() -> str:
             f"{cores:,.1f}",
             f"{count * machines.connections_a_process:,}",
             f"{found.state_gb:,.0f} GB",
-            f"{found.night_core_hours:,.1f} h",
+            f"{found.night_run_hours:,.1f} h; {found.night_postgres_hours:,.1f} h",
+            f"{found.night_log_gb:,.0f} GB",
             first,
         ]
         rows.append(f"| {' | '.join(cells)} |")
