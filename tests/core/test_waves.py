@@ -219,6 +219,20 @@ def test_a_wave_in_progress_says_what_an_operator_has_to_do_and_which_limit_it_e
     )
 
 
+def test_a_rollout_says_in_its_first_line_that_the_file_has_changed_since() -> None:
+    edited = tuple(replace(each, target="newer") for each in THREE)
+    waiting = rollout_report(replace(begun(), phase="waiting"), edited, {}, MANUAL)
+    assert waiting.headline == "wave 1 of 3 is within its limits, but stores.yaml has changed since"
+    aborted = rollout_report(replace(begun(), phase="aborted"), edited, {}, MANUAL)
+    assert aborted.headline == "aborted at wave 1 of 3, but stores.yaml has changed since"
+
+
+def test_a_store_that_was_moved_to_a_wave_which_has_begun_waits_for_the_rest_of_it() -> None:
+    waiting = replace(begun(), phase="waiting")
+    assert why_held_back(waiting, 1) == "the rest of wave 1 waits for `reconciler rollout continue` after wave 1"
+    assert why_held_back(waiting, 2) == "wave 2 waits for `reconciler rollout continue` after wave 1"
+
+
 @pytest.mark.parametrize(
     ("rollout", "question"),
     [

@@ -137,7 +137,8 @@ def print_replicas(replicas: Sequence[Replica], digest: str, console: Console) -
         if replica.config_problem is not None:
             said = f"run {replica.owner} does not use the files on disk: {sentence(replica.config_problem)}"
         elif replica.config_digest != digest:
-            said = f"run {replica.owner} has used different files since {time_text(replica.since)}"
+            seen = time_text(replica.seen_at)
+            said = f"run {replica.owner} has used different files since {time_text(replica.since)}, and was last seen {seen}"
         else:
             continue
         lines.blank()

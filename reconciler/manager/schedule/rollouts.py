@@ -21,6 +21,10 @@ from reconciler.manager.schedule.scans import SCHEDULE
 from reconciler.settings import StoreSettings
 from reconciler.state.database.engine import is_sqlite
 
+AWAITED = (
+    "it begins a minute after the last replica with other files, and one that was killed counts for five minutes; to begin "
+    "it now, send SIGHUP"
+)
 _log = structlog.get_logger(__name__)
 
 
@@ -95,7 +99,7 @@ class RolloutFollower:
         if self._do_others_differ():
             self._used_at = now
             if is_first:
-                _log.warning("rollout_awaited", hint="if these files are the right ones, reload them: send SIGHUP")
+                _log.warning("rollout_awaited", hint=AWAITED)
         return now - self._used_at < self._settles_s
 
     def _do_others_differ(self) -> bool:
