@@ -62,6 +62,18 @@ def test_a_shop_without_its_definition_is_asked_to_bootstrap(cli: CliHarness) ->
     assert cli("doctor", "--all").out.count("hint: reconciler bootstrap --store acme-us") == 1
 
 
+def test_a_metafield_that_the_shop_defines_with_another_type_is_named(ready: CliHarness) -> None:
+    ready.stores[US]["metafields"] = {"clerk.avatar_url": {"from": "locale", "type": "url"}}
+    assert found(ready("doctor", "--output", "json"), US, "metafields")["level"] == "ok"
+    definition = {"ownerType": "CUSTOMER", "namespace": "clerk", "key": "avatar_url", "type": "json", "name": "Picture"}
+    assert not ready.shop().shop.metafield_definition_create(definition)["userErrors"]
+    said = ready("doctor", "--output", "json")
+    check = found(said, US, "metafields")
+    assert (said.code, check["level"]) == (1, "failed")
+    assert check["message"].startswith("clerk.avatar_url is of type json in Shopify, but stores.yaml writes url")
+    assert "set type: json for clerk.avatar_url in stores.yaml" in check["hint"]
+
+
 def test_one_broken_shop_does_not_keep_the_others_from_being_checked(ready: CliHarness) -> None:
     ready.stores[US]["auth"] = {"access_token": "wrong"}
     said = ready("doctor", "--output", "json")

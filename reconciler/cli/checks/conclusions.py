@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Literal
 
@@ -73,6 +73,7 @@ def shop_checks(
     yield scope_check(seen.facts.scopes, store)
     yield version_check(seen.facts, store, now.date())
     yield definition_check(seen.definition, store)
+    yield from metafield_checks(seen.metafields, store)
     yield from webhook_checks(seen, store, settings)
     asked_at, answered_at = (
         now - timedelta(seconds=monotonic_s - at_s) for at_s in (seen.facts.asked_s, seen.facts.answered_s)
@@ -148,6 +149,25 @@ def definition_check(definition: Definition | None, store: Store) -> Check:
     pinned = "pinned" if definition.pinned else "not pinned: staff must open all metafields to see it"
     message = f"metafield definition {name} of type id, unique, {pinned}"
     return Check(area=store.name, what="back-link", level="ok", message=message)
+
+
+def metafield_checks(definitions: Mapping[str, Definition], store: Store) -> Iterator[Check]:
+    """Whether the metafields that the store writes have the types of their definitions: Shopify refuses all others."""
+    wrong = {
+        name: definition.type
+        for name, definition in definitions.items()
+        if definition.type != store.metafields[name].type
+    }
+    for name, theirs in wrong.items():
+        message = (
+            f"{name} is of type {theirs} in Shopify, but stores.yaml writes {store.metafields[name].type}: Shopify"
+        )
+        hint = f"set type: {theirs} for {name} in stores.yaml, or delete the definition in Shopify's settings"
+        yield Check(
+            area=store.name, what="metafields", level="failed", message=f"{message} refuses every value", hint=hint
+        )
+    if store.metafields and not wrong:
+        yield Check(area=store.name, what="metafields", level="ok", message=", ".join(store.metafields))
 
 
 def webhook_checks(seen: ObservedSetup, store: StoreSettings, settings: Settings) -> Iterator[Check]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from reconciler.core.model.consent import Channel
 from reconciler.core.model.store import Backlink, Store
@@ -29,11 +29,12 @@ TOPIC_SCOPES = {"CUSTOMERS_MERGE": "read_customer_merge"}
 
 @dataclass(frozen=True, slots=True)
 class ObservedSetup:
-    """The set-up of a shop as observed."""
+    """The observed set-up of a shop. `metafields`: the definitions that exist of those that the store writes."""
 
     facts: ShopFacts
     definition: Definition | None
     subscriptions: tuple[Subscription, ...]
+    metafields: Mapping[str, Definition] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,12 @@ def read_setup(reader: ShopReader, store: StoreSettings) -> ObservedSetup:
     """Read the shop's facts, the back-link's definition and the webhook subscriptions. Changes nothing."""
     link = store.backlink
     return ObservedSetup(reader.facts(), reader.definition(link.namespace, link.key), reader.subscriptions())
+
+
+def read_metafields(reader: ShopReader, store: Store) -> dict[str, Definition]:
+    """The definitions of the metafields that the store writes. Changes nothing."""
+    found = {name: reader.definition(*name.rsplit(".", 1)) for name in store.metafields}
+    return {name: definition for name, definition in found.items() if definition is not None}
 
 
 def needs_of(seen: ObservedSetup, store: StoreSettings, public_url: str) -> Needs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import groupby
 from operator import attrgetter
 
@@ -24,7 +25,7 @@ from reconciler.cli.checks.conclusions import (
 )
 from reconciler.cli.checks.profile_sample import sample_of
 from reconciler.cli.checks.profiles import row_checks, table_checks, url_checks
-from reconciler.cli.checks.shop_needs import read_setup
+from reconciler.cli.checks.shop_needs import read_metafields, read_setup
 from reconciler.cli.context import Context
 from reconciler.cli.render.alike import for_any_store, group_alike, print_heading
 from reconciler.cli.render.flow import LinePrinter, words_of
@@ -183,7 +184,8 @@ def store_checks(components: Components, store: StoreSettings, *, has_state: boo
         return
 
     def read_shop() -> Iterator[Check]:
-        seen = read_setup(components.setup(store, by_state=has_state), store)
+        reader = components.setup(store, by_state=has_state)
+        seen = replace(read_setup(reader, store), metafields=read_metafields(reader, store))
         now, monotonic_s = components.clock.now(), time.monotonic()
         yield from shop_checks(seen, store, components.loaded.settings, now=now, monotonic_s=monotonic_s)
 
