@@ -17,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool
 
 from reconciler.errors import SourceBusy, SourceError
-from reconciler.outbound.databases.client import POSTGRES_CLIENT
+from reconciler.outbound.databases.client import POSTGRES_CLIENT, keep_iso_dates
 from reconciler.outbound.databases.logins import DB_LOGINS, DbLogins
 from reconciler.outbound.databases.pings import ping_idle
 from reconciler.outbound.databases.pool import PatientPool
@@ -58,6 +58,7 @@ def open_source(url: str, *, logins: DbLogins = DB_LOGINS, wait_s: float = POOL_
         pool_recycle=300,
     )
     logins.watch(engine)
+    keep_iso_dates(engine)
     ping_idle(engine)
 
     @event.listens_for(engine, "connect")

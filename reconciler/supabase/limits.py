@@ -30,6 +30,7 @@ FROM (
   FROM (VALUES ('lock_timeout', :lock), ('statement_timeout', :statement),
                ('idle_in_transaction_session_timeout', :idle)) AS v (name, ours)
 ) AS limits
+UNION ALL SELECT set_config('extra_float_digits', '3', true)  -- a time in seconds would be rounded to days
 """
 ).bindparams(
     sa.bindparam("lock", type_=sa.Integer),

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import Connection, Engine, text
 
+from reconciler.core.model.ids import ClerkUserId, StoreName
+from reconciler.core.model.request import Request
+from reconciler.core.report.status import Replica
 from reconciler.errors import StateError
 from reconciler.state.database.bounds import BOUNDS_MS, begin_statement
 from reconciler.state.database.engine import long_transactions, open_engine, reading, writing
+from reconciler.state.requests.queue import RequestTable
+from reconciler.state.store import StateStore
+from reconciler.state.writable import check_writable
 from tests import servers
 
 IDLE, LOCK, STATEMENT = BOUNDS_MS
+AT = datetime(2026, 11, 30, 9, 0, 0, 123456, tzinfo=UTC)
 
 
 @pytest.fixture(params=["direct", "pooler"])
@@ -35,6 +44,42 @@ def test_a_transaction_has_its_bounds_and_leaves_none_behind(url: str) -> None:
     with writing(long_transactions(engine)) as connection:
         assert shown(connection)[STATEMENT] == 0
     engine.dispose()
+
+
+def test_the_settings_of_a_database_change_nothing_that_is_kept(
+    url: str, postgres: servers.Server, postgres_database: Callable[..., str]
+) -> None:
+    name = postgres_database(migrated=True)
+    with postgres.connect() as connection:
+        for setting in (
+            "datestyle = 'SQL, DMY'",
+            "timezone = 'Asia/Tokyo'",
+            "default_transaction_isolation = serializable",
+            "standard_conforming_strings = off",
+            "search_path = ''",
+            "bytea_output = escape",
+            "quote_all_identifiers = on",
+            "row_security = off",
+            "client_min_messages = debug5",
+        ):
+            connection.execute(f'ALTER DATABASE "{name}" SET {setting}'.encode())
+    engine = open_engine(url.rpartition("/")[0] + f"/{name}")
+    state, queue = StateStore(engine), RequestTable(engine)
+    replica = Replica(owner="one", config_digest="d", since=AT, seen_at=AT, config_problem="a 'quoted' \\ path")
+    state.put_replica(replica)
+    assert state.replicas(now=AT) == (replica,)
+    queue.add([Request(StoreName("acme"), ClerkUserId("user_\\a"))], AT, reason="it's a test")
+    with ThreadPoolExecutor(4) as threads:
+        calls = [threads.submit(claim_and_finish, queue, f"owner-{n}") for n in range(8)]
+        assert sum(call.result() for call in calls) == 1
+    check_writable(engine, now=AT)
+    engine.dispose()
+
+
+def claim_and_finish(queue: RequestTable, owner: str) -> int:
+    claims = queue.claim(owner, AT, limit=4, lease_s=30, stores={StoreName("acme"): 4})
+    queue.done(claims, AT)
+    return len(claims)
 
 
 def test_what_the_role_sets_tighter_stays(url: str, postgres: servers.Server) -> None:

@@ -14,6 +14,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from reconciler.core.fields.people import sought
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
 from reconciler.errors import ConfigError, PermanentError, SourceBusy, SourceError, TemporaryError
@@ -366,6 +367,56 @@ def test_each_transaction_has_limits_and_the_servers_own_stay_where_they_are_sma
     assert limits_of(source.reader(EMAIL, port=source.server.port)) == ["3s", "4s", "1s"]
     source.run("".join(f"ALTER DATABASE {source.name} SET {name} = '750ms';" for name in LIMITS))
     assert limits_of(source.reader(EMAIL, port=source.server.port)) == ["750ms"] * 3
+
+
+SETTINGS = {
+    "standard_conforming_strings": "off", "escape_string_warning": "on", "backslash_quote": "off", "search_path": "''",
+    "datestyle": "'German, MDY'", "intervalstyle": "sql_standard", "timezone": "'Pacific/Chatham'", "bytea_output": "escape",
+    "extra_float_digits": "-15", "quote_all_identifiers": "on", "default_transaction_isolation": "serializable",
+    "default_transaction_read_only": "on", "default_transaction_deferrable": "on", "row_security": "off",
+    "client_min_messages": "debug5", "client_encoding": "latin1", "jit_above_cost": "0", "enable_seqscan": "off",
+    "plan_cache_mode": "force_generic_plan", "statement_timeout": "'1h'", "lock_timeout": "'1h'",
+    "idle_in_transaction_session_timeout": "'1h'",
+}  # fmt: skip
+
+
+ROWS = r"""
+CREATE TABLE customers (id text PRIMARY KEY, email text, first_name text, updated_at float8, deleted_at timestamptz,
+                        phone text, metadata jsonb);
+GRANT SELECT ON customers TO reader;
+INSERT INTO customers VALUES
+('user_1', 'KIM@example.com', E'Zoë \\', 1795424400.25, NULL, '+1 (202) 555-0100', '{"a": 0.1}'),
+('user_2', 'kim@example.com', E'O''Hara', 1795424401.5, '2026-11-30 09:00+00', NULL, NULL),
+('user_3', E'\u212Aim@example.com', NULL, 1795424402, NULL, NULL, NULL)
+"""
+
+
+def test_the_settings_of_a_role_change_nothing_that_is_read(source: Source) -> None:
+    source.run(ROWS)
+    fields = ("email", "first_name", "updated_at", "deleted_at", "phone", "metadata")
+    columns = {"clerk_user_id": "id", **{field: field for field in fields}}
+
+    def read() -> list[list[Profile]]:
+        reader = source.reader(columns, user="reader", port=source.server.port)
+        (since,) = [p.updated_at for p in reader.get([ClerkUserId("user_2")]).values()]
+        assert since is not None
+        by_name, by_phone = sought("zoë", ["US"]), sought("202 555 0100", ["US"])
+        assert by_name is not None
+        assert by_phone is not None
+        return [
+            [profile for profiles in reader.scan() for profile in profiles],
+            [profile for profiles in reader.changes_since(since, overlap_s=0) for profile in profiles],
+            reader.sharing_email(None),
+            reader.sharing_email({"Kim@example.com"}),
+            reader.search(by_name, ["US"], limit=9),
+            reader.search(by_phone, ["US"], limit=9),
+        ]
+
+    before = read()
+    assert [len(found) for found in before] == [3, 2, 2, 2, 1, 1]
+    for name, value in SETTINGS.items():
+        source.run(f"ALTER ROLE reader IN DATABASE {source.name} SET {name} = {value}")
+    assert read() == before
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DatabaseError, DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 
 from reconciler.errors import ConfigError, StateError
-from reconciler.outbound.databases.client import POSTGRES_CLIENT
+from reconciler.outbound.databases.client import POSTGRES_CLIENT, keep_iso_dates
 from reconciler.outbound.databases.logins import DB_LOGINS, DbLogins
 from reconciler.outbound.databases.pings import ping_idle
 from reconciler.outbound.databases.pool import PatientPool
@@ -100,6 +100,7 @@ def open_engine(url: str, *, wait_s: float = WAIT_S, logins: DbLogins = DB_LOGIN
         poolclass=PatientPool,
     )
     logins.watch(engine)
+    keep_iso_dates(engine)
     ping_idle(engine)
     leave_standby(engine)
     set_limits(engine)

@@ -36,7 +36,7 @@ WITH facts AS (
   FROM facts JOIN pg_trigger t ON t.tgrelid = facts.oid JOIN pg_proc p ON p.oid = t.tgfoid
   WHERE NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') AND (t.tgtype & 19) = 19  -- before update of each row
   AND (p.proname = 'moddatetime' AND encode(t.tgargs, 'escape') LIKE '%' || :updated || '%'
-       OR p.prosrc ~* ('\\m' || regexp_replace(:updated, '\\W', '.', 'g') || '\\M'))
+       OR p.prosrc ~* (E'\\\\m' || regexp_replace(:updated, E'\\\\W', '.', 'g') || E'\\\\M'))
 ), columns AS (
   SELECT a.attname, t.typname,
          (SELECT pg_get_expr(d.adbin, d.adrelid) FROM pg_attrdef d

@@ -3,7 +3,7 @@ r"""ports.ProfileReader on any table or view of Postgres or SQLite. Reads, never
 The table only needs a key with the Clerk user id. An index on the key makes reads of single users fast; one on `updated_at`
 makes resyncs fast. Without them, each reads the whole table. So does the check of each nudge for other users of the email
 (2 ms for 1,000 rows), unless there is an index on
-`lower(regexp_replace(translate(email::text, U&'\212A\0130', 'ki'), '[^\x21-\x7e]', '', 'g') collate "C")`.
+`lower(regexp_replace(translate(email::text, E'\u212A\u0130', 'ki'), E'[^\\x21-\\x7e]', '', 'g') collate "C")`.
 
 Rows without a user (key null, blank or too long) are ignored; `check` returns their number. A user with several rows is
 held; other users are not affected.

@@ -29,10 +29,14 @@ _TEXTS = frozenset({"text", "varchar"})
 _INTEGERS = {"int2": 1 << 15, "int4": 1 << 31, "int8": 1 << 63}
 _COMPARABLE = frozenset({*_TEXTS, "bpchar", "name", "citext", "uuid", *_INTEGERS})
 # The Kelvin sign and the dotted capital I are the only non-ASCII letters with an ASCII letter in their lower case. They are
-# literals, so that an index on the same expression matches.
+# literals, so that an index on the same expression matches; E'…' means the same whatever standard_conforming_strings says.
 _Text = ColumnElement[str]
-_LOWER_TO_ASCII: tuple[_Text, ...] = (sa.literal_column("U&'\\212A\\0130'"), sa.literal_column("'ki'"))
-_UNSEEN: tuple[_Text, ...] = (sa.literal_column("'[^\\x21-\\x7e]'"), sa.literal_column("''"), sa.literal_column("'g'"))
+_LOWER_TO_ASCII: tuple[_Text, ...] = (sa.literal_column("E'\\u212A\\u0130'"), sa.literal_column("'ki'"))
+_UNSEEN: tuple[_Text, ...] = (
+    sa.literal_column("E'[^\\\\x21-\\\\x7e]'"),
+    sa.literal_column("''"),
+    sa.literal_column("'g'"),
+)
 
 _COLUMNS = """
 WITH RECURSIVE base (type, oid) AS (

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import QueuePool
 
-from reconciler.outbound.databases.client import POSTGRES_CLIENT
+from reconciler.outbound.databases.client import POSTGRES_CLIENT, keep_iso_dates
 from reconciler.outbound.databases.logins import DB_LOGINS, DbLogins
 from reconciler.outbound.databases.sqlite_file import follow_file
 from reconciler.outbound.databases.standby import leave_standby
@@ -43,6 +43,7 @@ def open_writer(url: str, *, logins: DbLogins = DB_LOGINS) -> Engine:
         pool_recycle=300,
     )
     logins.watch(engine)
+    keep_iso_dates(engine)
     leave_standby(engine)
     return engine
 
