@@ -76,7 +76,7 @@ acme-us  acme-us.myshopify.com
   ! GuardExceeded 3 update  the operator must act  reconciler docs GuardExceeded
     See the plan, then approve it by its digest, or raise the guard.
       3 update actions are above the ceiling of 2
-  ~ 3 times update
+  ~ update, 3 alike
       tags: + club  (config changed)
       user_10, user_11, user_12
   ! EmailTaken 2  the operator must act  reconciler docs EmailTaken
@@ -172,7 +172,7 @@ def test_a_plan_says_where_it_counts_what_can_not_be_reverted() -> None:
     assert f"release 3 customers to release ({never})" in text
     assert f"3 actions ({never}), 2 holds" in text
     assert "2 actions withheld by a guard (irreversible: 2 customers to erase with all personal data)" in text
-    assert "2 times release on_leave: erase, irreversible" in text
+    assert "release, 2 alike on_leave: erase, irreversible" in text
     for page in (render.plan_markdown(plan), "".join(render.plan_html(plan))):
         assert f"3 customers to release ({never})" in page
         assert f"3 actions ({never}), 2 holds" in page
@@ -374,7 +374,7 @@ def test_customers_that_a_guard_keeps_from_deletion_are_one_line_in_each_output(
         gone = replace(update(f"user_{number:02}", number, change("customer", gid, None, "undo")), kind="release")
         held.append(replace(hold(f"user_{number:02}", "GuardExceeded", "20 are above the ceiling of 2"), action=gone))
     plan = build_plan([store_plan("acme-us", (), tuple(held))], created_at=AT)
-    assert re.search(r"20 times release\n +customer: each → –  \(undo\)\n +user_00, user_01", text_of(plan))
+    assert re.search(r"release, 20 alike\n +customer: each → –  \(undo\)\n +user_00, user_01", text_of(plan))
     assert "- **release, 20 times**" in render.plan_markdown(plan)
     page = "".join(render.plan_html(plan))
     assert "each</del>" in page.partition("one by one")[0]

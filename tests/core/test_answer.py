@@ -56,7 +56,7 @@ def test_a_reason_of_several_fields_counts_once_and_its_time_is_beside_it() -> N
     )
     found = replace(FOUND, holds=holds, since=NOW - timedelta(minutes=59), since_reason="EmailUnverified")
     assert answer_of(found, now=NOW) == (
-        "Grace Hopper is not in acme-us for 2 reasons: note is too long, and the email is not verified (since 59 min). "
+        "Grace Hopper is not in acme-us for 2 reasons: note is too long, and the email is not verified (for 59 min). "
         f"{HOLD_REASONS['Rejected'].next_step} {HOLD_REASONS['EmailUnverified'].next_step}"
     )
 

@@ -340,7 +340,7 @@ def test_a_plan_says_once_what_many_holds_share(http: httpx.Client, service: Mem
     shown = text_of(http.get("/stores/acme-us/plan", headers=BEARER))
     assert shown.count("`undo` reverted tags") == 1
     assert shown.count("`undo` reverted note") == 1
-    assert "2 times release (irreversible): customer each → ∅ (undo)" in shown
+    assert "release (irreversible), 2 alike: customer each → ∅ (undo)" in shown
     assert "1 with a change of its own" in shown
     assert "Approve exactly this plan" in shown
     assert "Irreversible: 2 customers to delete " in shown
@@ -712,7 +712,7 @@ def test_an_approval_of_a_plan_that_changed_is_refused_and_one_that_runs_is_aske
 
 
 def test_the_page_of_a_person_leads_with_the_answer(http: httpx.Client, service: MemoryService) -> None:
-    answer = "Tove is not in acme-us because the email is not verified (since 3 h)."
+    answer = "Tove is not in acme-us because the email is not verified (for 3 h)."
     part = ExplainedStore(store=US, shop=SHOP_US, status="held", answer=answer)
     service.explained = {TOVE: Explained(clerk_user_id=ClerkUserId(TOVE), name="Tove Jansson", stores=(part,))}
     found = text_of(http.get(f"/people/{TOVE}", headers=BEARER))

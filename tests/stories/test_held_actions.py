@@ -56,7 +56,7 @@ def test_a_tag_that_one_line_of_config_adds_is_shown_whatever_withholds_it(four:
         said = four("plan", "--output", output)
         assert "club" in said.out, output
         assert "config changed" in said.out, output
-        assert "4 times" in said.out, output
+        assert "4 alike" in said.out, output
     four.settles(held={(hold["clerk_user_id"].removeprefix("user_"), hold["reason"]) for hold in plan["holds"]})
 
 

@@ -105,7 +105,7 @@ def test_the_answer_says_since_when_a_user_is_held(story: StoryHarness) -> None:
         clock.tick(timedelta(hours=1))
         (store,) = story("explain", "user_grace", "--output", "json").json["stores"]
     assert store["answer"] == (
-        f"Grace Hopper is not in {US} because the email is not verified (since 3 h). "
+        f"Grace Hopper is not in {US} because the email is not verified (for 3 h). "
         "The user verifies it in Clerk, or set trust_email: always."
     )
     story.settles(held={("grace", "EmailUnverified")})

@@ -216,7 +216,7 @@ def _withheld(group: HeldGroup, limit: int) -> Iterator[str]:
             continue
         users = ", ".join(code(user) for user in same.users) + (", …" if same.count > len(same.users) else "")
         how = f", {how_text(same.action.how)}" if same.action.how else ""
-        yield f"- **{same.action.kind}, {same.count:,} times{how}**: {users}"
+        yield f"- **{same.action.kind}, {same.count:,} alike{how}**: {users}"
         for change in same.action.changes:
             yield f"  - {_change(change, with_why=True)}"
     rest = group.uncounted + sum(same.count for same in group.changes[limit:])

@@ -226,7 +226,7 @@ def _print_withheld(group: HeldGroup, lines: LinePrinter, limit: int | None) -> 
             continue
         words = KIND_WORDS[same.action.kind]
         how = [(how_text(same.action.how), "dim")] if same.action.how else []
-        heading = [(f"{words.mark} {same.count:,} times {same.action.kind}", words.style), *how]
+        heading = [(f"{words.mark} {same.action.kind}, {same.count:,} alike", words.style), *how]
         lines.flow(heading, indent=2, between="  ")
         for change in same.action.changes:
             _print_change(change, lines, with_why=True)

@@ -265,7 +265,7 @@ def _cause(hold: Hold, found: Found, now: datetime) -> str:
     clause = (known.clause if known is not None else "") or hold.message.rstrip(".")
     if found.since is None or found.since_reason != hold.reason:
         return clause
-    return f"{clause} (since {span_text((now - found.since).total_seconds())})"
+    return f"{clause} (for {span_text((now - found.since).total_seconds())})"
 
 
 def _customer(customer: CustomerId | None, more: str = "") -> str:

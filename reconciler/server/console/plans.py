@@ -180,11 +180,11 @@ def _key(action: Document) -> tuple[object, ...]:
 
 
 def _title(holds: list[Document]) -> str:
-    """`408 times update: tags + club (config changed)`; `3 without an action`."""
+    """`update, 408 alike: tags + club (config changed)`; `3 without an action`."""
     action = holds[0]["action"]
     if action is None:
         return f"{len(holds):,} without an action"
     shown = [c | {"before": EACH} if is_departure(c["field"], c["after"]) else c for c in action["changes"]]
     changes = [f"{words.change_text(change)} ({change['why']})" for change in shown]
     never = " (irreversible)" if is_irreversible(action["how"]) else ""
-    return f"{len(holds):,} times {action['kind']}{never}: {', '.join(changes) or 'no field'}"
+    return f"{action['kind']}{never}, {len(holds):,} alike: {', '.join(changes) or 'no field'}"
