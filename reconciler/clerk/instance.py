@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from reconciler.clerk.users import ClerkUsers
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId
 
 ASKED_MAX: Final = 5
@@ -16,7 +16,7 @@ HINT: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KeySight:
     """The result of querying Clerk with one key for users with profile rows."""
 

@@ -10,7 +10,6 @@ import json
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from types import TracebackType
@@ -20,6 +19,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 
 from reconciler.clerk.webhook import moment
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import UNIQUE, ClerkUserId
 from reconciler.core.model.profile import Problem, Profile
 from reconciler.core.model.scalars import FIELDS, Scalars
@@ -80,7 +80,7 @@ class ClerkUser(Scalars):
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class UserPage:
     """The users of one page, and its problems: the index in the page or the user's id, and why."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from pydantic import JsonValue
 
 from reconciler.core.model.act import Acceptance, Act, ActKind, Actor
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId, StoreName
 from reconciler.core.model.request import Priority, Request
 from reconciler.core.model.store import Store
@@ -16,7 +16,7 @@ from reconciler.errors import UsageError
 from reconciler.ports import ActRepository, Clock, MappingWriter, RequestQueue
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Acts:
     """The acts of one operator."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Container, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Protocol
 
 from reconciler.controller.leaving.completeness import Samples
@@ -15,6 +15,7 @@ from reconciler.controller.parallel import Cancellation
 from reconciler.controller.readers import Readers
 from reconciler.controller.step import Outcome, Step, StoreAccess
 from reconciler.core.model.action import Action
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId, ShopDomain
 from reconciler.core.model.store import Store
 from reconciler.ports import (
@@ -64,7 +65,7 @@ class Fence(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StoreContext:
     """What is needed to plan and write in one store. `workers`: so many calls may be under way at the same time.
 

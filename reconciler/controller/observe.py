@@ -27,6 +27,7 @@ from reconciler.core.fields.desired import is_wanted, spec_of
 from reconciler.core.fields.diff import agreement_on, is_in_place, observed_value
 from reconciler.core.model.action import Action
 from reconciler.core.model.customer import Customer
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId, CustomerId, Unique
 from reconciler.core.model.mapping import BACKLINK, Mapping
 from reconciler.core.model.profile import Profile
@@ -47,7 +48,7 @@ Views = dict[ClerkUserId, View]
 Refusals = dict[ClerkUserId, PermanentError | PartUnreadable]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ObserveOptions:
     """How to observe: which users (None: all), as of when, and what to leave out.
 

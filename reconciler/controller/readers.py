@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from reconciler.core.decide.leaving.absence import PLANNED, Absence
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId, CustomerId
 from reconciler.ports import CustomerReader, MappingReader, PairReader, ProfileReader
 from reconciler.ports.profile_rows import UnwrittenReader
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Readers:
     """All that may be read to decide about users of one store.
 

@@ -7,7 +7,7 @@ one before it (compare and set), so that of two processes one makes it.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Generic
 
@@ -23,6 +23,7 @@ from reconciler.core.fields.policy import (
     policy_document,
 )
 from reconciler.core.model.act import Act, ActKind, Actor
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ShopDomain, StoreName
 from reconciler.core.model.rollout import KeptPolicy, Rollout, RolloutSettings, RolloutState, StoreProgress
 from reconciler.core.model.store import HeldBack, Store, StoreT
@@ -37,7 +38,7 @@ TRIES = 3
 NOT_KNOWN = "the policy that the store had is not known, so everything waits"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rollouts(Generic[StoreT]):
     """The rollouts of stores in several waves.
 

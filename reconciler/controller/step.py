@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Literal
 
 from reconciler.core.model.action import Action, Change, Hold, Kind
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId, CustomerId
 from reconciler.core.model.mapping import Intent
 from reconciler.core.model.values import Value
@@ -17,7 +18,7 @@ from reconciler.core.plan.circles import NOTHING
 from reconciler.errors import AccessError, LeaseLost, ReconcilerError, SourceError, TemporaryError
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PlannedWrite:
     """One write of an action: the changes that it makes (for the row), and those to record of it (for the event).
 
@@ -65,7 +66,7 @@ Verdict = Literal[
 ]  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Outcome:
     """What became of one action. `refused`: the world had moved since the plan; `message` says how.
 
@@ -99,7 +100,7 @@ def not_tried(action: Action, stopped: AccessError) -> Outcome:
     return Outcome(action, "not tried", stopped.message, stopped.hint, error=stopped)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ReconcileResult:
     """What became of one request. `nudge`: users to reconcile now because of it.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from reconciler.controller.context import StoreContext
 from reconciler.controller.execute import declare, event_of, intent_row, send
@@ -19,6 +19,7 @@ from reconciler.core.decide.record import with_refused
 from reconciler.core.decide.refused import park_digest, park_key
 from reconciler.core.fields.desired import profile_digest
 from reconciler.core.model.action import Change
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId, Unique
 from reconciler.core.model.mapping import PARK, Intent, RefusedValue
 from reconciler.core.model.view import Decision
@@ -27,7 +28,7 @@ from reconciler.core.plan import chains
 from reconciler.errors import Refused
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WaitCycle:
     """All users that a user waits for, in one step or several, and what is decided for them together; empty: no cycle."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from reconciler.controller.leaving.completeness import present_beside
 from reconciler.controller.reconcile import reconcile
 from reconciler.controller.step import ReconcileResult, verdict_of
 from reconciler.core.model.backoff import delay_s, fraction_of
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId, StoreName
 from reconciler.core.model.request import ADDRESS, DELETED, Claim, Request
 from reconciler.errors import AccessError, CallError, ConfigError, LeaseLost, SourceError, TemporaryError
@@ -25,7 +26,7 @@ from reconciler.ports import Budgets, Clock, RequestQueue
 NEXT_HOUR_SPREAD_S = 60.0  # what an hour's budget held back comes again within the first minute of the next
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pauses:
     """Seconds until the next reconcile of a user that needs more than one."""
 
@@ -51,7 +52,7 @@ class StoreProvider(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Worker:
     """Works on claims, one at a time and any number side by side: it keeps nothing between them."""
 

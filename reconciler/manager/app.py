@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Literal
@@ -18,6 +17,7 @@ from reconciler.controller.profile_rows.writer import RowDone
 from reconciler.controller.step import ReconcileResult
 from reconciler.controller.worker import Worker
 from reconciler.core.decide.shop_identity import KnownShop
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import StoreName
 from reconciler.core.model.request import Claim
 from reconciler.core.report.status import Replica
@@ -55,7 +55,7 @@ from reconciler.wiring import Components
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SettingsFiles:
     """The files that `run` follows, and the function that reads them."""
 

@@ -13,10 +13,10 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from reconciler.core.model.frozen import frozen
 from reconciler.errors import ConfigError
 from reconciler.settings import FILE_MAX, Loaded, Settings, StoreSettings, files_named
 
@@ -24,7 +24,7 @@ TOKENS = ("console_token", "viewer_token", "nudge_token", "tokens")  # of `serve
 FRESH_S = 2.0  # a file written less than this ago may be incomplete
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OnDisk:
     """The digest of the files on disk, and since when (monotonic seconds) it is known."""
 

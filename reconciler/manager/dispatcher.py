@@ -6,7 +6,6 @@ One thread claims, one renews, the others reconcile. This module does not know w
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from queue import Empty
 
 import structlog
@@ -14,6 +13,7 @@ import structlog
 from reconciler.controller.step import ReconcileResult
 from reconciler.controller.worker import Worker
 from reconciler.core.model.backoff import delay_s, fraction_of
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import StoreName
 from reconciler.core.model.request import Claim, Request
 from reconciler.errors import LeaseLost, StateError
@@ -26,7 +26,7 @@ Caps = Callable[[], Mapping[StoreName, int]]
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class InProgress:
     """One claim in progress, and since when (monotonic seconds)."""
 

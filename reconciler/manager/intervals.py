@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from reconciler.controller.worker import Pauses
+from reconciler.core.model.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Intervals:
     """Values in seconds. These are no settings: the defaults fit together and are used in production."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from itertools import product
 from typing import get_args
 
@@ -19,6 +18,7 @@ from prometheus_client.registry import Collector
 
 from reconciler.controller.step import ReconcileResult
 from reconciler.core.model.action import KINDS
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import StoreName
 from reconciler.core.model.rollout import Phase, Rollout
 from reconciler.core.report.status import StatusRow
@@ -32,7 +32,7 @@ ASK_EVERY_S = 5.0
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GaugeValues:
     """What a scrape reads: the stores' rows, the queue's depth, and the points left at each shop."""
 

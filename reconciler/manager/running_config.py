@@ -15,6 +15,7 @@ from reconciler.controller.context import StoreContext
 from reconciler.controller.worker import cap_of
 from reconciler.core.fields.desired import config_digest
 from reconciler.core.model.act import Pause
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
 from reconciler.core.model.request import Claim
 from reconciler.core.model.rollout import RolloutState
@@ -31,7 +32,7 @@ class _InUse:
     replaced: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Known:
     """The stores with their policies and pauses, and what they were made of."""
 

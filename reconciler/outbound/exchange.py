@@ -8,12 +8,12 @@ from __future__ import annotations
 import zlib
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import chain
 from typing import Final
 
 import httpx
 
+from reconciler.core.model.frozen import frozen
 from reconciler.outbound.transport import Patience, waiting_with
 
 PIECE_BYTES: Final = 65_536
@@ -31,7 +31,7 @@ class TooLargeError(httpx.DecodingError):
     """The reply exceeds the bound for this peer."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Bounds:
     """The bounds of one exchange: seconds of waiting in total, and bytes of the decompressed body."""
 

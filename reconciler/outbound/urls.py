@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from reconciler.core.model.frozen import frozen
 from reconciler.outbound.hosts import is_host
 
 LETTERS_MAX: Final = 8_192
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Url:
     """The parts of an HTTP URL. `host` is in lower case and without brackets; `netloc` is unchanged."""
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Final, Literal, Protocol
 
 from reconciler.core.model.event import Event
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain
 from reconciler.core.model.mapping import Mapping
 from reconciler.core.model.write import (
@@ -26,7 +27,7 @@ from reconciler.ports.customers import Shown
 BulkStatus = Literal["running", "completed", "canceled", "failed", "expired"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BulkState:
     """The state of a bulk operation. `running`: created, running or being cancelled; the other statuses are final.
 
@@ -75,7 +76,7 @@ FILE_KINDS: Final[MappingOf[type[Write], str]] = {
 """Which writes share a file (`rides_in`), since one mutation runs on all its lines; no other write goes by bulk."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Upload:
     """An uploaded file for a bulk mutation: its path, the digest of its content, and the count of its lines."""
 
@@ -84,7 +85,7 @@ class Upload:
     lines: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BulkAnswer:
     """The result of one line of a file, counted from 0: `error`, or success; `customer` if one was written.
 
@@ -122,7 +123,7 @@ class BulkWriter(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BulkLine:
     """The next write of one user's action in bulk; each user has one at most in a shop.
 
@@ -141,7 +142,7 @@ class BulkLine:
     number: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BulkFile:
     """An uploaded or running file. `key` marks its operation; `operation` is None until its id is known."""
 
@@ -155,7 +156,7 @@ class BulkFile:
     operation: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Settled:
     """`losers` lost a customer to another row, as in MappingWriter; the rows of `overtaken` were changed meanwhile."""
 
@@ -163,7 +164,7 @@ class Settled:
     overtaken: frozenset[ClerkUserId] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BulkCounts:
     """How far a shop's bulk writes are: the begin of the oldest file with unread results, how many such files, how many
     of them the shop has started, and their lines; lines that wait for a file, and unsettled lines in all files.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Protocol
 
 from reconciler.core.model.customer import Customer
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId, CustomerId
 from reconciler.core.model.values import Value
 from reconciler.core.model.write import Write
@@ -17,7 +18,7 @@ from reconciler.ports.mirror import Seen, Touched
 METAFIELDS_MAX = 25  # in one call, over all customers
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MergePreview:
     """The customer that would remain (None: unknown), and Shopify's objections to the merge (empty: none)."""
 
@@ -29,7 +30,7 @@ Shown = MappingOf[str, Value]
 """The fields of the customer in a shop's answer to a write, by our names (tags: all of them); others are missing."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Answer:
     """The answer to a write. `customer`: the customer that a create made or found, or that remains after a merge.
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain
 from reconciler.ports.state import LivingReader
 
@@ -28,7 +28,7 @@ class Seen(NamedTuple):
     phone_key: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MirrorMark:
     """The state of a shop's mirror. `operation` is the bulk query that fills it (None: none), `lines` are stored of it.
 
@@ -51,7 +51,7 @@ Touched = tuple[CustomerId, datetime]
 """A customer, and the time of its last change or of its creation."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Known:
     """A customer as last observed: its values as JSON (`values_json`), and their fingerprint."""
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Literal, Protocol
 
 from reconciler.core.model.act import Act
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ShopDomain, StoreName
 from reconciler.core.model.rollout import KeptPolicy, Rollout, RolloutState, WaveCounts
 
 SeenBy = Literal["none", "this policy", "another policy"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WaveFacts:
     """What the state knows of a store since its policy came into force.
 

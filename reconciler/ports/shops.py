@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from reconciler.core.decide.shop_identity import KnownShop
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ShopDomain
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Definition:
     """A metafield definition of customers in the shop. `unique`: no two customers can have the same value."""
 
@@ -22,7 +22,7 @@ class Definition:
     pinned: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Subscription:
     """A webhook subscription of this app: the topic as in Shopify's enum, and its target."""
 
@@ -31,7 +31,7 @@ class Subscription:
     uri: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ShopFacts:
     """Facts about a shop and our app in it. `api_version` is the version that answered.
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from reconciler.core.model.event import Event
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.model.mapping import Mapping
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StoreFacts:
     """The stored facts of a store.
 
@@ -154,7 +154,7 @@ class Budgets(Protocol):
         """Subtract what was spent in this hour on actions that did not happen."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Holder:
     """A description of a lease's holder, and the minimum seconds left unless it is released."""
 
@@ -188,7 +188,7 @@ class Leases(Protocol):
         """Release the lease; no effect if the owner no longer holds it."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ScanMark:
     """The progress of a scan. `cursor`: the last user scanned (None: none yet).
 

@@ -12,12 +12,12 @@ import hmac
 import re
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
 from starlette.requests import Request
 
+from reconciler.core.model.frozen import frozen
 from reconciler.outbound.databases.url import is_loopback
 from reconciler.server.tokens import AccessToken, AccessTokens, Role
 
@@ -28,7 +28,7 @@ _HOST: Final = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9.-]+))(?::\d{1,5})?")
 _FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Session:
     """A session of the console: its name, the token that it was opened with, and when its cookie expires."""
 
@@ -37,7 +37,7 @@ class Session:
     until: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Caller:
     """Who calls: the name and the role of the token. Without tokens, the machine itself is a viewer."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -13,6 +12,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from reconciler.core.model.act import Actor
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import StoreName
 from reconciler.core.model.run import Run
 from reconciler.core.model.store import check_fields, end_of_day
@@ -172,7 +172,7 @@ def is_foreign(request: Request) -> bool:
     return origin is not None and origin.partition("://")[2].lower() != request.headers.get("host", "").lower()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Performed:
     """What came of an act. "unknown": the user has no mapping. `run`: the run of an approval. `found`: see ActResult."""
 

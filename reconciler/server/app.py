@@ -7,7 +7,7 @@ Handlers are plain functions and run in threads; only request bodies are awaited
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from importlib.metadata import version
 from typing import Any
 
@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from reconciler.core.model.frozen import frozen
 from reconciler.ports import Clock
 from reconciler.server import acting, api, console, health, nudges, webhooks
 from reconciler.server.access import Access
@@ -28,7 +29,7 @@ from reconciler.server.service import Service
 from reconciler.server.tokens import AccessTokens
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Options:
     """Options of one server. `host` decides whether the console may be open without a token."""
 

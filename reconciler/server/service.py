@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry
 from reconciler.clerk.webhook import ClerkEvent
 from reconciler.core.model.act import Act, Actor
 from reconciler.core.model.event import Event
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId, CustomerId, StoreName
 from reconciler.core.model.mapping import Mapping, Status
 from reconciler.core.model.run import Run, RunKind
@@ -32,7 +33,7 @@ from reconciler.core.report.status import Replica, StatusRow
 from reconciler.shopify.webhooks import ShopifyEvent
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Approved:
     """The run of an approval, and why the plans of other stores were not applied."""
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
+
+from reconciler.core.model.frozen import frozen
 
 Role = Literal["viewer", "operator", "nudge"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AccessToken:
     """A token. viewer: reads the console and the API; operator: also acts; nudge: may only enqueue users."""
 

@@ -10,7 +10,6 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
 import anyio
@@ -21,6 +20,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from reconciler.clerk.webhook import ClerkWebhooks
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ShopDomain, StoreName
 from reconciler.errors import NotAnEvent, ReconcilerError, StateError, Unauthentic
 from reconciler.server.health import WebhookMetrics
@@ -49,7 +49,7 @@ class Mistake(BaseModel):
     hint: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sources:
     """The accepted senders: Clerk and the shops by store (None: no secret is configured), and the profiles table."""
 

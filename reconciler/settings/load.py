@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.rollout import RolloutSettings
 from reconciler.errors import ConfigError
 from reconciler.settings.models import COLUMNS, Settings, StoreSettings, StoresFile
@@ -43,7 +44,7 @@ EXPECTED = {
 M = TypeVar("M", bound=BaseModel)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Loaded:
     """The checked values of both files."""
 

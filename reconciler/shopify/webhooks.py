@@ -14,10 +14,11 @@ import hmac
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from typing import Any, Final, Never
 
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import CustomerId, ShopDomain
 from reconciler.errors import ConfigError, NotAnEvent, Unauthentic
 
@@ -53,7 +54,7 @@ _WEBHOOK_ID = re.compile(r"[\x21-\x7e]{1,200}")
 _KEYS_CHECKED: Final = 2  # for each webhook, whatever the number of secrets: the time must not tell shops apart
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ShopifyEvent:
     """The content of one authentic webhook. `customers`: the customers it names; `email`: that of the person to redact.
 

@@ -7,13 +7,13 @@ their customers stays in the mirror, so that older bulk results restore nothing.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, bindparam, case, delete, false, func, or_, select, update
 
 from reconciler.core.fields import normalise
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain
 from reconciler.core.model.mapping import NO_PERSON, NO_WAITS
 from reconciler.state.database.engine import writing
@@ -58,7 +58,7 @@ _NOTHING: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Erased:
     """One erased user. `left`: their customer that still holds personal data in the shop, because we wrote it again."""
 

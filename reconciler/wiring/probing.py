@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import StoreName
 from reconciler.errors import AccessError, CallError, ConfigError, ReconcilerError
 from reconciler.settings import StoreSettings
 from reconciler.wiring.components import Components
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Probed:
     """What a probe found. `error`: why the shop did not grant access; None where it did."""
 

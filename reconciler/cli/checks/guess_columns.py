@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.scalars import FIELDS
 from reconciler.supabase.checks.overview import ColumnSeen, TableSeen
 
@@ -31,7 +31,7 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Guess:
     """A column for one of our fields, and why it was chosen."""
 
@@ -39,7 +39,7 @@ class Guess:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TableGuess:
     """A table, the columns that were found for our fields, and for other fields the reason why none was."""
 

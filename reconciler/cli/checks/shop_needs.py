@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from reconciler.core.model.consent import Channel
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.store import Backlink, Store
 from reconciler.ports import Definition, ShopFacts, ShopReader, Subscription
 from reconciler.settings import StoreSettings
@@ -27,7 +28,7 @@ CONSENT_TOPICS: Mapping[Channel, str] = {
 TOPIC_SCOPES = {"CUSTOMERS_MERGE": "read_customer_merge"}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ObservedSetup:
     """The observed set-up of a shop. `metafields`: the definitions that exist of those that the store writes."""
 
@@ -37,7 +38,7 @@ class ObservedSetup:
     metafields: Mapping[str, Definition] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Needs:
     """What one shop lacks. `wrong` is a problem that creating something can't fix: the operator must act on `hint`."""
 

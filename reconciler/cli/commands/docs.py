@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import re
 import shutil
-from dataclasses import dataclass
 from importlib.resources import as_file, files
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +13,7 @@ import click
 from rich.markdown import Markdown
 
 from reconciler.cli.context import Context
+from reconciler.core.model.frozen import frozen
 from reconciler.errors import UsageError
 
 PACKAGE = files("reconciler")
@@ -30,7 +30,7 @@ LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 SENTENCE = re.compile(r"(?:`[^`]*`|[^`])+?\.(?=\s|$)")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Section:
     """A heading with all that is below it, up to the next heading of the same level or above."""
 

@@ -11,7 +11,7 @@ import hmac
 import tempfile
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -20,6 +20,7 @@ from pydantic import NonNegativeInt, ValidationError
 
 from reconciler.controller.scan.spool import IN_MEMORY, Spool
 from reconciler.core.model.action import Action, Hold
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import StoreName
 from reconciler.core.model.json import adapter_of
 from reconciler.core.plan.plan import Plan
@@ -32,7 +33,7 @@ OLD = b'{"seal":'  # the first bytes of a saved plan before JSON Lines
 MAKE_ONE = "make one with `reconciler plan --out FILE`"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class SavedPlan:
     """The content of the file: the plan, the withheld actions of each store, and whether it was limited to some users."""
 
@@ -42,7 +43,7 @@ class SavedPlan:
     withheld: Mapping[str, Series[Action]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class _Lengths:
     """How many lines the lists of one store have."""
 
@@ -51,7 +52,7 @@ class _Lengths:
     withheld: NonNegativeInt = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class _Head:
     """The first line. The stores of its plan have no actions and holds."""
 

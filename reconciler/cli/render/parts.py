@@ -11,6 +11,7 @@ from urllib.parse import urljoin
 
 from reconciler.cli.render.plain import clean, count_text, seconds_text, sentence, value_text
 from reconciler.core.model.action import KINDS, AcceptedDrift, Action, Change, Hold, Kind, WhoActs
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.reasons import next_step_of, reason_of
 from reconciler.core.model.values import tag_changes
 from reconciler.core.plan.plan import Forecast, StorePlan, Summary
@@ -28,7 +29,7 @@ USERS_OF_A_CHANGE = 5  # users listed with a change that many share
 DISTINCT = 1000  # different changes of one reason that are kept; further ones are only counted
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KindWords:
     """A kind of action: its mark and style in a terminal, and its description in the singular and plural."""
 
@@ -59,7 +60,7 @@ WHO_WORDS: dict[WhoActs, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KindGroup:
     """The actions of one kind in one store: their number, the first ones (or all), and the reason that all share.
 
@@ -88,7 +89,7 @@ class SameChange:
     users: list[str]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HeldGroup:
     """The holds of one reason in one store: their number, the first ones (or all), and the message that all share.
 

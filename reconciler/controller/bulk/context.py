@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 
 from reconciler.controller.context import BulkPart, StoreContext
 from reconciler.controller.step import StoreAccess
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.ports import BulkRepository, BulkWriter, CustomerReader, Leases
 
 PIECE = 500  # lines that are in memory, or in one transaction, at a time
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BulkRunProgress:
     """How far the operations under way are: lines run, of how many, and the seconds left (None: not known yet)."""
 
@@ -22,7 +22,7 @@ class BulkRunProgress:
     left_s: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BulkContext:
     """What executes large plans. `always`: also small ones, which the forecast would not choose.
 

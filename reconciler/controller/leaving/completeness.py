@@ -6,13 +6,14 @@ Reads a bounded number of rows: a scan compares all of them and asks the guards.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 
 from reconciler.controller.readers import Readers
 from reconciler.core.decide.leaving.absence import has_ceased_to_match
 from reconciler.core.fields import normalise
 from reconciler.core.fields.desired import config_digest
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId, ShopDomain
 from reconciler.core.model.store import Store
 from reconciler.core.plan.guard import ceiling_of
@@ -28,7 +29,7 @@ SHARED_PART = 0.1  # and for no larger part of the grace
 SHARED_MAX = 20  # places in a store, of each of which the rows around it are kept
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sample:
     """So many mapped users were asked for, and so many of them have an absent row and no successor."""
 
@@ -51,7 +52,7 @@ class Sample:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Look:
     """The rows of some mapped users, as read at one time.
 
@@ -73,7 +74,7 @@ class _Look:
 _Asked = tuple[ShopDomain, str, bool]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Samples:
     """Samples of stores' mapped users. Users next to each other share the rows that were read some seconds ago.
 

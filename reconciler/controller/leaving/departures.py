@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from reconciler.controller.readers import Readers
@@ -15,6 +15,7 @@ from reconciler.core.decide.record import new_row
 from reconciler.core.fields import normalise
 from reconciler.core.fields.desired import is_wanted
 from reconciler.core.model.customer import Customer
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.mapping import Mapping
 from reconciler.core.model.profile import Profile
@@ -22,7 +23,7 @@ from reconciler.core.model.store import DESTRUCTIVE, Store
 from reconciler.core.model.view import Subject
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Departures:
     """As of one moment. Nothing is read where no other user's customer is met and no user leaves.
 

@@ -7,7 +7,6 @@ may lag, and is not used for long: `check_mirror` says when a scan may rest on i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from reconciler.controller.mirror.reader import MirrorReader
@@ -17,6 +16,7 @@ from reconciler.core.fields.fingerprint import metafields_of, observed_fp, value
 from reconciler.core.model.batches import batches
 from reconciler.core.model.consent import field_of
 from reconciler.core.model.customer import Customer
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId, CustomerId
 from reconciler.core.model.scalars import LATER
 from reconciler.core.model.store import Store
@@ -40,7 +40,7 @@ READ = 250
 POLL_FIRST_S, POLL_LAST_S = 1.0, 30.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Progress:
     """How far a bulk query is: what is being done, how much of how much (None: not known)."""
 
@@ -49,7 +49,7 @@ class Progress:
     total: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MirrorContext:
     """All that keeping one shop's mirror takes. `wait` waits so many seconds and is False where the process should stop.
 
@@ -97,7 +97,7 @@ class MirrorContext:
         return self.mirror.moves_since(self.store.shop, at)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Filled:
     """What a bulk query came to. `whole` False: it was stopped, and continues from there the next time."""
 
@@ -107,7 +107,7 @@ class Filled:
     gone: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MirrorCheck:
     """Whether a scan of all users may pass over those who have not moved: the mirror is as the shop's list was at `as_of`.
 

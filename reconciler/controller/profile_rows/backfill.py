@@ -15,6 +15,7 @@ from reconciler.controller.profile_rows.writer import RowDone
 from reconciler.core.decide.profile_rows.merge import StoredRow, clerk_values, row_changes
 from reconciler.core.decide.profile_rows.write import WriteKnown
 from reconciler.core.model.batches import batches
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
 from reconciler.errors import ConfigError, PermanentError
@@ -27,7 +28,7 @@ PROBLEMS_MAX = 100
 TOGETHER = 50  # rows in one transaction: the app's own write of one of them waits for all
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Page:
     """Users as they are where they sign in, and what could not be read of them, a line each."""
 

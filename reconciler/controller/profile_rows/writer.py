@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
@@ -17,6 +16,7 @@ from reconciler.core.decide.profile_rows.merge import Values, clerk_values
 from reconciler.core.decide.profile_rows.write import ClerkChange, RowWritten, WriteClaim
 from reconciler.core.fields import normalise
 from reconciler.core.model.backoff import delay_s, fraction_of
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
 from reconciler.errors import AccessError, ConfigError, LeaseLost, PermanentError, ReconcilerError, TemporaryError
@@ -34,7 +34,7 @@ SHORTEST: Final = 3  # a value with fewer letters is not hidden in a message: it
 Result = Literal["written", "kept", "deleted", "refused", "restored", "later", "lost"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RowDone:
     """What became of one claim. `message`: why the table refuses the row, or a part of it."""
 

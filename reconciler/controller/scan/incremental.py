@@ -6,7 +6,6 @@ It continues where it was killed, and writes nothing to a shop.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from reconciler.controller.leaving.completeness import without_successor
@@ -17,6 +16,7 @@ from reconciler.controller.scan.timestamps import OVERLAP_S, Evidence, compare, 
 from reconciler.core.decide.leaving.absence import has_ceased_to_match
 from reconciler.core.fields.desired import config_digest, is_wanted, profile_digest
 from reconciler.core.model.batches import batches
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.mapping import Mapping
 from reconciler.core.model.profile import Profile
@@ -72,7 +72,7 @@ def incremental_resync(context: ResyncContext) -> ResyncResult:
     return ResyncResult(whole=True, looked_at=looked_at, queued=queued, held=vanished.held)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Vanished:
     """Mapped users without a row, as far as the keys were compared; `held`: so many that none may go.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from functools import partial
 from operator import itemgetter
@@ -30,6 +30,7 @@ from reconciler.controller.scan.spool import Spool
 from reconciler.controller.scan.stream import Moved, find_moved
 from reconciler.core.decide.leaving.absence import is_missing
 from reconciler.core.model.batches import batches
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId, StoreName
 from reconciler.core.model.mapping import Mapping
 from reconciler.core.model.profile import Profile
@@ -46,7 +47,7 @@ NO_ROW: Final = (None, None)
 Progress = Callable[[int], None]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PassedOver:
     """So many of a store's users count as in sync unread: by its mirror nothing of theirs had moved at this time.
 
@@ -58,7 +59,7 @@ class PassedOver:
     decided: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Planned:
     """A plan of several stores, and per store what was found on the way, and how many users were passed over.
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Protocol
 
@@ -29,6 +29,7 @@ from reconciler.core.fields.desired import is_wanted, profile_digest
 from reconciler.core.model.action import KINDS
 from reconciler.core.model.batches import batches
 from reconciler.core.model.customer import Customer
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId, CustomerId
 from reconciler.core.model.store import Store
 from reconciler.core.model.view import Subject
@@ -71,7 +72,7 @@ class MirrorTier(Protocol):
         """Catch the mirror up, and give users with a customer that moved since; none where there is no mirror."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ResyncContext:
     """All that a resync of one store works with. `go_on` is False as soon as it should stop where it is.
 
@@ -95,7 +96,7 @@ class ResyncContext:
     few: int = FEW
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ResyncResult:
     """What a resync came to. `whole` False: it was stopped, and continues from there the next time.
 

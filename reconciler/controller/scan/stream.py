@@ -11,11 +11,11 @@ import gc
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from reconciler.controller.scan.spool import IN_MEMORY, Spool
 from reconciler.core.fields.desired import config_digest, is_wanted
 from reconciler.core.model.batches import batches
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
 from reconciler.core.model.store import Store
@@ -29,7 +29,7 @@ TAIL = 1000
 Confirm = Callable[[Sequence[ClerkUserId]], AbstractSet[ClerkUserId]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Part:
     """One store's share of a range of keys that ends at `upto`: rows, how many are passed over, and users to observe.
 
@@ -166,7 +166,7 @@ def parts_of(
             yield watch, part
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Line:
     """Users of one part, as they are kept in a file."""
 

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from reconciler.controller.readers import Readers
 from reconciler.core.fields.desired import profile_digest
 from reconciler.core.model.batches import batches
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
 from reconciler.core.model.store import Store
@@ -72,7 +73,7 @@ def less_overlap(at: datetime) -> datetime:
     return at - timedelta(seconds=OVERLAP_S) if at.year > 1 else at
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Compared:
     """A slice of the mapped users, compared with their rows: `untold` have one that changed without its `updated_at`."""
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from reconciler.core.fields import normalise
 from reconciler.core.model.customer import Customer
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId, Unique
 from reconciler.core.model.mapping import Mapping
 from reconciler.core.model.profile import Profile
@@ -15,7 +15,7 @@ from reconciler.core.model.store import Store
 from reconciler.core.model.view import Taken, View
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Case:
     """The input of one decision. `insists`: an operator applies to this very user."""
 

@@ -6,7 +6,7 @@ If the new email belongs to another customer, the user is re-linked, merged or h
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from reconciler.core.decide.accepted import is_accepted, without_accepted
 from reconciler.core.decide.actions import (
@@ -30,6 +30,7 @@ from reconciler.core.fields.diff import (
 )
 from reconciler.core.model.action import AcceptedDrift, Change, Hold, Kind, Why
 from reconciler.core.model.customer import Customer
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.mapping import Heal, Mapping
 from reconciler.core.model.reasons import BY_SWITCH, hold
@@ -39,7 +40,7 @@ from reconciler.core.model.values import text_of
 from reconciler.core.model.view import Decision, Taken
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Conflict:
     """Another customer has the new email: its owner (None: no user), the hold, and whether it may be taken."""
 

@@ -7,9 +7,10 @@ The state stores a shop under one key, its first known domain. The gid leads fro
 from __future__ import annotations
 
 from collections.abc import Collection, Container, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ShopDomain, StoreName
 from reconciler.errors import AccessError
 
@@ -18,7 +19,7 @@ Named = tuple[StoreName, ShopDomain]
 """A store of stores.yaml, and the domain of its shop there."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KnownShop:
     """A domain that a shop has or had: `gid` answered at `name` for the config of `store`, first at `named_at`."""
 
@@ -33,7 +34,7 @@ class KnownShop:
         return replace(self, key=key)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Place:
     """The key of a store's shop in the state. If it is not `sure`, the shop must be queried for its gid first."""
 

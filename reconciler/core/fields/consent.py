@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -24,6 +24,7 @@ from reconciler.core.model.consent import (
     is_consent,
 )
 from reconciler.core.model.customer import Customer
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.mapping import Applied, Mapping
 from reconciler.core.model.profile import Profile
 from reconciler.core.model.spec import Doubt
@@ -33,7 +34,7 @@ EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)  # before it: 0, 0001-01-01 a
 TOO_EARLY: Final = "is before 2000, which is no time of an answer"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LastConsent:
     """The last consent that is known of a user in a store, on whichever customer, and whether we wrote it."""
 

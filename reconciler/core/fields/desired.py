@@ -7,7 +7,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 from functools import lru_cache
 
@@ -15,6 +15,7 @@ from reconciler.core.fields import normalise
 from reconciler.core.fields.consent import said_of
 from reconciler.core.fields.metafields import sendable
 from reconciler.core.model.consent import Channel, Said
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.profile import Profile
 from reconciler.core.model.scalars import FIELDS, LATER, SCALARS, Policy
 from reconciler.core.model.spec import Doubt, Spec, WantedField
@@ -34,7 +35,7 @@ def digest(*parts: object) -> str:
     return hashlib.blake2b(_canonical(parts).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Rules:
     """Values derived from a policy that are the same for every profile; computed once for each store."""
 

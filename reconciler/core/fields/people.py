@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Collection
-from dataclasses import dataclass
 
 from reconciler.core.fields import normalise
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import CustomerId
 from reconciler.core.model.profile import Profile
 
@@ -41,7 +41,7 @@ def search_key(name: str | None, email: str | None, phone: str | None) -> str | 
     return "\n".join(lines)[:KEY_LETTERS_MAX] if any(lines) else None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sought:
     """What a search for people means: a text, and all that it may be: an email, a customer, phones, words of a name."""
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from typing import Literal
 
 from pydantic import JsonValue
 
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
 
 Via = Literal["command", "console", "schedule"]
@@ -17,7 +18,7 @@ ActKind = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Actor:
     """Who acts: a user of the operating system by a command, a token's name at the console, or `run` by its schedule."""
 
@@ -25,7 +26,7 @@ class Actor:
     via: Via
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Act:
     """One act of an operator. `store` and `user` are None for all; `detail` has what else belongs to the act."""
 
@@ -37,7 +38,7 @@ class Act:
     detail: Mapping[str, JsonValue] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Acceptance:
     """Drift of one user in one shop that an operator has accepted in the state, beside `accept` of stores.yaml.
 
@@ -50,7 +51,7 @@ class Acceptance:
     since: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pause:
     """A pause in the state, beside `paused` of stores.yaml: the shop, who paused it, and since when."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId, CustomerId, Unique
 from reconciler.core.model.values import Value
 
@@ -18,7 +18,7 @@ KINDS: tuple[Kind, ...] = ("create", "adopt", "update", "relink", "merge", "rele
 _RANKS = {kind: rank for rank, kind in enumerate(KINDS)}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Change:
     """The change of one field. `before` and `after` are sorted lists for tags, else text or None."""
 
@@ -28,7 +28,7 @@ class Change:
     why: Why
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Action:
     """One step of a plan: everything that `apply` needs besides the store. `how` is the on_leave of a release, else
     empty.
@@ -60,7 +60,7 @@ class Action:
     has_orders: bool | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Hold:
     """A decision not to act: a reason from docs/errors.md, a message for this case, and who must act.
 
@@ -76,7 +76,7 @@ class Hold:
     action: Action | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class AcceptedDrift:
     """A field that was edited in Shopify, and stays as it is until then: `change` would heal it.
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from reconciler.core.model.frozen import frozen
 
 Channel = Literal["email", "sms"]
 Level = Literal["single_opt_in", "confirmed_opt_in"]
@@ -76,7 +77,7 @@ class ConsentRules(BaseModel):
         return tuple(self.rules)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Consent:
     """One consent: a state, the time of the answer, its level, and the path in the profile that it was taken from."""
 
@@ -99,7 +100,7 @@ class Consent:
         return cls(state=found["state"], at=at, level=found["level"], source=found["source"])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Said:
     """What a profile says of one consent. None: nothing, or nothing that can be read."""
 
@@ -107,7 +108,7 @@ class Said:
     at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Judged:
     """The decision about one consent, and why. `shown`: what the shop shows, `write` what is written.
 

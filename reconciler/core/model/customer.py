@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Self, TypedDict, Unpack
 
 from pydantic import Field
 
 from reconciler.core.model.consent import Channel, Consent
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import CustomerId
 from reconciler.core.model.scalars import FIELDS, Scalars
 
 TRACE_KEY = "moved_to"  # a metafield next to the back-link: the customer to which a re-link moved the user
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class MetafieldValue:
     """A metafield's value as text, its type, and the digest that Shopify compares when it is written."""
 

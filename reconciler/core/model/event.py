@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from reconciler.core.model.action import Change
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Event:
     """One executed write, or a notable decision.
 

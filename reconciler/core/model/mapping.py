@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from operator import not_
 from typing import Annotated, Final, Literal, TypedDict
@@ -12,6 +12,7 @@ from pydantic import Field
 
 from reconciler.core.model.act import Acceptance
 from reconciler.core.model.action import Change
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 
 BACKLINK = "backlink"  # a key of `Mapping.applied`: its `config` names the metafield that carries the user id
@@ -51,7 +52,7 @@ NO_WAITS: Final = Waits(waits_for_email=None, waits_for_phone=None, waits_at_ema
 NO_FINGERPRINTS: Final = Fingerprints(profile_fp=None, observed_fp=None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Heal:
     """A value that overwrote ours in Shopify, and when we observed it."""
 
@@ -59,7 +60,7 @@ class Heal:
     value: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class AgreedTags:
     """The tags of a customer as they were when spec and customer last agreed.
 
@@ -75,7 +76,7 @@ class AgreedTags:
 NO_TAGS = AgreedTags()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Applied:
     """A field as it was when spec and customer last agreed.
 
@@ -115,7 +116,7 @@ def tags_in(base: Applied | None) -> AgreedTags:
     return base.tags if base is not None else NO_TAGS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class RefusedValue:
     """A value that Shopify refused: its digest, Shopify's code and message, and whether an operator's command tried it.
 
@@ -129,7 +130,7 @@ class RefusedValue:
     profile: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Intent:
     """What is about to be written, recorded first, so that the next reconcile can finish it after a crash.
 
@@ -146,7 +147,7 @@ class Intent:
     parked: MappingOf[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Mapping:
     """One row of the mapping table. A held user may have no customer; a released or erased one is a tombstone.
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.scalars import SCALARS, Scalars
 
 PROFILE_FIELDS: Final = (*SCALARS, "email_verified", "image_url", "updated_at", "deleted_at", "metadata")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Problem:
     """A column that could not be parsed: which of our fields, and why (without its value)."""
 

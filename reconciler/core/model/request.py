@@ -5,12 +5,12 @@ Nudges go before retries, and retries before resyncs. Each request ages, so that
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Literal, NamedTuple
 
 from reconciler.core.model.backoff import fraction_of
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId, StoreName
 
 Outcome = Literal["done", "again", "lost"]
@@ -51,7 +51,7 @@ def resync_rank_at(request: Request, due_at: datetime, interval_s: float) -> dat
     return due_at + timedelta(seconds=interval_s * turn)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Claim:
     """A request that one owner may work on until its lease ends. `fencing` grows with every claim of a request.
 
@@ -80,7 +80,7 @@ class Claim:
         return self.request.clerk_user_id
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Waiting:
     """Counts of one store's requests: ready to claim, not due yet, claimed; and, of all these, failed before."""
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from reconciler.core.model.act import Actor
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ShopDomain
 
 Phase = Literal["rolling", "soaking", "waiting", "stopped", "finished", "aborted"]
@@ -42,7 +43,7 @@ class RolloutSettings(BaseModel):
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class KeptPolicy:
     """The policy that a store has, whatever stores.yaml says by now.
 
@@ -57,7 +58,7 @@ class KeptPolicy:
     synced_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class WaveCounts:
     """What a wave did to its users. `touched` are those that were changed, failed or are newly held, each once."""
 
@@ -75,7 +76,7 @@ class WaveCounts:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class StoreProgress:
     """How far a store is with the policy of its wave.
 
@@ -87,7 +88,7 @@ class StoreProgress:
     counts: WaveCounts = field(default_factory=WaveCounts)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Rollout:
     """One change of policy on its way through the waves. At most one is under way.
 
@@ -123,7 +124,7 @@ class Rollout:
         return self.phase not in ENDED
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RolloutState:
     """What the state knows: the newest rollout, and the policy of each store."""
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Literal
 
 from reconciler.core.model.act import Actor
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import StoreName
 
 RunKind = Literal["apply", "import", "undo", "resync", "full_resync", "backfill_shopify", "backfill_clerk"]
@@ -15,7 +16,7 @@ RunEnd = Literal["done", "failed", "stopped"]
 RunOutcome = Literal["running", "interrupted", "done", "failed", "stopped"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RunCounts:
     """What a run came to: users looked at, actions by kind, requests queued, holds and failures.
 
@@ -29,7 +30,7 @@ class RunCounts:
     failures: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NewRun:
     """A run that begins. `owner` names its process, so that a run that lost its process can be recognised."""
 
@@ -40,7 +41,7 @@ class NewRun:
     plan_digest: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Run:
     """A run in the state. `outcome` is `interrupted` where its process has ended and recorded no end."""
 

@@ -10,18 +10,19 @@ Source of Shopify's names and bounds: Admin API 2026-10, Customer and CustomerSe
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from operator import itemgetter
 from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict
+
+from reconciler.core.model.frozen import frozen
 
 Policy = Literal["enforce", "fill", "create_only", "ignore"]
 Form = Literal["name", "note", "locale", "email", "phone"]
 """How values are normalised before they are compared: a function in core/fields/normalise.py."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Scalar:
     """One field. `shopify`: its name in CustomerSetInput, in refusals, and in the response to a write.
 

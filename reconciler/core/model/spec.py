@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from reconciler.core.model.consent import Channel, Said
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.scalars import Policy
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class WantedField:
     """One field as it should be (None: the profile has no value), its policy, and the digest of its rule."""
 
@@ -19,7 +20,7 @@ class WantedField:
     type: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Doubt:
     """A field that can't be derived from the profile: the reason and the message of its hold."""
 
@@ -28,7 +29,7 @@ class Doubt:
     message: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Spec:
     """The fields of one user's customer in one store, as they should be. A field that is missing here is not managed.
 

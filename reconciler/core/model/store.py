@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import Annotated, Literal, Self, TypedDict, TypeVar, Unpack
 
@@ -23,6 +22,7 @@ from reconciler.core.model.act import Pause
 from reconciler.core.model.consent import ConsentRules
 from reconciler.core.model.countries import COUNTRIES
 from reconciler.core.model.customer import TRACE_KEY
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
 from reconciler.core.model.scalars import SCALARS, FieldPolicies, Policy
 
@@ -165,7 +165,7 @@ class StoreChange(PolicyChange, total=False):
     paused: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HeldBack:
     """Why the policy of stores.yaml waits for a later wave: `words`.
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from reconciler.core.model.action import AcceptedDrift, Action, Hold
 from reconciler.core.model.consent import Judged
 from reconciler.core.model.customer import Customer
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId, CustomerId, Unique
 from reconciler.core.model.mapping import Applied, Heal, Mapping, Status
 from reconciler.core.model.profile import Profile
 from reconciler.core.model.spec import Spec
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Subject:
     """One user to decide about: the id, the profile (None: no row) and the mapping (None: new in this shop).
 
@@ -40,7 +41,7 @@ class Subject:
         return self.mapping.parked_values if self.mapping is not None else {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Rival:
     """Another user who claims the same email in this store, and whether they have a customer here."""
 
@@ -48,7 +49,7 @@ class Rival:
     mapped: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class View:
     """The customers that were found for one user. None: not found, or not searched.
 
@@ -89,7 +90,7 @@ class View:
         return self.formers.get(ClerkUserId(owner)) if owner is not None else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Taken:
     """A value that the user should have and another customer still has.
 
@@ -113,7 +114,7 @@ def place_of(field: str, customer_id: CustomerId | None) -> str:
     return f"{field} of {customer_id}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Decision:
     """The action and the holds for one user in one store, and what the mapping records if no action is executed.
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from reconciler.core.model.consent import Channel, Consent
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId, CustomerId
 
 CREATED: Final = CustomerId("")
@@ -19,7 +19,7 @@ Metafields = Mapping[str, tuple[str, str]]
 """`NAMESPACE.KEY` to (value, type)."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Create:
     """Create the customer and its back-link in one idempotent step, keyed by the back-link."""
 
@@ -27,7 +27,7 @@ class Create:
     fields: Fields
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Update:
     """Set only these scalar fields; None clears."""
 
@@ -35,7 +35,7 @@ class Update:
     fields: Fields
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AddTags:
     """Add these tags, and touch no others."""
 
@@ -43,7 +43,7 @@ class AddTags:
     tags: Sequence[str]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RemoveTags:
     """Remove these tags, and touch no others."""
 
@@ -51,14 +51,14 @@ class RemoveTags:
     tags: Sequence[str]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SetMetafields:
     """Set metafields of one or several customers: all of them, or none."""
 
     values: Mapping[CustomerId, Metafields]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DeleteMetafields:
     """Delete these metafields (`NAMESPACE.KEY`)."""
 
@@ -66,7 +66,7 @@ class DeleteMetafields:
     names: Sequence[str]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SetConsent:
     """Set the marketing consent for the customer's email or phone, which it must have."""
 
@@ -75,7 +75,7 @@ class SetConsent:
     consent: Consent
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Link:
     """Write the back-link where there is none (compare-and-set)."""
 
@@ -83,14 +83,14 @@ class Link:
     user: ClerkUserId
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Unlink:
     """Remove the back-link."""
 
     customer: CustomerId
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Merge:
     """Merge two customers for good; the one that is left has the email of `keep_email_of`."""
 
@@ -99,14 +99,14 @@ class Merge:
     keep_email_of: CustomerId
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Delete:
     """Delete the customer."""
 
     customer: CustomerId
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RequestErasure:
     """Ask Shopify to erase the customer's personal data."""
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Iterable
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from reconciler.core.decide.cost import MUTATION_POINTS
 from reconciler.core.fields import normalise
 from reconciler.core.model.action import Action, Change, Hold
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import UNIQUE, ClerkUserId, CustomerId, Unique
 from reconciler.core.model.reasons import hold
 from reconciler.core.model.scalars import IDENTITIES
@@ -27,7 +28,7 @@ NOTHING_SENT: MappingOf[str, str] = {}
 NAMES: MappingOf[str, str] = {"email": "email", "phone": "phone"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Frees:
     """What an action frees: places (fields of a customer) with replaced values; and the keys of the values it writes.
 
@@ -46,7 +47,7 @@ NOTHING_FREED = Frees()
 Freed = MappingOf[ClerkUserId, Frees]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Blocked:
     """A user with new values that customers of other users still have.
 

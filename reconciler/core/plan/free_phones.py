@@ -11,13 +11,14 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from heapq import merge
 from itertools import groupby
 
 from reconciler.core.decide.refused import with_changes
 from reconciler.core.fields import normalise
 from reconciler.core.model.action import Action, Hold
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.reasons import hold
 from reconciler.core.model.values import text_of
@@ -29,7 +30,7 @@ FILTER_BYTES = 1 << 20
 PROBES = 3  # bits of a phone in the filter
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class PhoneClaim:
     """A user's claim to a phone, by key. `came_late`: another user may have claimed it before."""
 

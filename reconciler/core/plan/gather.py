@@ -15,6 +15,7 @@ from reconciler.core.decide.consent import decided_without_consent, has_consent,
 from reconciler.core.decide.record import is_news, observed_row
 from reconciler.core.fields.desired import config_digest, is_wanted
 from reconciler.core.model.action import KINDS, AcceptedDrift, Action, Hold, Kind, action_order, hold_order
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.mapping import Mapping
 from reconciler.core.model.reasons import hold
@@ -73,7 +74,7 @@ class ScanResult:
     by_mirror: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class _Freed:
     """The values that the action of a user frees."""
 
@@ -82,7 +83,7 @@ class _Freed:
     kind: Guard
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class _Row:
     """The new row of a user, and the known row to compare it with.
 
@@ -96,7 +97,7 @@ class _Row:
         return replace(self, row=replace(self.row, message=message))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class _Outcome:
     """One user's part of a plan: the action, with the row if a guard withholds it; or the row without an action."""
 
@@ -120,7 +121,7 @@ class _Outcome:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class _Late:
     """The outcomes of a user with a phone that another user of the plan may claim: alone, and held."""
 

@@ -6,13 +6,14 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, Literal
 
 from reconciler.core.decide.consent import has_consent, is_consent_alone
 from reconciler.core.decide.cost import points_of
 from reconciler.core.model.action import KINDS, Action, Hold, Kind
 from reconciler.core.model.consent import is_consent
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.store import Ceiling, Store
 
 Guard = Kind | Literal["consent"]
@@ -21,7 +22,7 @@ GUARDS: Final[tuple[Guard, ...]] = (*KINDS, CONSENT)
 COUNTABLE = 1e12  # above the rows of any table
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Guarded:
     """The allowed actions, the withheld ones, and their holds."""
 

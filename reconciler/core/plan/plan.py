@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import datetime
 from operator import not_
 from typing import Annotated, Literal
@@ -13,11 +13,12 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from reconciler.core.model.action import KINDS, AcceptedDrift, Action, Hold
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
 from reconciler.core.plan.series import Series, canonical_parts, dump_around
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Summary:
     """Counts of one store or of a whole plan."""
 
@@ -35,7 +36,7 @@ class Summary:
         return sum(getattr(self, kind) for kind in KINDS)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Forecast:
     """The cost of the writes: points, and seconds at the shop's restore rate; and the points as bulk operations.
 
@@ -49,7 +50,7 @@ class Forecast:
     bulk_worth_it: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Unaffected:
     """A user that a person named. Nothing is planned for them although they are not in sync: `answer` says why."""
 
@@ -59,7 +60,7 @@ class Unaffected:
     answer: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class StorePlan:
     """One store's part of a plan. With `error` set nothing was decided, and the rest is empty.
 
@@ -81,7 +82,7 @@ class StorePlan:
     config_digest: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Plan:
     """The plan that `plan` shows and `apply` executes. The same profiles, shops and state give the same digest."""
 

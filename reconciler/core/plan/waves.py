@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import reduce
 from operator import add
 
 from reconciler.core.model.act import Actor
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ShopDomain, StoreName
 from reconciler.core.model.rollout import Rollout, RolloutSettings, StoreProgress, WaveCounts
 
@@ -21,7 +22,7 @@ Progress = Callable[[Collection[ShopDomain]], MappingOf[ShopDomain, StoreProgres
 """How far these stores are with the policy of their wave."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class WaveStore:
     """A store as a rollout knows it: its wave, the digest of its policy in the file, and of the policy that it has."""
 

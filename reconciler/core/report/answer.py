@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal
 
 from reconciler.core.fields.people import full_name
 from reconciler.core.model.action import AcceptedDrift, Action, Hold
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId, CustomerId, StoreName
 from reconciler.core.model.mapping import Mapping, text_in
 from reconciler.core.model.profile import Profile
@@ -34,7 +34,7 @@ _STEPS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Candidate:
     """A user that a search may mean."""
 
@@ -49,7 +49,7 @@ class Candidate:
         return f"{self.clerk_user_id} ({known})" if known else self.clerk_user_id
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Former:
     """An email or a customer that a user of a store no longer has: what they have `now`, and when we last wrote it."""
 
@@ -74,7 +74,7 @@ class Former:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Unmatched:
     """A line of a store's `where` that does not match: the path, the values that the store wants, the profile's value."""
 
@@ -90,7 +90,7 @@ class Unmatched:
         return f"the store wants {self.path}{joint} {options}, and the profile has {self.found or 'no value'}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Found:
     """What is known of one user in one store.
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from reconciler.core.fields.desired import digest
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import StoreName
 from reconciler.core.model.json import json_of
 from reconciler.core.plan.gather import ScanResult
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class StoreCertificate:
     """One store: the count of wanted users, of those in sync, and of the rest by reason."""
 
@@ -24,7 +25,7 @@ class StoreCertificate:
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Certificate:
     """The counts of all stores. `users` and `equal` count a user once for each store that wants them."""
 

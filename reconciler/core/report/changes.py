@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple, Self
 
 from reconciler.core.model.event import Event
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId, StoreName
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -35,7 +35,7 @@ class EventPlace(NamedTuple):
         return cls(_EPOCH + timedelta(microseconds=int(found[1])), int(found[2]))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ChangesAsked:
     """Which events are sought: of these users (None: all), of this store, of this kind, with a change of this field, by this
     actor (`run` also for what no run wrote), from `since` on and before `until`. `before`: only those before this place.
@@ -56,7 +56,7 @@ class ChangesAsked:
         return not (self.kind is None and self.field is None and self.actor is None)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ChangesFound:
     """One page of events, newest first. `before`: where the next page begins, None after the last one.
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 
 from reconciler.core.model.consent import ADDRESSES, Channel, Judged, Outcome, Said, field_of, utc_text
 from reconciler.core.model.event import Event
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.store import Store
 from reconciler.core.model.values import Value
 from reconciler.core.model.view import Decision
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ConsentProof:
     """One consent that was written: when, by which run (None: a request of the queue), and the consents before and after."""
 
@@ -24,7 +24,7 @@ class ConsentProof:
     consent: Value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ExplainedConsent:
     """One consent: what the profile says and where, what Shopify shows, what follows and why, and what was written.
 

@@ -6,11 +6,12 @@ It ignores the switches and the pause, which hold a change but do not alter its 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Literal
 
 from reconciler.core.model.action import AcceptedDrift, Change, Hold, Kind
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.model.store import Store
 from reconciler.core.model.view import Decision, Subject
@@ -18,7 +19,7 @@ from reconciler.core.model.view import Decision, Subject
 How = Literal["edited", "deleted", "merged", "moved"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Finding:
     """One user that differs in one store.
 
@@ -33,7 +34,7 @@ class Finding:
     changes: tuple[Change, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class NotRead:
     """A field of one user that could not be read, in Shopify or in the profile, so that its drift is unknown."""
 
@@ -44,7 +45,7 @@ class NotRead:
     message: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class StoreDrift:
     """One store's part; with `error` set the rest is empty. `accepted` is drift that is accepted for now, a field each.
 
@@ -61,7 +62,7 @@ class StoreDrift:
     not_read: tuple[NotRead, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Drift:
     """The drift of all stores."""
 

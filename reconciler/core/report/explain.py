@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from operator import not_
 from typing import Annotated, Literal
@@ -16,6 +15,7 @@ from reconciler.core.fields.diff import agreement_on, is_in_place, observed_valu
 from reconciler.core.model.action import AcceptedDrift, Action, Hold, WhoActs
 from reconciler.core.model.customer import Customer
 from reconciler.core.model.event import Event
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
 from reconciler.core.model.mapping import text_in
 from reconciler.core.model.profile import Profile
@@ -36,7 +36,7 @@ OWNERS: Mapping[str, Owner] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ExplainedField:
     """One field: its wanted, observed (if `shown` by Shopify) and last-applied values, and its owner."""
 
@@ -52,7 +52,7 @@ class ExplainedField:
     last_written_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Next:
     """What the next reconcile would do, as text and as action; `who_acts` on holds."""
 
@@ -62,7 +62,7 @@ class Next:
     who_acts: WhoActs | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ExplainedStore:
     """One store's part; with `error` set the shop could not be observed.
 
@@ -98,7 +98,7 @@ class ExplainedStore:
         return self.error is None and not waits and self.status in {"in_sync", "unwanted"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Explained:
     """The explanation of one user in all stores. `name`: what to call them, where that is known.
 
@@ -116,7 +116,7 @@ class Explained:
         return summary_of(self.name or self.clerk_user_id, [(store.status, store.answer) for store in self.stores])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Recorded:
     """What the state knows of one user in one store, beside the mapping.
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ShopDomain
 from reconciler.core.report.status import StatusRow
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ParitySample:
     """How many users a store wanted at this time, and how many of them were in sync, pending and held.
 

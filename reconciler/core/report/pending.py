@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
+from reconciler.core.model.frozen import frozen
 
-@dataclass(frozen=True, slots=True)
+
+@frozen
 class Pending:
     """`since`: when it began; None while it waits. `read`: how many users have been read."""
 

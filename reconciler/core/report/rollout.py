@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal
 
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ShopDomain, StoreName
 from reconciler.core.model.rollout import Phase, Rollout, RolloutSettings, StoreProgress, WaveCounts
 from reconciler.core.plan.waves import WaveStore, exceeded, is_left, missing, next_wave
@@ -37,7 +37,7 @@ DIFFERS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class StoreInWave:
     """One store: which policy it has, and what its wave waits for there (empty: nothing)."""
 
@@ -47,7 +47,7 @@ class StoreInWave:
     waits_for: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class WaveReport:
     """One wave; `counts` from its beginning on."""
 
@@ -57,7 +57,7 @@ class WaveReport:
     counts: WaveCounts | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class RolloutReport:
     """The newest rollout; without one, `phase` is None. `is_current` False: it is that of another stores.yaml.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping as MappingOf
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 from operator import not_
 from typing import Annotated
@@ -14,6 +14,7 @@ from pydantic import Field
 
 from reconciler.core.model.act import Pause
 from reconciler.core.model.action import Hold
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
 from reconciler.core.model.mapping import Mapping
 from reconciler.core.model.run import RunCounts
@@ -24,7 +25,7 @@ NEVER_SCANNED = "no full scan yet: the number of wanted users is unknown"
 FARTHEST_S = 365 * 86_400.0  # no estimate beyond this
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ScanProgress:
     """A running scan: rows read, total rows, and the estimated end."""
 
@@ -40,7 +41,7 @@ def scan_progress(started_at: datetime, looked_at: int, total: int | None, *, no
     return ScanProgress(started_at=started_at, looked_at=looked_at, total=total, ends_at=ends_at)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class MirrorProgress:
     """The progress of a shop's mirror. `operation` is the bulk query that fills it: `lines` of `expected` are stored.
 
@@ -82,7 +83,7 @@ def mirror_progress(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class BulkProgress:
     """The progress of bulk writes: `done` of the `lines` in files are answered; `waiting` lines are in no file yet.
 
@@ -136,7 +137,7 @@ def _end(began_at: datetime, done: int, total: int | None, now: datetime) -> dat
     return now + timedelta(seconds=left_s) if left_s <= FARTHEST_S else None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Doubts:
     """Corrections of counts from mappings: users in sync by their mapping who wait for a reconcile; waiting users
     without a mapping; and users who have left since the last count of wanted users.
@@ -147,7 +148,7 @@ class Doubts:
     left: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class StatusRow:
     """The status of one store, from the state. `parity` is `in_sync` divided by `profiles`, the wanted users.
 
@@ -211,7 +212,7 @@ def known_row(row: Mapping, *, suspended: str | None, waits: bool) -> Mapping:
     return replace(row, status="pending", reason="Queued") if waits else row
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Replica:
     """One replica of `run`: the digest of its config, and why the files on disk differ from it (None: they do not)."""
 
@@ -222,7 +223,7 @@ class Replica:
     seen_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Failure:
     """One action that was not applied: refused (the situation changed), failed, or not tried, and why."""
 
@@ -233,7 +234,7 @@ class Failure:
     hint: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ApplyResult:
     """The result of executing one store's plan. `held` counts all holds; `holds` are those that arose meanwhile.
 
@@ -272,7 +273,7 @@ def status_row(
     mapped: int,
     last_sweep_at: datetime | None,
     suspended: str | None,
-    doubts: Doubts = Doubts(),
+    doubts: Doubts = Doubts(),  # noqa: B008  frozen
     oldest_request_s: float | None = None,
     failing: str | None = None,
     failing_since: datetime | None = None,

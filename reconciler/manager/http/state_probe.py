@@ -6,15 +6,15 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 
+from reconciler.core.model.frozen import frozen
 from reconciler.errors import StateError
 from reconciler.manager.threads import DaemonPool
 
 WAIT_S = 3.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Question:
     answer: Future[Sequence[str]]
     at: float

@@ -10,7 +10,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,6 +19,7 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from reconciler.controller.scan.standing import CHANGES, FULL
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import StoreName
 from reconciler.errors import ReconcilerError
 from reconciler.manager.intervals import Intervals
@@ -40,7 +40,7 @@ ORPHANS_KEPT_S = 86_400.0  # requests of unknown stores: a replica with newer fi
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _OwedScan:
     """A full scan that must begin after `since` and end; it has not yet. `whole` as in scans.py."""
 

@@ -7,8 +7,9 @@ lib/supavisor/errors, read 2026-11-29; before 2026 it said the same without them
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final, Literal
+
+from reconciler.core.model.frozen import frozen
 
 RefusalKind = Literal["blocked", "login", "crowded", "setup", "away"]
 
@@ -152,7 +153,7 @@ _KINDS: Final[tuple[tuple[str, RefusalKind, str], ...]] = (  # the first with ma
 _PATTERNS: Final = tuple((re.compile(words, re.IGNORECASE), kind, hint) for words, kind, hint in _KINDS)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DbRefusal:
     """The kind of a refused connection, and what to do.
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ShopDomain
 from reconciler.core.report.parity import ParitySample
 
@@ -16,7 +16,7 @@ SPAN_MIN: Final = 0.02  # of the axis: a change of a tenth of a per cent is no c
 POINTS_MIN: Final = 2
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ParityChart:
     """`path` is a line in a box of WIDTH by HEIGHT, with `bottom` as its lower edge. `low` was at `low_at`."""
 

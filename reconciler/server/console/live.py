@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from reconciler.core.model.event import Event
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.run import Run
 from reconciler.core.report.parity import ParitySample
 from reconciler.core.report.rollout import RolloutReport
@@ -20,7 +20,7 @@ from reconciler.server.service import Service
 KEPT_FOR: Final = timedelta(seconds=3)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Overview:
     """One reading of all that the overview shows."""
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, get_args
 
 from fastapi import Request
 from fastapi.responses import RedirectResponse, Response
 
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import StoreName
 from reconciler.core.report.status import StatusRow
 from reconciler.ports import Clock
@@ -31,7 +31,7 @@ LIVE_POLICY: Final = f"{CONTENT_POLICY}; script-src 'self'; connect-src 'self'"
 CHARTED_MAX: Final = 100  # stores of which samples are read for the line of all
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Need:
     """Users who are held for one reason: what it means, what to do, and how many in which store."""
 
@@ -42,7 +42,7 @@ class Need:
     stores: tuple[tuple[StoreName, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Trouble:
     """Stores that are suspended or failing for the same reason."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from fastapi import Request
 from fastapi.responses import RedirectResponse, Response
 
 from reconciler.core.model.action import KINDS
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import StoreName
 from reconciler.core.report.irreversible import irreversible_text, is_irreversible
 from reconciler.core.report.pending import Pending
@@ -30,7 +31,7 @@ ROWS_OF_ALL: Final = 300  # the same on a page of several plans
 Document = dict[str, Any]  # a plan's JSON, read as it is shown
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SameHolds:
     """Holds that withhold the same change, or that have the same message, and what they are in words.
 
@@ -44,7 +45,7 @@ class SameHolds:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ReasonHolds:
     """The holds of one reason, those with the most frequent change first. `count`: of all of them."""
 

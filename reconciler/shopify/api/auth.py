@@ -14,12 +14,12 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 from pydantic import SecretStr
 
+from reconciler.core.model.frozen import frozen
 from reconciler.errors import AccessError, TemporaryError
 
 RENEW_AT: Final = 0.8  # share of a token's life
@@ -84,7 +84,7 @@ class NoToken:
         return False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Held:
     token: SecretStr
     renew_at: float
@@ -163,7 +163,7 @@ class ClientCredentials(_Renewed):
         return self._held_until(_text(answer, "access_token"), _seconds(answer, "expires_in", DAY_S))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Pair:
     """A rotated pair as it is stored. `seed` identifies the configured refresh token from which it descends."""
 

@@ -12,7 +12,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, TypeVar
@@ -22,6 +22,7 @@ import httpx
 from pydantic import SecretStr
 
 from reconciler.core.model.backoff import delay_s, fraction_of
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ShopDomain
 from reconciler.errors import AccessError, AnswerLost, PartUnreadable, ReconcilerError, TemporaryError, Throttled
 from reconciler.outbound.addresses import Resolve, addresses_of
@@ -70,7 +71,7 @@ SPAN: Final = "customer_parity_span"  # in a response's extensions: when the cal
 _Shape = TypeVar("_Shape")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reply:
     """The reply to a document. `denied`: paths that the app may not read, with the access that each needs.
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 from typing import Literal
 
 from reconciler.core.model.consent import Channel
+from reconciler.core.model.frozen import frozen
 from reconciler.shopify.api.consents import with_consents
 from reconciler.shopify.api.scalars import POINTS, READ_SELECTION, WRITTEN_SELECTION
 
@@ -32,7 +32,7 @@ CUSTOMER_POINTS = 1 + POINTS  # the customer, and the objects of its scalar fiel
 _SCALARS = {"# scalars as read": READ_SELECTION, "# scalars as written": WRITTEN_SELECTION}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Document:
     """One operation as it is sent. `points`: the expected requested cost, until a reply states the real one."""
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import httpx
 
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ShopDomain
 from reconciler.errors import (
     AccessError,
@@ -72,7 +72,7 @@ PAYLOAD_DEPTH: Final = (
 PROTECTED_DATA: Final = "approval for protected customer data (levels 1 and 2: name, email, phone)"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sent:
     """The call that a failure belongs to."""
 

@@ -15,9 +15,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
+from reconciler.core.model.frozen import frozen
 from reconciler.errors import Throttled
 
 Lane = Literal["nudge", "scan"]
@@ -31,7 +31,7 @@ RESERVE_SHARE = 0.05  # but never more than this share of the bucket
 PAUSE_S = 1.0  # without calls after a THROTTLED, as Shopify's documentation recommends
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Status:
     """`extensions.cost.throttleStatus` of a reply: points, points, points a second."""
 
@@ -40,7 +40,7 @@ class Status:
     restore_rate: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reservation:
     """Points reserved for one call. `turn` keeps its position if it is sent again."""
 

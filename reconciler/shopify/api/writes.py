@@ -7,10 +7,10 @@ own, which change nothing else: customerSet has no input for it, and customerUpd
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from reconciler.core.model.consent import Channel, Consent, field_of, utc_text
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId, CustomerId
 from reconciler.core.model.scalars import FIELDS
 from reconciler.core.model.write import (
@@ -40,7 +40,7 @@ BULK_DOCUMENTS: Final[Mapping[str, str]] = {
 """The mutation of a file's lines, by ports.FILE_KINDS; the one of metafields returns their owners."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Mutation:
     """A document's name and its variables. `items`: our names of a sent list's items; a refusal has an item's index."""
 

@@ -7,7 +7,6 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from threading import Lock
@@ -18,6 +17,7 @@ from sqlalchemy import Engine as Engine  # noqa: PLC0414  named by those who ope
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DatabaseError, DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 
+from reconciler.core.model.frozen import frozen
 from reconciler.errors import ConfigError, StateError
 from reconciler.outbound.databases.client import POSTGRES_CLIENT, keep_iso_dates
 from reconciler.outbound.databases.logins import DB_LOGINS, DbLogins
@@ -48,7 +48,7 @@ PRAGMAS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Turn:
     """The threads of this process that write to an SQLite file take turns.
 

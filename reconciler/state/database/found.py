@@ -6,7 +6,6 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import quote
@@ -15,6 +14,7 @@ from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
+from reconciler.core.model.frozen import frozen
 from reconciler.outbound.databases.url import rewritten
 from reconciler.state.database.engine import SCHEMA, is_sqlite, open_engine, reading
 from reconciler.state.database.version import VERSION_TABLE, head, known_versions
@@ -34,7 +34,7 @@ FROM (SELECT) AS one LEFT JOIN pg_namespace n ON n.nspname = :schema
 """
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StateFound:
     """Where the state is, and how its schema compares to this program's. `trouble`: why it can't be created or written."""
 

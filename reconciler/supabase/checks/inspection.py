@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from reconciler.core.model.frozen import frozen
 from reconciler.supabase.connection import open_source, translate_errors
 from reconciler.supabase.limits import limit
 from reconciler.supabase.reading.table import KEY, ProfileTable, find_table
@@ -87,7 +88,7 @@ SELECT
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Inspection:
     """The facts of one table. Names are quoted for SQL. `kind` is pg_class.relkind, on SQLite "r" or "v".
 

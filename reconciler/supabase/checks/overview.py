@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from reconciler.core.model.frozen import frozen
 from reconciler.supabase.connection import open_source, translate_errors
 from reconciler.supabase.limits import limit
 from reconciler.supabase.reading.table import names_of_tables
@@ -16,7 +16,7 @@ SAMPLE = 200
 TABLES_MAX = 400
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ColumnSeen:
     """A column: its name, its type in SQL's words, and some of its values as text, without nulls."""
 
@@ -25,7 +25,7 @@ class ColumnSeen:
     values: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TableSeen:
     """A table or a view that this role can read. The name has its schema on Postgres."""
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import sqlalchemy as sa
 
+from reconciler.core.model.frozen import frozen
 from reconciler.outbound.databases.url import rewritten
 from reconciler.supabase.connection import open_source, translate_errors
 
@@ -21,7 +20,7 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, pg_roles r
 WHERE n.nspname = :schema AND c.relname = :name AND r.rolname = current_user"""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rights:
     """The rights of `role`. `public`: Supabase's API exposes the table to everyone who has the app's public key. `kind` is
     pg_class.relkind, and `table` is quoted for SQL.

@@ -18,6 +18,7 @@ from sqlalchemy.sql.elements import quoted_name
 from sqlalchemy.types import UserDefinedType
 
 from reconciler.core.fields.readings import from_seconds
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import USER_ID_MAX
 from reconciler.errors import SourceError
 from reconciler.supabase.reading.rows import Endless, Misfit
@@ -98,7 +99,7 @@ class _Named(UserDefinedType[Any]):
         return ".".join('"{}"'.format(part.replace('"', '""')) for part in (self.schema, self.name)) + self.suffix
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Column:
     """A column with its type's schema and name; on SQLite empty, except for a text column.
 

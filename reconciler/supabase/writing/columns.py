@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
@@ -20,13 +19,14 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 
+from reconciler.core.model.frozen import frozen
 from reconciler.errors import ConfigError, PermanentError, ReconcilerError, TemporaryError
 from reconciler.outbound.databases.refusals import db_refusal, telling_line
 
 Kind = Literal["text", "bool", "number", "time", "local time", "json"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WriteColumn:
     """A mapped column of the table. `emptied`: its default if it may not be null."""
 

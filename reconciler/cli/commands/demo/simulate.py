@@ -11,7 +11,6 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -20,6 +19,7 @@ from reconciler import settings
 from reconciler.cli.commands.demo.bulk_people import people
 from reconciler.cli.context import Context
 from reconciler.cli.render.plain import count_text
+from reconciler.core.model.frozen import frozen
 from reconciler.errors import PermanentError, UsageError
 from reconciler.outbound.urls import parse_url
 from reconciler.settings import StoreSettings
@@ -30,7 +30,7 @@ from reconciler.simulator.world import SimShop, World
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ServedShop:
     """One shop to serve."""
 

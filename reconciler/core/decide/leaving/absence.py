@@ -6,11 +6,12 @@ rows. Where the store's `on_leave` can be reverted, a row that does not match is
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 
 from reconciler.core.fields.desired import config_digest, is_wanted, profile_digest
 from reconciler.core.model.action import Hold
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.mapping import NO_FINGERPRINTS, Mapping
 from reconciler.core.model.profile import Profile
@@ -24,7 +25,7 @@ LATE_MIN_S = 15.0  # a read may be late by this, or by half the grace, without r
 AGAIN_FIRST_S = 10.0  # the first pause: the row of a reloaded table is back soon
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Absence:
     """When an absent row counts as proof that the user has left.
 

@@ -15,11 +15,11 @@ Times of the row are never compared with Clerk's: they come from another clock, 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from reconciler.core.fields import normalise
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.profile import Profile
 from reconciler.core.model.scalars import FIELDS
 
@@ -28,14 +28,14 @@ TEXTS: Final = (*(name for name, field in FIELDS.items() if field.in_clerk), "fu
 Values = Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Unreadable:
     """A column that can't be merged: why, without its value."""
 
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StoredRow:
     """A row of the profiles table. `values` by our field names, Unreadable where a value can't be parsed.
 
@@ -49,7 +49,7 @@ class StoredRow:
     spelled: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RowChanges:
     """The new values by our field names; of `metadata` the merged object. `held`: why a part is not written, or None."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Final, Literal
 
@@ -10,6 +10,7 @@ from reconciler.core.decide.profile_rows.merge import Values
 from reconciler.core.fields import normalise
 from reconciler.core.fields.desired import may_want
 from reconciler.core.model.action import Hold
+from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.mapping import Mapping as MappingRow
 from reconciler.core.model.profile import Profile
@@ -21,7 +22,7 @@ REFUSED: Final = "ProfileRefused"
 Outcome = Literal["written", "kept", "deleted"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RowWrite:
     """The write of one row. `last`: the `clerk_values` of the last write, None where they are unknown.
 
@@ -35,7 +36,7 @@ class RowWrite:
     tried: tuple[Values, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RowWritten:
     """The outcome of one write; "deleted": the row is marked deleted and was not changed. `held`: why a part was not."""
 
@@ -43,7 +44,7 @@ class RowWritten:
     held: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ClerkChange:
     """Clerk's data of one user. `at`: Clerk's time of the change; `deleted_at`: when Clerk deleted the user.
 
@@ -57,7 +58,7 @@ class ClerkChange:
     created: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WriteClaim:
     """One row to write, claimed until its lease ends. `profile` is None where only the deletion must be marked, or
     where Clerk's data was erased from the state: then Clerk is queried.
@@ -83,7 +84,7 @@ class WriteClaim:
         return RowWrite(profile, self.last, self.fill_only or self.refused, self.tried)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WriteKnown:
     """Clerk's time of a user's newest write, whether Clerk deleted the user, and the values last written."""
 
@@ -92,7 +93,7 @@ class WriteKnown:
     last: Values | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RefusedWrite:
     """A row, or a part of it, that the profiles table refuses, and why. `profile`: Clerk's data, where it is kept."""
 
