@@ -221,25 +221,24 @@ class ClerkUsers:
         self._sleep = sleep
         self._now = now
         self._bounds = Bounds(timeout_s, REPLY_BYTES_MAX)
-        self._http = httpx.Client(
-            base_url=api_url.rstrip("/") + "/",
-            headers={
-                "Authorization": f"Bearer {secret_key.strip()}",
-                "Clerk-API-Version": API_VERSION,
-                "Accept-Encoding": PACKED,
-            },
-            timeout=timeout_s,
-            follow_redirects=False,
-            transport=BoundedTransport(
-                api_url,
-                ssl_context=_trusted(api_url),
-                connections=CONNECTIONS,
-                proxies=not is_loopback(urlsplit(api_url).hostname or "-"),
-            ),
+        self._url = api_url.rstrip("/")
+        self._headers = {
+            "User-Agent": "customer-parity",
+            "Accept": "application/json",
+            "Authorization": f"Bearer {secret_key.strip()}",
+            "Clerk-API-Version": API_VERSION,
+            "Accept-Encoding": PACKED,
+        }
+        self._timeouts = {"timeout": httpx.Timeout(timeout_s).as_dict()}
+        self._transport = BoundedTransport(
+            api_url,
+            ssl_context=_trusted(api_url),
+            connections=CONNECTIONS,
+            proxies=not is_loopback(urlsplit(api_url).hostname or "-"),
         )
 
     def close(self) -> None:
-        self._http.close()
+        self._transport.close()
 
     def __enter__(self) -> Self:
         return self
@@ -314,6 +313,10 @@ class ClerkUsers:
                 raise PermanentError("Clerk's list of users is not a list", hint="check clerk.api_url")
             return listed
 
+    def _request(self, path: str, parameters: Mapping[str, str | int] | None) -> httpx.Request:
+        url, headers = f"{self._url}/{path}", self._headers
+        return httpx.Request("GET", url, params=parameters, headers=headers, extensions=self._timeouts)
+
     def _ask(
         self, path: str, parameters: Mapping[str, str | int] | None = None, *, or_else: frozenset[int] = frozenset()
     ) -> httpx.Response:
@@ -321,7 +324,7 @@ class ClerkUsers:
         wait_s = WAIT_FIRST_S
         for tries_left in reversed(range(TRIES)):
             try:
-                response = exchange(self._http, self._http.build_request("GET", path, params=parameters), self._bounds)
+                response = exchange(self._transport, self._request(path, parameters), self._bounds)
             except httpx.HTTPError as error:
                 untrusted = is_untrusted(error)
                 why = UNTRUSTED if untrusted else type(error).__name__

@@ -1,6 +1,9 @@
 """One HTTP exchange with bounds on waiting time, on the reply's bytes as sent and decompressed, and on its headers.
 
 Only gzip and deflate are requested, and decompressed in pieces of a bounded size: a megabyte may expand to a gigabyte.
+
+Requests go to the transport itself. An httpx.Client before it would take a quarter of the CPU of a call, for redirects and
+cookies, which are not wanted here: a redirect would receive the token.
 """
 
 from __future__ import annotations
@@ -23,7 +26,6 @@ WIRE_TIMES: Final = 8  # chunks of one byte take six bytes each
 PACKED: Final = "gzip, deflate"
 _WBITS: Final = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 _GZIP_MEMBER: Final = b"\x1f"  # the first byte of each member: a file may have several (RFC 1952, 2.2)
-_LOCATION: Final = "customer_parity_location"  # in a response's extensions
 _OF_THE_WIRE: Final = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 
 
@@ -39,10 +41,10 @@ class Bounds:
     body_bytes: int
 
 
-def exchange(client: httpx.Client, request: httpx.Request, bounds: Bounds) -> httpx.Response:
+def exchange(transport: httpx.BaseTransport, request: httpx.Request, bounds: Bounds) -> httpx.Response:
     """The complete reply, decompressed. httpx.RequestError if it exceeds the bounds or fails."""
     body = bytearray()
-    with open_exchange(client, request, bounds) as (response, pieces):
+    with open_exchange(transport, request, bounds) as (response, pieces):
         for piece in pieces:
             body += piece
     headers = [(name, value) for name, value in response.headers.raw if name.decode().lower() not in _OF_THE_WIRE]
@@ -51,28 +53,19 @@ def exchange(client: httpx.Client, request: httpx.Request, bounds: Bounds) -> ht
 
 @contextmanager
 def open_exchange(
-    client: httpx.Client, request: httpx.Request, bounds: Bounds
+    transport: httpx.BaseTransport, request: httpx.Request, bounds: Bounds
 ) -> Generator[tuple[httpx.Response, Iterator[bytes]], None, None]:
     """The reply's head, and its decompressed body as a stream. Errors as of `exchange`, here and at each piece."""
     patience = Patience(bounds.seconds, WIRE_FIRST_BYTES + WIRE_TIMES * bounds.body_bytes)
-    client.event_hooks = {"response": [_put_location_aside]}
     with waiting_with(patience):
-        response = client.send(request, stream=True, follow_redirects=False)
-    if _LOCATION in response.extensions:
-        response.headers["Location"] = response.extensions[_LOCATION]
+        response = transport.handle_request(request)
+    response.request = request
     try:
         if len(response.headers.raw) > HEADERS_MAX:
             raise TooLargeError(f"the reply has more than {HEADERS_MAX} headers", request=request)
         yield response, _pieces(response, patience, bounds.body_bytes)
     finally:
         response.close()
-        client.cookies.clear()  # else each reply could add cookies
-
-
-def _put_location_aside(response: httpx.Response) -> None:
-    """Hide Location from httpx, which parses it even without following redirects, and fails on invalid ones."""
-    if "Location" in response.headers:
-        response.extensions[_LOCATION] = response.headers.pop("Location")
 
 
 def _pieces(response: httpx.Response, patience: Patience, bytes_max: int) -> Iterator[bytes]:

@@ -10,9 +10,11 @@ from typing import Final
 import httpx
 
 from reconciler.errors import TemporaryError
-from reconciler.outbound.exchange import Bounds, exchange
+from reconciler.outbound.exchange import PACKED, Bounds, exchange
 from reconciler.outbound.transport import BoundedTransport
 
+HEADERS: Final = {"User-Agent": "customer-parity", "Accept-Encoding": PACKED}
+TIMEOUTS: Final = {"timeout": httpx.Timeout(5.0).as_dict()}
 TRIES: Final = 3
 PAUSE_S: Final = 1.0  # before the second try; it doubles
 BOUNDS: Final = Bounds(seconds=10.0, body_bytes=65_536)
@@ -31,7 +33,7 @@ class Webhook:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._url, self._bounds, self._sleep = url, bounds, sleep
-        self._client = httpx.Client(transport=BoundedTransport(url, ssl_context=ssl_context, connections=1))
+        self._transport = BoundedTransport(url, ssl_context=ssl_context, connections=1)
 
     def send(self, text: str) -> None:
         """Send this text. TemporaryError if no try gets a 2xx. A message may arrive twice if an answer was lost."""
@@ -41,7 +43,8 @@ class Webhook:
             if attempt:
                 self._sleep(PAUSE_S * 2.0 ** (attempt - 1))
             try:
-                answer = exchange(self._client, self._client.build_request("POST", self._url, json=body), self._bounds)
+                request = httpx.Request("POST", self._url, headers=HEADERS, json=body, extensions=TIMEOUTS)
+                answer = exchange(self._transport, request, self._bounds)
             except httpx.RequestError as error:
                 why = type(error).__name__
                 continue
@@ -51,4 +54,4 @@ class Webhook:
         raise TemporaryError(f"the notification was not taken: {why}", hint="check notifications.url")
 
     def close(self) -> None:
-        self._client.close()
+        self._transport.close()

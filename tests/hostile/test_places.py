@@ -126,7 +126,7 @@ def test_a_name_that_leads_to_this_machine_is_not_connected_to() -> None:
             client.storage(f"https://rebound.example.com:{port}/x") as http,
             pytest.raises(httpx.ConnectError, match="not public"),
         ):
-            http.get(f"https://rebound.example.com:{port}/x")
+            http.handle_request(httpx.Request("GET", f"https://rebound.example.com:{port}/x"))
         client.close()
 
 

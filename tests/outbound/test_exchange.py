@@ -21,18 +21,16 @@ from tests.outbound.peers import HEAD, Answer, bomb, drip, endless, peer, whole
 
 SSL = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 BOUNDS = Bounds(seconds=1.0, body_bytes=100_000)
+PATIENT = {"timeout": httpx.Timeout(30).as_dict()}
 
 
 def asked(answer: Answer, bounds: Bounds = BOUNDS, body: bytes = b"") -> httpx.Response:
     with (
         peer(answer) as url,
-        httpx.Client(
-            transport=BoundedTransport(url, ssl_context=SSL, connections=1),
-            timeout=30,
-            headers={"Accept-Encoding": PACKED},
-        ) as client,
+        BoundedTransport(url, ssl_context=SSL, connections=1) as transport,
     ):
-        return exchange(client, client.build_request("POST", url, content=body), bounds)
+        request = httpx.Request("POST", url, content=body, headers={"Accept-Encoding": PACKED}, extensions=PATIENT)
+        return exchange(transport, request, bounds)
 
 
 @pytest.mark.parametrize(
@@ -167,9 +165,10 @@ def test_the_time_that_we_need_ourselves_is_not_the_peers() -> None:
     bounds = Bounds(0.5, 100_000)
     with (
         peer(whole(b"x")) as url,
-        httpx.Client(transport=BoundedTransport(url, ssl_context=SSL, connections=1), timeout=30) as client,
+        BoundedTransport(url, ssl_context=SSL, connections=1) as transport,
     ):
-        assert exchange(client, client.build_request("GET", url, content=_slowly()), bounds).content == b"x"
+        request = httpx.Request("GET", url, content=_slowly(), extensions=PATIENT)
+        assert exchange(transport, request, bounds).content == b"x"
 
 
 def _slowly() -> Iterator[bytes]:
@@ -218,8 +217,8 @@ def test_a_name_that_leads_to_a_hidden_address_is_not_connected_to(addresses: li
         port = url.rpartition(":")[2]
         address = f"http://storage.example.com:{port}/"
         transport = BoundedTransport(address, ssl_context=SSL, connections=1, public_only=True, resolve=resolve)
-        with httpx.Client(transport=transport) as client, pytest.raises(httpx.ConnectError):
-            exchange(client, client.build_request("GET", address), BOUNDS)
+        with transport, pytest.raises(httpx.ConnectError):
+            exchange(transport, httpx.Request("GET", address, extensions=PATIENT), BOUNDS)
 
 
 def test_what_was_checked_is_what_is_connected_to() -> None:
@@ -234,8 +233,8 @@ def test_what_was_checked_is_what_is_connected_to() -> None:
     transport = BoundedTransport(
         "http://storage.example.com", ssl_context=SSL, connections=1, public_only=True, resolve=resolve
     )
-    with httpx.Client(transport=transport) as client, pytest.raises(httpx.ConnectError, match="not public"):
-        exchange(client, client.build_request("GET", "http://storage.example.com/"), BOUNDS)
+    with transport, pytest.raises(httpx.ConnectError, match="not public"):
+        exchange(transport, httpx.Request("GET", "http://storage.example.com/", extensions=PATIENT), BOUNDS)
     assert asked_for == ["storage.example.com"]
 
 

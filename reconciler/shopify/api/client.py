@@ -50,6 +50,7 @@ HEADERS: Final = {
     "Accept-Language": "en",  # some refusals have no code and are identified by their message
 }
 JSON_HEADERS: Final = {**HEADERS, "Content-Type": "application/json"}
+STORAGE_HEADERS: Final = {"User-Agent": "customer-parity", "Accept-Encoding": "identity"}
 CALL: Final = Bounds(40.0, JSON_BYTES_MAX)
 POINTS_MAX: Final = 10_000_000.0  # bound for points in a reply: the largest known bucket holds 40,000
 VERSION_LETTERS_MAX: Final = 20
@@ -145,6 +146,7 @@ class ShopClient:
         self._points: dict[str, float] = {}
         self._lock = threading.Lock()
         self._url = admin_url or f"https://{shop}"
+        self._token_address = httpx.URL(f"{self._url.rstrip('/')}{TOKEN_PATH}")
         self._address = httpx.URL(f"{self._url.rstrip('/')}/admin/api/{api_version}/graphql.json")
         self._ssl = ssl_context
         self._transport = transport
@@ -156,16 +158,9 @@ class ShopClient:
         self._checked: SecretStr | None = None  # the token by which the shop was checked: a token is of one shop only
         self._connections = ConnectionPool(self._open_connection, connections)
 
-    def _open_connection(self) -> httpx.Client:
-        return httpx.Client(
-            base_url=self._url,
-            follow_redirects=False,  # a redirect would receive the token
-            timeout=TIMEOUT,
-            headers=HEADERS,
-            transport=self._transport
-            or BoundedTransport(
-                self._url, ssl_context=self._tls_context(self._url), connections=1, proxies=not self._is_local
-            ),
+    def _open_connection(self) -> httpx.BaseTransport:
+        return self._transport or BoundedTransport(
+            self._url, ssl_context=self._tls_context(self._url), connections=1, proxies=not self._is_local
         )
 
     @property
@@ -173,25 +168,19 @@ class ShopClient:
         """Whether the shop is on this machine, as a simulated one is."""
         return is_loopback(urlsplit(self._url).hostname or "-")
 
-    def storage(self, address: str) -> httpx.Client:
-        """A client for the files of bulk operations, which are on a third party's storage: it never sends the token.
+    def storage(self, address: str) -> httpx.BaseTransport:
+        """A transport to the files of bulk operations, which are on a third party's storage. Send STORAGE_HEADERS.
 
         PermanentError for an address that may not hold files of this shop.
         """
         local = check_address(self.shop, address, shop_is_local=self._is_local)
-        return httpx.Client(
-            follow_redirects=False,
-            timeout=TIMEOUT,
-            headers={"User-Agent": "customer-parity", "Accept-Encoding": "identity"},
-            transport=self._transport
-            or BoundedTransport(
-                address,
-                ssl_context=self._tls_context(address),
-                connections=1,
-                public_only=not local,
-                proxies=not local,
-                resolve=self._resolve,
-            ),
+        return self._transport or BoundedTransport(
+            address,
+            ssl_context=self._tls_context(address),
+            connections=1,
+            public_only=not local,
+            proxies=not local,
+            resolve=self._resolve,
         )
 
     def _tls_context(self, address: str) -> ssl.SSLContext:
@@ -420,7 +409,10 @@ class ShopClient:
         sent = Sent(self.shop, TOKEN_EXCHANGE)
         try:
             with self._connections.lend() as http:
-                response = exchange(http, http.build_request("POST", TOKEN_PATH, data=dict(form)), CALL)
+                request = httpx.Request(
+                    "POST", self._token_address, headers=HEADERS, data=dict(form), extensions=TIMEOUTS
+                )
+                response = exchange(http, request, CALL)
         except httpx.RequestError as error:
             raise failures.of_transport(sent, error) from None
         if response.status_code in {400, 401, 403}:

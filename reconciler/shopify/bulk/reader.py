@@ -16,7 +16,7 @@ from reconciler.core.model.store import Store
 from reconciler.errors import AnswerLost, PermanentError, ReconcilerError, TemporaryError
 from reconciler.outbound.exchange import Bounds, TooLargeError, open_exchange
 from reconciler.ports import BulkState, BulkStatus
-from reconciler.shopify.api.client import ShopClient
+from reconciler.shopify.api.client import STORAGE_HEADERS, TIMEOUTS, ShopClient
 from reconciler.shopify.api.document import bulk_customers, document
 from reconciler.shopify.api.failures import DEFECT_HINT
 from reconciler.shopify.api.pace import Lane
@@ -115,7 +115,7 @@ class BulkOperations:
         rest = b""
         try:
             with self._client.storage(address) as http:
-                request = http.build_request("GET", address)
+                request = httpx.Request("GET", address, headers=STORAGE_HEADERS, extensions=TIMEOUTS)
                 with open_exchange(http, request, bounds) as (response, pieces):
                     _check(where, response)
                     for piece in pieces:

@@ -25,7 +25,7 @@ from reconciler.outbound.exchange import Bounds, exchange
 from reconciler.outbound.reading import MalformedError, decode_json
 from reconciler.ports import BulkAnswer, BulkState, Upload
 from reconciler.shopify.api.answers import metafields_by_owner, shown_of, tags_of
-from reconciler.shopify.api.client import ShopClient
+from reconciler.shopify.api.client import STORAGE_HEADERS, TIMEOUTS, ShopClient
 from reconciler.shopify.api.document import Document, document, with_mark
 from reconciler.shopify.api.failures import DEFECT_HINT, Path, Sent, errors_of, of_errors
 from reconciler.shopify.api.pace import Lane
@@ -103,7 +103,10 @@ class ShopBulkWriter(BulkOperations):
         files = {"file": (name, file, "text/jsonl")}
         try:
             with self._client.storage(address) as http:
-                response = exchange(http, http.build_request("POST", address, data=dict(form), files=files), bounds)
+                request = httpx.Request(
+                    "POST", address, data=dict(form), files=files, headers=STORAGE_HEADERS, extensions=TIMEOUTS
+                )
+                response = exchange(http, request, bounds)
         except httpx.HTTPError as error:
             raise TemporaryError(
                 f"{self._client.shop}: a file could not be uploaded ({type(error).__name__})"
