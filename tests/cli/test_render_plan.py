@@ -303,7 +303,7 @@ hint: `install the app again, or set its token`
 
 `3 update actions are above the ceiling of 2`
 
-- **update, 3 times**: `user_10`, `user_11`, `user_12`
+- **update, 3 alike**: `user_10`, `user_11`, `user_12`
   - `tags`: added `club` (config changed)
 
 #### held, EmailTaken: 2
@@ -375,7 +375,7 @@ def test_customers_that_a_guard_keeps_from_deletion_are_one_line_in_each_output(
         held.append(replace(hold(f"user_{number:02}", "GuardExceeded", "20 are above the ceiling of 2"), action=gone))
     plan = build_plan([store_plan("acme-us", (), tuple(held))], created_at=AT)
     assert re.search(r"release, 20 alike\n +customer: each → –  \(undo\)\n +user_00, user_01", text_of(plan))
-    assert "- **release, 20 times**" in render.plan_markdown(plan)
+    assert "- **release, 20 alike**" in render.plan_markdown(plan)
     page = "".join(render.plan_html(plan))
     assert "each</del>" in page.partition("one by one")[0]
     assert "gid://" not in page.partition("one by one")[0]
