@@ -242,3 +242,12 @@ def test_who_may_only_read_finds_nothing_to_act_with(page: Page) -> None:
         expect(page.get_by_role("link", name=name, exact=True)).to_have_count(0)
     page.goto("/acts/ask?kind=pause&store=acme-us")
     expect(page.get_by_role("heading", name="Pause acme-us?")).to_have_count(0)
+
+
+def test_a_plan_is_selected_beside_the_name_of_its_store(operator: Page) -> None:
+    wide, high = WIDTHS["phone"]
+    operator.set_viewport_size({"width": wide, "height": high})
+    operator.goto(PAGES["plans"])
+    selected = operator.get_by_role("checkbox").first.bounding_box()
+    assert selected is not None
+    assert selected["width"] < 24
