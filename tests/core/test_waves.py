@@ -227,6 +227,15 @@ def test_a_rollout_says_in_its_first_line_that_the_file_has_changed_since() -> N
     assert aborted.headline == "aborted at wave 1 of 3, but stores.yaml has changed since"
 
 
+def test_a_finished_rollout_begins_again_where_stores_have_another_policy_by_now() -> None:
+    done = open_next(LAST, THREE, now=NOW)
+    assert begin(done, opened(THREE, done), actor=ADA, now=NOW) is None
+    other = (*opened(THREE, done)[:2], store("c", 3, kept="older"))
+    again = begin(done, other, actor=ADA, now=NOW)
+    assert again is not None
+    assert (again.id, again.wave, again.work) == (done.id + 1, 3, (shop("c"),))
+
+
 def test_a_store_that_was_moved_to_a_wave_which_has_begun_waits_for_the_rest_of_it() -> None:
     waiting = replace(begun(), phase="waiting")
     assert why_held_back(waiting, 1) == "the rest of wave 1 waits for `reconciler rollout continue` after wave 1"

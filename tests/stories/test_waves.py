@@ -258,6 +258,7 @@ def test_without_waves_a_change_reaches_all_stores_and_the_rollout_under_way_is_
     assert (found["phase"], found["next_step"]) == ("finished", ""), "no operator is asked to continue what is done"
 
 
+@pytest.mark.slow
 def test_the_policy_of_a_finished_rollout_comes_back_by_a_rollout_after_a_time_without_waves(two: StoryHarness) -> None:
     retag(two, "vip")
     two.apply()
