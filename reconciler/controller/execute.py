@@ -241,7 +241,8 @@ def check_answer(
     if step.at is None:
         email = next((text_of(change.after) for change in planned.covers if change.field == "email"), None)
         seen = shown.get(customer, {}) if customer is not None else {}
-        is_other = email is not None and "email" in seen and not is_same_email(text_of(seen["email"]), email)
+        shows = text_of(seen.get("email"))
+        is_other = email is not None and shows is not None and not is_same_email(shows, email)
     else:
         named = {*shown, *([customer] if customer is not None else [])}
         is_other = bool(named) and step.at not in named

@@ -6,13 +6,16 @@ Real processes, ended by SIGKILL: each is a fork of a clean one that has read th
 from __future__ import annotations
 
 import os
+import re
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from queue import SimpleQueue
+from threading import Event
 
 import pytest
 
 from reconciler.simulator.faults import FaultKind
+from tests import servers
 from tests.forks import Fork, fork_command
 from tests.stories.harness import AVATAR, TRACE, StoryHarness, at_the_nth_write, mail
 
@@ -152,3 +155,32 @@ def test_a_customer_that_a_killed_process_made_is_released_when_the_user_is_gone
     story.apply()
     assert {customer.backlink for customer in story.everybody().values()} == {"user_cleo"}
     story.settles()
+
+
+@pytest.mark.slow
+def test_an_apply_that_loses_the_state_says_how_far_it_came_and_what_is_next(
+    story: StoryHarness, postgres: servers.Server, postgres_database: Callable[..., str]
+) -> None:
+    story.settings["state"] = {"url": postgres.url(postgres_database(migrated=True))}
+    for n in range(20):
+        story.user(f"user{n}")
+    away, reached = Event(), Event()
+
+    def wait_for_the_outage() -> None:
+        reached.set()
+        assert away.wait(ENOUGH_S)
+
+    at_the_nth_write(story, 8, "slow", wait_for_the_outage)
+    process = started(story, "apply", "--yes")
+    assert reached.wait(ENOUGH_S)
+    with postgres.away(crashed=True):
+        away.set()
+        with process.err:
+            said = str(process.err.read())
+    assert process.wait(ENOUGH_S) == 1
+    assert re.search(r"it ended after \d+ of 20 actions", said)
+    assert "plan and apply again: what is done stays" in said
+    story.shop().faults.clear()
+    story.apply()
+    story.settles()
+    assert len(story.everybody()) == 20

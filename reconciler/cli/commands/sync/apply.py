@@ -39,7 +39,7 @@ from reconciler.core.model.ids import StoreName
 from reconciler.core.model.run import NewRun, RunKind
 from reconciler.core.plan.gather import ScanResult
 from reconciler.core.report.status import ApplyResult, Failure, counts_of_results
-from reconciler.errors import PlanRefused, UsageError
+from reconciler.errors import PlanRefused, StateError, UsageError
 from reconciler.settings import StoreSettings, environment
 from reconciler.wiring import Components
 from reconciler.wiring.plans import approve_withheld, execute_plan, refuse_pending_bulk, stores_to_apply
@@ -221,6 +221,13 @@ def apply_each(
                 for name, outcome in outcomes:
                     tallies[name].add(outcome)
                     progress.advance(bars[name], 1)
+        except StateError as error:
+            done = sum(tally.applied.total() for tally in tallies.values())
+            ended = f"it ended after {done} of {count_text(planned.plan.summary.actions, 'action')}"
+            raise StateError(
+                f"{error.message}; {ended}",
+                hint="when the state answers, plan and apply again: what is done stays, and is not done twice",
+            ) from error
         finally:
             seconds = (components.clock.now() - started).total_seconds()
             results = tuple(_result(p.store, planned.scans[p.store], tallies, seconds) for p in planned.plan.stores)
