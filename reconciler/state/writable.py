@@ -13,7 +13,7 @@ from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
 from reconciler.core.model.mapping import Mapping
 from reconciler.errors import StateError
-from reconciler.state.database.engine import SCHEMA, is_sqlite, translate_errors
+from reconciler.state.database.engine import SCHEMA, begin_writing, is_sqlite, translate_errors, writing
 from reconciler.state.tables.mappings import EventRow, MappingRow, metadata
 from reconciler.state.tables.requests import FencingRow, RequestRow
 from reconciler.state.tables.rows import event_row, mapping_row
@@ -37,12 +37,14 @@ def check_writable(engine: Engine, *, now: datetime) -> None:
     never reaches the disk. On Postgres a row of each table that a reconcile writes is inserted, updated and deleted in a
     transaction that is rolled back, and the other tables are checked for the role's rights.
     """
-    with translate_errors(), engine.connect() as connection:
-        connection.execute(insert(_FENCING))
-        if is_sqlite(engine):
+    if is_sqlite(engine):
+        with writing(engine) as connection:
+            connection.execute(insert(_FENCING))
             connection.execute(delete(_FENCING))
-            connection.commit()
-            return
+        return
+    with translate_errors(), engine.connect() as connection:
+        begin_writing(connection)
+        connection.execute(insert(_FENCING))
         key = f"check:{uuid4().hex}"  # that no one else has, so that no two checks wait for each other
         for table, row in _rows(key, now):
             _try_writes(connection, table, row)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -18,15 +18,18 @@ from sqlalchemy.pool import QueuePool
 
 from reconciler.errors import SourceBusy, SourceError
 from reconciler.outbound.databases.client import POSTGRES_CLIENT, keep_iso_dates
+from reconciler.outbound.databases.limits import BEGIN, begin_limited, learn_limits
 from reconciler.outbound.databases.logins import DB_LOGINS, DbLogins
 from reconciler.outbound.databases.pings import ping_idle
 from reconciler.outbound.databases.pool import PatientPool
 from reconciler.outbound.databases.refusals import db_refusal, telling_line
 from reconciler.outbound.databases.sqlite_file import follow_file
 from reconciler.outbound.databases.url import rewritten, shown
-from reconciler.supabase.limits import BUSY_S, SILENT
+from reconciler.supabase.limits import BUSY_S, LIMITS_MS, SILENT
 
 POOL_WAIT_S = 20.0
+# Unless the digits are set, a time in seconds would be rounded to days.
+READ_ONLY = f"{BEGIN} READ ONLY; SET LOCAL extra_float_digits = 3"
 CONNECTIONS = 4  # kept open: to open one costs more than ten reads
 CONNECTIONS_MAX = 8  # each read uses one for a short time, and never a second
 
@@ -36,16 +39,17 @@ def open_source(url: str, *, logins: DbLogins = DB_LOGINS, wait_s: float = POOL_
 
     `wait_s`: how long a read waits for a free connection at most.
 
-    On Postgres each transaction begins as READ COMMITTED, READ ONLY. That is part of BEGIN, so it does not leak to the next
-    client of a transaction pooler. Under READ COMMITTED a statement that waited for a lock sees what was committed under
-    that lock; an older snapshot would show an empty table after TRUNCATE. `prepare_threshold=None` is also for the pooler
-    (measured with PgBouncer 1.18).
+    On Postgres `begin_reading` begins each transaction as READ COMMITTED, READ ONLY, with its limits. That is part of BEGIN,
+    so it does not leak to the next client of a transaction pooler. Under READ COMMITTED a statement that waited for a lock
+    sees what was committed under that lock; an older snapshot would show an empty table after TRUNCATE.
+    `prepare_threshold=None` is also for the pooler (measured with PgBouncer 1.18).
     """
     address = rewritten(url)
     if address.startswith("sqlite"):
         return _sqlite(address)
     engine = create_engine(
         address,
+        isolation_level="AUTOCOMMIT",
         connect_args={
             "connect_timeout": 10,
             **POSTGRES_CLIENT,
@@ -60,13 +64,7 @@ def open_source(url: str, *, logins: DbLogins = DB_LOGINS, wait_s: float = POOL_
     logins.watch(engine)
     keep_iso_dates(engine)
     ping_idle(engine)
-
-    @event.listens_for(engine, "connect")
-    def read_only(connection: Any, _record: Any) -> None:
-        from psycopg import IsolationLevel  # noqa: PLC0415  commands on SQLite never need it
-
-        connection.isolation_level, connection.read_only = IsolationLevel.READ_COMMITTED, True
-
+    learn_limits(engine, LIMITS_MS)
     return engine
 
 
@@ -83,14 +81,21 @@ def _sqlite(address: str) -> Engine:
 
     @event.listens_for(engine, "connect")
     def settle(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None
+        connection.isolation_level = None  # `begin_reading` begins transactions
         connection.text_factory = _text
 
-    @event.listens_for(engine, "begin")
-    def begin(connection: Any) -> None:
-        connection.exec_driver_sql("BEGIN")
-
     return engine
+
+
+def begin_reading(connection: Connection) -> None:
+    """Begin a transaction on a new connection of this engine, with its limits. On SQLite see `BUSY_S`.
+
+    No listener of SQLAlchemy's `begin` does it: with one, each statement looks for listeners, and takes twice as long.
+    """
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("BEGIN")
+    else:
+        begin_limited(connection, LIMITS_MS, begin=READ_ONLY)
 
 
 def _text(raw: bytes) -> str | bytes:

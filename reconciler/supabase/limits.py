@@ -14,6 +14,11 @@ from sqlalchemy import Connection
 LOCK_S = 3.0
 STATEMENT_S = 4.0
 IDLE_S = 1.0  # between two statements of a transaction, where nothing else is awaited
+LIMITS_MS: Final = {
+    "lock_timeout": round(LOCK_S * 1000),
+    "statement_timeout": round(STATEMENT_S * 1000),
+    "idle_in_transaction_session_timeout": round(IDLE_S * 1000),
+}
 SILENT: Final = {  # an unresponsive network ends a call after seconds, not after a quarter of an hour
     "keepalives_idle": 5,
     "keepalives_interval": 2,

@@ -28,10 +28,11 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from reconciler.core.model.ids import USER_ID_MAX, ClerkUserId
 from reconciler.errors import ConfigError, SourceBusy, SourceError
 from reconciler.outbound.databases.client import POSTGRES_CLIENT
+from reconciler.outbound.databases.limits import begin_limited
 from reconciler.outbound.databases.logins import DB_LOGINS
 from reconciler.outbound.databases.url import rewritten
 from reconciler.supabase.connection import BUSY, said_by
-from reconciler.supabase.limits import limit
+from reconciler.supabase.limits import LIMITS_MS
 
 TABLE: Final = "reconciler_outbox.outbox"
 CHANNEL: Final = "reconciler_outbox"
@@ -109,7 +110,7 @@ class Outbox:
     def _transaction(self) -> Iterator[Connection]:
         try:
             with self._engine.begin() as connection:
-                limit(connection)
+                begin_limited(connection, LIMITS_MS)
                 yield connection
         except SQLAlchemyError as error:
             raise _in_our_words(error) from error

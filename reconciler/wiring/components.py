@@ -265,16 +265,19 @@ class Components:
         self,
         store: StoreSettings,
         *,
-        lane: Lane = "scan",
+        customers: ShopCustomers | None = None,
         by_mirror: bool = False,
         absence: Absence = PLANNED,
         assigned: MappingOf[ClerkUserId, CustomerId] | None = None,
     ) -> Readers:
-        """The readers of a plan. `by_mirror`: the mirror is valid, and may prove that users are in sync."""
+        """The readers of a plan. `customers`: read by these, and not as scans do.
+
+        `by_mirror`: the mirror is valid, and may prove that users are in sync.
+        """
         from reconciler.controller.mirror.reader import MirrorReader
         from reconciler.controller.readers import Readers
 
-        customers = self._customers(store, lane)
+        customers = customers or self._customers(store, "scan")
         return Readers(
             profiles=self._profiles_of(store),
             customers=customers,
@@ -335,10 +338,11 @@ class Components:
         from reconciler.state.requests.fenced import FencedMappings
 
         state = FencedMappings(self.connections.engine, claim)
+        customers = self._customers(store, "nudge")
         return StoreContext(
             store=store,
-            readers=self.readers(store, lane="nudge", absence=self.absence),
-            writer=self._customers(store, "nudge"),
+            readers=self.readers(store, customers=customers, absence=self.absence),
+            writer=customers,
             state=state,
             clock=self.state_clock,
             warn=self.connections.warn,

@@ -18,6 +18,7 @@ from reconciler.core.model.ids import StoreName
 from reconciler.core.model.run import NewRun
 from reconciler.core.report.changes import ChangesAsked, ChangesFound
 from reconciler.state.console.changes import ChangesTable
+from reconciler.state.database.engine import writing
 from reconciler.state.store import StateStore
 from tests.contracts.test_state import AT, OTHER, SHOP, event, mapping, user
 
@@ -106,7 +107,7 @@ def plans_of(engine: Engine) -> Iterator[list[str]]:
         yield found
     finally:
         listening.remove(engine, "before_cursor_execute", note)
-    with engine.begin() as connection:
+    with writing(engine) as connection:
         if not sqlite:
             connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
             connection.exec_driver_sql("SET LOCAL enable_bitmapscan = off")

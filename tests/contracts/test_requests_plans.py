@@ -13,7 +13,7 @@ from sqlalchemy import Engine, bindparam, text
 
 from reconciler.core.model.ids import ClerkUserId, StoreName
 from reconciler.core.model.request import Priority, Request
-from reconciler.state.database.engine import writing
+from reconciler.state.database.engine import begin_writing, writing
 from reconciler.state.requests.queue import RequestTable
 from reconciler.state.requests.statements import Statements
 from reconciler.state.tables.mappings import UtcDateTime
@@ -55,6 +55,7 @@ def explained(engine: Engine, statement: str, **others: str) -> str:
     used = {name: value for name, value in (values | others).items() if f":{name}" in statement}
     times = [bindparam(name, type_=UtcDateTime()) for name, value in used.items() if isinstance(value, datetime)]
     with engine.connect() as connection:
+        begin_writing(connection)
         rows = connection.execute(text(prefix + statement).bindparams(*times), used).all()
         connection.rollback()
     return "\n".join(" ".join(str(part) for part in row) for row in rows)

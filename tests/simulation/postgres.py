@@ -23,11 +23,11 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Engine, event
 from sqlalchemy.dialects.postgresql.base import PGCompiler
 from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 
-from reconciler.state.database.bounds import BOUNDS_MS, READS, SINGLE
+from reconciler.state.database.bounds import BOUNDS_MS
 from reconciler.state.database.engine import open_engine
 from tests.simulation.dialect import greatest, least, timestamptz, translate
 from tests.simulation.scheduler import Died, Scheduler
@@ -300,7 +300,8 @@ class PostgresConnection(sqlite3.Connection):
 
     def run(self, cursor: PostgresCursor, sql: str, parameters: list[Any], *, many: bool) -> list[Any]:
         way = self.way
-        if sql.startswith("BEGIN"):  # see `begin`
+        if sql.startswith("BEGIN"):
+            self._begin()
             return []
         if way is None or sql.startswith("PRAGMA") or way.scheduler.current is None:
             return cursor.plainly(sql, parameters, many=many)
@@ -322,12 +323,9 @@ class PostgresConnection(sqlite3.Connection):
             self.mine.idle_since_s = way.scheduler.now_s
         return found
 
-    def begin(self, *, single: bool) -> None:
-        """Begin a transaction, or let each statement be one."""
-        if self.way is None or self.way.scheduler.current is None or single:
-            self.begun = "autocommit"
-        else:
-            self.begun, self.mine = "transaction", Transaction(idle_since_s=self.way.scheduler.now_s)
+    def _begin(self) -> None:
+        if self.way is not None and self.way.scheduler.current is not None:
+            self.mine = Transaction(idle_since_s=self.way.scheduler.now_s)
             self.server.open.append(self.mine)
 
     def _before(self, way: Way, what: str) -> None:
@@ -488,12 +486,6 @@ def open_modelled(server: Server, way: Way) -> Engine:
     def settle(connection: Any, _record: Any) -> None:
         connection.execute("PRAGMA synchronous=OFF")
         connection.prepare(way, server)
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        options = connection.get_execution_options()
-        driver: Any = connection.connection.dbapi_connection
-        driver.begin(single=bool(options.get(READS) or options.get(SINGLE)))
 
     @event.listens_for(engine, "handle_error")
     def note_loss(context: Any) -> None:

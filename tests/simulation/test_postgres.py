@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import Connection, Engine, Select, Table, delete, func, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
-from reconciler.state.database.engine import open_engine
+from reconciler.state.database.engine import begin_writing, open_engine
 from reconciler.state.requests.statements import STATEMENTS
 from reconciler.state.tables.mappings import EventRow, LeaseRow, MappingRow
 from reconciler.state.tables.requests import RequestRow
@@ -232,6 +232,7 @@ class Session:
         if self._connection is None:
             self._connection = self._engine.connect()
             self._connection.begin()
+            begin_writing(self._connection)
         try:
             self.told.append(self._said(self._connection, step))
         except DBAPIError as error:

@@ -13,7 +13,8 @@ from reconciler.core.model.ids import ClerkUserId, StoreName
 from reconciler.core.model.request import Request
 from reconciler.core.report.status import Replica
 from reconciler.errors import StateError
-from reconciler.state.database.bounds import BOUNDS_MS, begin_statement
+from reconciler.outbound.databases.limits import BEGIN, begin_statement
+from reconciler.state.database.bounds import BOUNDS_MS
 from reconciler.state.database.engine import long_transactions, open_engine, reading, writing
 from reconciler.state.requests.queue import RequestTable
 from reconciler.state.store import StateStore
@@ -127,5 +128,5 @@ def test_a_transaction_that_failed_ends_and_the_next_one_begins(url: str) -> Non
 
 
 def test_a_server_that_does_not_know_a_bound_is_not_asked_for_it() -> None:
-    assert begin_statement({"a": 5, "b": 5}, {"a": 0}) == "BEGIN; SET LOCAL a = 5"
-    assert begin_statement({"a": 5, "b": 5}, {"a": 3, "b": 9}) == "BEGIN; SET LOCAL b = 5"
+    assert begin_statement({"a": 5, "b": 5}, {"a": 0}) == f"{BEGIN}; SET LOCAL a = 5"
+    assert begin_statement({"a": 5, "b": 5}, {"a": 3, "b": 9}) == f"{BEGIN}; SET LOCAL b = 5"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
@@ -20,6 +20,7 @@ from sqlalchemy.exc import DatabaseError, DBAPIError, IntegrityError, Operationa
 from reconciler.core.model.frozen import frozen
 from reconciler.errors import ConfigError, StateError
 from reconciler.outbound.databases.client import POSTGRES_CLIENT, keep_iso_dates
+from reconciler.outbound.databases.limits import is_read_committed, learn_limits
 from reconciler.outbound.databases.logins import DB_LOGINS, DbLogins
 from reconciler.outbound.databases.pings import ping_idle
 from reconciler.outbound.databases.pool import PatientPool
@@ -27,7 +28,7 @@ from reconciler.outbound.databases.refusals import db_refusal, telling_line
 from reconciler.outbound.databases.sqlite_file import follow_file, keep_from_making
 from reconciler.outbound.databases.standby import leave_standby
 from reconciler.outbound.databases.url import rewritten, shown
-from reconciler.state.database.bounds import PATIENT, READS, REPEATABLE, SINGLE, set_limits
+from reconciler.state.database.bounds import BOUNDS_MS, PATIENT, REPEATABLE, SINGLE, begin_bounded
 
 SCHEMA = "reconciler"
 SILENT = {  # a call over a dead network ends after so long, not after the system's 15 minutes
@@ -39,6 +40,7 @@ SILENT = {  # a call over a dead network ends after so long, not after the syste
 SYNC, SYNC_NOW = "reconciler_sync", "reconciler_sync_now"  # in a connection's info: its levels of `synchronous`
 NORMAL = 1  # of these levels: a commit does not wait for the disk; FULL, which is 2, does
 TURN = "reconciler_turn"  # execution option: the `Turn` of an SQLite file; None: its threads take no turns
+BEGIN = "reconciler_begin"  # execution option: what begins a transaction on a connection of this engine
 PRIMARY = 0xFF  # mask for SQLite's error codes: higher bits refine the same error
 WAIT_S = 30.0  # limit for another process that writes the same SQLite file
 PRAGMAS = (
@@ -87,7 +89,8 @@ def open_engine(url: str, *, wait_s: float = WAIT_S, logins: DbLogins = DB_LOGIN
         return _sqlite(address, wait_s)
     engine = create_engine(
         address,
-        isolation_level="AUTOCOMMIT",  # transactions begin in bounds.py, with their limits
+        isolation_level="AUTOCOMMIT",  # `begin_writing` begins transactions, with their limits
+        execution_options={BEGIN: begin_bounded},
         connect_args={
             "connect_timeout": 10,
             **POSTGRES_CLIENT,
@@ -103,7 +106,7 @@ def open_engine(url: str, *, wait_s: float = WAIT_S, logins: DbLogins = DB_LOGIN
     keep_iso_dates(engine)
     ping_idle(engine)
     leave_standby(engine)
-    set_limits(engine)
+    learn_limits(engine, BOUNDS_MS)
     return engine
 
 
@@ -128,7 +131,7 @@ def _sqlite(address: str, wait_s: float) -> Engine:
 
     @event.listens_for(engine, "connect")
     def settle(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # `begin` below starts transactions, not the driver
+        connection.isolation_level = None  # `begin_writing` begins transactions, not the driver
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout={wait_s * 1000:.0f}")
         _switch_to_wal(cursor, until=time.monotonic() + wait_s)
@@ -136,21 +139,18 @@ def _sqlite(address: str, wait_s: float) -> Engine:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        # SQLite fails immediately, whatever the busy timeout, if a transaction reads first and writes after another has
-        # written. So a transaction that may write takes the write lock when it begins.
-        options = connection.get_execution_options()
-        if not options.get(READS):
-            _begin_immediate(connection, waits_for_disk=not options.get(REPEATABLE))
-
     turn = Turn(_write_lock(os.path.realpath(path)), wait_s)
-    return engine.execution_options(**{"schema_translate_map": {SCHEMA: None}, TURN: turn})
+    return engine.execution_options(**{"schema_translate_map": {SCHEMA: None}, TURN: turn, BEGIN: _begin_immediate})
 
 
-def _begin_immediate(connection: Connection, *, waits_for_disk: bool) -> None:
-    """Begin, by the driver itself: SQLAlchemy takes ten times as long as SQLite."""
+def _begin_immediate(connection: Connection) -> None:
+    """Begin, by the driver itself: SQLAlchemy takes ten times as long as SQLite.
+
+    SQLite fails immediately, whatever the busy timeout, if a transaction reads first and writes after another has written.
+    So a transaction that may write takes the write lock when it begins.
+    """
     cursor, info = connection.connection.cursor(), connection.info
+    waits_for_disk = not connection.get_execution_options().get(REPEATABLE)
     try:
         if SYNC not in info:
             info[SYNC] = info[SYNC_NOW] = cursor.execute("PRAGMA synchronous").fetchone()[0]
@@ -200,7 +200,9 @@ def is_sqlite(engine: Engine) -> bool:
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """Yield a connection for reading, each statement by itself. Raises StateError for database errors."""
-    with translate_errors(), engine.connect().execution_options(**{READS: True}) as connection:
+    with translate_errors(), engine.connect() as connection:
+        if not is_read_committed(connection):
+            begin_writing(connection)
         yield connection
 
 
@@ -209,7 +211,19 @@ def writing(engine: Engine) -> Iterator[Connection]:
     """Yield a connection in one transaction, durable when the block ends. Raises StateError for database errors."""
     turn: Turn | None = engine.get_execution_options().get(TURN)
     with translate_errors(), turn.taken() if turn is not None else nullcontext(), engine.begin() as connection:
+        begin_writing(connection)
         yield connection
+
+
+def begin_writing(connection: Connection) -> None:
+    """Begin a transaction at the database, which neither SQLAlchemy nor the driver does.
+
+    No listener of SQLAlchemy's `begin` does it: with one, each statement looks for listeners, and takes twice as long.
+    """
+    options = connection.get_execution_options()
+    if not options.get(SINGLE) or not is_read_committed(connection):
+        begin: Callable[[Connection], None] = options[BEGIN]
+        begin(connection)
 
 
 def autocommitting(engine: Engine) -> Engine:

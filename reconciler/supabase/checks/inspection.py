@@ -10,8 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from reconciler.core.model.frozen import frozen
-from reconciler.supabase.connection import open_source, translate_errors
-from reconciler.supabase.limits import limit
+from reconciler.supabase.connection import begin_reading, open_source, translate_errors
 from reconciler.supabase.reading.table import KEY, ProfileTable, find_table
 
 SAMPLE = 20_000
@@ -133,7 +132,7 @@ def inspect_profiles(url: str, table: str, columns: Mapping[str, str]) -> Inspec
     is_sqlite = engine.dialect.name == "sqlite"
     try:
         with translate_errors(url), engine.connect() as connection:
-            limit(connection)
+            begin_reading(connection)
             row = connection.execute(_SQLITE if is_sqlite else _POSTGRES, asked).mappings().one_or_none()
             if row is None or row["kind"] is None:
                 return None

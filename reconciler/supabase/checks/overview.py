@@ -8,8 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from reconciler.core.model.frozen import frozen
-from reconciler.supabase.connection import open_source, translate_errors
-from reconciler.supabase.limits import limit
+from reconciler.supabase.connection import begin_reading, open_source, translate_errors
 from reconciler.supabase.reading.table import names_of_tables
 
 SAMPLE = 200
@@ -38,7 +37,7 @@ def list_tables(url: str) -> tuple[str, ...]:
     engine = open_source(url)
     try:
         with translate_errors(url), engine.begin() as connection:
-            limit(connection)
+            begin_reading(connection)
             return tuple(sorted(names_of_tables(connection))[:TABLES_MAX])
     finally:
         engine.dispose()
@@ -55,7 +54,7 @@ def read_tables(url: str, names: Sequence[str]) -> tuple[TableSeen, ...]:
             found = []
             for name in names:
                 with engine.begin() as connection:
-                    limit(connection)
+                    begin_reading(connection)
                     found.append(_columns(connection, name))
             return tuple(table for table in found if table.columns)
     finally:

@@ -32,8 +32,7 @@ from reconciler.core.model.ids import USER_ID_MAX, ClerkUserId
 from reconciler.core.model.profile import Profile
 from reconciler.errors import SourceError
 from reconciler.outbound.databases.logins import DB_LOGINS, DbLogins
-from reconciler.supabase.connection import POOL_WAIT_S, is_lost, open_source, translate_errors
-from reconciler.supabase.limits import limit
+from reconciler.supabase.connection import POOL_WAIT_S, begin_reading, is_lost, open_source, translate_errors
 from reconciler.supabase.reading.chunks import Chunk, profiles_of
 from reconciler.supabase.reading.page_size import PageSize
 from reconciler.supabase.reading.pages import (
@@ -266,7 +265,7 @@ class TableProfiles:
         """
         try:
             with translate_errors(self._url), self._engine.connect() as connection:
-                limit(connection)
+                begin_reading(connection)
                 table = self._found
                 if table is None or fresh:
                     table = find_table(connection, self._table_name, self._columns)
