@@ -15,6 +15,7 @@
 | `replica.py` | one replica: the product's dispatcher, workers, scans, probes and intake of webhooks |
 | `outside.py` | the app and its table, Clerk, and the webhooks of the shops |
 | `reloads.py` | what owners do to the table as a whole: swap it, empty it, load rows first and columns later |
+| `waves.py` | stores.yaml as it is edited, the operator of rollouts, and the verdict on their waves |
 | `person.py` | a person who runs `plan` and `apply` beside the replicas |
 | `faults.py` | faults that last: crashes, freezes, outages, reloads of the table, jumps of a clock |
 | `simulation.py` | one run: a storm, calm, quiet, and the verdict of `tests/chaos/checker.py` |

@@ -13,6 +13,7 @@ from reconciler.errors import ReconcilerError
 from reconciler.manager.http.service import ManagerService
 from tests.chaos.checker import Violation
 from tests.chaos.people import SHOPS
+from tests.simulation import waves
 from tests.simulation.outside import deliver
 from tests.simulation.reloads import RELOADS
 from tests.simulation.scheduler import START
@@ -27,6 +28,7 @@ SHOP_KINDS = (
 ROOTS = (None, "customerSet", "customerUpdate", "customerByIdentifier", "customer", "tagsAdd", "metafieldsSet")
 STATUSES = (401, 402, 403, 404, 423, 500, 502, 503)
 ACCEPTED = "Accepted"
+ROLLOUT = "rollout"
 REPLICAS_MAX = 4
 RELOAD_MAX_S = 200.0  # with the time in which the rows come back, less than the grace: no one has left
 
@@ -222,6 +224,7 @@ FAULTS: Mapping[str, Callable[[Faults], None]] = {
     "table reloaded": Faults.reload,
     "table away": Faults.away,
     **RELOADS,
+    ROLLOUT: waves.edit,
     "shop fault": Faults.shop,
     "shop status": Faults.status,
     "busy neighbour": Faults.neighbour,

@@ -17,7 +17,7 @@ from reconciler.core.model.run import NewRun
 from reconciler.core.plan.plan import build_plan
 from reconciler.settings import Loaded, StoreSettings
 from reconciler.wiring import Components
-from tests.simulation.replica import Place, SimConnections, read_settings
+from tests.simulation.replica import Place, SimConnections
 from tests.simulation.scheduler import Machine, Scheduler
 from tests.simulation.threads import SimThreads
 
@@ -64,7 +64,7 @@ class Person:
         self, place: Place, components: Callable[[Loaded, SimConnections], Components],
         connections: Callable[[Place, Loaded], SimConnections],
     ) -> None:  # fmt: skip
-        loaded = read_settings(place.rhythm)
+        loaded = place.files.read()
         self._place, self.machine = place, place.machine
         self._connections = connections(place, loaded)
         self._components = components(loaded, self._connections)

@@ -6,12 +6,11 @@ times is here: `manager/schedule/scheduler.py` gives jobs to APScheduler, which 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, cached_property
+from datetime import datetime
+from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 from reconciler.controller.step import ReconcileResult
@@ -19,6 +18,7 @@ from reconciler.controller.worker import Worker
 from reconciler.core.model.ids import StoreName
 from reconciler.core.model.request import Claim
 from reconciler.errors import AccessError, ReconcilerError
+from reconciler.manager.config_files import FollowedFiles
 from reconciler.manager.dispatcher import Dispatcher
 from reconciler.manager.http.service import ManagerService
 from reconciler.manager.metrics import Metrics
@@ -27,9 +27,10 @@ from reconciler.manager.schedule.acceptances import EndedAcceptances
 from reconciler.manager.schedule.failing import FailingStores
 from reconciler.manager.schedule.parity import ParitySampler
 from reconciler.manager.schedule.probes import Probes
+from reconciler.manager.schedule.rollouts import RolloutFollower
 from reconciler.manager.schedule.scans import ScheduledScans
 from reconciler.manager.webhook_state import WebhookState
-from reconciler.settings import Loaded, StoreSettings, load
+from reconciler.settings import Loaded, StoreSettings
 from reconciler.shopify.api.auth import FixedToken
 from reconciler.shopify.api.client import ShopClient
 from reconciler.shopify.api.pace import Pace
@@ -40,37 +41,15 @@ from reconciler.state.erasure import Erasure
 from reconciler.state.profile_writes import ProfileWriteTable
 from reconciler.state.requests.queue import RequestTable
 from reconciler.wiring import Components, Connections
-from tests.chaos.policy import stores_text
-from tests.simulation.outside import COLUMNS
 from tests.simulation.postgres import Server, open_modelled
-from tests.simulation.reloads import RELEASE_PERCENT
 from tests.simulation.scheduler import Machine, Scheduler
 from tests.simulation.sizes import Rhythm
 from tests.simulation.threads import SimCondition, SimThreads
+from tests.simulation.waves import WORKERS, Files
 from tests.simulation.ways import Luck, Network, SimProfiles, StateClock, Way, open_state
 
-WORKERS = 3
 CALLS_AT_ONCE = 5  # more than the tasks of a replica that call one shop at the same time
 SAME_SCAN_S = 60.0
-
-
-@cache
-def read_settings(rhythm: Rhythm) -> Loaded:
-    """The settings of every replica, read once a process."""
-    with TemporaryDirectory() as folder:
-        config, stores = Path(folder) / "reconciler.yaml", Path(folder) / "stores.yaml"
-        settings = {
-            "version": 1,
-            "state": {"url": "sqlite:///state.db"},
-            "profiles": {
-                "url": "sqlite:///profiles.db", "table": "customers",
-                "columns": {**{n: n for n in COLUMNS if n != "avatar_url"}, "image_url": "avatar_url"},
-            },
-            "controller": {"workers": WORKERS, "resync_s": rhythm.resync_s, "absence_grace_s": rhythm.grace_s},
-        }  # fmt: skip
-        config.write_text(json.dumps(settings))
-        stores.write_text(stores_text(0, {}, release_percent=RELEASE_PERCENT))
-        return load(config, stores, {})
 
 
 @dataclass(slots=True)
@@ -85,6 +64,7 @@ class Place:
     seen: Callable[[], None]
     """Called after each mutation in a shop."""
     rhythm: Rhythm
+    files: Files
     server: Server | None = None
     """The modelled Postgres that has the state; None: a file of SQLite."""
 
@@ -159,7 +139,7 @@ class Replica:
         self, place: Place, components: Callable[[Loaded, SimConnections], Components] = Components,
         connections: Callable[[Place, Loaded], SimConnections] = SimConnections,
     ) -> None:  # fmt: skip
-        loaded = read_settings(place.rhythm)
+        self._loaded = loaded = place.files.read()
         self.place, self.machine = place, place.machine
         self.connections = connections(place, loaded)
         self._scheduler, self._rhythm = place.scheduler, place.rhythm
@@ -189,11 +169,16 @@ class Replica:
         self._acceptances = EndedAcceptances(self.running, clock, self.dispatcher.wake)
         self._parity = ParitySampler(self.running, clock)
         self._soon: dict[StoreName, Any] = {}
+        self._scanning: set[StoreName] = set()
+        self._components = components
+        self._follower = RolloutFollower(
+            self.running, lambda: self, FollowedFiles((), running="these"), place.machine.name, intervals
+        )
         self.service = ManagerService(
             self.running, SimWebhookState(self.connections), clock, metrics, readiness=tuple,
             wake=self.dispatcher.wake, probe_soon=lambda _name: None, probe=self.probes.probe,
             follow_acts=lambda: None, owner=place.machine.name, config_problem=lambda: None,
-            follow_rollout=lambda: None,
+            follow_rollout=self._follower.follow,
         )  # fmt: skip
 
     def start(self) -> None:
@@ -209,6 +194,7 @@ class Replica:
         while True:
             try:
                 self.running.read_pauses()
+                self.running.begin_rollouts()
                 stores = [store.name for store in self.running.stores()]
                 break
             except ReconcilerError:
@@ -222,6 +208,7 @@ class Replica:
         self._every(self._intervals.probe_every_s, "probes", self._probe)
         self._every(self._intervals.acceptances_s, "acceptances", self._acceptances.end)
         self._every(self._intervals.parity_s, "parity", self._parity.sample)
+        self._every(self._rhythm.files_s, "files", self._follow_files)
         self._every(self._rhythm.tidy_s, "tidy", lambda: self.connections.state.tidy(now=self._clock.now()))
 
     def stop(self) -> None:
@@ -257,12 +244,14 @@ class Replica:
         while not self._ended:
             since, whole = self._clock.now(), self._soon[name].is_set()
             self._soon[name].clear()
+            self._scanning.add(name)
             while True:
                 ended = self._safely(lambda: self.scans.scan_full(name, since=since, whole=whole))  # noqa: B023
                 if ended in {"done", "access", "left out"} or (ended == "elsewhere" and not whole):
                     break
                 self._scheduler.sleep(pause_s)
                 pause_s = min(pause_s * 2, self._intervals.again_last_s)
+            self._scanning.discard(name)
             pause_s = self._intervals.again_first_s
             full_s = self._rhythm.full_s
             self._soon[name].wait(full_s - self._scheduler.now_s % full_s)
@@ -278,9 +267,37 @@ class Replica:
             self.probes.probe(name)
 
     def _resumed(self, name: StoreName) -> None:
+        self.scan_soon(name)
+        self.dispatcher.wake()
+
+    # --- files and rollouts, as `Manager.reload` ------------------------------------------------------------------
+
+    def _follow_files(self) -> None:
+        """Take the files that are there now, and make the step of a rollout that is due."""
+        if not self.place.files.edit.waves:
+            return
+        read, before = self.place.files.read(), self._loaded
+        if read is not before:
+            self.running.replace(self._components(read, self.connections))
+            self._loaded = read
+            self._follower.note_load()
+            for store, former in zip(read.stores, before.stores, strict=True):
+                if store != former:
+                    self.probes.resume(store.name)
+                    self.scan_soon(store.name)
+            self.dispatcher.wake()
+        self._follower.follow()
+
+    def scan_soon(self, name: StoreName, *, since: datetime | None = None) -> None:
         if name in self._soon:
             self._soon[name].set()
-        self.dispatcher.wake()
+
+    def has_full_resync(self, name: StoreName) -> bool:
+        return name in self._scanning or (name in self._soon and self._soon[name].is_set())
+
+    def is_full_scan_owed(self, name: StoreName) -> bool:
+        """A scan that was broken off is begun again by the same task."""
+        return False
 
     def _note_refused(self, store: StoreName, error: AccessError) -> None:
         self.probes.suspend(store, error)

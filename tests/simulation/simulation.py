@@ -26,7 +26,7 @@ from tests.chaos.consent import consent_differences, consent_violations
 from tests.chaos.people import SHOPS, Population
 from tests.chaos.shops import Shops, domain, make_world
 from tests.chaos.stream import WEIGHTS, Stream
-from tests.simulation.faults import FAULTS, Faults
+from tests.simulation.faults import FAULTS, ROLLOUT, Faults
 from tests.simulation.outside import ShopHooks, SimApp, SimClerk
 from tests.simulation.person import Person
 from tests.simulation.postgres import DEADLOCK, Server
@@ -34,6 +34,7 @@ from tests.simulation.replica import Place, Replica, SimConnections
 from tests.simulation.retention import left_over
 from tests.simulation.scheduler import START, Machine, Scheduler, Stuck
 from tests.simulation.sizes import HOUR_S, NORMAL, Size
+from tests.simulation.waves import ALONE, Files, operate, wave_violations
 from tests.simulation.ways import NO_TURNS, Luck
 from tests.states import state_template
 
@@ -101,6 +102,7 @@ class Simulation:
         self.luck = Luck(scheduler)
         self.luck.state *= variant.luck
         self.kinds = self._kinds()
+        self.files = Files(size.rhythm, auto=seed % 2 == 0)
         self.server = Server(folder / "state.db", scheduler) if variant.postgres else None
         strange = seed % 4 == 3
         self.world = make_world(seed, strange=strange, clock=lambda: scheduler.now_s)
@@ -139,6 +141,7 @@ class Simulation:
         if SLOW_CALLS in variant.without:
             self.scheduler.slow = 0.0
         out = variant.without | ({"clock moved"} if variant.postgres else set())  # there the time is the database's
+        out |= set(ALONE) if ROLLOUT in chosen and (variant.faults or self.seed % 3 == 1) else {ROLLOUT}
         return tuple(kind for kind in chosen if kind not in out)
 
     def anyone(self) -> tuple[Machine, ManagerService] | None:
@@ -155,6 +158,11 @@ class Simulation:
         self.replicas.append(replica)
         replica.start()
 
+    def look(self) -> None:
+        """Note what has changed in the shops."""
+        self.shops.look()
+        self.files.look(self.shops, self.scheduler.now_s)
+
     def _place(self, name: str) -> Place:
         return Place(
             self.scheduler,
@@ -162,8 +170,9 @@ class Simulation:
             Machine(name),
             self.folder,
             self.world,
-            self.shops.look,
+            self.look,
             self.size.rhythm,
+            self.files,
             self.server,
         )
 
@@ -191,6 +200,8 @@ class Simulation:
                 ShopHooks(self.scheduler, self.outside, self.shops, self.anyone, self.size.rhythm.hooks_s).run,
             )
             self.scheduler.spawn(self.outside, "people", self._people)
+            if ROLLOUT in self.kinds:
+                self.scheduler.spawn(self.outside, "operator", lambda: operate(self))
             faults = Faults(self)
             self.scheduler.spawn(self.outside, "faults", faults.run)
             self.scheduler.run(START + 10 * self.size.storm_s, lambda: self.storm_over and faults.over)
@@ -254,6 +265,7 @@ class Simulation:
         """What is not as it should be now, in shops, queue and mappings."""
         customers = {shop: self.shops.customers(shop) for shop in SHOPS}
         found = check(self.population, customers, self.shops.lives.values(), grace_s=1.2 * self.size.rhythm.grace_s)
+        found += wave_violations(self.population, self.shops, self.files)
         found += consent_violations(self.population, self.shops.consents)
         found += consent_differences(self.population, self.shops.consents, customers)
         if depth := self.queue.depth():

@@ -24,6 +24,10 @@ class Rhythm:
     hooks_s: float
     """How often the shops tell what has changed."""
     tidy_s: float
+    soak_s: float
+    """`rollout.soak_s`."""
+    files_s: float
+    """How often replicas read the files, and follow a rollout."""
     faults: float = 1.0
     jumps_s: tuple[float, ...] = (-3600, -120, -20, 20, 120, 3600)
     """By how much a clock is moved."""
@@ -31,10 +35,12 @@ class Rhythm:
 
 QUICK = Rhythm(
     resync_s=300.0, full_s=HOUR_S, grace_s=600.0, settles_s=5 * HOUR_S, hooks_s=1.0, tidy_s=HOUR_S,
+    soak_s=300.0, files_s=15.0,
     intervals=Intervals(poll_s=5.0, idle_poll_s=60.0, probe_every_s=30.0, probe_last_s=600.0),
 )  # fmt: skip
 SLOW = Rhythm(
     resync_s=2 * HOUR_S, full_s=DAY_S, grace_s=6 * HOUR_S, settles_s=30 * HOUR_S, hooks_s=120.0, tidy_s=6 * HOUR_S,
+    soak_s=4 * HOUR_S, files_s=900.0,
     faults=36.0,
     jumps_s=(-2 * DAY_S, -6 * HOUR_S, -600, 600, 6 * HOUR_S, 2 * DAY_S),
     intervals=Intervals(

@@ -88,7 +88,7 @@ class RolloutFollower:
                 why=rollout.message or None, is_current=is_ours,
             )  # fmt: skip
         owed = [n for n in rollouts.unsynced(state) if not scans.has_full_resync(n) and not scans.is_full_scan_owed(n)]
-        for name in {*changed, *owed}:
+        for name in sorted({*changed, *owed}):
             scans.scan_soon(name, since=rollout.opened_at)
 
     def _waits_to_begin(self, rollouts: Rollouts[StoreSettings]) -> bool:
