@@ -24,6 +24,7 @@ from sqlalchemy import (
     not_,
     or_,
     select,
+    union,
     update,
 )
 
@@ -48,18 +49,15 @@ _store: Table = StoreRow.__table__
 _OF_SHOP = select(_mapping).where(_mapping.c.shopify_shop == bindparam("shop"))
 _GET_ONE = _OF_SHOP.where(_mapping.c.clerk_user_id == bindparam("user"))
 _GET = _OF_SHOP.where(_mapping.c.clerk_user_id.in_(bindparam("users", expanding=True)))
-_PRESENT = (
-    select(_mapping.c.clerk_user_id, _mapping.c.shopify_customer_id, _mapping.c.status)
-    .where(
-        _mapping.c.shopify_shop == bindparam("shop"),
-        or_(
-            _mapping.c.clerk_user_id.in_(bindparam("users", expanding=True)),
-            _mapping.c.shopify_customer_id.in_(bindparam("customers", expanding=True)),
-        ),
-    )
-    .order_by(_mapping.c.clerk_user_id)
+_OWNER = select(_mapping.c.clerk_user_id, _mapping.c.shopify_customer_id, _mapping.c.status).where(
+    _mapping.c.shopify_shop == bindparam("shop")
 )
-_LOCKED_PRESENT = _PRESENT.with_for_update()
+_IS_USER = _mapping.c.clerk_user_id.in_(bindparam("users", expanding=True))
+_HAS_CUSTOMER = _mapping.c.shopify_customer_id.in_(bindparam("customers", expanding=True))
+_PRESENT = union(_OWNER.where(_IS_USER), _OWNER.where(_HAS_CUSTOMER))
+"""Not by `or`: SQLite would read all rows of the shop."""
+_LOCKED_PRESENT = _OWNER.where(or_(_IS_USER, _HAS_CUSTOMER)).order_by(_mapping.c.clerk_user_id).with_for_update()
+"""Only on Postgres, which reads two indexes for it, and locks no union."""
 _ADD_EVENTS = _event.insert().inline()
 _SHOPS: BindParameter[Any] = bindparam("shops", expanding=True)
 _GET_ACROSS = select(_mapping).where(
