@@ -232,3 +232,12 @@ def test_a_clerk_that_can_not_be_asked_is_said_to_be_unknown(ready: CliHarness) 
         ready.settings["clerk"]["secret_key"] = "sk_test_of_no_one"
         check = found(ready("doctor", "--output", "json"), "clerk", "instance")
     assert (check["level"], "refuses the key" in check["message"]) == ("failed", True)
+
+
+def test_rows_that_events_of_any_instance_write_are_warned_of(ready: CliHarness) -> None:
+    secret = "whsec_" + base64.b64encode(bytes(24)).decode()
+    ready.settings["clerk"] = {"webhook_secrets": [secret], "upsert_profiles": True}
+    assert found(ready("doctor", "--output", "json"), "clerk", "instance_id")["level"] == "warning"
+    ready.settings["clerk"]["instance_id"] = "ins_1"
+    said = ready("doctor", "--output", "json").json
+    assert not [check for check in said["checks"] if check["what"] == "instance_id"]

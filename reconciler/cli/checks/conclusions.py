@@ -279,6 +279,14 @@ def clerk_checks(settings: Settings) -> Iterator[Check]:
             hint="copy the endpoint's signing secret from Clerk's dashboard" if settings.server.public_url else "",
             is_off=not settings.server.public_url,
         )
+    if secrets and settings.clerk.upsert_profiles and settings.clerk.instance_id is None:
+        yield Check(
+            area="clerk",
+            what="instance_id",
+            level="warning",
+            message="not set: example events of Clerk's dashboard, and those of other instances, write rows as well",
+            hint="set clerk.instance_id to the id of your instance: ins_…",
+        )
     if settings.clerk.secret_key is not None:
         right = is_secret_key(settings.clerk.secret_key.get_secret_value())
         yield Check(
