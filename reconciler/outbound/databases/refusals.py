@@ -150,7 +150,6 @@ _KINDS: Final[tuple[tuple[str, RefusalKind, str], ...]] = (  # the first with ma
         "the pooler can't reach its database: check that the project runs; it is tried again",
     ),
 )
-_PATTERNS: Final = tuple((re.compile(words, re.IGNORECASE), kind, hint) for words, kind, hint in _KINDS)
 
 
 @frozen
@@ -179,9 +178,9 @@ def db_refusal(said: str, *, setting: str, host: str = "") -> DbRefusal | None:
     """The refusal in an error text at connect; None if there is none. `setting` is the setting with the URL."""
     named = _HOST.search(said)
     host = host or (named[1] if named is not None else "")
-    found = next(((kind, hint) for words, kind, hint in _PATTERNS if words.search(said)), None) or _unreached(
-        said, host
-    )
+    # Compiled here and not before: most commands meet no refusal.
+    known = ((kind, hint) for words, kind, hint in _KINDS if re.search(words, said, re.IGNORECASE))
+    found = next(known, None) or _unreached(said, host)
     return DbRefusal(found[0], found[1].format(url=setting, host=host)) if found is not None else None
 
 
