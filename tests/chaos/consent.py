@@ -110,7 +110,7 @@ def consent_violations(population: Population, consents: Consents) -> list[Viola
     """Each write that no answer of the user allows."""
     found: list[Violation] = []
     granted: dict[tuple[str, str, int], int] = {}
-    for (shop, number), steps in consents.lives.items():
+    for (shop, number), steps in list(consents.lives.items()):  # others may look meanwhile
         who = f"{number} in {shop}"
         before = Shown(None, None, NEVER)
         for place, step in enumerate(steps):
@@ -184,7 +184,9 @@ def consent_differences(
             own = owned.get(user.id, [])
             if not user.wanted(shop) or len(own) != 1:
                 continue
-            steps = consents.lives[shop, int(own[0].id.rpartition("/")[2])]
+            steps = consents.lives.get((shop, int(own[0].id.rpartition("/")[2])))
+            if steps is None:
+                continue  # made a moment ago
             right, shown = _expected(user, shop, steps), steps[-1]
             if right and shown.state not in right:
                 what = f"{shown.state} of {shown.at} instead of {' or '.join(sorted(right))}: {user.answers[-1]}"
