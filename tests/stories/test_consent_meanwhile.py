@@ -201,6 +201,20 @@ def test_a_later_yes_that_found_our_own_grant_is_not_written_for_another_custome
     news.settles()
 
 
+def test_a_yes_that_is_in_effect_at_the_customer_that_the_user_leaves_is_not_written_for_the_next_one(
+    news: StoryHarness,
+) -> None:
+    news.user("ada")
+    news.apply()
+    news.staff("consent", id=news.theirs("ada").id, channel="email", state=YES, level="SINGLE_OPT_IN", at=NEW)
+    guest(news, "eve", NO, OLD)
+    answers(news, "ada", yes=True, at=MID, email=mail("eve"))
+    assert news.actions() == {"ada": "relink"}
+    news.apply()
+    assert consents(news)["eve"] == (NO, OLD)
+    news.settles()
+
+
 @pytest.mark.parametrize("how", ["relink", "merge"])
 def test_a_withdrawal_at_the_customer_that_the_user_leaves_counts_although_it_was_not_seen_before(
     news: StoryHarness, how: str

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from reconciler.core.decide.case import Case
 from reconciler.core.decide.cost import points_of
 from reconciler.core.fields import normalise
-from reconciler.core.fields.consent import LastConsent, last_consent
+from reconciler.core.fields.consent import LastConsent, last_consent, used_of
 from reconciler.core.fields.diff import as_sent
 from reconciler.core.fields.people import phone_of
 from reconciler.core.model.action import Action, Change, Hold
@@ -133,16 +133,8 @@ def _judged(
         level = shown.level or level
     written = {"grant": SUBSCRIBED, "withdraw": UNSUBSCRIBED}.get(outcome)
     write = Consent(state=written, at=at, level=level, source=rule.source) if written is not None else None
-    used = _used(said, shown, case.now)
+    used = used_of(said, shown, case.now)
     return Judged(channel=channel, said=said, shown=shown, outcome=outcome, why=why, write=write, used=used)
-
-
-def _used(said: Said, shown: Consent, now: datetime) -> Consent | None:
-    """The yes that finds the customer subscribed. A time to come would be later than each yes until then."""
-    if not said.granted or shown.state != SUBSCRIBED:
-        return None
-    times = [at for at in (said.at, shown.at) if at is not None and at <= now + CLOCKS_APART]
-    return Consent(state=SUBSCRIBED, at=max(times, default=None))
 
 
 def _shown(channel: Channel, customer: Customer | None, changes: Sequence[Change]) -> Consent | None:

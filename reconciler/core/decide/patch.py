@@ -325,7 +325,7 @@ def _relink_or_merge(case: Case, customer: Customer, conflict: _Conflict) -> Dec
     blocked = {h.field for h in holds}
     kept = [replace(c, why="profile changed") for c in changes if c.field not in blocked]
     kept.append(Change(field="backlink", before=other.backlink, after=case.user, why="profile changed"))
-    answered = replace(case, mapping=with_answers_of(case.mapping, customer))
+    answered = replace(case, mapping=with_answers_of(case.mapping, customer, case.spec.consents, case.now))
     judged = judge_consents(answered, other, kept) if kind == "relink" else ()
     kept += consent_changes(judged)
     holds += consent_holds(case, other, judged)

@@ -112,7 +112,7 @@ def row_after_write(
         applied = with_contest(
             with_heals(applied, agreed_by, written if healed is None else healed, now), decision.contests
         )
-        known = with_answers_of(mapping, decision.customer)
+        known = with_answers_of(mapping, decision.customer, decision.spec.consents, now)
         applied = with_consents(applied, known, seen, {c.field: c for c in written}, decision.consents)
         if finished:
             link = next((text_of(c.after) for c in written if c.field == "backlink"), None)
@@ -166,9 +166,8 @@ def with_intent(
     It has the consents that the customer shows: they may be gone after the write, as those of an email that is replaced.
     """
     row = mapping or new_row(decision.clerk_user_id, store, now=now)
-    if decision.customer is not None:
-        judged = decision.consents if decision.target is None else ()
-        row = replace(row, applied=with_consents(row.applied, mapping, decision.customer, {}, judged))
+    said = decision.spec.consents if decision.spec is not None else {}
+    row = with_answers_of(row, decision.customer, said, now) or row
     return replace(row, intent=intent, status="pending", last_seen_at=now, **NO_FINGERPRINTS)
 
 

@@ -12,6 +12,7 @@ from reconciler.core.fields.readings import UnreadableError, moment, truth
 from reconciler.core.model.action import Change
 from reconciler.core.model.consent import (
     ADDRESSES,
+    CLOCKS_APART,
     SUBSCRIBED,
     UNSUBSCRIBED,
     Channel,
@@ -132,11 +133,29 @@ def with_consents(
     return found
 
 
-def with_answers_of(mapping: Mapping | None, customer: Customer | None) -> Mapping | None:
-    """The mapping with the withdrawals that this customer shows, which the user leaves for another one."""
+def used_of(said: Said, shown: Consent, now: datetime) -> Consent | None:
+    """The yes that finds the customer subscribed. A time to come would be later than each yes until then."""
+    if not said.granted or shown.state != SUBSCRIBED:
+        return None
+    times = [at for at in (said.at, shown.at) if at is not None and at <= now + CLOCKS_APART]
+    return Consent(state=SUBSCRIBED, at=max(times, default=None))
+
+
+def with_answers_of(
+    mapping: Mapping | None, customer: Customer | None, said: MappingOf[Channel, Said], now: datetime
+) -> Mapping | None:
+    """The mapping with the answers that this customer shows, which the user leaves for another one.
+
+    They are withdrawals, and a yes of the profile (`said`) that is in effect.
+    """
     if mapping is None or customer is None or not customer.consents:
         return mapping
-    return replace(mapping, applied=with_consents(mapping.applied, mapping, customer, {}))
+    judged = [
+        Judged(channel=channel, said=answer, shown=shown, outcome="nothing", why="", used=used_of(answer, shown, now))
+        for channel, answer in said.items()
+        if (shown := customer.consents.get(channel)) is not None
+    ]
+    return replace(mapping, applied=with_consents(mapping.applied, mapping, customer, {}, judged))
 
 
 def _withdrawal(shown: Consent, base: Applied | None) -> Consent:
