@@ -21,6 +21,7 @@ from reconciler.core.decide.actions import without_action
 from reconciler.core.decide.consent import decided_without_consent
 from reconciler.core.decide.leaving.absence import AGAIN_FIRST_S, absence_hold, absent_row, is_absent, is_living
 from reconciler.core.decide.record import is_news
+from reconciler.core.decide.stale_row import STALE, STALE_AGAIN_S
 from reconciler.core.model.action import Action
 from reconciler.core.model.ids import ClerkUserId, ShopDomain
 from reconciler.core.model.profile import Profile
@@ -138,7 +139,7 @@ def _is_missing(step: Step, wanted: datetime | None) -> bool:
 
 def _nothing_to_do(step: Step) -> ReconcileResult:
     if reasons := _reasons(step):
-        return ReconcileResult("held", reasons=reasons)
+        return ReconcileResult("held", reasons=reasons, again_s=STALE_AGAIN_S if STALE in reasons else None)
     if step.decision.status == "pending" and step.decision.successor is not None:
         return ReconcileResult("waiting")  # what `on_leave` deletes is due after all if the successor goes, too
     return ReconcileResult("in_sync" if step.decision.status == "in_sync" else "nothing")

@@ -98,6 +98,14 @@ def begin_reading(connection: Connection) -> None:
         begin_limited(connection, LIMITS_MS, begin=READ_ONLY)
 
 
+def is_standby(connection: Connection) -> bool:
+    """Whether the server of this connection may lag behind another. Servers older than Postgres 14 don't say so."""
+    if connection.dialect.name == "sqlite":
+        return False
+    driver: Any = connection.connection.dbapi_connection
+    return bool(driver.info.parameter_status("in_hot_standby") == "on")
+
+
 def _text(raw: bytes) -> str | bytes:
     """The text, or the bytes if they are not UTF-8: a problem of that row, instead of an error that ends the scan."""
     try:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
+from reconciler.core.decide.decide import decide
 from reconciler.core.decide.leaving.absence import Absence
 from reconciler.core.fields.desired import profile_digest
 from reconciler.core.model.mapping import Mapping
-from reconciler.core.model.view import Rival, Taken
+from reconciler.core.model.view import Rival, Taken, View
 from tests.core.people import (
     ADA,
     BOB,
@@ -178,6 +180,37 @@ def test_a_row_with_other_content_is_a_late_copy_only_if_it_is_older_than_the_ro
     )  # fmt: skip
     back = profile(ADA, first_name="Adah", updated_at=NOW - timedelta(days=days))
     assert {reason for reason, _ in held(decided(back, row, mapped=same(ada)))} == reasons
+
+
+@pytest.mark.parametrize(
+    ("row", "does"),
+    [
+        ({"may_lag": True}, "StaleRow"),
+        ({"may_lag": True, "deleted": True}, "StaleRow"),
+        ({"may_lag": True, "locale": "de"}, "StaleRow"),
+        ({"may_lag": True, "updated_at": NOW}, "update"),
+        ({"may_lag": True, "updated_at": None}, "update"),
+        ({"may_lag": True, "first_name": "Adah"}, "in_sync"),
+        ({"deleted": True}, "release"),
+        ({}, "update"),
+    ],
+)
+def test_an_earlier_row_from_a_standby_decides_nothing_and_from_a_primary_it_is_restored(
+    row: dict[str, Any], does: str
+) -> None:
+    read, policy = profile(ADA, first_name="Adah", locale="en"), store(where={"locale": "en"})
+    known = settled(read, same(read), policy, wanted_digest=profile_digest(read), wanted_row_at=NOW)
+    shown = profile(ADA, **{"first_name": "Ada", "locale": "en", "updated_at": NOW - timedelta(seconds=1), **row})
+    found = decided(shown, known, policy, mapped=same(read))
+    assert does == (found.action.kind if found.action else next((h.reason for h in found.holds), found.status))
+    assert decided(shown, None, policy).holds == (), "it was never read before"
+
+
+def test_an_operator_who_applies_to_a_user_takes_an_earlier_row_from_a_standby() -> None:
+    known = settled(ada, same(ada), wanted_digest=profile_digest(ada), wanted_row_at=NOW)
+    shown = profile(ADA, first_name="Adah", updated_at=NOW - timedelta(seconds=1), may_lag=True)
+    found = decide(ADA, shown, known, View(mapped=same(ada)), store(), now=NOW, insists=True)
+    assert kind(found) == "update"
 
 
 def test_a_missing_row_is_proof_only_after_the_grace_or_by_another_witness() -> None:

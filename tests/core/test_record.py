@@ -160,6 +160,20 @@ def test_a_mapping_keeps_the_digest_and_the_time_of_the_row_that_was_last_wanted
     assert (released.left_row_at, released.wanted_row_at) == (NOW, then)
 
 
+def test_an_earlier_row_from_a_standby_changes_nothing_of_what_was_read_last() -> None:
+    known = settled(
+        ada, same(ada), wanted_digest=profile_digest(ada), wanted_row_at=NOW, profile_digest=profile_digest(ada)
+    )
+    shown = profile(ADA, first_name="Adah", updated_at=NOW - timedelta(seconds=1), may_lag=True)
+    decision = decided(shown, known, mapped=same(ada))
+    row = row_after_reconcile(shown, known, decision)
+    assert row is not None
+    assert (row.status, row.reason) == ("held", "StaleRow")
+    assert (row.wanted_digest, row.wanted_row_at, row.profile_digest) == (profile_digest(ada), NOW, profile_digest(ada))
+    assert row.applied == known.applied
+    assert decided(shown, row, mapped=same(ada)).holds, "it decides nothing the next time either"
+
+
 def test_a_moved_updated_at_alone_writes_no_mapping() -> None:
     dated, touched = (profile(ADA, updated_at=NOW - timedelta(days=days)) for days in (2, 1))
     row = row_after_reconcile(dated, None, decided(dated, None, mapped=same(ada)))

@@ -389,8 +389,12 @@ def test_a_process_that_should_end_does_not_wait_for_files_to_settle(tmp_path: P
     path = tmp_path / "stores.yaml"
     path.write_text("version: 1")
 
-    def wait(_seconds: float) -> bool:
+    waited_s: list[float] = []
+
+    def wait(seconds: float) -> bool:
+        waited_s.append(seconds)
         path.write_text(path.read_text() + "\n# more")
         return True
 
     wait_until_settled([path], wait=wait)
+    assert len(waited_s) == 1

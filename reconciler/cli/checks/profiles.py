@@ -42,7 +42,9 @@ def _kind_checks(found: Inspection) -> Iterator[Check]:
         hint = "set profiles.url to the server that holds the table"
         yield _check("kind", "warning", "a foreign table: limits and indexes of the other server are unknown", hint)
     if found.is_standby:
-        message = "a standby: while it lags, changes arrive late, and an earlier row may be written once more"
+        message = "a standby: while it lags, changes arrive late"
+        if not found.updated:
+            message += ", and an earlier row may be written once more: map updated_at"
         yield _check("server", "warning", message, "set profiles.url to the primary server")
 
 

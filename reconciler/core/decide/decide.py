@@ -27,6 +27,7 @@ from reconciler.core.decide.leaving.succession import is_free_for, is_left_behin
 from reconciler.core.decide.leaving.tombstone import is_from_before
 from reconciler.core.decide.patch import decide_patch, doubt_holds, phone_holds, rival_holds, taken_phone
 from reconciler.core.decide.refused import refusal_digest, whole_refusal, without_refused
+from reconciler.core.decide.stale_row import stale_row_hold
 from reconciler.core.fields import normalise
 from reconciler.core.fields.desired import deciding_problems, digest, is_wanted, profile_digest, spec_of
 from reconciler.core.fields.diff import owned_tags, respelt_of
@@ -69,6 +70,8 @@ def decide(
         message = f"whether this store wants the user is unknown: {'; '.join(deciding_problems(profile, store))}"
         held = hold(user, mapping, "ProfileInvalid", message)
         return Decision(clerk_user_id=user, holds=(held,), status="held", customer=view.mapped)
+    if not insists and (stale := stale_row_hold(user, profile, mapping)) is not None:
+        return Decision(clerk_user_id=user, holds=(stale,), status="held", customer=view.mapped)
     if is_absent(profile, mapping, store) and not absence.is_proven(user, mapping, now):
         held = absence_hold(user, profile, mapping, absence, now)
         return Decision(

@@ -10,6 +10,7 @@ from typing import TypedDict
 
 from reconciler.core.decide.contested import kept_heals, with_contest, with_heals
 from reconciler.core.decide.leaving.absence import absent_row, reason_since
+from reconciler.core.decide.stale_row import STALE
 from reconciler.core.fields import normalise
 from reconciler.core.fields.consent import last_consents, with_answers_of, with_consents
 from reconciler.core.fields.desired import config_digest, is_wanted, profile_digest
@@ -338,7 +339,7 @@ def _base_row(
         left_at=(row.left_at or now) if leaving else None,
         intent=_intent_of(row, decision),
         **waits_of(decision),
-        **_digests(row, profile, store, still_gone=still_gone),
+        **_digests(row, profile, store, keeps=still_gone or any(h.reason == STALE for h in decision.holds)),
         absent_since=row.absent_since if profile is None and not leaving else None,
         left_row_at=_left_row_at(row, profile, still_gone=still_gone) if leaving else None,
         config_digest=config_digest(store),
@@ -403,14 +404,15 @@ class _Digests(TypedDict):
     wanted_row_at: datetime | None
 
 
-def _digests(row: Mapping, profile: Profile | None, store: Store, *, still_gone: bool) -> _Digests:
+def _digests(row: Mapping, profile: Profile | None, store: Store, *, keeps: bool) -> _Digests:
     """The digests of the row now, and when the store last wanted it, with the time of that row.
 
-    A missing row changes none of them, and a moved `updated_at` alone does not either: the mapping stays as it is.
+    A missing row changes none of them, nor does one that decides nothing (`keeps`). A moved `updated_at` alone does not
+    either: the mapping stays as it is.
     """
-    now = row.profile_digest if profile is None or still_gone else profile_digest(profile)
+    now = row.profile_digest if profile is None or keeps else profile_digest(profile)
     digests = _Digests(profile_digest=now, wanted_digest=row.wanted_digest, wanted_row_at=row.wanted_row_at)
-    if profile is None or still_gone or not is_wanted(profile, store):
+    if profile is None or keeps or not is_wanted(profile, store):
         return digests
     if now != row.wanted_digest or row.wanted_row_at is None:
         digests["wanted_row_at"] = profile.updated_at

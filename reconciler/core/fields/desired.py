@@ -91,7 +91,7 @@ def profile_digest(profile: Profile | None) -> str:
     """The digest of a profile without `updated_at`. A later field counts only with a value."""
     if profile is None:
         return digest(None)
-    values = profile.model_dump(mode="json", exclude={"updated_at", "mapped"})
+    values = profile.model_dump(mode="json", exclude={"updated_at", "mapped", "may_lag"})
     for name in LATER:
         if values[name] is None:
             del values[name]

@@ -26,7 +26,7 @@ class Profile(Scalars):
 
     `mapped` names the fields that the table has. A field outside it is *absent* (its value is unknown); a field inside
     it that is None is *null* (there is no value). `problems` are columns that could not be parsed: their fields are
-    None here and count as unknown, never as null.
+    None here and count as unknown, never as null. `may_lag`: read from a standby, which may show an earlier row.
     """
 
     clerk_user_id: ClerkUserId
@@ -38,6 +38,7 @@ class Profile(Scalars):
     deleted: bool = False
     metadata: Mapping[str, object] | None = None
     problems: tuple[Problem, ...] = ()
+    may_lag: bool = False
 
     def knows(self, field: str) -> bool:
         """Whether the value of this field is known: its column is mapped and was parsed."""

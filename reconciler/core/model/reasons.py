@@ -77,6 +77,11 @@ HOLD_REASONS: Final[MappingOf[str, Reason]] = {
         "Stale row: the user was released, and the row is older than that and differs from the one then.",
         "Nothing: a newer row, or the row as it was before, undoes the release.",
     ),
+    "StaleRow": Reason(
+        "time",
+        "The standby shows an earlier row than the one that was read last.",
+        "Nothing: the row is read again until the standby has caught up.",
+    ),
     "RowMissing": Reason(
         "time",
         "The profile row is missing, which does not prove a deletion yet.",

@@ -72,7 +72,7 @@ def profiles_of(table: ProfileTable, rows: Iterable[Sequence[Any]]) -> Iterator[
     for key, group in groupby(rows, key=itemgetter(0)):
         first = next(group)
         more = sum(1 for _ in group)  # noqa: B031  counts the rest of the group without storing it
-        profile = profile_of(key, table.values(first))
+        profile = profile_of(key, table.values(first), may_lag=table.is_standby)
         if more:
             yield unusable(profile.clerk_user_id, profile.mapped, f"{more + 1} rows have this key: only one may")
         else:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import MINYEAR, datetime, timedelta
 from functools import partial
 from itertools import islice
@@ -32,7 +33,14 @@ from reconciler.core.model.ids import USER_ID_MAX, ClerkUserId
 from reconciler.core.model.profile import Profile
 from reconciler.errors import SourceError
 from reconciler.outbound.databases.logins import DB_LOGINS, DbLogins
-from reconciler.supabase.connection import POOL_WAIT_S, begin_reading, is_lost, open_source, translate_errors
+from reconciler.supabase.connection import (
+    POOL_WAIT_S,
+    begin_reading,
+    is_lost,
+    is_standby,
+    open_source,
+    translate_errors,
+)
 from reconciler.supabase.reading.chunks import Chunk, profiles_of
 from reconciler.supabase.reading.page_size import PageSize
 from reconciler.supabase.reading.pages import (
@@ -266,9 +274,12 @@ class TableProfiles:
         try:
             with translate_errors(self._url), self._engine.connect() as connection:
                 begin_reading(connection)
+                lags = is_standby(connection)
                 table = self._found
                 if table is None or fresh:
                     table = find_table(connection, self._table_name, self._columns)
+                if table.is_standby != lags:  # one URL may lead to several servers
+                    table = replace(table, is_standby=lags)
                 yield connection, table
                 if table.schema is not None:
                     refuse_hidden(connection, table.schema, table.name)

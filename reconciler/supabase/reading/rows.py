@@ -33,7 +33,7 @@ class Endless:
     """A time that has no datetime: infinity, or beyond the year 9999."""
 
 
-def profile_of(key: str | bytes, values: Mapping[str, Any]) -> Profile:
+def profile_of(key: str | bytes, values: Mapping[str, Any], *, may_lag: bool = False) -> Profile:
     """The profile of one row. `values` has our field names, including `full_name` if it is mapped.
 
     The key is bytes if it is not UTF-8, which SQLite allows.
@@ -60,6 +60,7 @@ def profile_of(key: str | bytes, values: Mapping[str, Any]) -> Profile:
         return unusable(key.decode(errors="replace"), mapped, "the key is not in UTF-8")
     if key != key.strip():
         return unusable(key, mapped, "the key has blanks around it")
+    known["may_lag"] = may_lag
     return Profile(clerk_user_id=ClerkUserId(key), mapped=frozenset(mapped), problems=tuple(problems), **known)
 
 

@@ -133,12 +133,13 @@ class Walk:
 
 @dataclass(frozen=True)
 class ProfileTable:
-    """The table with its mapped columns: `columns` by our field names."""
+    """The table with its mapped columns: `columns` by our field names. `is_standby`: the server may lag behind another."""
 
     schema: str | None
     name: str
     columns: Mapping[str, Column]
     source: sa.TableClause
+    is_standby: bool = False
 
     @property
     def postgres(self) -> bool:
