@@ -107,6 +107,13 @@ def test_a_query_costs_next_to_nothing(full: Acme) -> None:
     assert full.sim.bucket.spent - spent < 10 + 30
 
 
+@pytest.mark.parametrize("fault", ["lost_before", "lost_after"])
+def test_a_query_with_a_lost_start_is_started_again(full: Acme, fault: Any) -> None:
+    full.sim.faults.add(fault, on="bulkOperationRunQuery")
+    bulk = reader(full)
+    assert ended(bulk, bulk.start()).status == "completed"
+
+
 @pytest.mark.parametrize("code", ["ACCESS_DENIED", "INTERNAL_SERVER_ERROR", "TIMEOUT"])
 def test_a_query_that_fails_says_why_and_what_it_has(full: Acme, code: str) -> None:
     full.sim.staff("bulk_fault", status="FAILED", error_code=code, after_rows=30)

@@ -62,7 +62,7 @@ BUSY_MAX_S: Final = 30.0  # total wait of one call after 429; a longer Retry-Aft
 OUTAGE_FIRST_PAUSE_S: Final = 0.5  # after the first failure of a call; doubles with each, less a jitter of up to a half
 OUTAGE_PAUSE_MAX_S: Final = 4.0
 OUTAGE_SENDS_MAX: Final = 6
-UNKNOWN_OUTAGE_S: Final = 1.0  # for a shop that has not answered yet: its address may be wrong
+UNKNOWN_OUTAGE_S: Final = 2.5  # for a shop that has not answered yet: its address may be wrong
 TOKEN_PATH: Final = "/admin/oauth/access_token"  # noqa: S105  a path
 TOKEN_EXCHANGE: Final = Document("access_token", "query", "", 0)
 """Names the token endpoint in messages. Repeating a request to it is harmless, so its failures are those of a query."""

@@ -56,6 +56,7 @@ DEFECT_CODES: Final = frozenset(
         "undefinedType", "missingRequiredInputObjectAttribute", "invalidOneOfInputObject",
     }
 )  # fmt: skip
+MAYBE_DONE_HINT: Final = "it may have been executed: run the command again, which looks first"
 DEFECT_HINT: Final = "this is a defect of reconciler, or it does not support this API version: please report it"
 UNAPPROVED: Final = "not approved to access"
 RETRY_AFTER_MAX_S: Final = 3_600.0
@@ -87,7 +88,7 @@ class Sent:
         """The error of a call without a complete response. For a mutation, AnswerLost: its outcome is unknown."""
         said = f"{self.shop}: {self.document.name}: {why}"
         if self.is_mutation:
-            return AnswerLost(said, hint="read the customer before sending again", retry_after_s=retry_after_s)
+            return AnswerLost(said, hint=MAYBE_DONE_HINT, retry_after_s=retry_after_s)
         return TemporaryError(said, retry_after_s=retry_after_s)
 
     def malformed_answer(self, error: MalformedError, response: httpx.Response | None = None) -> TemporaryError:

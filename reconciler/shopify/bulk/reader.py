@@ -182,11 +182,11 @@ class ShopBulkReader(BulkOperations):
         backlink = self._store.backlink
         rules = [tuple(name.rsplit(".", 1)) for name in self._store.metafields]
         metafields = ((backlink.namespace, backlink.key), *((namespace, key) for namespace, key in rules))
-        return self._id(
-            self._payload(
-                "bulk_run_query", {"query": bulk_customers(metafields, self._store.consent.channels)}, BulkPayload
-            )
-        )
+        variables = {"query": bulk_customers(metafields, self._store.consent.channels)}
+        try:
+            return self._id(self._payload("bulk_run_query", variables, BulkPayload))
+        except AnswerLost:  # a second query does no harm
+            return self._id(self._payload("bulk_run_query", variables, BulkPayload))
 
     def lines(self, operation: str, *, skip: int = 0, batch: int = 1000) -> Iterator[list[bytes]]:
         return self._lines(operation, skip=skip, batch=batch)
