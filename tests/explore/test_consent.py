@@ -94,7 +94,17 @@ class News:
             return
         assert second == second_of(said["at"]), "a grant with another time"
         assert second not in self.used[str(user)], "the same yes twice"
-        self.seen.append((str(user), second))
+
+    def note(self, roots: tuple[str, ...], variables: dict[str, Any]) -> None:
+        """Called with each mutation that the shop has executed."""
+        if roots != WRITE:
+            return
+        given = variables["input"]
+        consent = given["emailMarketingConsent"]
+        for each, user, _ in self.people():
+            if gid("Customer", each.number) == given["customerId"] and user in USERS:
+                granted = consent["marketingState"] == "SUBSCRIBED" and self.said(user).get("at") is not None
+                self.seen += [(user, second_of(consent["consentUpdatedAt"]))] if granted else []
 
     def look(self) -> None:
         """Note what the next cycle sees: withdrawals, and answers that find their customer subscribed."""
@@ -207,7 +217,7 @@ def test_no_one_is_subscribed_without_an_answer_that_is_the_last_one(tmp_path: P
     with Rig(tmp_path, a_store(dice)) as rig:
         rig.sim("acme").shop.change_habits(merge_s=0.0, consent_stays_with_customer=dice.choice([True, False]))
         news = News(rig, dice)
-        rig.transport.coming = news.judge
+        rig.transport.coming, rig.transport.seen = news.judge, news.note
         for user in USERS:
             news.write(user)
         for _ in range(dice.randint(15, 45)):
