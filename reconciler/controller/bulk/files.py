@@ -9,7 +9,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import accumulate, islice, pairwise
 from math import ceil
 
@@ -45,6 +45,7 @@ class BulkFiles:
         self._owner = bulk.leases.new_holder()
         self._fence: int | None = None
         self._began: tuple[datetime, int] | None = None
+        self._due: dict[str, tuple[datetime, int]] = {}  # when each file is asked for again, and its lines run so far
         self.pause_s = PAUSE_FIRST_S
         """How long to wait before the next `poll`."""
         self.tired: list[BulkLine] = []
@@ -157,26 +158,35 @@ class BulkFiles:
                 free -= 1
 
     def poll(self) -> list[tuple[BulkFile, BulkState | None]]:
-        """Run files that are not run yet, and return those with an operation that has ended, or is unknown."""
+        """Run files that are not run yet, and return those with an operation that has ended, or is unknown.
+
+        Each is asked for when it is due: that another one ends is no reason to.
+        """
         found = []
         run = lines = 0
         due = [PAUSE_MAX_S]
         for file in self._bulk.book.bulk_files(self._shop):
             lines += file.lines
-            taken_s = (self._context.clock.now() - file.begun_at).total_seconds()
+            now = self._context.clock.now()
+            taken_s = (now - file.begun_at).total_seconds()
             if file.operation is None:
                 self._run(file, self._bulk.shop.find(file.key))
             if file.operation is None or 0 <= taken_s < PAUSE_FIRST_S:
                 due.append(_due_in_s(taken_s, 0, file.lines))
                 continue
-            state = self._bulk.shop.operation_state(file.operation)
-            if state is None or state.status != "running":
-                found.append((file, state))
-                run += file.lines
-            else:
+            due_at, done = self._due.get(file.key, (now, 0))
+            left_s = (due_at - now).total_seconds()
+            if not 0 < left_s <= PAUSE_MAX_S:
+                state = self._bulk.shop.operation_state(file.operation)
+                if state is None or state.status != "running":
+                    found.append((file, state))
+                    run += file.lines
+                    continue
                 done = min(state.objects, file.lines)
-                due.append(_due_in_s(taken_s, done, file.lines))
-                run += done
+                left_s = min(_due_in_s(taken_s, done, file.lines), PAUSE_MAX_S)
+                self._due[file.key] = (now + timedelta(seconds=left_s), done)
+            due.append(left_s)
+            run += done
         self.pause_s = max(min(due), PAUSE_FIRST_S)
         self._tell(run, lines)
         return found
