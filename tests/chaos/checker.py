@@ -64,7 +64,7 @@ KINDS = (
     "lost", "doubled", "taken over", "wrong", "not released", "unwanted", "deleted although there", "bystander touched",
     "queue left over", "not in sync", "profile wrong", "quiet mutation", "ended by itself", "not ready", "not healthy",
     "idle transaction", "long transaction", "app kept waiting", "webhook answer", "log line", "memory", "threads",
-    "descriptors", "fault not ended", "not settled", "consent",
+    "descriptors", "fault not ended", "not settled", "kept waiting", "consent",
 )  # fmt: skip
 
 

@@ -250,6 +250,20 @@ def test_a_lease_from_a_clock_that_ran_a_day_ahead_ends_with_the_clock(queue: Re
     assert claim(queue, 11, owner="two") == []
 
 
+@pytest.mark.parametrize("again", ["a nudge", "a resync"])
+def test_a_request_that_a_clock_a_day_ahead_added_and_claimed_is_due_with_the_next_add(
+    queue: RequestQueue, again: str
+) -> None:
+    queue.add([user(1)], at(86_400), reason="webhook")
+    assert len(claim(queue, 86_400, owner="lost")) == 1
+    assert claim(queue, 10, owner="one") == []
+    if again == "a nudge":
+        queue.add([user(1)], at(20), reason="webhook")
+    else:
+        queue.add_all(ACME, [user(1).clerk_user_id], at(20), interval_s=60)
+    assert len(claim(queue, 90, owner="one")) == 1
+
+
 def test_a_takeover_voids_all_that_the_old_holder_still_says(queue: RequestQueue, engine: Engine) -> None:
     queue.add([user(1)], at(0), reason="webhook")
     [old] = claim(queue, 0, owner="frozen")

@@ -20,6 +20,7 @@
 | `faults.py` | faults that last: crashes, freezes, outages, reloads of the table, jumps of a clock |
 | `simulation.py` | one run: a storm, calm, quiet, and the verdict of `tests/chaos/checker.py` |
 | `sizes.py` | how large a run is, and how fast its clocks go |
+| `fairness.py` | requests that wait although a replica could take them |
 | `retention.py` | what is in the state after the calm and should not be |
 | `minimise.py` | makes a run that fails smaller |
 | `history.py` | faults of the past, put back, each of which a run must find |

@@ -13,12 +13,14 @@ from reconciler.errors import ReconcilerError
 from reconciler.manager.http.service import ManagerService
 from tests.chaos.checker import Violation
 from tests.chaos.people import SHOPS
+from tests.chaos.shops import domain
 from tests.simulation import waves
 from tests.simulation.outside import deliver
 from tests.simulation.reloads import RELOADS
 from tests.simulation.scheduler import START
 
 if TYPE_CHECKING:
+    from tests.simulation.replica import Replica
     from tests.simulation.simulation import Simulation
 
 SHOP_KINDS = (
@@ -30,6 +32,7 @@ STATUSES = (401, 402, 403, 404, 423, 500, 502, 503)
 ACCEPTED = "Accepted"
 ROLLOUT = "rollout"
 REPLICAS_MAX = 4
+LOOKS = 100
 RELOAD_MAX_S = 200.0  # with the time in which the rows come back, less than the grace: no one has left
 
 
@@ -79,6 +82,17 @@ class Faults:
         if some:
             self.simulation.drop(self.dice.choice(some))
             self.sleep(self.lasts(1, 90))
+            self.simulation.add_replica()
+
+    def _strike_at_work(self, replica: Replica, what: str) -> None:
+        """Strike when a worker next has a request. A machine that was to end does so at last."""
+        replica.machine.at_work = what
+        for _ in range(LOOKS):
+            if replica.machine.at_work and not replica.machine.dead:
+                self.sleep(2 * self.simulation.size.rhythm.resync_s / LOOKS)
+        replica.machine.at_work = ""
+        if what == "ends" and replica in self.simulation.replicas:
+            self.simulation.drop(replica)
             self.simulation.add_replica()
 
     def restart(self) -> None:
@@ -194,6 +208,16 @@ class Faults:
         self.sleep(self.lasts(5, 240))
         sim.status = None
 
+    def slow(self) -> None:
+        """One shop, or both, answer each call after seconds."""
+        some = self.dice.choice(((self.dice.choice(SHOPS),), SHOPS, SHOPS))
+        slow = self.simulation.luck.slow_shops
+        for shop in some:
+            slow[domain(shop)] = self.dice.choice((2.0, 8.0))
+        self.sleep(self.lasts(20, 600))
+        for shop in some:
+            slow.pop(domain(shop), None)
+
     def neighbour(self) -> None:
         sim = self.simulation.shops.sim(self.dice.choice(SHOPS))
         sim.bucket.neighbour(980)
@@ -203,11 +227,19 @@ class Faults:
     # --- clocks -----------------------------------------------------------------------------------------------------
 
     def clock(self) -> None:
-        """Where one replica has the state for itself, its time is that of its own clock."""
+        """Where one replica has the state for itself, its time is that of its own clock.
+
+        It is set right while the replica runs, or the replica ends in the middle of its work and the next one has the right
+        time, or the state is away in the middle of the work, and the time is right when it is back.
+        """
         if len(self.simulation.replicas) == 1:
-            clock = self.simulation.replicas[0].connections.state_clock
-            clock.moved_s = self.dice.choice(self.simulation.size.rhythm.jumps_s)
+            replica, now_s = self.simulation.replicas[0], self.simulation.scheduler.now_s
+            clock, jumps_s = replica.connections.state_clock, self.simulation.size.rhythm.jumps_s
+            over_s = START + self.simulation.size.storm_s
+            clock.moved_s = self.dice.choice([jump_s for jump_s in jumps_s if now_s + jump_s < over_s])
             self.sleep(self.lasts(5, 240))
+            if what := self.dice.choice(("", "ends", "cut")):
+                self._strike_at_work(replica, what)
             clock.moved_s = 0.0
 
 
@@ -227,6 +259,7 @@ FAULTS: Mapping[str, Callable[[Faults], None]] = {
     ROLLOUT: waves.edit,
     "shop fault": Faults.shop,
     "shop status": Faults.status,
+    "slow shop": Faults.slow,
     "busy neighbour": Faults.neighbour,
     "clock moved": Faults.clock,
 }

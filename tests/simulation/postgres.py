@@ -6,8 +6,9 @@ back before anything else happens; what it wrote is read from there. So each sta
 it began, and its own writes. A commit writes the rows into the file.
 
 What a statement writes or locks, rows as well as values of unique indexes, is locked until its transaction ends. A
-statement that meets a lock is undone, waits in virtual time, and begins again on what is committed then, as Postgres checks
-the condition again on the new row. Circles of waits, the limits of `bounds.py` and lost connections end transactions.
+statement that meets a lock is undone, waits in virtual time, and begins again on what is committed then: on those of the
+rows that it found at first which still match, and on no others, as in Postgres. Circles of waits, the limits of `bounds.py`
+and lost connections end transactions.
 
 The statements are those that the product makes for Postgres; `dialect.py` has SQLite run what is written for Postgres.
 """
@@ -36,7 +37,7 @@ from tests.simulation.ways import NO_TURNS, Way
 
 LOCK_S = BOUNDS_MS["lock_timeout"] / 1000
 IDLE_S = BOUNDS_MS["idle_in_transaction_session_timeout"] / 1000
-DEADLOCK = "state: deadlock"
+DEADLOCK, REFUSED = "state: deadlock", "state: row refused"
 DEADLOCK_S = 1.0  # after so long, who waits looks for a circle
 Mode = Literal["share", "exclusive"]
 Key = tuple[Any, ...]
@@ -101,6 +102,7 @@ class Statement:
     locks: Mode | None
     skips: bool
     writes: bool
+    inserts: bool
 
     @classmethod
     def read(cls, sql: str, parameters: list[Any], *, many: bool) -> Statement:
@@ -109,17 +111,20 @@ class Statement:
         plain = _LOCKING.sub("", sql)
         skips = bool(locking and locking[2])
         writes = locking is not None or bool(_VERB.search(plain)) or "pg_advisory" in plain
-        return cls(plain, parameters, many, locks, skips, writes)
+        return cls(plain, parameters, many, locks, skips, writes, plain.startswith("INSERT"))
 
 
 @dataclass(slots=True)
 class Tried:
-    """What a statement did before it was undone. No result: it met a value of an unfinished transaction."""
+    """What a statement did before it was undone. No result: a unique index `refused` it."""
 
     result: list[Any] | None
     keys: dict[Key, Mode] = field(default_factory=dict)
     """What it has to lock."""
     written: dict[tuple[str, Key], Key | None] = field(default_factory=dict)
+    rows: frozenset[Key] = frozenset()
+    """The rows that it has found."""
+    refused: str = ""
 
 
 @dataclass(eq=False, slots=True)
@@ -343,13 +348,20 @@ class PostgresConnection(sqlite3.Connection):
     def _run_locking(self, way: Way, cursor: PostgresCursor, statement: Statement) -> list[Any]:
         mine = self.mine or Transaction()
         until_s = way.scheduler.now_s + LOCK_S
+        found: frozenset[Key] | None = None
         while True:
-            tried = self._try(cursor, statement, mine)
+            tried = self._try_again(cursor, statement, mine, found)
+            if found is None and tried.result is not None and not statement.inserts:
+                found = frozenset(tried.rows)
             blockers = self.server.blockers(mine, tried.keys)
             if tried.result is not None and not blockers:
                 break
-            others = frozenset(each for each in self.server.open if each is not mine)
-            self._wait(way, mine, blockers or others, until_s)
+            if tried.result is None:
+                blockers = self._would_free(cursor, statement, mine)
+                if not blockers:
+                    way.luck.injected[REFUSED] += 1
+                    raise Refused(tried.refused)
+            self._wait(way, mine, blockers, until_s)
         if self.mine is None:
             self._store(tried.written)
         else:
@@ -357,25 +369,46 @@ class PostgresConnection(sqlite3.Connection):
             mine.written |= tried.written
         return tried.result
 
-    def _try(self, cursor: PostgresCursor, statement: Statement, mine: Transaction) -> Tried:
-        """Run the statement, and undo it."""
+    def _would_free(self, cursor: PostgresCursor, statement: Statement, mine: Transaction) -> frozenset[Transaction]:
+        """The transactions of which a commit would free the value that refused this statement."""
+        others = [each for each in self.server.open if each is not mine]
+        return frozenset(each for each in others if self._try(cursor, statement, mine, after=each).result is not None)
+
+    def _try_again(
+        self, cursor: PostgresCursor, statement: Statement, mine: Transaction, found: frozenset[Key] | None
+    ) -> Tried:
+        """Run the statement, and undo it; on no rows but those that were `found` before it waited."""
+        tried = self._try(cursor, statement, mine)
+        others = tried.rows - found if found is not None else frozenset()
+        return self._try(cursor, statement, mine, without=others) if others else tried
+
+    def _try(
+        self,
+        cursor: PostgresCursor,
+        statement: Statement,
+        mine: Transaction,
+        *,
+        without: frozenset[Key] = frozenset(),
+        after: Transaction | None = None,
+    ) -> Tried:
+        """`without`: these rows. `after`: as if this transaction had been committed."""
         db, shapes = self._db(), self.server.shapes
         self._acting, self._asked, self._kept = mine, {}, {}
         db.execute("BEGIN IMMEDIATE")
         try:
-            for (name, key), row in mine.written.items():
+            for (name, key), row in ((after.written if after else {}) | mine.written).items():
                 shapes[name].put(db, key, row)
             self._show_numbers(db, mine)
             if statement.skips:
                 self._hide_locked(db, mine)
+            for name, key in without:
+                shapes[name].put(db, key, None)
             db.execute("DELETE FROM temp.touched")
             selected = self._selected(db, statement) if statement.locks else []
             try:
                 found = cursor.plainly(statement.sql, statement.parameters, many=statement.many)
             except sqlite3.IntegrityError as error:
-                if all(each is mine for each in self.server.open):
-                    raise Refused(str(error)) from error
-                return Tried(None)
+                return Tried(None, refused=str(error))
             touched = list(dict.fromkeys(db.execute("SELECT name, a, b, c FROM temp.touched")))
             rows = [(shapes[name], tuple(values[: len(shapes[name].keys)])) for name, *values in touched]
             written = {(shape.name, key): shape.read(db, key) for shape, key in rows}
@@ -386,7 +419,8 @@ class PostgresConnection(sqlite3.Connection):
             before = mine.written.get((shape.name, key)) or shape.read(db, key)
             keys[shape.name, key] = "exclusive"
             keys |= dict.fromkeys((*shape.locked_by(before), *shape.locked_by(written[shape.name, key])), "exclusive")
-        return Tried(found, keys | self._asked, written)
+        named = frozenset([*selected, *((shape.name, key) for shape, key in rows)])
+        return Tried(found, keys | self._asked, written, named)
 
     def _show_numbers(self, db: sqlite3.Cursor, mine: Transaction) -> None:
         """Rows with a number that others have taken: a new row gets another one, as from a sequence."""

@@ -28,7 +28,7 @@ from reconciler.manager.schedule.failing import FailingStores
 from reconciler.manager.schedule.parity import ParitySampler
 from reconciler.manager.schedule.probes import Probes
 from reconciler.manager.schedule.rollouts import RolloutFollower
-from reconciler.manager.schedule.scans import ScheduledScans
+from reconciler.manager.schedule.scans import LEASE, ScheduledScans
 from reconciler.manager.webhook_state import WebhookState
 from reconciler.settings import Loaded, StoreSettings
 from reconciler.shopify.api.auth import FixedToken
@@ -181,20 +181,24 @@ class Replica:
             follow_rollout=self._follower.follow,
         )  # fmt: skip
 
-    def start(self) -> None:
-        self._spawn("start", self._start)
+    def start(self, *, alone: bool) -> None:
+        """`alone`: no other one uses this state."""
+        self._spawn("start", lambda: self._start(alone=alone))
 
     def close(self) -> None:
         """Close what is open in this process; the machine has ended."""
         self.running.close()
         self.connections.__exit__()
 
-    def _start(self) -> None:
+    def _start(self, *, alone: bool) -> None:
         """As `Manager.start`; what fails is begun again, as a supervisor does."""
         while True:
             try:
                 self.running.read_pauses()
                 self.running.begin_rollouts()
+                if alone:
+                    self.connections.queue.take_back(self._clock.now(), alone=True)
+                    self.connections.state.take_back_leases(LEASE, now=self._clock.now())
                 stores = [store.name for store in self.running.stores()]
                 break
             except ReconcilerError:

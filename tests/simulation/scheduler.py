@@ -42,6 +42,8 @@ class Machine:
     frozen_until: float = 0.0
     cut_until: dict[str, float] = field(default_factory=dict)
     """By what it can't reach: `state`, `profiles`."""
+    at_work: str = ""
+    """What happens when a worker next calls a shop: it `ends`, or its way to the state is `cut` for a minute."""
 
 
 @dataclass(eq=False, slots=True)

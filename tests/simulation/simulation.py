@@ -13,19 +13,22 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import structlog
+from sqlalchemy import select
 
 from reconciler.core.model.ids import ShopDomain
 from reconciler.manager.http.service import ManagerService
 from reconciler.settings import Loaded
-from reconciler.state.database.engine import open_engine
+from reconciler.state.database.engine import open_engine, reading
 from reconciler.state.requests.queue import RequestTable
 from reconciler.state.store import StateStore
+from reconciler.state.tables.requests import RequestRow
 from reconciler.wiring import Components
 from tests.chaos.checker import Violation, check
 from tests.chaos.consent import consent_differences, consent_violations
 from tests.chaos.people import SHOPS, Population
 from tests.chaos.shops import Shops, domain, make_world
 from tests.chaos.stream import WEIGHTS, Stream
+from tests.simulation.fairness import Fairness
 from tests.simulation.faults import FAULTS, ROLLOUT, Faults
 from tests.simulation.outside import ShopHooks, SimApp, SimClerk
 from tests.simulation.person import Person
@@ -155,8 +158,8 @@ class Simulation:
     def add_replica(self) -> None:
         self.machines += 1
         replica = Replica(self._place(f"replica-{self.machines}"), self.variant.components, self.variant.connections)
+        replica.start(alone=self.server is None and not self.replicas)
         self.replicas.append(replica)
-        replica.start()
 
     def look(self) -> None:
         """Note what has changed in the shops."""
@@ -202,6 +205,8 @@ class Simulation:
             self.scheduler.spawn(self.outside, "people", self._people)
             if ROLLOUT in self.kinds:
                 self.scheduler.spawn(self.outside, "operator", lambda: operate(self))
+            fairness = Fairness(self)
+            self.scheduler.spawn(self.outside, "fairness", fairness.run)
             faults = Faults(self)
             self.scheduler.spawn(self.outside, "faults", faults.run)
             self.scheduler.run(START + 10 * self.size.storm_s, lambda: self.storm_over and faults.over)
@@ -209,7 +214,8 @@ class Simulation:
             outcome.violations += self._settle() or self._quiet()
             if deadlocks := self.luck.injected[DEADLOCK]:
                 self.found.append(Violation("not settled", "state", f"{deadlocks} deadlocks: all lock in one order"))
-            outcome.violations += self.found + left_over(self.engine, self._now(), self.size.rhythm)
+            outcome.violations += self.found + fairness.found
+            outcome.violations += left_over(self.engine, self._now(), self.size.rhythm)
         except Stuck as error:
             outcome.violations.append(Violation("ended by itself", "scheduler", str(error)))
             raise
@@ -268,8 +274,11 @@ class Simulation:
         found += wave_violations(self.population, self.shops, self.files)
         found += consent_violations(self.population, self.shops.consents)
         found += consent_differences(self.population, self.shops.consents, customers)
-        if depth := self.queue.depth():
-            found.append(Violation("queue left over", "queue", f"{depth} requests"))
+        with reading(self.engine) as connection:
+            for left in connection.execute(select(RequestRow.__table__)):
+                due_s = (left.due_at - self._now()).total_seconds()
+                what = f"due in {due_s:.0f} s, {left.reason}, {left.attempts} attempts, owner {left.owner}"
+                found.append(Violation("queue left over", f"{left.clerk_user_id} in {left.store}", what))
         if self.clerk.waiting:
             found.append(Violation("not settled", "clerk", f"{self.clerk.waiting} webhooks"))
         for shop in SHOPS:

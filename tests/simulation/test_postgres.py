@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, TimeoutError  # noqa: A004  that of futures
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,7 +27,8 @@ from tests.simulation.ways import Luck, Way
 from tests.states import state_template
 
 AT = datetime(2026, 11, 18, tzinfo=UTC)
-STEP_S = 0.25
+STEP_S, POLL_S = 0.25, 0.05
+WAITS = "SELECT wait_event_type IS NOT DISTINCT FROM 'Lock' FROM pg_stat_activity WHERE pid = %s"
 lease: Table = LeaseRow.__table__
 mapping: Table = MappingRow.__table__
 event: Table = EventRow.__table__
@@ -58,6 +59,10 @@ def add(name: str = "1") -> Any:
 
 def take(owner: str) -> Any:
     return update(lease).where(lease.c.name == "1", lease.c.owner == "").values(owner=owner)
+
+
+def owned(name: str, owner: str) -> Any:
+    return update(lease).where(lease.c.name == name).values(owner=owner)
 
 
 def moved(name: str, customer: str | None) -> Any:
@@ -171,6 +176,22 @@ SCENARIOS: dict[str, Steps] = {
     "an advisory lock is held until the end": (
         ("a", advisory()), ("b", advisory()), ("a", COMMIT), ("b", COMMIT),
     ),
+    "a row that begins to match while another is awaited is not found": (
+        ("a", owned("2", "x")), ("a", COMMIT), ("a", add("1")), ("a", owned("2", "")), ("b", FREE.with_for_update()),
+        ("a", COMMIT), ("b", FREE), ("b", COMMIT),
+    ),
+    "a row that begins to match while another is awaited is not changed": (
+        ("a", owned("2", "x")), ("a", COMMIT), ("a", add("1")), ("a", owned("2", "")),
+        ("b", update(lease).where(lease.c.owner == "").values(fence=7)), ("a", COMMIT), ("b", get("2")), ("b", COMMIT),
+    ),
+    "a row that ceases to match while it is awaited is not found": (
+        ("a", owned("1", "x")), ("b", FREE.with_for_update()), ("a", COMMIT), ("b", COMMIT),
+    ),
+    "who has a value now is not found by those who waited for the one who had it": (
+        ("a", moved("ada", None)), ("a", moved("bob", "7")),
+        ("b", select(mapping.c.clerk_user_id).where(mapping.c.shopify_customer_id == "7").with_for_update()),
+        ("a", COMMIT), ("b", select(mapping.c.clerk_user_id).where(mapping.c.shopify_customer_id == "7")), ("b", COMMIT),
+    ),
     "rows with a number from the table do not wait for each other": (
         ("a", happened("ada")), ("b", happened("bob")), ("b", COMMIT), ("a", COMMIT),
         ("c", select(func.count(func.distinct(event.c.id)))), ("c", COMMIT),
@@ -228,16 +249,20 @@ class Session:
         self._connection: Connection | None = None
         self.told: list[str] = []
 
-    def do(self, step: Any) -> None:
+    def open(self) -> Connection:
         if self._connection is None:
             self._connection = self._engine.connect()
             self._connection.begin()
             begin_writing(self._connection)
+        return self._connection
+
+    def do(self, step: Any) -> None:
+        connection = self.open()
         try:
-            self.told.append(self._said(self._connection, step))
+            self.told.append(self._said(connection, step))
         except DBAPIError as error:
             self.told.append(f"{getattr(error.orig, 'sqlstate', None)}")
-            self._connection.close()
+            connection.close()
             self._connection = None
 
     def _said(self, connection: Connection, step: Any) -> str:
@@ -300,14 +325,23 @@ def on_postgres(steps: Steps, url: str) -> Told:
     engine = open_engine(url)
     sessions = {name: Session(engine) for name, _ in steps}
     threads = {name: ThreadPoolExecutor(1) for name in sessions}
+    opened = {name: threads[name].submit(session.open) for name, session in sessions.items()}
+    pids = {
+        name: one.result(30).exec_driver_sql("SELECT pg_backend_pid()").scalar_one() for name, one in opened.items()
+    }
+
+    def is_waiting(name: str) -> bool:
+        with engine.connect() as connection:
+            return bool(connection.exec_driver_sql(WAITS, (pids[name],)).scalar_one())
+
     futures: list[Future[None]] = []
     waited = []
     for number, (name, step) in enumerate(steps):
         futures.append(threads[name].submit(sessions[name].do, step))
-        try:
-            futures[-1].result(STEP_S)
-        except TimeoutError:
-            waited.append(f"{number} {name}")
+        while not wait([futures[-1]], POLL_S).done:
+            if is_waiting(name):
+                waited.append(f"{number} {name}")
+                break
     for future in futures:
         future.result(30)
     for thread in threads.values():

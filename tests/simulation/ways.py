@@ -28,6 +28,7 @@ from reconciler.supabase.reading.profiles import TableProfiles
 from tests.inprocess import InProcess
 from tests.simulation.scheduler import Machine, Scheduler
 
+CUT_S = 60.0
 PAGE = 7  # rows of the profiles that one read gives: a scan is several reads
 NO_TURNS = {TURN: None}  # of an engine: all tasks share one thread, and one that waits for a lock stops them all
 
@@ -41,6 +42,8 @@ class Luck:
     shop: float = 0.01
     profiles: float = 0.002
     injected: Counter[str] = field(default_factory=Counter)
+    slow_shops: dict[str, float] = field(default_factory=dict)
+    """Seconds that each call takes, by the domain of the shop."""
 
     def inject(self, chance: float, what: str) -> bool:
         """Draw whether this call fails now, and count it if so."""
@@ -210,8 +213,16 @@ class Network(InProcess):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         luck, way = self._way.luck, self._way
         way.point("call")
+        task = way.scheduler.current
+        if way.machine.at_work and task is not None and task.kind == "worker-":
+            what, way.machine.at_work = way.machine.at_work, ""
+            luck.injected[f"{what} at work"] += 1
+            if what == "ends":
+                way.scheduler.kill(way.machine)
+            way.machine.cut_until["state"] = way.scheduler.now_s + CUT_S
         if luck.inject(luck.shop, "shop: request lost"):
             raise httpx.ReadError("the request was lost", request=request)
+        way.scheduler.sleep(luck.slow_shops.get(request.url.host, 0.0))
         response = super().handle_request(request)
         way.point("reply")
         if luck.inject(luck.shop, "shop: reply lost"):

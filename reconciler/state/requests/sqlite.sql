@@ -12,6 +12,8 @@
 -- An add merges with the existing row. A resync never ends a backoff: the request has its turn already. A delayed add
 -- is kept beside what is due, until a reconcile begins after its time; of several, the earliest. An add that changes
 -- nothing writes nothing: a resync over a waiting queue leaves no dead rows.
+-- A request in progress was due when it was claimed. If it is due later than now, its times are those of a clock that
+-- was ahead, and the add moves them.
 INSERT INTO reconciler_request AS r
        (clerk_user_id, store, priority, due_at, rank_at, attempts, generation, seen,
         explicit_generation, wants_updated_at, fencing, reason, delayed_at)
@@ -33,7 +35,7 @@ ON CONFLICT (clerk_user_id, store) DO UPDATE SET
   delayed_at = CASE WHEN (excluded.due_at > :now
                           AND (r.delayed_at IS NULL OR r.delayed_at <= :now OR r.delayed_at > excluded.due_at))
                     THEN excluded.due_at ELSE r.delayed_at END,
-  due_at = CASE WHEN r.owner IS NULL THEN min(r.due_at, excluded.due_at) ELSE r.due_at END,
+  due_at = CASE WHEN r.owner IS NULL OR r.due_at > :now THEN min(r.due_at, excluded.due_at) ELSE r.due_at END,
   priority = CASE WHEN r.owner IS NOT NULL OR (excluded.due_at > :now AND r.due_at < excluded.due_at) THEN r.priority
                   WHEN r.due_at > :now THEN excluded.priority ELSE min(r.priority, excluded.priority) END,
   rank_at = min(r.rank_at, excluded.rank_at)
