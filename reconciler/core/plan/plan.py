@@ -126,7 +126,4 @@ def digest_of_stores(stores: Iterable[StorePlan]) -> str:
 
 def json_parts(store: StorePlan) -> dict[str, object]:
     """One store's part as JSON values, with its actions and holds as series."""
-    parts = dump_around(store, {"actions": store.actions, "holds": store.holds})
-    if not store.unaffected:
-        del parts["unaffected"]
-    return parts
+    return dump_around(store, {"actions": store.actions, "holds": store.holds})

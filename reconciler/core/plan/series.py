@@ -240,10 +240,12 @@ Series = Annotated[Collection[M], _SeriesSchema()]
 def dump_around(value: object, new_series: MappingOf[str, Collection[object]]) -> dict[str, object]:
     """The value as JSON values in the order of its fields, with these series unchanged.
 
-    Without an adapter, which takes longer to build than such a value to dump; so no annotation excludes a field.
+    Without an adapter, which takes longer to build than such a value to dump. As with one, a field with `exclude_if=not_`
+    is left out if it is empty.
     """
     assert is_dataclass(value)
     return {
         each.name: new_series[each.name] if each.name in new_series else to_jsonable_python(getattr(value, each.name))
         for each in fields(value)
+        if getattr(value, each.name) or "exclude_if" not in str(each.type)
     }
