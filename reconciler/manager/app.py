@@ -47,7 +47,7 @@ from reconciler.manager.webhook_state import WebhookState
 from reconciler.server.app import Options, make_app
 from reconciler.server.starting import StartupServer
 from reconciler.server.tokens import AccessTokens
-from reconciler.settings import Loaded, StoreSettings
+from reconciler.settings import Loaded
 from reconciler.state.database.controller_lock import lock_controller
 from reconciler.state.requests.queue import new_owner
 from reconciler.wiring import Components
@@ -297,8 +297,7 @@ class Manager:
             if removed and settled_s < self._intervals.removal_settles_s:
                 self._note_problem(f"it no longer has {_listed(removed)}: applied once it stays unchanged for a while")
                 return
-            in_force = {s.name: s for s in self.running.stores()}
-            known = self._replace(loaded, removed)
+            former, known = self.running.stores(), self._replace(loaded, removed)
             if known is None:
                 return
             self._settings, self._recorded_at = loaded.settings, float("-inf")  # other replicas see these files soon
@@ -318,7 +317,7 @@ class Manager:
             changed = sorted(name for name in before.keys() & now.keys() if before[name] != now[name])
             gone, new = sorted(before.keys() - now.keys()), sorted(now.keys() - before.keys())
             _log.info("config_loaded", stores=len(now), changed=changed, new=new, gone=gone)
-            self._follow(changed, gone, in_force)
+            self._follow(changed, gone, self.running.changed_since(former))
 
     def _replace(self, loaded: Loaded, removed: Mapping[str, Sequence[str]]) -> Sequence[KnownShop] | None:
         """Use these files from now on, and return the shops that the state knows; None if they are refused for now."""
@@ -402,18 +401,13 @@ class Manager:
         with suppress(StateError):
             self._connections.state.forget_replica(self.owner)
 
-    def _follow(
-        self, changed: Sequence[StoreName], gone: Sequence[StoreName], before: Mapping[StoreName, StoreSettings]
-    ) -> None:
-        """Follow a new stores.yaml: scan new and changed stores, delete requests of removed ones.
-
-        `before`: the stores as they were in force. One that keeps its policy until its wave is scanned when that has begun.
-        """
+    def _follow(self, changed: Sequence[StoreName], gone: Sequence[StoreName], in_force: frozenset[StoreName]) -> None:
+        """Follow a new stores.yaml: scan new stores and those that changed `in_force`, delete requests of removed ones."""
         self.schedule.follow()
-        now, suspended = {s.name: s for s in self.running.stores()}, self.running.suspensions()
+        due = in_force | self.running.suspensions().keys()
         for name in changed:
             self._probes.resume(name)
-            if name in suspended or now[name].held_back_by(None) != before[name].held_back_by(None):
+            if name in due:
                 self.schedule.scan_soon(name)
         self._suspend_unidentified()
         for name in gone:

@@ -6,7 +6,7 @@ Replaced components are closed once no thread uses them.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -110,6 +110,11 @@ class RunningConfig:
             with self._lock:
                 self._known = known
         return known.stores
+
+    def changed_since(self, former: Iterable[StoreSettings]) -> frozenset[StoreName]:
+        """Return the stores that are in force in another way than these; one that keeps its policy until its wave is not."""
+        before = {store.name: store.held_back_by(None) for store in former}
+        return frozenset(s.name for s in self.stores() if s.held_back_by(None) != before.get(s.name))
 
     def store(self, name: StoreName) -> StoreSettings | None:
         return next((s for s in self.stores() if s.name == name), None)
