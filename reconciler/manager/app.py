@@ -22,7 +22,7 @@ from reconciler.core.model.ids import StoreName
 from reconciler.core.model.request import Claim
 from reconciler.core.report.status import Replica
 from reconciler.errors import AccessError, ConfigError, StateError
-from reconciler.manager.config_files import FollowedFiles, needs_restart, removals, without_restart
+from reconciler.manager.config_files import FollowedFiles, listed, needs_restart, removals, without_restart
 from reconciler.manager.dispatcher import Dispatcher
 from reconciler.manager.http.senders import Shops, sources_of, tokens_of, webhooks_of
 from reconciler.manager.http.service import ManagerService
@@ -295,7 +295,7 @@ class Manager:
                 return
             removed = removals(before.values(), loaded.stores)
             if removed and settled_s < self._intervals.removal_settles_s:
-                self._note_problem(f"it no longer has {_listed(removed)}: applied once it stays unchanged for a while")
+                self._note_problem(f"it no longer has {listed(removed)}: applied once it stays unchanged for a while")
                 return
             former, known = self.running.stores(), self._replace(loaded, removed)
             if known is None:
@@ -442,12 +442,10 @@ class Manager:
 
     def _state_problems(self) -> Sequence[str]:
         """Return what is wrong with the state and its queue; StateError if it does not answer or can't be written."""
-        queue, stuck_s = self._webhook_state.queue, self._intervals.stuck_s
-        self._webhook_state.check_writable(now=self._clock.now())
-        oldest_s = max(queue.oldest_ages_s(self._clock.now(), self.running.caps()).values(), default=0.0)
-        is_stuck = oldest_s > stuck_s and time.monotonic() - self.dispatcher.done_at > stuck_s
-        problem = f"a request has been due for {oldest_s:.0f} s, and no request was finished meanwhile"
-        return [problem] if is_stuck else []
+        idle_s = time.monotonic() - self.dispatcher.done_at
+        return self._webhook_state.problems(
+            self.running.caps(), now=self._clock.now(), idle_s=idle_s, stuck_s=self._intervals.stuck_s
+        )
 
     def _gauges(self) -> GaugeValues:
         held, now = self.dispatcher.in_progress(), time.monotonic()
@@ -493,8 +491,3 @@ class Manager:
             again_in_s=round(done.again_s, 3) if done.again_s is not None else None,
             seconds=round(seconds, 4),
         )
-
-
-def _listed(removed: Mapping[str, Sequence[str]]) -> str:
-    """`acme-us: where.locale, tags; acme-eu: store`."""
-    return "; ".join(f"{name}: {', '.join(keys)}" for name, keys in sorted(removed.items()))

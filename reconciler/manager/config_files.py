@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -156,3 +156,8 @@ def removals(before: Iterable[StoreSettings], after: Iterable[StoreSettings]) ->
         if lost:
             found[store.name] = lost
     return found
+
+
+def listed(removed: Mapping[str, Sequence[str]]) -> str:
+    """`acme-us: where.locale, tags; acme-eu: store`."""
+    return "; ".join(f"{name}: {', '.join(keys)}" for name, keys in sorted(removed.items()))

@@ -6,8 +6,10 @@ in time is answered with 503, and sent again.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
+from reconciler.core.model.ids import StoreName
 from reconciler.settings import Settings
 from reconciler.state.console.reader import ConsoleTable
 from reconciler.state.database.engine import Engine, open_engine
@@ -30,9 +32,15 @@ class WebhookState:
         self.console_reader, self.erasure = ConsoleTable(engine), Erasure(engine)
         self.profile_writes = ProfileWriteTable(engine)
 
-    def check_writable(self, *, now: datetime) -> None:
-        """Raise StateError if a webhook or a reconcile can't be written."""
+    def problems(self, stores: Collection[StoreName], *, now: datetime, idle_s: float, stuck_s: float) -> Sequence[str]:
+        """Return what is wrong with the queue of these stores if no request was finished for `idle_s`.
+
+        StateError if the state does not answer, or if a webhook or a reconcile can't be written.
+        """
         check_writable(self._engine, now=now)
+        oldest_s = max(self.queue.oldest_ages_s(now, stores).values(), default=0.0)
+        problem = f"a request has been due for {oldest_s:.0f} s, and no request was finished meanwhile"
+        return [problem] if oldest_s > stuck_s and idle_s > stuck_s else []
 
     def close(self) -> None:
         for engine in self._opened:
