@@ -297,8 +297,8 @@ class Manager:
             if removed and settled_s < self._intervals.removal_settles_s:
                 self._note_problem(f"it no longer has {listed(removed)}: applied once it stays unchanged for a while")
                 return
-            former, known = self.running.stores(), self._replace(loaded, removed)
-            if known is None:
+            former = self.running.stores()
+            if (known := self._replace(loaded, removed)) is None:
                 return
             self._settings, self._recorded_at = loaded.settings, float("-inf")  # other replicas see these files soon
             self._rollouts.note_load()
@@ -312,12 +312,11 @@ class Manager:
                 self._note_problem(None)
             else:  # one part is applied, the other needs a restart
                 self._refuse_config(needs_restart())
-            now = {s.name: s for s in loaded.stores}
-            self._metrics.follow(now)
+            self._metrics.follow(now := {s.name: s for s in loaded.stores})
             changed = sorted(name for name in before.keys() & now.keys() if before[name] != now[name])
             gone, new = sorted(before.keys() - now.keys()), sorted(now.keys() - before.keys())
             _log.info("config_loaded", stores=len(now), changed=changed, new=new, gone=gone)
-            self._follow(changed, gone, self.running.changed_since(former))
+            self._follow(changed, gone, self.running.due_since(former))
 
     def _replace(self, loaded: Loaded, removed: Mapping[str, Sequence[str]]) -> Sequence[KnownShop] | None:
         """Use these files from now on, and return the shops that the state knows; None if they are refused for now."""
@@ -401,10 +400,9 @@ class Manager:
         with suppress(StateError):
             self._connections.state.forget_replica(self.owner)
 
-    def _follow(self, changed: Sequence[StoreName], gone: Sequence[StoreName], in_force: frozenset[StoreName]) -> None:
-        """Follow a new stores.yaml: scan new stores and those that changed `in_force`, delete requests of removed ones."""
+    def _follow(self, changed: Sequence[StoreName], gone: Sequence[StoreName], due: frozenset[StoreName]) -> None:
+        """Follow a new stores.yaml: scan new stores and changed ones that are `due`, delete requests of removed ones."""
         self.schedule.follow()
-        due = in_force | self.running.suspensions().keys()
         for name in changed:
             self._probes.resume(name)
             if name in due:

@@ -111,10 +111,11 @@ class RunningConfig:
                 self._known = known
         return known.stores
 
-    def changed_since(self, former: Iterable[StoreSettings]) -> frozenset[StoreName]:
-        """Return the stores that are in force in another way than these; one that keeps its policy until its wave is not."""
+    def due_since(self, former: Iterable[StoreSettings]) -> frozenset[StoreName]:
+        """Return the stores that are suspended, or in force in another way than these: none that waits for its wave."""
         before = {store.name: store.held_back_by(None) for store in former}
-        return frozenset(s.name for s in self.stores() if s.held_back_by(None) != before.get(s.name))
+        changed = (s.name for s in self.stores() if s.held_back_by(None) != before.get(s.name))
+        return frozenset({*changed, *self.suspensions()})
 
     def store(self, name: StoreName) -> StoreSettings | None:
         return next((s for s in self.stores() if s.name == name), None)
