@@ -304,8 +304,11 @@ class Rollouts(Generic[StoreT]):
                 kept, rollout = state.policies[store.shop], state.rollout
                 # Before the facts and their time: what a scan has queued by its end is then among them.
                 is_synced = rollout is None or self._is_synced_since(store, kept, rollout.opened_at)
+                passed_at = self._scanned_since(store, rollout.opened_at) if rollout is not None else None
                 since = kept.since if rollout is None else min(kept.since, rollout.opened_at)
-                facts = self.book.wave_facts(store.name, store.shop, since=since, now=self.clock.now())
+                facts = self.book.wave_facts(
+                    store.name, store.shop, since=since, passed_at=passed_at, now=self.clock.now()
+                )
                 paused = store.with_pause(pauses.get(store.shop)).pause_words
                 held, waits = self._waits_for(store, facts, is_synced=is_synced)
                 found[store.shop] = StoreProgress(
@@ -331,8 +334,12 @@ class Rollouts(Generic[StoreT]):
         now = self.clock.now()
         if kept.synced_at is not None and at <= kept.synced_at <= now:
             return True
+        return self._scanned_since(store, at) is not None
+
+    def _scanned_since(self, store: Store, at: datetime) -> datetime | None:
+        """When a scan that began since then has ended."""
         mark = self.scans.mark(store.shop, FULL)
-        return mark is not None and mark.finished_at is not None and at <= mark.started_at <= now
+        return mark.finished_at if mark is not None and at <= mark.started_at <= self.clock.now() else None
 
 
 def _moved_on() -> PlanRefused:

@@ -19,7 +19,8 @@ SeenBy = Literal["none", "this policy", "another policy"]
 class WaveFacts:
     """What the state knows of a store since its policy came into force.
 
-    `withheld` counts users that the change has not reached, by reason; `untried` are requests that are due now or soon.
+    `withheld` counts users that the change has not reached, by reason; `untried` are requests of the
+    scan, and those that it found in the queue, of which no reconcile has ended.
     """
 
     counts: WaveCounts = field(default_factory=WaveCounts)
@@ -36,8 +37,10 @@ class RolloutReader(Protocol):
     def seen_by(self, shop: ShopDomain, config_digests: Collection[str]) -> SeenBy:
         """By which policy the users of a store were last observed: one with these digests, another one, or none."""
 
-    def wave_facts(self, store: StoreName, shop: ShopDomain, *, since: datetime, now: datetime) -> WaveFacts:
-        """What became of the users of this store since then."""
+    def wave_facts(
+        self, store: StoreName, shop: ShopDomain, *, since: datetime, passed_at: datetime | None, now: datetime
+    ) -> WaveFacts:
+        """What became of the users of this store since then. `passed_at`: when the scan that queued all of them ended."""
 
 
 class RolloutRepository(RolloutReader, Protocol):

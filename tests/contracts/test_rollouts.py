@@ -67,7 +67,7 @@ def test_a_store_was_seen_by_this_policy_by_another_or_by_none(state: StateStore
 
 def test_a_wave_is_judged_by_what_came_since_it_began(engine: Engine, state: StateStore) -> None:
     queue = RequestTable(engine)
-    assert state.wave_facts(STORE, SHOP, since=SINCE, now=AT) == WaveFacts()
+    assert state.wave_facts(STORE, SHOP, since=SINCE, passed_at=None, now=AT) == WaveFacts()
     for row in (
         mapping("1", 1),
         mapping("2", 2, status="held", reason="Rejected", reason_since=AT),  # changed, and a field was refused
@@ -87,9 +87,24 @@ def test_a_wave_is_judged_by_what_came_since_it_began(engine: Engine, state: Sta
     queue.add([Request(STORE, user("8"))], AT, priority=Priority.RESYNC, reason="update")
     queue.add([Request(STORE, user("9"))], AT, priority=Priority.RESYNC, reason="address", due_at=AT + timedelta(1))
     counts = WaveCounts(touched=4, changed=2, failed=2, held=1)
-    assert state.wave_facts(STORE, SHOP, since=SINCE, now=AT) == WaveFacts(counts, {"GuardExceeded": 1}, untried=1)
+    assert state.wave_facts(STORE, SHOP, since=SINCE, passed_at=None, now=AT) == WaveFacts(
+        counts, {"GuardExceeded": 1}, untried=1
+    )
     for attempt in range(3):
         (claim,) = queue.claim("me", AT, limit=1, lease_s=9, stores={STORE: 1})
         queue.retry(claim, AT, delay_s=60 if attempt == 2 else 0, reason="update")
-        found = state.wave_facts(STORE, SHOP, since=SINCE, now=AT)
+        found = state.wave_facts(STORE, SHOP, since=SINCE, passed_at=None, now=AT)
         assert (found.counts.failed, found.counts.touched, found.untried) == ((2, 4, 1) if attempt < 2 else (3, 5, 0))
+
+
+def test_a_wave_waits_for_a_nudge_that_its_scan_found_in_the_queue(engine: Engine, state: StateStore) -> None:
+    queue = RequestTable(engine)
+    nudged, later, now = user("1"), user("2"), AT + timedelta(minutes=1)
+    queue.add([Request(STORE, nudged)], BEFORE, priority=Priority.NUDGE, reason="webhook")
+    queue.add([Request(STORE, nudged)], AT, priority=Priority.RESYNC, reason="update")
+    queue.add([Request(STORE, later)], now, priority=Priority.NUDGE, reason="webhook")
+    assert state.wave_facts(STORE, SHOP, since=BEFORE, passed_at=AT, now=now).untried == 1
+    (claim,) = queue.claim("me", now, limit=1, lease_s=9, stores={STORE: 1})
+    assert claim.clerk_user_id == nudged
+    queue.done([claim], now)
+    assert state.wave_facts(STORE, SHOP, since=BEFORE, passed_at=AT, now=now).untried == 0

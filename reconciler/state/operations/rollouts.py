@@ -11,6 +11,7 @@ from sqlalchemy import (
     and_,
     case,
     delete,
+    false,
     func,
     literal,
     not_,
@@ -122,7 +123,9 @@ class RolloutTable(Database):
             return "this policy"
         return "another policy" if self._rows(here) else "none"
 
-    def wave_facts(self, store: StoreName, shop: ShopDomain, *, since: datetime, now: datetime) -> WaveFacts:
+    def wave_facts(
+        self, store: StoreName, shop: ShopDomain, *, since: datetime, passed_at: datetime | None, now: datetime
+    ) -> WaveFacts:
         rows = and_(_mapping.c.shopify_shop == shop, _mapping.c.reason.is_not(None))
         fresh = _mapping.c.reason_since >= since
         reason = _mapping.c.reason
@@ -141,7 +144,11 @@ class RolloutTable(Database):
         ).subquery()
         held = select(func.count()).select_from(_mapping).where(rows, fresh, is_held)
         withheld = select(reason, func.count()).where(rows, reason.in_(WITHHELD), _mapping.c.status == "held")
-        is_new = and_(_request.c.priority == Priority.RESYNC, _request.c.attempts == 0, _request.c.due_at <= now)
+        is_old = (
+            _request.c.due_at <= passed_at if passed_at is not None else false()
+        )  # what the scan found in the queue
+        is_due = and_(_request.c.attempts == 0, _request.c.due_at <= now)
+        is_new = and_(is_due, or_(_request.c.priority == Priority.RESYNC, is_old))
         is_tried = and_(_request.c.attempts > 0, not_(stuck))
         untried = select(_sum(or_(is_new, is_tried))).where(_request.c.store == store)
         numbers = select(
