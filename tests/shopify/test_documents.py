@@ -19,6 +19,7 @@ from reconciler.shopify.api.document import (
     customers_by_ids,
     document,
     names,
+    with_shop_id,
 )
 from reconciler.shopify.listing import NEWEST_FIRST, NEWEST_THEN
 from reconciler.simulator.graphql.costs import CostModel
@@ -127,3 +128,14 @@ def test_no_reconcile_of_a_user_needs_a_list_or_a_search() -> None:
         if each.kind == "query" and not each.name.startswith("bulk") and each.name not in LISTS:
             assert "customers(" not in each.text
             assert "customers {" not in each.text
+
+
+def test_messages_name_a_call_as_shopify_does() -> None:
+    asking = with_shop_id(document("customers_newest"))
+    named = [customers_by_ids(MANY), document("customer_set"), document("bulk_stage"), asking]
+    assert [each.operation for each in named] == [
+        "query nodes",
+        "mutation customerSet",
+        "mutation stagedUploadsCreate",
+        "query customers",
+    ]

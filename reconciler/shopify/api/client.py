@@ -271,7 +271,7 @@ class ShopClient:
                 self.pace.settle(reservation, spent=0, status=None)
                 self.pace.pause(wait_s)
                 throttled = Throttled(
-                    f"{self.shop}: {document.name}: HTTP 429 {SENDS_MAX} times in a row", retry_after_s=wait_s
+                    f"{self.shop}: {document.operation}: HTTP 429 {SENDS_MAX} times in a row", retry_after_s=wait_s
                 )
                 continue
             try:
@@ -354,7 +354,7 @@ class ShopClient:
         self._check_version(version)
         if throttled:
             return Throttled(
-                f"{self.shop}: {sent.document.name}: the bucket was empty {SENDS_MAX} times in a row",
+                f"{self.shop}: {sent.document.operation}: the bucket was empty {SENDS_MAX} times in a row",
                 hint="another program uses the same bucket: check where else this app's credentials are used",
                 retry_after_s=(requested or sent.document.points) / self.pace.restore_rate,
             )

@@ -28,6 +28,7 @@ _VARIABLE_TYPE = {
     "phoneNumber": "String!",
 }  # customerByIdentifier's names; customerSet calls the last two email and phone
 IDENTITY = "theShop"
+_ROOT_FIELD = re.compile(rf"\b(?:query|mutation)\b[^{{]*{{\s*(?:{IDENTITY}: shop {{ id }}\s*)?(?:\w+\s*:\s*)?(\w+)")
 CUSTOMER_POINTS = 1 + POINTS  # the customer, and the objects of its scalar fields; each metafield costs one more
 _SCALARS = {"# scalars as read": READ_SELECTION, "# scalars as written": WRITTEN_SELECTION}
 
@@ -40,6 +41,12 @@ class Document:
     kind: Kind
     text: str
     points: int
+
+    @property
+    def operation(self) -> str:
+        """What messages call it, by the field of Shopify's API: `mutation customerSet`."""
+        field = _ROOT_FIELD.search(self.text)
+        return f"{self.kind} {field[1]}" if field is not None else self.name.replace("_", " ")
 
 
 @lru_cache(maxsize=64)

@@ -86,7 +86,7 @@ class Sent:
 
     def no_answer(self, why: str, *, retry_after_s: float | None = None) -> TemporaryError:
         """The error of a call without a complete response. For a mutation, AnswerLost: its outcome is unknown."""
-        said = f"{self.shop}: {self.document.name}: {why}"
+        said = f"{self.shop}: {self.document.operation}: {why}"
         if self.is_mutation:
             return AnswerLost(said, hint=MAYBE_DONE_HINT, retry_after_s=retry_after_s)
         return TemporaryError(said, retry_after_s=retry_after_s)
@@ -131,13 +131,15 @@ def of_status(sent: Sent, response: httpx.Response) -> ReconcilerError | None:
         what, hint = ACCESS[status]
         return AccessError(f"{sent.shop} {what} (HTTP {status})", hint=hint)
     if status in DEFECTS:
-        return PermanentError(f"{sent.shop}: {sent.document.name} was refused with HTTP {status}", hint=DEFECT_HINT)
+        return PermanentError(
+            f"{sent.shop}: {sent.document.operation} was refused with HTTP {status}", hint=DEFECT_HINT
+        )
     wait_s = retry_after_s(response)
     if response.is_success or status in MAYBE_DONE or (status >= 500 and status not in NOT_DONE):  # noqa: PLR2004
         return sent.no_answer(f"HTTP {status}", retry_after_s=wait_s)
     if status in {429, 430} | NOT_DONE:
-        return TemporaryError(f"{sent.shop}: {sent.document.name}: HTTP {status}", retry_after_s=wait_s)
-    return PermanentError(f"{sent.shop}: {sent.document.name} got HTTP {status}", hint=DEFECT_HINT)
+        return TemporaryError(f"{sent.shop}: {sent.document.operation}: HTTP {status}", retry_after_s=wait_s)
+    return PermanentError(f"{sent.shop}: {sent.document.operation} got HTTP {status}", hint=DEFECT_HINT)
 
 
 def _host(location: str) -> str:
@@ -156,15 +158,15 @@ def of_transport(sent: Sent, error: httpx.RequestError) -> ReconcilerError:
     why = f"{type(error).__name__}: {said}" if said else type(error).__name__
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.ProxyError):
         hint = f"nothing was sent; {UNTRUSTED_HINT}" if is_untrusted(error) else "nothing was sent; check the network"
-        return TemporaryError(f"{sent.shop}: {sent.document.name}: no connection ({why})", hint=hint)
+        return TemporaryError(f"{sent.shop}: {sent.document.operation}: no connection ({why})", hint=hint)
     if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
-        return PermanentError(f"{sent.shop}: {sent.document.name} can't be sent ({why})", hint=DEFECT_HINT)
+        return PermanentError(f"{sent.shop}: {sent.document.operation} can't be sent ({why})", hint=DEFECT_HINT)
     return sent.no_answer(f"the connection broke before the response was complete ({why})")
 
 
 def of_one_call(sent: Sent, error: AccessError) -> PermanentError:
     """The error of a call that the shop refuses while it answers others."""
-    return PermanentError(f"{error.message}: only {sent.document.name}; it answers other calls", hint=error.hint)
+    return PermanentError(f"{error.message}: only {sent.document.operation}; it answers other calls", hint=error.hint)
 
 
 def errors_of(body: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
@@ -233,7 +235,7 @@ def _needed_access(error: Mapping[str, Any]) -> str:
 
 def _of_error(sent: Sent, error: Mapping[str, Any], path: Path) -> ReconcilerError:
     code, message = words_of(_code(error), length_max=SAID_MAX), _message(error, "no message")
-    where = f"{sent.shop}: {sent.document.name}"
+    where = f"{sent.shop}: {sent.document.operation}"
     if _is_denied(error):
         return access_denied(sent, message, error.get("extensions"))
     if code == "SHOP_INACTIVE":
@@ -258,13 +260,13 @@ def access_denied(sent: Sent, message: str, extensions: Any = None) -> AccessErr
     needed = extensions.get("requiredAccess") if isinstance(extensions, Mapping) else None
     if UNAPPROVED in message:
         return AccessError(
-            f"{sent.shop}: {sent.document.name}: the app is not approved for protected customer data",
+            f"{sent.shop}: {sent.document.operation}: the app is not approved for protected customer data",
             hint="request levels 1 and 2 (name, email, phone) in the app's settings in Shopify",
         )
     lacks = words_of(needed or message, length_max=SAID_MAX).rstrip(".")
     kind = PermanentError if sent.document.name in ONE_USERS else AccessError
     return kind(
-        f"{sent.shop}: {sent.document.name}: access denied, needed: {lacks}",
+        f"{sent.shop}: {sent.document.operation}: access denied, needed: {lacks}",
         hint="grant the app the scope and install it again: `reconciler doctor` lists the required scopes",
     )
 
