@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from typing import Final
@@ -9,6 +10,7 @@ from typing import Final
 import msgspec
 
 PARTS_MAX: Final = 400_000  # values of one reply: each takes much more memory than its text
+_MARK: Final = codecs.BOM_UTF8  # a parser may ignore it (RFC 8259, 8.1)
 _HALF: Final = re.compile("[\ud800-\udfff]")
 
 
@@ -26,7 +28,7 @@ def decode_json(body: bytes | bytearray, *, with_surrogates: bool = False) -> ob
     if parts > PARTS_MAX:
         raise MalformedError(f"it contains more than {PARTS_MAX:,} values")
     try:
-        return msgspec.json.decode(body)
+        return msgspec.json.decode(body.removeprefix(_MARK))
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         if with_surrogates and b"\\ud" in body.lower():
             return _lenient(body)
@@ -35,7 +37,7 @@ def decode_json(body: bytes | bytearray, *, with_surrogates: bool = False) -> ob
 
 def _lenient(body: bytes | bytearray) -> object:
     try:
-        text = json.dumps(json.loads(body), ensure_ascii=False)
+        text = json.dumps(json.loads(body.removeprefix(_MARK)), ensure_ascii=False)
         return msgspec.json.decode(_HALF.sub(r"\\u0000", text).encode())
     except (ValueError, RecursionError, msgspec.MsgspecError) as error:
         raise MalformedError("it is no whole JSON") from error

@@ -133,7 +133,7 @@ HOLD_REASONS: Final[MappingOf[str, Reason]] = {
     "Rejected": Reason(
         "profile",
         "Shopify refused a value.",
-        "Correct it; the write is repeated when profile, policy or customer change.",
+        "Correct the value, or its field in stores.yaml; a change of profile, policy or customer repeats the write.",
     ),
     "ProfileInvalid": Reason(
         "profile",
