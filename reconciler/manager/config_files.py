@@ -94,15 +94,16 @@ def _named_content(path: Path) -> bytes:
         return file.read(FILE_MAX + 1)
 
 
-def wait_until_settled(paths: Sequence[Path], *, wait: Callable[[float], bool]) -> None:
-    """Return once recently written files have the same content in two checks, FRESH_S apart.
+def settled_digest(paths: Sequence[Path], *, wait: Callable[[float], bool]) -> str:
+    """Return the digest of these files once recently written ones have had it in two looks, FRESH_S apart.
 
-    `wait` waits so many seconds, and is True if the process should end: then this returns too.
+    Computed before the files are read, it misses no later change. `wait` waits so many seconds, and is True if the process
+    should end: then the last digest is returned, and nothing is read again.
     """
-    while youngest_s(paths) < FRESH_S:
-        before = digest_of(paths)
-        if wait(FRESH_S) or digest_of(paths) == before:
-            return
+    before, found = "", digest_of(paths)
+    while found != before and youngest_s(paths) < FRESH_S and not wait(FRESH_S):
+        before, found = found, digest_of(paths)
+    return found
 
 
 def youngest_s(paths: Iterable[Path]) -> float:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from reconciler.core.model.ids import StoreName
-from reconciler.manager.config_files import digest_of, wait_until_settled
+from reconciler.manager.config_files import digest_of, settled_digest
 from reconciler.simulator.webhooks.delivery import sign
 from tests.clerk import sender
 from tests.clock import WallClock
@@ -378,17 +378,17 @@ def test_files_that_were_just_written_are_read_once_they_have_settled(tmp_path: 
             path.write_text(path.read_text() + "\n# more")
         return False
 
-    wait_until_settled([path], wait=wait)
+    assert settled_digest([path], wait=wait) == digest_of([path])
     assert len(slept) == 3
     os.utime(path, (0, 0))
-    wait_until_settled([path, tmp_path / "missing.yaml"], wait=wait)
+    settled_digest([path, tmp_path / "missing.yaml"], wait=wait)
     assert len(slept) == 3
 
 
 def test_a_process_that_should_end_does_not_wait_for_files_to_settle(tmp_path: Path) -> None:
     path = tmp_path / "stores.yaml"
     path.write_text("version: 1")
-
+    first = digest_of([path])
     waited_s: list[float] = []
 
     def wait(seconds: float) -> bool:
@@ -396,5 +396,5 @@ def test_a_process_that_should_end_does_not_wait_for_files_to_settle(tmp_path: P
         path.write_text(path.read_text() + "\n# more")
         return True
 
-    wait_until_settled([path], wait=wait)
+    assert settled_digest([path], wait=wait) == first
     assert len(waited_s) == 1

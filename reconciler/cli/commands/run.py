@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 import structlog
 
@@ -13,7 +12,7 @@ from reconciler.cli.context import Context
 from reconciler.cli.signals import Signals
 from reconciler.errors import ConfigError, SourceError, StateError
 from reconciler.manager.app import Manager, SettingsFiles
-from reconciler.manager.config_files import digest_of, wait_until_settled, youngest_s
+from reconciler.manager.config_files import digest_of, settled_digest, youngest_s
 from reconciler.manager.intervals import Intervals
 from reconciler.manager.logs import configure
 from reconciler.manager.shutdown import Deadline, exit_now
@@ -34,7 +33,7 @@ def run(
     log_format: str,
 ) -> int:
     configure(debug=context.debug, readable=log_format == "text" or (log_format == "auto" and sys.stderr.isatty()))
-    files = SettingsFiles(context.paths, context.read_settings, _settled_digest(context.paths, signals))
+    files = SettingsFiles(context.paths, context.read_settings, settled_digest(context.paths, wait=signals.wait))
     if signals.wait(0):
         return 0
     loaded = context.loaded
@@ -53,12 +52,6 @@ def run(
     return 0
 
 
-def _settled_digest(paths: tuple[Path, ...], signals: Signals) -> str:
-    """The digest of the settings files, to compute before they are read, so that no later change is missed."""
-    wait_until_settled(paths, wait=signals.wait)
-    return digest_of(paths)
-
-
 def _read_again(
     files: SettingsFiles, loaded: Loaded, refused: set[str], signals: Signals
 ) -> tuple[SettingsFiles, Loaded]:
@@ -66,7 +59,7 @@ def _read_again(
 
     `refused` collects the errors that were logged, so that each is logged once.
     """
-    digest = _settled_digest(files.paths, signals)
+    digest = settled_digest(files.paths, wait=signals.wait)
     if digest == files.digest:
         return files, loaded
     try:
