@@ -30,7 +30,7 @@ from reconciler.core.fields.desired import profile_digest
 from reconciler.core.fields.normalise import is_same_email
 from reconciler.core.model.action import Action, Change, Hold
 from reconciler.core.model.event import Event
-from reconciler.core.model.ids import CustomerId
+from reconciler.core.model.ids import ClerkUserId, CustomerId
 from reconciler.core.model.mapping import Intent, Mapping, RefusedValue
 from reconciler.core.model.store import DESTRUCTIVE
 from reconciler.core.model.values import text_of
@@ -209,7 +209,8 @@ def _send_all(step: Step, context: StoreContext) -> None:
         answer = send(with_customer(planned.write, step.at), context)
         if isinstance(planned.write, Create):
             check_answer(step, planned, answer.customer, answer.shown)
-            _check_new_customer(step, answer.customer, context)
+            made = [answer.customer] if answer.customer is not None else []
+            check_owner(step, answer.customer, context.readers.mappings.owners(context.store.shop, made))
         note_answer(step, planned, answer.customer, next(iter(answer.shown.values()), {}))
         step.written.extend(planned.covers)
         last = position == len(writes) - 1
@@ -250,10 +251,10 @@ def check_answer(
         raise AnswerLost(OTHER_CUSTOMER)
 
 
-def _check_new_customer(step: Step, customer: CustomerId | None, context: StoreContext) -> None:
+def check_owner(step: Step, customer: CustomerId | None, owners: MappingOf[CustomerId, ClerkUserId]) -> None:
     """AnswerLost if the customer that a create returned is that of another user by our state."""
-    owners = context.readers.mappings.owners(context.store.shop, [customer] if customer is not None else [])
-    if {*owners.values()} - {step.subject.user}:
+    user = step.subject.user
+    if customer is not None and owners.get(customer, user) != user:
         raise AnswerLost(OTHER_CUSTOMER)
 
 

@@ -439,3 +439,26 @@ def test_answers_of_a_bulk_operation_under_the_numbers_of_other_lines_are_no_ans
     for n in range(4):
         assert story.theirs(f"user{n}").metafields[AVATAR] == f"https://img.example.com/{n}.png"
     story.settles()
+
+
+def test_a_line_of_a_create_without_an_email_that_names_another_customer_changes_that_one_in_nothing(
+    story: StoryHarness,
+) -> None:
+    story.store["require_email"] = False
+    story.store["metafields"] = {AVATAR: {"from": "image_url", "type": "url"}}
+    story.user("bob", image_url="https://img.example.com/b.png")
+    story.apply()
+    other = story.theirs("bob")
+    story.user("ada", email=None, phone="+4930901820", image_url="https://img.example.com/a.png")
+
+    def name_other(line: dict[str, Any]) -> None:
+        if "customerSet" in line["data"]:
+            line["data"]["customerSet"]["customer"]["id"] = other.id
+
+    story.shop().hostile = Telling({"fileSize": None}, name_other)
+    story.apply("--bulk", "always")
+    story.shop().hostile = None
+    assert story.theirs("bob") == other
+    assert story.theirs("ada").metafields[AVATAR] == "https://img.example.com/a.png"
+    assert {row["status"] for row in story.mappings().values()} == {"in_sync"}
+    story.settles()

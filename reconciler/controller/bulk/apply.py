@@ -22,14 +22,14 @@ from reconciler.controller.bulk.context import BulkContext
 from reconciler.controller.bulk.files import PAUSE_MAX_S, BulkFiles, file_sizes
 from reconciler.controller.bulk.lines import BulkLines, BulkStep, select_for_bulk
 from reconciler.controller.context import Check, Earlier, StoreContext
-from reconciler.controller.execute import check_answer, claim_written, execute, note_answer, row_after
+from reconciler.controller.execute import check_answer, check_owner, claim_written, execute, note_answer, row_after
 from reconciler.controller.observe import observe_users
 from reconciler.controller.scan.stream import frozen_garbage
 from reconciler.controller.step import Outcome, Step, StoreAccess, failure, not_tried
 from reconciler.core.model.action import Action
 from reconciler.core.model.batches import batches
 from reconciler.core.model.event import Event
-from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.ids import ClerkUserId, CustomerId
 from reconciler.core.model.mapping import Mapping
 from reconciler.core.plan import chains
 from reconciler.errors import AccessError, AnswerLost, PermanentError, ReconcilerError, Refused, TemporaryError
@@ -273,6 +273,7 @@ class BulkRun:
         more: list[BulkLine] = []
         refused: list[tuple[BulkStep, ReconcilerError | None]] = []
         bulk_steps = self._bulk_lines.of(lines)
+        owners = self._owners(by_number.values())
         for bulk_step in bulk_steps:
             answer = by_number[bulk_step.line.number if bulk_step.line.number is not None else -1]
             if answer.error is not None:
@@ -281,6 +282,7 @@ class BulkRun:
             step, planned = bulk_step.step, bulk_step.planned_write
             try:
                 check_answer(step, planned, answer.customer, answer.shown)
+                check_owner(step, answer.customer if step.at is None else None, owners)
             except AnswerLost as lost:
                 refused.append((bulk_step, lost))
                 continue
@@ -317,6 +319,12 @@ class BulkRun:
             ]
             refused += [(bulk_step, AnswerLost(ROW_MOVED))] if bulk_step.moved_to is None else []
         yield from self._execute_singly(refused)
+
+    def _owners(self, answers: Iterable[BulkAnswer]) -> MappingOf[CustomerId, ClerkUserId]:
+        """The owners, by our state, of customers with an answer that shows no email, which would tell the user."""
+        written = ((answer.customer, answer.shown) for answer in answers)
+        unnamed = [at for at, shown in written if at is not None and not shown.get(at, {}).get("email")]
+        return self._context.readers.mappings.owners(self._shop, unnamed) if unnamed else {}
 
     def _settle_unanswered(self, file: BulkFile, *, is_whole: bool) -> Iterator[Outcome]:
         """Lines without an answer: each customer is observed. Many of an operation that failed go by bulk once more."""
