@@ -35,7 +35,8 @@ def check_writable(engine: Engine, *, now: datetime) -> None:
 
     On SQLite all tables are in one file: a fencing token is taken, deleted and committed, since a rolled back transaction
     never reaches the disk. On Postgres a row of each table that a reconcile writes is inserted, updated and deleted in a
-    transaction that is rolled back, and the other tables are checked for the role's rights.
+    transaction that is rolled back, and the other tables are checked for the role's rights. The rows are counted: a trigger,
+    a rule or a policy may drop a write without an error.
     """
     if is_sqlite(engine):
         with writing(engine) as connection:
@@ -69,7 +70,16 @@ def _rows(key: str, now: datetime) -> Iterator[tuple[Table, dict[str, Any]]]:
 
 
 def _try_writes(connection: Connection, table: Table, row: dict[str, Any]) -> None:
+    """Insert, update and delete this row. StateError if Postgres reports success and has written nothing."""
     mine = table.c.clerk_user_id == row["clerk_user_id"]
-    connection.execute(insert(table), row)
-    connection.execute(update(table).where(mine).values(store=row["store"]))
-    connection.execute(delete(table).where(mine))
+    writes = {
+        "insert": insert(table).values(row).inline(),
+        "update": update(table).where(mine).values(store=row["store"]),
+        "delete": delete(table).where(mine),
+    }
+    for name, write in writes.items():
+        if connection.execute(write, execution_options={"preserve_rowcount": True}).rowcount != 1:
+            raise StateError(
+                f"{SCHEMA}.{table.name} drops each {name} without an error",
+                hint=f"check the triggers, rules and policies of {SCHEMA}.{table.name}",
+            )

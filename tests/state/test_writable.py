@@ -56,6 +56,20 @@ def test_a_table_that_refuses_a_write_is_named_and_nothing_stays(owner: psycopg.
     check_writable(engine, now=NOW)
 
 
+def test_a_table_that_drops_a_write_without_an_error_is_named(owner: psycopg.Connection, engine: Engine) -> None:
+    owner.execute("CREATE FUNCTION drop_it() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$")
+    for table in TRIED:
+        for write in ("INSERT", "UPDATE", "DELETE"):
+            owner.execute(
+                f"CREATE TRIGGER drops BEFORE {write} ON reconciler.{table} FOR EACH ROW EXECUTE FUNCTION drop_it()".encode()
+            )
+            with pytest.raises(StateError, match=f"{table} drops each {write.lower()}") as dropped:
+                check_writable(engine, now=NOW)
+            assert table in dropped.value.hint
+            owner.execute(f"DROP TRIGGER drops ON reconciler.{table}".encode())
+    check_writable(engine, now=NOW)
+
+
 def test_a_right_that_was_revoked_is_named_for_each_table(owner: psycopg.Connection, engine: Engine) -> None:
     for table in (*TRIED, "reconciler_lease", "reconciler_fencing"):
         for right in ("INSERT", "UPDATE", "DELETE"):
