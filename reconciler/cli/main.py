@@ -15,7 +15,9 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import click
@@ -166,13 +168,17 @@ def main(argv: list[str] | None = None, *, group: click.Group | None = None) -> 
     gc.set_threshold(COLLECT_EVERY)
     # A part of httpx that is a command of its own would import rich and pygments; without it, httpx works the same.
     sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # None is how Python marks a refused import
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # start.py had it end the process
+    _on_interrupt(signal.default_int_handler)  # start.py had it end the process
     code = run(sys.argv[1:] if argv is None else argv, group=group or cli)
-    signal.signal(
-        signal.SIGINT, signal.SIG_DFL
-    )  # the exit waits for threads: one more interrupt ends it, without a traceback
+    _on_interrupt(signal.SIG_DFL)  # the exit waits for threads: one more interrupt ends it, without a traceback
     gc.freeze()  # otherwise the interpreter collects all imported objects at exit, which takes a tenth of a second
     sys.exit(code)
+
+
+def _on_interrupt(handler: Callable[[int, FrameType | None], object] | signal.Handlers) -> None:
+    """Handle SIGINT so, unless the process was started to ignore it, as a script's job in the background is."""
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, handler)
 
 
 def run(argv: list[str], *, group: click.Group = cli) -> int:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Signals:
-    """Signal handlers: SIGTERM and SIGINT stop, SIGHUP reloads the files. What arrives before `attach` is kept."""
+    """Signal handlers: SIGTERM and SIGINT stop, SIGHUP reloads the files. A stop before `attach` is kept."""
 
     def __init__(self) -> None:
         self.is_ending = False

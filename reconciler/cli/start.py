@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from types import FrameType
+
+FIRST_PROCESS = 1  # in a container: the system drops its signals where it has no handler
 
 
-def main() -> None:
-    """Import and run the command line."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+def main(*, process: int | None = None) -> None:
+    """Import and run the command line. `process`: the number of this process."""
+    if (process or os.getpid()) == FIRST_PROCESS:
+        signal.signal(signal.SIGTERM, _end)
+        signal.signal(signal.SIGINT, _end)
+    elif signal.getsignal(signal.SIGINT) != signal.SIG_IGN:  # as of a script's job in the background
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     from reconciler.cli.main import main as run_and_exit  # noqa: PLC0415  imported after the signal is set
 
     run_and_exit()
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    """End as a process that has no handler for this signal."""
+    os._exit(128 + number)

@@ -195,18 +195,38 @@ import os, signal, sys
 
 class Interrupted:
     def find_spec(self, name, path, target=None):
-        if name == "reconciler.cli.main":
-            os.kill(os.getpid(), signal.SIGINT)
+        if name in {"reconciler.cli.main", "reconciler.cli.usage.plan"}:
+            os.kill(os.getpid(), signal.SIGNAL)
 
 sys.meta_path.insert(0, Interrupted())
 from reconciler.cli.start import main
-main()
+main(process=PROCESS)
 """
 
 
+def interrupted(number: signal.Signals, *, process: int = 2, shell: str = ":") -> subprocess.CompletedProcess[str]:
+    """`reconciler plan --help`, which gets this signal twice while it is imported. `shell`: what is run before it."""
+    program = EARLY.replace("SIGNAL", number.name).replace("PROCESS", f"{process}")
+    words = ["sh", "-c", f'{shell}; exec "$@"', "sh", sys.executable, "-c", program, "plan", "--help"]
+    return subprocess.run(words, capture_output=True, text=True, check=False)
+
+
 def test_an_interrupt_while_the_program_is_imported_leaves_no_traceback() -> None:
-    done = subprocess.run([sys.executable, "-c", EARLY, "plan"], capture_output=True, text=True, check=False)
+    done = interrupted(signal.SIGINT)
     assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
+
+
+def test_a_job_that_a_script_has_in_the_background_ignores_interrupts_as_others_do() -> None:
+    done = interrupted(signal.SIGINT, shell="trap '' INT")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Usage: reconciler plan" in done.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_first_process_of_a_container_ends_by_a_signal_from_the_start(number: signal.Signals) -> None:
+    """The system drops a signal that this process has no handler for."""
+    done = interrupted(number, process=1)
+    assert (done.returncode, done.stderr) == (128 + number, "")
 
 
 def test_the_version_is_that_of_the_distribution(capsys: pytest.CaptureFixture[str]) -> None:
