@@ -400,3 +400,8 @@ def test_users_with_rows_that_cease_to_match_at_the_same_time_share_a_sample_of_
             components.user(user, locale="fr")
         in_short = replace(context.readers, absence=Absence(grace_s=0))
         assert not find(users[-1], now=now + timedelta(seconds=3), readers=in_short).looks_whole
+        held = len(repr(context.samples))
+        for hours in (1, 2, 3):  # other stores, or the same one by another `where`
+            other = acme(where={"locale": ["en", "fr", f"{hours}"]}, on_leave="delete")
+            assert find(users[-1], store=other, now=now + timedelta(hours=hours)).looks_whole
+        assert len(repr(context.samples)) <= held

@@ -101,6 +101,7 @@ class Samples:
 
         head = self._heads.get(asked)
         if head is None or not is_usable(head):
+            self._forget_others(asked, now)
             head = self._heads[asked] = _look_at_head(store, readers, now, by_where=by_where)
         looks = [head]
         if len(head.users) == HALF:
@@ -112,6 +113,14 @@ class Samples:
             self._around[asked] = usable[-SHARED_MAX:]
             looks.append(around)
         return _sample_of(looks, store, readers, by_where=by_where)
+
+    def _forget_others(self, asked: _Asked, now: datetime) -> None:
+        """Drop the samples of other stores that are shared no longer: each may hold thousands of ids."""
+        old = [other for other, head in list(self._heads.items()) if now - head.at >= timedelta(seconds=SHARED_S)]
+        for other in old:
+            if other != asked:
+                self._heads.pop(other, None)
+                self._around.pop(other, None)
 
 
 def _look_at_head(store: Store, readers: Readers, now: datetime, *, by_where: bool) -> _Look:
