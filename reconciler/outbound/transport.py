@@ -144,7 +144,7 @@ class _Backend(httpcore.NetworkBackend):
 
 
 class BoundedTransport(httpx.BaseTransport):
-    """The transport of an httpx.Client. `public_only`: connect to addresses of the public internet only.
+    """The transport of `exchange`. `public_only`: connect to addresses of the public internet only.
 
     `proxies`: use the proxies of the environment. A proxy opens the connection, so `public_only` then checks a host only
     if it can be resolved here.

@@ -114,8 +114,9 @@ class ShopClient:
     the shop that answers, before any of its data is used, and raises if it is another shop. The first query asks for the gid
     as well; a first mutation is preceded by a query of one point.
 
-    `outage_s`: for so many seconds after its last reply, a shop that fails is called again: by queries, and by mutations
-    that were certainly not executed. So a moment's failure does not end the scan of a large shop. 0 leaves it to the caller.
+    `outage_s`: for so many seconds after its first failure, a call is sent again: a query, or a mutation that was certainly
+    not executed. So a moment's failure does not end the scan of a large shop. A shop that has not answered yet gets
+    UNKNOWN_OUTAGE_S at most. 0 leaves it to the caller.
     """
 
     def __init__(

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from reconciler.core.model.frozen import frozen
 from reconciler.outbound.databases.url import rewritten
-from reconciler.supabase.connection import open_source, translate_errors
+from reconciler.supabase.connection import begin_reading, open_source, translate_errors
 
 _RIGHTS = """
 SELECT current_user, r.rolsuper, has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE'),
@@ -42,6 +42,7 @@ def rights_on(url: str, table: str) -> Rights | None:
     engine = open_source(url)
     try:
         with translate_errors(url), engine.connect() as connection:
+            begin_reading(connection)
             row = connection.execute(sa.text(_RIGHTS), {"schema": schema or "public", "name": name}).one_or_none()
     finally:
         engine.dispose()
