@@ -30,6 +30,8 @@ from reconciler.supabase.limits import BUSY_S, LIMITS_MS, SILENT
 POOL_WAIT_S = 20.0
 # Unless the digits are set, a time in seconds would be rounded to days.
 READ_ONLY = f"{BEGIN} READ ONLY; SET LOCAL extra_float_digits = 3"
+_STANDBY = "reconciler_standby"  # in a connection's info: whether it led to a standby when it was opened
+_POOLED = "reconciler_pooled"  # in a connection's info: whether a pooler is in between
 CONNECTIONS = 4  # kept open: to open one costs more than ten reads
 CONNECTIONS_MAX = 8  # each read uses one for a short time, and never a second
 
@@ -65,6 +67,7 @@ def open_source(url: str, *, logins: DbLogins = DB_LOGINS, wait_s: float = POOL_
     keep_iso_dates(engine)
     ping_idle(engine)
     learn_limits(engine, LIMITS_MS)
+    _learn_server(engine)
     return engine
 
 
@@ -98,12 +101,27 @@ def begin_reading(connection: Connection) -> None:
         begin_limited(connection, LIMITS_MS, begin=READ_ONLY)
 
 
+def _learn_server(engine: Engine) -> None:
+    """Note for each new connection whether it leads to a standby, and whether through a pooler.
+
+    Postgres 14 and later reports it whenever it changes. PgBouncer passes on what the first server said that it ever
+    connected to (measured with 1.18, 2026-11), so there the answer at the connect counts, for `pool_recycle` at most.
+    """
+
+    @event.listens_for(engine, "connect")
+    def learn(connection: Any, record: Any) -> None:
+        with connection.cursor() as cursor:
+            process, record.info[_STANDBY] = cursor.execute("SELECT pg_backend_pid(), pg_is_in_recovery()").fetchone()
+        record.info[_POOLED] = process != connection.info.backend_pid
+
+
 def is_standby(connection: Connection) -> bool:
-    """Whether the server of this connection may lag behind another. Servers older than Postgres 14 don't say so."""
+    """Whether the server of this connection may lag behind another."""
     if connection.dialect.name == "sqlite":
         return False
     driver: Any = connection.connection.dbapi_connection
-    return bool(driver.info.parameter_status("in_hot_standby") == "on")
+    reported = None if connection.info[_POOLED] else driver.info.parameter_status("in_hot_standby")
+    return bool(connection.info[_STANDBY]) if reported is None else bool(reported == "on")
 
 
 def _text(raw: bytes) -> str | bytes:
