@@ -93,6 +93,13 @@ def test_every_kind_has_its_ceiling(kind: Kind) -> None:
     assert apply_guards((action(kind),), policy, mappings=1000).withheld == (action(kind),)
 
 
+def test_what_is_approved_has_both_updates_of_a_user_with_two_customers() -> None:
+    both = (action("update", ADA, 1), action("update", ADA, 2))  # as `undo` of a re-link
+    name, shop = StoreName("acme"), ShopDomain("acme.myshopify.com")
+    found = ScanResult(StorePlan(store=name, shop=shop), withheld=both)
+    assert with_withheld(found).plan.actions == both
+
+
 # --- gathering -----------------------------------------------------------------------------------------------------
 
 

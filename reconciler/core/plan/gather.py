@@ -351,6 +351,11 @@ def _held(decision: Decision, by: Hold) -> Decision:
     return replace(decision, action=None, holds=(by, *decision.holds), status="held")
 
 
+def _action_key(action: Action) -> tuple[int, ClerkUserId, str]:
+    """What one action of a plan is known by: `undo` may have two updates of a user, of two customers."""
+    return (*action_order(action), action.customer_id or "")
+
+
 def with_withheld(scan_result: ScanResult) -> ScanResult:
     """The scan result with the withheld actions in its plan, after an operator's approval.
 
@@ -358,7 +363,7 @@ def with_withheld(scan_result: ScanResult) -> ScanResult:
     """
     if not scan_result.withheld:
         return scan_result
-    actions = last_of_each(merge_of([scan_result.plan.actions, scan_result.withheld], action_order), action_order)
+    actions = last_of_each(merge_of([scan_result.plan.actions, scan_result.withheld], action_order), _action_key)
     holds = kept(scan_result.plan.holds, lambda h: h.reason != "GuardExceeded")
     summary = summary_of(actions, holds, scan_result.plan.summary.in_sync)
     cost = forecast_of(costs_of(actions), scan_result.plan.forecast.restore_rate)
