@@ -162,6 +162,10 @@ class LaterWrites:
     def __init__(self, events: Sequence[Event]) -> None:
         self.events = events
         self._net = _net(events)
+        self._runs: defaultdict[tuple[ClerkUserId, CustomerId], set[int]] = defaultdict(set)
+        for event in events:
+            if event.changes and event.run_id is not None and event.customer_id is not None:
+                self._runs[event.clerk_user_id, event.customer_id].add(event.run_id)
 
     def writes(self, user: ClerkUserId, customer: CustomerId, field: str) -> bool:
         """Whether this field has another value after these events than before them."""
@@ -174,8 +178,7 @@ class LaterWrites:
 
     def origin(self, user: ClerkUserId, customer: CustomerId) -> str:
         """The runs that wrote: ` by run 2`, or none where a request did."""
-        mine = (e for e in self.events if (e.clerk_user_id, e.customer_id) == (user, customer) and e.changes)
-        runs = sorted({e.run_id for e in mine if e.run_id is not None})
+        runs = sorted(self._runs.get((user, customer), ()))
         return f" by run {', '.join(map(str, runs))}" if runs else ""
 
 
