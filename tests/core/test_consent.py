@@ -9,7 +9,7 @@ import pytest
 
 from reconciler.core.decide.consent import judge, with_times
 from reconciler.core.decide.record import observed_row
-from reconciler.core.fields.consent import LastConsent, said_of
+from reconciler.core.fields.consent import LastConsent, last_consent, said_of
 from reconciler.core.fields.desired import config_digest, spec_of
 from reconciler.core.fields.fingerprint import observed_fp
 from reconciler.core.model.action import Action, Change
@@ -226,6 +226,20 @@ def test_a_yes_that_finds_the_customer_subscribed_is_remembered_as_used(
     assert after_it is not None
     applied = after_it.applied["consent.email"]
     assert (Consent.parse(applied.text or ""), applied.ours) == (Consent(state=YES, at=known), False)
+
+
+@pytest.mark.parametrize(("shown_at", "ours"), [(THEN, True), (BEFORE, True), (LATER, False)])
+def test_a_yes_that_the_customer_gave_again_in_shopify_is_not_ours(shown_at: datetime, ours: bool) -> None:  # noqa: FBT001
+    policy, who, seen = news(), agreed(), there(agreed(), YES, shown_at)
+    wrote = given(str(Consent(state=YES, at=THEN)))
+    row = mapping(ADA, 7, applied={**settled(who, seen, policy).applied, **wrote})
+    found = decided(who, row, policy, mapped=seen, by_backlink=seen)
+    after_it = observed_row(Subject(user=ADA, profile=who, mapping=row), found, policy, now=NOW)
+    known = last_consent(after_it, "email")
+    assert known is not None
+    assert known.ours is ours
+    outcome = judge(Said(granted=False), Consent(state=YES, at=shown_at), known, rule(withdraw=True), NOW)[0]
+    assert outcome == ("withdraw" if ours else "nothing")
 
 
 def test_a_time_to_come_is_held() -> None:

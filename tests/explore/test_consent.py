@@ -50,6 +50,8 @@ class News:
     withdrawn: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     used: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     seen: list[tuple[str, int]] = field(default_factory=list)
+    in_shop: set[int] = field(default_factory=set)
+    """When customers answered in Shopify."""
     emails: dict[str, str] = field(default_factory=dict)
     made: int = 0
 
@@ -83,6 +85,7 @@ class News:
         (customer, user), said = found[0], self.said(str(found[0][1]))
         if consent["marketingState"] == "UNSUBSCRIBED":
             assert said.get("yes") is False, "a withdrawal without a no"
+            self.judge_withdrawal(customer, str(user), said.get("at"))
             return
         row, second = self.rig.profiles.rows[ClerkUserId(str(user))], second_of(consent["consentUpdatedAt"])
         assert said.get("yes") is True, "a grant without a yes"
@@ -94,6 +97,14 @@ class News:
             return
         assert second == second_of(said["at"]), "a grant with another time"
         assert second not in self.used[str(user)], "the same yes twice"
+
+    def judge_withdrawal(self, customer: SimCustomer, user: str, at: str | None) -> None:
+        """What the customer answered in Shopify after the last yes is withdrawn by a later no only."""
+        shown = rare(customer).email_consent
+        second = int(shown.updated_at) if shown is not None and shown.updated_at is not None else 0
+        if second in self.in_shop and second > max(self.used[user], default=0):
+            assert at is not None, "a withdrawal without a time after an answer in Shopify"
+            assert second_of(at) > second, "a withdrawal after a later answer in Shopify"
 
     def note(self, roots: tuple[str, ...], variables: dict[str, Any]) -> None:
         """Called with each mutation that the shop has executed."""
@@ -179,6 +190,7 @@ class News:
                 return {"yes": True, "at": iso(now)}
 
     def shop_answers(self, customer: str, state: str) -> None:
+        self.in_shop.add(int(self.rig.clock()))
         level = "CONFIRMED_OPT_IN" if state == "PENDING" else "SINGLE_OPT_IN"
         self.rig.sim("acme").staff("consent", id=customer, channel="email", state=state, level=level)
 

@@ -128,8 +128,8 @@ def with_consents(
             found[name] = Applied(value=text_of(written[name].after), ours=True)
         elif shown is not None and shown.state == UNSUBSCRIBED and not _is_as_late(found.get(name), shown.at):
             found[name] = Applied(value=str(_withdrawal(shown, found.get(name))))
-        elif channel in used:
-            found[name] = _in_use(used[channel], found.get(name))
+        elif shown is not None and channel in used:
+            found[name] = _in_use(used[channel], found.get(name), shown)
     return found
 
 
@@ -165,15 +165,19 @@ def _withdrawal(shown: Consent, base: Applied | None) -> Consent:
     return Consent(state=UNSUBSCRIBED, at=max(times, default=None))
 
 
-def _in_use(used: Consent, base: Applied | None) -> Applied:
-    """The last consent after a yes found the customer subscribed: no yes up to the later time is written any more."""
+def _in_use(used: Consent, base: Applied | None, shown: Consent) -> Applied:
+    """The last consent after a yes found the customer subscribed: no yes up to the later time is written any more.
+
+    It is not ours any more if the customer has subscribed again in Shopify since we wrote it.
+    """
     if base is None or base.text is None:
         return Applied(value=str(used))
     known = Consent.parse(base.text)
     if used.at is None or (known.at is not None and known.at >= used.at):
         return base
     if known.state == SUBSCRIBED:
-        return replace(base, value=str(replace(known, at=used.at)))
+        again = shown.at is not None and known.at is not None and shown.at > known.at
+        return replace(base, value=str(replace(known, at=used.at)), ours=base.ours and not again)
     return base if known.at is None else Applied(value=str(used))
 
 
