@@ -268,6 +268,19 @@ def test_an_action_of_a_plan_made_just_now_that_somebody_else_did_has_not_failed
     assert [o.result for o in components.apply(planned)] == ["done already"]
 
 
+def test_a_release_and_the_rest_of_a_user_in_part_held_are_done_already_where_somebody_else_did_them(
+    components: Rig,
+) -> None:
+    three(components)
+    components.user(ADA, last_name="New", phone="12")
+    components.leave(BOB)
+    planned = components.plan()
+    assert {a.clerk_user_id: a.kind for a in planned.plan.stores[0].actions} == {ADA: "update", BOB: "release"}
+    assert [h.reason for h in planned.plan.stores[0].holds] == ["PhoneInvalid"]
+    components.apply(planned)
+    assert {o.result for o in components.apply(planned)} == {"done already"}
+
+
 def test_a_saved_action_that_is_held_now_says_by_what(components: Rig) -> None:
     planned = changed(components)
     components.rotate("acme", paused=True)

@@ -69,14 +69,14 @@ class Preconditions:
             ):
                 ready.append(step)
             else:
-                ready.append(self._refused(action, step))
+                ready.append(self._refused(action, step, holds))
         return ready
 
-    def _refused(self, action: Action, step: Step) -> Outcome:
+    def _refused(self, action: Action, step: Step, holds: Iterable[Hold]) -> Outcome:
         is_over = step.decision.action is None
         if is_over:
             record_decisions([step], self._context.store, self._context.state, self._context.clock.now())
-        if self._fresh and is_over and step.decision.status == "in_sync":
+        if self._fresh and _is_done(step.decision, holds):
             return Outcome(action, "done already", is_recorded=True)
         return Outcome(action, "refused", _moved_because(action, step.decision), is_recorded=is_over)
 
@@ -213,6 +213,12 @@ def _is_part(planned: Action, decision: Decision) -> bool:
 
 def _ends(action: Action, but: Container[str]) -> dict[str, object]:
     return {c.field: c.after for c in action.changes if c.field not in but}
+
+
+def _is_done(decision: Decision, planned: Iterable[Hold]) -> bool:
+    """Whether nothing is left to do, and nothing is held but what the plan holds of this user."""
+    held = {(h.reason, h.field) for h in decision.holds} - {(h.reason, h.field) for h in planned}
+    return decision.action is None and not held and decision.status != "pending"
 
 
 def _moved_because(planned: Action, decision: Decision) -> str:
