@@ -166,16 +166,15 @@ class Components:
         rollout = self.state.rollout_state().rollout
         ended = waves.end(rollout)
         missing = sorted({*ended.target} - {*shops}) if ended is not None else []
-        if missing:
+        if missing and rollout is not None and rollout.is_under_way:
             raise ConfigError(
                 f"a rollout in waves is under way, and these files have one wave and lack {_some(missing)}",
                 hint="use the files that the rollout began with; `reconciler rollout abort` with them ends it",
             )
         self.state.forget_policies(shops)
-        if ended is not None:
-            self.state.put_rollout(
-                ended, rollout, []
-            )  # False: another process has made a step, and the next start ends it
+        if ended is not None and not missing:
+            # False: another process has made a step, and the next start ends it.
+            self.state.put_rollout(ended, rollout, [])
 
     def keep_policies(self) -> None:
         """Record the policies of these stores, which are in one wave, as those that they have."""

@@ -16,6 +16,7 @@ from reconciler.core.plan.waves import (
     abort,
     advance,
     begin,
+    end,
     exceeded,
     missing,
     open_next,
@@ -234,6 +235,14 @@ def test_a_finished_rollout_begins_again_where_stores_have_another_policy_by_now
     again = begin(done, other, actor=ADA, now=NOW)
     assert again is not None
     assert (again.id, again.wave, again.work) == (done.id + 1, 3, (shop("c"),))
+
+
+@pytest.mark.parametrize("phase", ["rolling", "soaking", "waiting", "stopped", "aborted"])
+def test_a_rollout_is_over_once_all_stores_are_in_one_wave(phase: str) -> None:
+    over = end(replace(begun(), phase=phase))  # type: ignore[arg-type]  # each of them is a phase
+    assert over is not None
+    assert (end(over), end(None)) == (None, None)
+    assert shown(begun((store("a", 1, kept="older"), *THREE[1:]), over)) == ("rolling", 1)
 
 
 def test_a_store_that_was_moved_to_a_wave_which_has_begun_waits_for_the_rest_of_it() -> None:

@@ -259,9 +259,15 @@ def test_without_waves_a_change_reaches_all_stores_and_the_rollout_under_way_is_
 
 
 @pytest.mark.slow
-def test_the_policy_of_a_finished_rollout_comes_back_by_a_rollout_after_a_time_without_waves(two: StoryHarness) -> None:
+@pytest.mark.parametrize("is_aborted", [False, True], ids=["under way", "aborted"])
+def test_the_policy_of_a_former_rollout_comes_back_by_a_rollout_after_a_time_without_waves(
+    two: StoryHarness,
+    is_aborted: bool,  # noqa: FBT001  a case
+) -> None:
     retag(two, "vip")
     two.apply()
+    if is_aborted:
+        assert two("rollout", "abort", "--yes").code == 0
     for store in two.stores.values():
         del store["wave"]
     retag(two, "gold")

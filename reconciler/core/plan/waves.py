@@ -148,8 +148,8 @@ def resume(
 
 
 def end(rollout: Rollout | None) -> Rollout | None:
-    """The rollout, finished: all stores are in one wave now. None where none is under way."""
-    if rollout is None or not rollout.is_under_way:
+    """The rollout, finished: all stores are in one wave now, also those that an aborted one had left. None without one."""
+    if rollout is None or rollout.phase == "finished":
         return None
     return replace(rollout, phase="finished", current=(), soak_until=None, message="", version=rollout.version + 1)
 
