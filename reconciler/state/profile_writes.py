@@ -299,6 +299,7 @@ def _claim_of(row: Any) -> WriteClaim:
         generation=row.generation,
         fencing=row.fencing,
         attempts=row.attempts,
+        due_at=row.due_at,
         refused=row.refused_at is not None and row.missing,
         tried=tuple(row.pending.get("tried", ())) if row.pending else (),
     )

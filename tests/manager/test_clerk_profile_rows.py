@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -364,6 +364,33 @@ def test_emails_that_pass_from_user_to_user_reach_a_table_with_one_row_an_email(
         check_written(app, users["g"], email="free@example.com")
         until(lambda: run.statuses(users.values()) == {"in_sync"}, "the customers follow")
     assert len(app.harness.emails()) == len(names)
+
+
+def test_rows_of_a_circle_that_the_table_refuses_all_the_same_wait_for_their_turns(
+    app: AppTable, engine_of: Callable[..., Any]
+) -> None:
+    """Each of the two tries the other's row, too, which is no reason to try that one immediately."""
+    app.sql("alter table customers alter email set not null")
+    book = ProfileWriteTable(engine_of(app.url, open_engine))
+    rows = ProfileUpserts(engine_of(app.url), "public.customers", {c: c for c in COLUMNS})
+    writer = RowWriter(lambda: rows, book, WallClock(), ask=None, nudge=lambda _done: None)
+    users, now = [ClerkUserId("user_a"), ClerkUserId("user_b")], WallClock().now()
+
+    def accept(emails: Sequence[str]) -> None:
+        for user, email in zip(users, emails, strict=True):
+            profile = Profile(clerk_user_id=user, mapped=frozenset({"email"}), email=email, updated_at=now)
+            book.accept([ClerkChange(user, at=now, profile=profile)], now=now)
+
+    def results() -> list[str]:
+        claims, until_s = writer.claim(9)
+        return [writer.write(claim, until_s).result for claim in claims]
+
+    emails = ["a@example.com", "b@example.com"]
+    accept(emails)
+    assert results() == ["written", "written"]
+    accept(emails[::-1])
+    assert results() == ["refused", "refused"]
+    assert results() == []
 
 
 def test_a_user_who_signs_up_again_gets_a_row_once_the_old_one_is_marked_as_deleted(app: AppTable) -> None:

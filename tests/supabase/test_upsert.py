@@ -199,6 +199,26 @@ def test_a_value_that_clerk_removed_becomes_the_default_of_a_column_that_is_neve
     assert (world.row()["last_name"], world.row()["email"]) == ("(none)", "new@tove.example")
 
 
+@pytest.mark.parametrize("required", ["", " NOT NULL DEFAULT ''"])
+def test_emails_pass_in_a_circle_where_only_one_row_may_have_each(world: World, required: str) -> None:
+    world.table_is(
+        SQLITE_TABLE.replace("email TEXT", f"email TEXT{required} UNIQUE"),
+        POSTGRES_TABLE.replace("email text", f"email text{required} UNIQUE"),
+    )
+    upserts = world.upserts()
+    users = [ClerkUserId(f"user_{name}") for name in "bca"]  # each takes that of the one before
+    before = [person(clerk_user_id=user, email=f"{user}@tove.example") for user in users]
+    for each in before:
+        upserts.put(each)
+    after = [person(clerk_user_id=user, email=before[place - 1].email) for place, user in enumerate(users)]
+    writes = [RowWrite(now, clerk_values(then)) for now, then in zip(after, before, strict=True)]
+    with pytest.raises(PermanentError, match="another row has the same value"):
+        upserts.write_together(writes)
+    assert [row.outcome for row in upserts.exchange_emails(writes)] == ["written"] * 3
+    found = {row["clerk_user_id"]: row["email"] for row in world.run("SELECT * FROM customers")}
+    assert found == {each.clerk_user_id: each.email for each in after}
+
+
 KEYS = {
     "view": "CREATE MATERIALIZED VIEW customers AS SELECT * FROM base; CREATE UNIQUE INDEX ON customers (clerk_user_id)",
     "not unique": "ALTER TABLE base DROP CONSTRAINT base_pkey, ADD UNIQUE (clerk_user_id) DEFERRABLE",

@@ -87,7 +87,7 @@ class RowWriter:
     def release(self, claims: Sequence[WriteClaim]) -> None:
         """Give claims back that were not tried: they are due as before."""
         for claim in claims:
-            self._book.postpone(claim, due_at=self._clock.now(), failed=False)
+            self._book.postpone(claim, due_at=claim.due_at, failed=False)
 
     def write_now(self, profiles: Sequence[Profile]) -> list[RowDone]:
         """Accept and write these rows in one transaction: all, or with the error none. For a backfill.
@@ -119,10 +119,13 @@ class RowWriter:
         """
         try:
             users = self._circle(claim)
-            others = self._book.claim(now=self._clock.now(), limit=len(users), users=users, due=False) if users else ()
         except (TemporaryError, PermanentError, ConfigError):
             return None
-        ready = [(one, one.profile) for one in (claim, *others) if one.profile is not None and one.deleted_at is None]
+        if not users:
+            return None
+        others = self._book.claim(now=self._clock.now(), limit=len(users), users=users, due=False)
+        circle = (claim, *sorted(others, key=lambda one: users.index(one.user)))
+        ready = [(one, one.profile) for one in circle if one.profile is not None and one.deleted_at is None]
         if len(ready) <= len(users):  # another process has one of them
             self.release(others)
             return None
@@ -135,7 +138,10 @@ class RowWriter:
         return next(done for done in self._recorded(ready, rows) if done.user == claim.user)
 
     def _circle(self, claim: WriteClaim) -> list[ClerkUserId]:
-        """The users with pending rows who pass their emails on in a circle that ends at this one; empty if it is none."""
+        """The users with pending rows who pass their emails on in a circle that ends at this one; empty if it is none.
+
+        The first takes the email of this one, and each other one that of the user before.
+        """
         wanted = normalise.email_key(claim.profile.email) if claim.profile is not None else None
         users: list[ClerkUserId] = []
         free = self._email_in_table(claim.user)
@@ -218,6 +224,8 @@ class RowWriter:
         now = self._clock.now()
         due_at = now + timedelta(seconds=_pause_s(claim, REFUSED_FIRST_S, REFUSED_LAST_S))
         self._book.refuse(claim, message, missing=missing, last=last, now=now, due_at=due_at)
+        if written and claim.profile is not None:
+            self._free_emails([_given_up(claim, claim.profile)])
         return done
 
     def _asked(self, user: ClerkUserId) -> Profile | None:

@@ -78,23 +78,27 @@ class ProfileUpserts:
     def exchange_emails(
         self, writes: Sequence[RowWrite], *, still_ours: Callable[[], None] = _always_ours
     ) -> list[RowWritten]:
-        """Write rows of users who take each other's emails, where the table lets only one row have an email.
+        """Write rows of users who take each other's emails in a circle, where only one row may have an email.
 
-        The emails are taken off in the same transaction, so no one sees the rows without them. Errors: see `write_together`.
+        The second takes the email of the first, and each other one that of the user before. That of the first is taken off
+        in the same transaction, so no one sees the row without it. A column that may not be empty refuses that. Errors: see
+        `write_together`.
         """
         shape = self._table.shape()
         email = shape.targets.get("email")
         with self._table.transaction() as connection:
-            users = [write.profile.clerk_user_id for write in writes]
-            rows = _rows(connection, shape, users)
+            rows = _rows(connection, shape, [write.profile.clerk_user_id for write in writes])
             still_ours()
-            for write in writes:
-                row = rows.get(write.profile.clerk_user_id)
-                if email is not None and row is not None and not row.deleted and "email" in _changes(write, row).values:
-                    self._update(connection, shape, write.profile.clerk_user_id, {email.name: None})
-            return [
-                self._write_one(connection, shape, write, rows.get(write.profile.clerk_user_id)) for write in writes
-            ]
+            first, *others = writes
+            user = first.profile.clerk_user_id
+            row = rows.get(user)
+            if email is not None and row is not None and not row.deleted and "email" in _changes(first, row).values:
+                self._update(connection, shape, user, {email.name: email.emptied})
+            *done, last = (
+                self._write_one(connection, shape, write, rows.get(write.profile.clerk_user_id))
+                for write in (*others, first)
+            )
+            return [last, *done]
 
     def delete(self, user: ClerkUserId, *, at: datetime, still_ours: Callable[[], None] = _always_ours) -> RowWritten:
         """Mark the row as deleted. Without a mapped `deleted_at` nothing is written."""

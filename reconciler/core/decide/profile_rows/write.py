@@ -65,7 +65,7 @@ class WriteClaim:
 
     `last` and `tried` are those of RowWrite. `generation` shows whether this is still the newest write, `fencing`
     whether the claim is still valid. `attempts` counts failures; `refused`: the table refused the row while it was
-    missing.
+    missing. `due_at`: when it is or was due.
     """
 
     user: ClerkUserId
@@ -76,6 +76,7 @@ class WriteClaim:
     generation: int
     fencing: int
     attempts: int
+    due_at: datetime
     refused: bool = False
     tried: tuple[Values, ...] = ()
 
