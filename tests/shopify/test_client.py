@@ -200,6 +200,10 @@ def test_a_read_is_sent_again_while_the_shop_fails_for_a_moment(ready: Acme, fau
         began = time.now
         assert type(read(client)) is TemporaryError
         assert time.now - began < 10, "the outage is one for all calls"
+        ready.sim.faults.clear()
+        client.pace.wait(60)
+        ready.sim.faults.add(fault, status=502 if fault == "status" else None)
+        assert client.run(READ).data, "this is another outage"
 
     time.run(both)
 

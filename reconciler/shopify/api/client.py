@@ -154,7 +154,7 @@ class ShopClient:
         self._resolve = resolve
         self._check_shop = check_shop
         self._outage_s = outage_s
-        self._failing_since: dict[str, float] = {}  # by the document's name: monotonic times
+        self._failing: dict[str, tuple[float, float]] = {}  # by the document's name: first and last failure, monotonic
         self._has_replied = False
         self._checked: SecretStr | None = None  # the token by which the shop was checked: a token is of one shop only
         self._connections = ConnectionPool(self._open_connection, connections)
@@ -227,7 +227,7 @@ class ShopClient:
                     raise
                 self.pace.wait(pause_s)
             else:
-                self._failing_since.pop(document.name, None)
+                self._failing.pop(document.name, None)
                 self._has_replied = True
                 return reply
         raise AssertionError("the last attempt returns or raises")
@@ -235,11 +235,15 @@ class ShopClient:
     def _outage_pause_s(self, document: Document, error: TemporaryError, asked_s: float, failed: int) -> float | None:
         """The seconds after which to send the call again; None if the caller must know.
 
-        An outage is waited out once for each document: later calls of one that still fails do not wait again.
+        An outage is waited out once for each document: later calls of one that still fails do not wait again. A failure so
+        long after the last one is of another outage.
         """
         if self._outage_s <= 0 or isinstance(error, AnswerLost | PartUnreadable | Throttled):
             return None
-        since_s = self._failing_since.setdefault(document.name, asked_s)
+        since_s, last_s = self._failing.get(document.name, (asked_s, asked_s))
+        if asked_s - last_s > self._outage_s:
+            since_s = asked_s
+        self._failing[document.name] = since_s, self.pace.now_s()
         end_s = since_s + (self._outage_s if self._has_replied else min(self._outage_s, UNKNOWN_OUTAGE_S))
         pause_s = delay_s(
             failed + 1,
