@@ -279,6 +279,12 @@ def test_a_release_and_the_rest_of_a_user_in_part_held_are_done_already_where_so
     assert [h.reason for h in planned.plan.stores[0].holds] == ["PhoneInvalid"]
     components.apply(planned)
     assert {o.result for o in components.apply(planned)} == {"done already"}
+    components.user(BOB, email=f"{BOB}@x.example.com", first_name=BOB)
+    components.cycle()
+    assert {o.action.kind: o.result for o in components.apply(planned)} == {
+        "update": "done already",
+        "release": "refused",
+    }
 
 
 def test_a_saved_action_that_is_held_now_says_by_what(components: Rig) -> None:

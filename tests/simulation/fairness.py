@@ -1,7 +1,7 @@
 """Requests that wait although nothing keeps a replica from them: limits in virtual time.
 
-Another request of the same store or of a slow store may keep one waiting, and a lease protects a request for an hour at
-most. Beyond that, a replica that runs, reaches the state and has no work takes what is due.
+A lease protects a request for an hour at most, and a request in progress may keep others waiting: while there is any, of
+whatever store, no other one is judged. Beyond that, a replica that runs and reaches the state takes what is due.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ class Preconditions:
         is_over = step.decision.action is None
         if is_over:
             record_decisions([step], self._context.store, self._context.state, self._context.clock.now())
-        if self._fresh and _is_done(step.decision, holds):
+        if self._fresh and _is_done(action, step.decision, holds):
             return Outcome(action, "done already", is_recorded=True)
         return Outcome(action, "refused", _moved_because(action, step.decision), is_recorded=is_over)
 
@@ -215,10 +215,11 @@ def _ends(action: Action, but: Container[str]) -> dict[str, object]:
     return {c.field: c.after for c in action.changes if c.field not in but}
 
 
-def _is_done(decision: Decision, planned: Iterable[Hold]) -> bool:
-    """Whether nothing is left to do, and nothing is held but what the plan holds of this user."""
-    held = {(h.reason, h.field) for h in decision.holds} - {(h.reason, h.field) for h in planned}
-    return decision.action is None and not held and decision.status != "pending"
+def _is_done(planned: Action, now: Decision, holds: Iterable[Hold]) -> bool:
+    """Whether all of the action was done, and nothing is held but what the plan holds of this user."""
+    held = {(h.reason, h.field) for h in now.holds} - {(h.reason, h.field) for h in holds}
+    done = {"released", "erased"} if planned.kind == "release" else {"in_sync", "held"}
+    return now.action is None and not held and now.status in done
 
 
 def _moved_because(planned: Action, decision: Decision) -> str:
