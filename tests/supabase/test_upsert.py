@@ -608,6 +608,22 @@ class OnPostgres:
         return Database("postgres", url, url)
 
 
+class TestIsolation(OnPostgres):
+    def test_rows_are_written_in_read_committed_whatever_the_role_sets(self, world: World) -> None:
+        """In a stricter isolation the row of a user that the app writes at the same time would be refused."""
+        name = world.database.url.rpartition("/")[2]
+        world.run(
+            "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN NEW.note = current_setting('transaction_isolation'); RETURN NEW; END $$"
+        )
+        world.run("CREATE TRIGGER notes BEFORE INSERT ON customers FOR EACH ROW EXECUTE FUNCTION note()")
+        world.run(f"ALTER ROLE postgres IN DATABASE {name} SET default_transaction_isolation = 'serializable'")
+        engine = open_writer(world.database.url)
+        Upserts(engine, world.table, world.columns).put(person())
+        engine.dispose()
+        assert world.row()["note"] == "read committed"
+
+
 class TestCatalog(OnPostgres):
     def test_no_transaction_is_open_between_two_reads_of_the_catalog(self, world: World) -> None:
         left: list[TransactionStatus] = []

@@ -31,6 +31,7 @@ def open_writer(url: str, *, logins: DbLogins = DB_LOGINS) -> Engine:
         return _sqlite(address)
     engine = create_engine(
         address,
+        isolation_level="READ COMMITTED",  # in a stricter one, a row that waits for a write of the app is refused
         connect_args={
             "connect_timeout": CONNECT_S,
             **POSTGRES_CLIENT,
