@@ -160,6 +160,17 @@ def test_a_created_customer_that_a_later_run_wrote_stays_until_that_run_is_undon
     story.settles(held={("ada", "Undone")})
 
 
+def test_what_was_undone_of_a_later_run_keeps_no_customer_from_the_undo_of_all(story: StoryHarness) -> None:
+    story.user("ada")
+    story.apply()
+    story.user("ada", first_name="Adah", last_name="King")
+    story.apply()
+    undone(story, "--run", run_number(story))
+    undone(story, "--since", "1h")
+    assert story.everybody() == {}
+    story.settles(held={("ada", "Undone")})
+
+
 def test_what_a_later_run_wrote_again_is_said_to_be_that(story: StoryHarness) -> None:
     story.user("ada")
     story.apply()

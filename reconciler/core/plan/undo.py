@@ -8,7 +8,7 @@ config changes.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import replace
 from datetime import datetime
@@ -48,7 +48,7 @@ def plan_undo(
     observed now, `mappings` those of their users. `trace` is the field that names the customer to which a user was
     re-linked. A re-linked user may have two actions, one for each customer.
     """
-    writes = [e for e in events if e.customer_id is not None and e.kind != "undo"]
+    writes = list(_with_undone(e for e in events if e.customer_id is not None))
     since = LaterWrites([e for e in later if e.customer_id is not None])
     last_at = {e.customer_id: e.at for e in sorted((*writes, *since.events), key=lambda e: e.at)}
     created = {e.customer_id for e in writes if e.kind == "create" and any(c.field == "backlink" for c in e.changes)}
@@ -154,6 +154,19 @@ def _net(events: Iterable[Event]) -> Net:
                 first = None  # the back-link of a former user is not restored
             fields[name] = Change(field=name, before=first, after=change.after, why="undo")
     return {key: {f: c for f, c in fields.items() if c.before != c.after} for key, fields in found.items() if fields}
+
+
+def _with_undone(events: Iterable[Event]) -> Iterator[Event]:
+    """The writes, and of what `undo` has restored since, the fields that they wrote: another undo is not taken back."""
+    written: set[tuple[ClerkUserId, CustomerId | None, str]] = set()
+    for event in events:
+        key = event.clerk_user_id, event.customer_id
+        if event.kind == "undo":
+            again = tuple(c for c in event.changes if c.field != "customer" and (*key, c.field) in written)
+            yield replace(event, changes=again)
+        else:
+            written.update((*key, change.field) for change in event.changes)
+            yield event
 
 
 class LaterWrites:
