@@ -148,7 +148,9 @@ def _writes(user: User | None, shop: str, step: Shown, before: Shown, earlier: l
         yield f"{said}, of {step.email}, which is not the user's"
     answers = [a for a in user.answers if a is not None and a.granted is (step.state == YES)]
     timed = any(a.second == step.at for a in answers)
-    if step.at is None or (not timed and all(a.at is not None for a in answers)):
+    own = step.state == NO and not before.by_shop  # a later no ends our own grant, whatever time the app gives it
+    undated = any(a.second is None or (own and a.second <= (before.at or 0)) for a in answers)
+    if step.at is None or not (timed or undated):
         yield f"{said}, which is no answer of the user"
         return
     if before.at is not None and before.at >= step.at:

@@ -66,6 +66,9 @@ def found(shop: str, answers: list[Answer | None], steps: list[Shown], *, moved_
         (US, [SAID_NO], [ours(NO, 200)], (1, 0)),
         (US, [SAID_YES, SAID_NO, LATER_YES], [ours(YES, 100), ours(NO, 200), ours(YES, 300)], (0, 0)),
         (US, [SAID_YES, SAID_NO, LATER_YES], [ours(YES, 100), ours(NO, 200)], (0, 1)),
+        # a no that the app dates before the yes ends our own grant, and not the customer's
+        (US, [LATER_YES, SAID_NO], [ours(YES, 300), ours(NO, 340)], (0, 0)),
+        (US, [LATER_YES, SAID_NO], [theirs(YES, 300), ours(NO, 340)], (1, 0)),
         # the answer is taken away
         (US, [SAID_YES, None], [ours(YES, 100)], (0, 0)),
         (US, [SAID_YES, None], [ours(YES, 100), ours(NO, 160)], (1, 0)),
