@@ -2,6 +2,7 @@
 
 A lease protects a request for an hour at most, and a request in progress may keep others waiting: while there is any, of
 whatever store, no other one is judged. Beyond that, a replica that runs and reaches the state takes what is due.
+A request that is taken and put off, as while the profiles are away, has not waited: each claim begins its time again.
 """
 
 from __future__ import annotations
@@ -23,8 +24,16 @@ LOOKS = 6
 """So often one looks within the limit."""
 PROTECTED_S = 3600.0
 _request: Any = RequestRow.__table__
-_ROWS = select(_request.c.store, _request.c.clerk_user_id, _request.c.due_at, _request.c.owner)
-Key = tuple[str, str]
+_ROWS = select(
+    _request.c.store,
+    _request.c.clerk_user_id,
+    _request.c.fencing,
+    _request.c.generation,
+    _request.c.due_at,
+    _request.c.owner,
+)
+Key = tuple[str, str, int]
+"""Store, user, and the fencing token of the last claim: each claim makes another one of it."""
 
 
 class Fairness:
@@ -57,14 +66,14 @@ class Fairness:
             for one in each.dispatcher.in_progress()
         }
         able = [(each, self._able_since(each)) for each in running.values() if not each.connections.state_clock.moved_s]
-        due = [(row, (row.store, row.clerk_user_id)) for row in rows if row.due_at <= now]
-        since = {key: self._since(row.store, able) for row, key in due}
+        due = [(row, (row.store, row.clerk_user_id, row.fencing)) for row in rows if row.due_at <= now]
+        since = {key: self._since(row, able) for row, key in due}
         self._free = self._later(
             self._free, {key: since[key] for row, key in due if row.owner is None and not held}, self.limit_s
         )
         self._owned = self._later(
             self._owned,
-            {key: since[key] for row, key in due if row.owner is not None and key not in held},
+            {key: since[key] for row, key in due if row.owner is not None and key[:2] not in held},
             PROTECTED_S + self.limit_s,
         )
 
@@ -76,15 +85,20 @@ class Fairness:
                 continue
             found[key] = max(able_s, before.get(key, self._scheduler.now_s))
             if self._scheduler.now_s - found[key] > limit_s:
-                store, user = key
+                store, user, _ = key
                 what = f"due and not taken for {limit_s:.0f} s, beside a replica without work"
                 self.found.append(Violation("kept waiting", f"{user} in {store}", what))
                 found[key] = self._scheduler.now_s
         return found
 
-    def _since(self, store: str, able: list[tuple[Replica, float]]) -> float | None:
-        """Since when some replica takes requests of this store; None: none does."""
-        return min((since for each, since in able if store not in each.running.suspensions()), default=None)
+    def _since(self, row: Any, able: list[tuple[Replica, float]]) -> float | None:
+        """Since when some replica takes requests of this store; None: none does.
+
+        A row with one add may be new, since a request that is done is deleted: it waits since it is due.
+        """
+        takes = [since for each, since in able if row.store not in each.running.suspensions()]
+        new_s = row.due_at.timestamp() if row.generation == 1 else 0.0
+        return max(new_s, min(takes)) if takes else None
 
     def _able_since(self, replica: Replica) -> float:
         machine, now_s = replica.machine, self._scheduler.now_s
