@@ -101,29 +101,28 @@ class _Merged(_View[M]):
         return merge(*self._parts, key=self._key)
 
 
-class _Kept(_View[M]):
-    def __init__(self, values: Collection[M], keep: Callable[[M], bool]) -> None:
-        self._values, self._keep = values, keep
-        self._count: int | None = None
+class _Counted(_View[M]):
+    """A series with a length that is known after the first pass."""
+
+    _count: int | None = None
 
     def __len__(self) -> int:
         if self._count is None:
             self._count = sum(1 for _ in self)
         return self._count
+
+
+class _Kept(_Counted[M]):
+    def __init__(self, values: Collection[M], keep: Callable[[M], bool]) -> None:
+        self._values, self._keep = values, keep
 
     def __iter__(self) -> Iterator[M]:
         return filter(self._keep, self._values)
 
 
-class _Last(_View[M]):
+class _Last(_Counted[M]):
     def __init__(self, values: Collection[M], key: Key[M]) -> None:
         self._values, self._key = values, key
-        self._count: int | None = None
-
-    def __len__(self) -> int:
-        if self._count is None:
-            self._count = sum(1 for _ in self)
-        return self._count
 
     def __iter__(self) -> Iterator[M]:
         return _last_of_each(self._values, self._key)
