@@ -2,7 +2,7 @@
 
 Only gzip and deflate are requested, and decompressed in pieces of a bounded size: a megabyte may expand to a gigabyte.
 
-Requests go to the transport itself. An httpx.Client before it would take a quarter of the CPU of a call, for redirects and
+Requests go to the transport itself. An httpx.Client before it would take an eighth of the CPU of a call, for redirects and
 cookies, which are not wanted here: a redirect would receive the token.
 """
 
