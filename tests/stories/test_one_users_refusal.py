@@ -48,7 +48,7 @@ def test_a_merge_preview_that_is_refused_holds_that_user_alone(
     merging: StoryHarness, kind: FaultKind, status: int | None
 ) -> None:
     merging.shop().faults.add(kind, on="customerMergePreview", status=status, times=NEVER)
-    check_bob_alone_is_served(merging, user="user_ada", reason="EmailConflict", said="customer_merge_preview")
+    check_bob_alone_is_served(merging, user="user_ada", reason="EmailConflict", said="customerMergePreview")
     merging.shop().faults.clear()
     assert merging.actions() == {"ada": "merge"}
     merging.apply()
