@@ -303,11 +303,11 @@ class Rollouts(Generic[StoreT]):
             if store.shop in shops:
                 kept, rollout = state.policies[store.shop], state.rollout
                 # Before the facts and their time: what a scan has queued by its end is then among them.
-                is_synced = rollout is None or self._is_synced_since(store, kept, rollout.opened_at)
-                passed_at = self._scanned_since(store, rollout.opened_at) if rollout is not None else None
+                scanned_at = self._scanned_since(store, rollout.opened_at) if rollout is not None else None
+                is_synced = rollout is None or scanned_at is not None or self._is_applied_since(kept, rollout.opened_at)
                 since = kept.since if rollout is None else min(kept.since, rollout.opened_at)
                 facts = self.book.wave_facts(
-                    store.name, store.shop, since=since, passed_at=passed_at, now=self.clock.now()
+                    store.name, store.shop, since=since, passed_at=scanned_at, now=self.clock.now()
                 )
                 paused = store.with_pause(pauses.get(store.shop)).pause_words
                 held, waits = self._waits_for(store, facts, is_synced=is_synced)
@@ -330,14 +330,15 @@ class Rollouts(Generic[StoreT]):
         return "", f"{facts.untried:,} requests" if facts.untried else ""
 
     def _is_synced_since(self, store: Store, kept: KeptPolicy, at: datetime) -> bool:
-        """Whether a pass that began since then has ended. A time in the future was written by another clock."""
-        now = self.clock.now()
-        if kept.synced_at is not None and at <= kept.synced_at <= now:
-            return True
-        return self._scanned_since(store, at) is not None
+        """Whether a pass that began since then has ended."""
+        return self._is_applied_since(kept, at) or self._scanned_since(store, at) is not None
+
+    def _is_applied_since(self, kept: KeptPolicy, at: datetime) -> bool:
+        """Whether an `apply` that began since then has ended. A time in the future was written by another clock."""
+        return kept.synced_at is not None and at <= kept.synced_at <= self.clock.now()
 
     def _scanned_since(self, store: Store, at: datetime) -> datetime | None:
-        """When a scan that began since then has ended."""
+        """When a scan that began since then has ended. A time in the future was written by another clock."""
         mark = self.scans.mark(store.shop, FULL)
         return mark.finished_at if mark is not None and at <= mark.started_at <= self.clock.now() else None
 
