@@ -26,7 +26,7 @@ from reconciler.core.model.scalars import FIELDS, Scalars
 from reconciler.errors import AccessError, ConfigError, PermanentError, TemporaryError
 from reconciler.outbound.certificates import UNTRUSTED, UNTRUSTED_HINT, is_untrusted
 from reconciler.outbound.databases.url import is_loopback
-from reconciler.outbound.exchange import PACKED, Bounds, exchange
+from reconciler.outbound.exchange import PACKED, USER_AGENT, Bounds, exchange
 from reconciler.outbound.reading import MalformedError, decode_json
 from reconciler.outbound.transport import BoundedTransport
 
@@ -223,7 +223,7 @@ class ClerkUsers:
         self._bounds = Bounds(timeout_s, REPLY_BYTES_MAX)
         self._url = api_url.rstrip("/")
         self._headers = {
-            "User-Agent": "customer-parity",
+            "User-Agent": USER_AGENT,
             "Accept": "application/json",
             "Authorization": f"Bearer {secret_key.strip()}",
             "Clerk-API-Version": API_VERSION,

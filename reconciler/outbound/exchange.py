@@ -24,6 +24,7 @@ HEADERS_MAX: Final = 200
 WIRE_FIRST_BYTES: Final = 1_048_576  # for everything but the body
 WIRE_TIMES: Final = 8  # chunks of one byte take six bytes each
 PACKED: Final = "gzip, deflate"
+USER_AGENT: Final = "customer-parity"
 _WBITS: Final = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 _GZIP_MEMBER: Final = b"\x1f"  # the first byte of each member: a file may have several (RFC 1952, 2.2)
 _OF_THE_WIRE: Final = frozenset({"content-encoding", "content-length", "transfer-encoding"})

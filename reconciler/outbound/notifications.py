@@ -10,10 +10,10 @@ from typing import Final
 import httpx
 
 from reconciler.errors import TemporaryError
-from reconciler.outbound.exchange import PACKED, Bounds, exchange
+from reconciler.outbound.exchange import PACKED, USER_AGENT, Bounds, exchange
 from reconciler.outbound.transport import BoundedTransport
 
-HEADERS: Final = {"User-Agent": "customer-parity", "Accept-Encoding": PACKED}
+HEADERS: Final = {"User-Agent": USER_AGENT, "Accept-Encoding": PACKED}
 TIMEOUTS: Final = {"timeout": httpx.Timeout(5.0).as_dict()}
 TRIES: Final = 3
 PAUSE_S: Final = 1.0  # before the second try; it doubles

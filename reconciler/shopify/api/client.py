@@ -27,7 +27,7 @@ from reconciler.core.model.ids import ShopDomain
 from reconciler.errors import AccessError, AnswerLost, PartUnreadable, ReconcilerError, TemporaryError, Throttled
 from reconciler.outbound.addresses import Resolve, addresses_of
 from reconciler.outbound.databases.url import is_loopback
-from reconciler.outbound.exchange import PACKED, Bounds, exchange
+from reconciler.outbound.exchange import PACKED, USER_AGENT, Bounds, exchange
 from reconciler.outbound.reading import MalformedError, decode_json
 from reconciler.outbound.transport import BoundedTransport
 from reconciler.shopify.api import failures
@@ -44,13 +44,13 @@ CONNECTIONS_ALLOWED: Final = range(2, 6)  # more connections measured slower
 TIMEOUT: Final = httpx.Timeout(30.0, connect=5.0)
 TIMEOUTS: Final = {"timeout": TIMEOUT.as_dict()}
 HEADERS: Final = {
-    "User-Agent": "customer-parity",
+    "User-Agent": USER_AGENT,
     "Accept": "application/json",
     "Accept-Encoding": PACKED,
     "Accept-Language": "en",  # some refusals have no code and are identified by their message
 }
 JSON_HEADERS: Final = {**HEADERS, "Content-Type": "application/json"}
-STORAGE_HEADERS: Final = {"User-Agent": "customer-parity", "Accept-Encoding": "identity"}
+STORAGE_HEADERS: Final = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
 CALL: Final = Bounds(40.0, JSON_BYTES_MAX)
 POINTS_MAX: Final = 10_000_000.0  # bound for points in a reply: the largest known bucket holds 40,000
 VERSION_LETTERS_MAX: Final = 20
