@@ -298,7 +298,8 @@ class Manager:
                 self._note_problem(f"it no longer has {listed(removed)}: applied once it stays unchanged for a while")
                 return
             former = self.running.stores()
-            if (known := self._replace(loaded, removed)) is None:
+            known = self._replace(loaded, removed)
+            if known is None:
                 return
             self._settings, self._recorded_at = loaded.settings, float("-inf")  # other replicas see these files soon
             self._rollouts.note_load()
@@ -312,7 +313,8 @@ class Manager:
                 self._note_problem(None)
             else:  # one part is applied, the other needs a restart
                 self._refuse_config(needs_restart())
-            self._metrics.follow(now := {s.name: s for s in loaded.stores})
+            now = {s.name: s for s in loaded.stores}
+            self._metrics.follow(now)
             changed = sorted(name for name in before.keys() & now.keys() if before[name] != now[name])
             gone, new = sorted(before.keys() - now.keys()), sorted(now.keys() - before.keys())
             _log.info("config_loaded", stores=len(now), changed=changed, new=new, gone=gone)

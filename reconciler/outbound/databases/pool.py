@@ -13,9 +13,8 @@ from sqlalchemy import PoolProxiedConnection, QueuePool
 
 from reconciler.outbound.databases.refusals import db_refusal
 
-CROWDED_S: Final = (
-    10.0  # less than what a shutdown leaves for work in progress; Shopify waits five for a webhook, and sends it again
-)
+CROWDED_S: Final = 10.0
+"""Less than what a shutdown leaves for work in progress. Shopify waits five for a webhook, and sends it again."""
 LOOK_S: Final = 0.05  # between two looks at the pool; the server itself is asked again after a pause (logins.py)
 
 

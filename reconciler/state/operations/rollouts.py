@@ -144,9 +144,8 @@ class RolloutTable(Database):
         ).subquery()
         held = select(func.count()).select_from(_mapping).where(rows, fresh, is_held)
         withheld = select(reason, func.count()).where(rows, reason.in_(WITHHELD), _mapping.c.status == "held")
-        is_old = (
-            _request.c.due_at <= passed_at if passed_at is not None else false()
-        )  # what the scan found in the queue
+        # The scan left what it found in the queue as it was.
+        is_old = _request.c.due_at <= passed_at if passed_at is not None else false()
         is_due = and_(_request.c.attempts == 0, _request.c.due_at <= now)
         is_new = and_(is_due, or_(_request.c.priority == Priority.RESYNC, is_old))
         is_tried = and_(_request.c.attempts > 0, not_(stuck))
