@@ -28,7 +28,7 @@ class ProfileRows(Protocol):
 
     def write_together(self, writes: Sequence[RowWrite], *, still_ours: Callable[[], None]) -> Sequence[RowWritten]: ...
 
-    def exchange_emails(
+    def exchange_addresses(
         self, writes: Sequence[RowWrite], *, still_ours: Callable[[], None]
     ) -> Sequence[RowWritten]: ...
 
@@ -38,8 +38,8 @@ class ProfileRows(Protocol):
 class UnwrittenReader(Protocol):
     """Clerk's data of users that is not yet written to the profiles. StateError."""
 
-    def unwritten(self, emails: Collection[str]) -> Sequence[Profile]:
-        """The profiles of users with one of these emails (normalise.email_key)."""
+    def unwritten(self, keys: Collection[str], field: str = "email") -> Sequence[Profile]:
+        """The profiles of users with one of these emails or phones (keys of `ADDRESSES`)."""
 
 
 class ProfileWriteRepository(UnwrittenReader, Protocol):

@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 
 from reconciler.core.decide.profile_rows.merge import clerk_values
-from reconciler.core.decide.profile_rows.write import ClerkChange, RefusedWrite, WriteClaim, WriteKnown
+from reconciler.core.decide.profile_rows.write import ClerkChange, RefusedWrite, WriteClaim, WriteKnown, addresses_of
 from reconciler.core.fields import normalise
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
@@ -43,7 +43,7 @@ REFUSED_MAX: Final = 10_000  # only the first of these are listed
 _write: Table = ProfileWriteRow.__table__
 _user = _write.c.clerk_user_id
 FORGOTTEN: Final[Mapping[str, Any]] = {
-    "last": None, "pending": None, "email_key": None, "message": None, "refused_at": None,
+    "last": None, "pending": None, "email_key": None, "phone_key": None, "message": None, "refused_at": None,
 }  # fmt: skip
 
 
@@ -177,12 +177,13 @@ class ProfileWriteTable(Database):
         found = [row for part in parts(users) for row in self._rows(select(*columns).where(_user.in_(part)))]
         return {ClerkUserId(row[0]): WriteKnown(row[1], row[2] is not None, row[3]) for row in found}
 
-    def unwritten(self, emails: Collection[str]) -> list[Profile]:
-        """Return pending profiles of users with these addresses (keys of `normalise.email_key`)."""
+    def unwritten(self, keys: Collection[str], field: str = "email") -> list[Profile]:
+        """Return pending profiles of users with these emails or phones (keys of `ADDRESSES`)."""
         waits = and_(_write.c.due_at.is_not(None), _write.c.deleted_at.is_(None))
         query = select(_write.c.pending).where(waits).order_by(_user)
-        keys = [key for email in emails if (key := index_key(email)) is not None]
-        rows = [row for part in parts(keys) for row in self._rows(query.where(_write.c.email_key.in_(part)))]
+        known = [key for each in keys if (key := index_key(each)) is not None]
+        column = _write.c[f"{field}_key"]
+        rows = [row for part in parts(known) for row in self._rows(query.where(column.in_(part)))]
         return [profile for row in rows if (profile := _profile_of(row[0])) is not None]
 
     def backlog(self, *, now: datetime) -> tuple[int, float]:
@@ -225,6 +226,7 @@ def _written_values(claim: WriteClaim, last: Mapping[str, Any] | None, now: date
         "last": None if last is None else dict(last),
         "pending": case((newer, _write.c.pending), else_=null()),
         "email_key": case((newer, _write.c.email_key), else_=literal(email, String())),
+        "phone_key": case((newer, _write.c.phone_key), else_=null()),
         "due_at": case((newer, _at(now)), else_=null()),
         "lease_until": None,
         "attempts": 0,
@@ -254,9 +256,8 @@ def _is_newest(change: ClerkChange, row: Any) -> bool:
 def _accepted(change: ClerkChange, row: Any, now: datetime) -> dict[str, Any]:
     values: dict[str, Any] = {"generation": row.generation + 1, "due_at": now, "attempts": 0}
     if change.deleted_at is not None:
-        gone = {"deleted_at": row.deleted_at or change.deleted_at, "pending": None, "last": None, "email_key": None}
-        return values | gone | {"message": None, "refused_at": None}
-    email = change.profile.email if change.profile is not None else None
+        return {**values, **FORGOTTEN, "deleted_at": row.deleted_at or change.deleted_at}
+    keys = addresses_of(clerk_values(change.profile)) if change.profile is not None else {}
     fill_only = change.at is None or (change.created and row.newest_at is None)
     if row.newest_at is not None and change.at == row.newest_at and row.pending is not None:
         fill_only = bool(row.pending.get("fill_only"))  # the event came again before the write
@@ -268,7 +269,8 @@ def _accepted(change: ClerkChange, row: Any, now: datetime) -> dict[str, Any]:
     return values | {
         "newest_at": change.at or row.newest_at,
         "pending": pending,
-        "email_key": index_key(normalise.email_key(email)) or row.email_key,
+        "email_key": index_key(keys.get("email")) or row.email_key,
+        "phone_key": index_key(keys.get("phone")),
     }
 
 

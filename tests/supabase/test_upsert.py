@@ -214,7 +214,7 @@ def test_emails_pass_in_a_circle_where_only_one_row_may_have_each(world: World, 
     writes = [RowWrite(now, clerk_values(then)) for now, then in zip(after, before, strict=True)]
     with pytest.raises(PermanentError, match="another row has the same value"):
         upserts.write_together(writes)
-    assert [row.outcome for row in upserts.exchange_emails(writes)] == ["written"] * 3
+    assert [row.outcome for row in upserts.exchange_addresses(writes)] == ["written"] * 3
     found = {row["clerk_user_id"]: row["email"] for row in world.run("SELECT * FROM customers")}
     assert found == {each.clerk_user_id: each.email for each in after}
 

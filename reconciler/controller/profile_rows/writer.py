@@ -8,13 +8,12 @@ writer that was frozen from writing over a newer one.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from reconciler.core.decide.profile_rows.merge import Values, clerk_values
-from reconciler.core.decide.profile_rows.write import ClerkChange, RowWritten, WriteClaim
-from reconciler.core.fields import normalise
+from reconciler.core.decide.profile_rows.write import ADDRESSES, ClerkChange, RowWritten, WriteClaim, addresses_of
 from reconciler.core.model.backoff import delay_s, fraction_of
 from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId
@@ -28,7 +27,7 @@ REFUSED_FIRST_S: Final = 60.0
 REFUSED_LAST_S: Final = 3600.0
 AWAY_FIRST_S: Final = 1.0
 AWAY_LAST_S: Final = 60.0
-CIRCLE_MAX: Final = 10  # users in one circle of emails
+CIRCLE_MAX: Final = 10  # users who are followed to find a circle of addresses
 SHORTEST: Final = 3  # a value with fewer letters is not hidden in a message: it says nothing, and is in every word
 
 Result = Literal["written", "kept", "deleted", "refused", "restored", "later", "lost"]
@@ -110,59 +109,70 @@ class RowWriter:
             raise
         return self._recorded(ready, rows)
 
-    # --- emails that pass from one user to another ----------------------------------------------------------------
+    # --- addresses that pass from one user to another -------------------------------------------------------------
 
     def _exchanged(self, claim: WriteClaim, until: float) -> RowDone | None:
-        """Write the rows of users who take each other's emails together; None where this user is not one of them.
+        """Write the rows of users who take each other's addresses together; None where this user is not one of them.
 
-        Where a table lets only one row have an email, none of these rows could be written before the others.
+        Where a table lets only one row have an address, none of these rows could be written before the others.
         """
         try:
-            users = self._circle(claim)
+            users = self._circle(claim.user)
         except (TemporaryError, PermanentError, ConfigError):
             return None
         if not users:
             return None
-        others = self._book.claim(now=self._clock.now(), limit=len(users), users=users, due=False)
-        circle = (claim, *sorted(others, key=lambda one: users.index(one.user)))
+        theirs = [user for user in users if user != claim.user]
+        others = self._book.claim(now=self._clock.now(), limit=len(theirs), users=theirs, due=False)
+        circle = sorted([claim, *others], key=lambda one: users.index(one.user))
         ready = [(one, one.profile) for one in circle if one.profile is not None and one.deleted_at is None]
-        if len(ready) <= len(users):  # another process has one of them
+        if len(ready) < len(users):  # another process has one of them
             self.release(others)
             return None
         writes = [one.row_write(profile) for one, profile in ready]
         try:
-            rows = self._rows().exchange_emails(writes, still_ours=lambda: self._refuse_late(None, until))
+            rows = self._rows().exchange_addresses(writes, still_ours=lambda: self._refuse_late(None, until))
         except (LeaseLost, TemporaryError, PermanentError, ConfigError):
             self.release(others)
             return None
         return next(done for done in self._recorded(ready, rows) if done.user == claim.user)
 
-    def _circle(self, claim: WriteClaim) -> list[ClerkUserId]:
-        """The users with pending rows who pass their emails on in a circle that ends at this one; empty if it is none.
+    def _circle(self, first: ClerkUserId) -> list[ClerkUserId]:
+        """The users of circles in which each takes an address of the one before, from this user back to this user.
 
-        The first takes the email of this one, and each other one that of the user before.
+        In an order in which their rows can be written once the first has given up what they take. Empty if there is no
+        circle, or no such order.
         """
-        wanted = normalise.email_key(claim.profile.email) if claim.profile is not None else None
-        users: list[ClerkUserId] = []
-        free = self._email_in_table(claim.user)
-        while wanted is not None and free is not None and free != wanted and len(users) < CIRCLE_MAX:
-            takers = [p.clerk_user_id for p in self._book.unwritten([free])]
-            if len(takers) != 1 or takers[0] in {claim.user, *users}:
-                return []
-            users += takers
-            free = self._email_in_table(takers[0])
-        return users if free == wanted and wanted is not None else []
+        givers: dict[ClerkUserId, set[ClerkUserId]] = {}
+        followed = [first]
+        for user in followed:  # those who take from them are followed, too
+            for taker in self._takers(user):
+                givers.setdefault(taker, set()).add(user)
+                followed += [taker] if taker not in followed and len(followed) <= CIRCLE_MAX else []
+        circle = [first]
+        for user in circle:
+            circle += sorted(givers.get(user, set()).difference(circle))
+        orders = (in_order(each, givers, circle) for each in circle) if len(circle) > 1 else ()
+        return next(filter(None, orders), [])
 
-    def _email_in_table(self, user: ClerkUserId) -> str | None:
+    def _takers(self, user: ClerkUserId) -> list[ClerkUserId]:
+        """The users with pending rows who take an address of this user's row. Without those that several take."""
+        found = []
+        for name, key in self._addresses_in_table(user).items():
+            takers = [profile.clerk_user_id for profile in self._book.unwritten([key], name)]
+            found += takers if len(takers) == 1 and takers != [user] else []
+        return found
+
+    def _addresses_in_table(self, user: ClerkUserId) -> dict[str, str]:
         row = self._rows().read([user]).get(user)
-        email = row.values.get("email") if row is not None and not row.deleted else None
-        return normalise.email_key(email) if isinstance(email, str) else None
+        return addresses_of(row.values) if row is not None and not row.deleted else {}
 
-    def _free_emails(self, emails: Collection[str | None]) -> None:
-        """Make refused writes due that take one of these emails, which a row has just given up."""
-        keys = [key for email in emails if (key := normalise.email_key(email)) is not None]
-        for profile in self._book.unwritten(keys) if keys else ():
-            self._book.make_due(profile.clerk_user_id, now=self._clock.now())
+    def _free(self, given_up: Collection[Mapping[str, str]]) -> None:
+        """Make refused writes due that take one of these addresses, which rows have just given up."""
+        for name in ADDRESSES:
+            keys = [addresses[name] for addresses in given_up if name in addresses]
+            for profile in self._book.unwritten(keys, name) if keys else ():
+                self._book.make_due(profile.clerk_user_id, now=self._clock.now())
 
     # --- parts ---------------------------------------------------------------------------------------------------
 
@@ -187,12 +197,12 @@ class RowWriter:
         if there is not None:
             self._book.restore(claim, ClerkChange(claim.user, there.updated_at, there), now=self._clock.now())
             return RowDone(claim.user, "restored")
-        email = self._email_in_table(claim.user)
+        given_up = self._addresses_in_table(claim.user)
         self._rows().delete(claim.user, at=at, still_ours=still_ours)
         done = RowDone(claim.user, "deleted", deleted=True)
         self._nudge([done])
         self._book.settle([(claim, None)], now=self._clock.now())
-        self._free_emails([email])
+        self._free([given_up])
         return done
 
     def _recorded(self, ready: Sequence[tuple[WriteClaim, Profile]], rows: Sequence[RowWritten]) -> list[RowDone]:
@@ -212,7 +222,7 @@ class RowWriter:
             self._nudge(done)
             lasts = [(c, c.last if row.outcome == "deleted" else clerk_values(profile)) for c, profile, row in written]
             self._book.settle(lasts, now=self._clock.now())
-            self._free_emails([before for claim, profile, _ in written if (before := _given_up(claim, profile))])
+            self._free([_given_up(claim, profile) for claim, profile, _ in written])
         return done
 
     def _refused(
@@ -225,7 +235,7 @@ class RowWriter:
         due_at = now + timedelta(seconds=_pause_s(claim, REFUSED_FIRST_S, REFUSED_LAST_S))
         self._book.refuse(claim, message, missing=missing, last=last, now=now, due_at=due_at)
         if written and claim.profile is not None:
-            self._free_emails([_given_up(claim, claim.profile)])
+            self._free([_given_up(claim, claim.profile)])
         return done
 
     def _asked(self, user: ClerkUserId) -> Profile | None:
@@ -252,10 +262,24 @@ class RowWriter:
             raise LeaseLost(f"the lease on {user or 'these'} has run out: this late write of profile rows is dropped")
 
 
-def _given_up(claim: WriteClaim, profile: Profile) -> str | None:
-    """The email that the row had by the last write, where it has another one now."""
-    before = (claim.last or {}).get("email")
-    return before if isinstance(before, str) and before != profile.email else None
+def in_order(
+    first: ClerkUserId, givers: Mapping[ClerkUserId, Collection[ClerkUserId]], users: Collection[ClerkUserId]
+) -> list[ClerkUserId]:
+    """This user, then each other one after all other `givers` of what they take; empty if there is no such order."""
+    ordered, left = [first], sorted(set(users) - {first})
+    while left:
+        ready = [user for user in left if not set(givers[user]).intersection(left)]
+        if not ready:
+            return []
+        ordered += ready
+        left = [user for user in left if user not in ready]
+    return ordered
+
+
+def _given_up(claim: WriteClaim, profile: Profile) -> dict[str, str]:
+    """The addresses that the row had by the last write, where it has others now."""
+    now = addresses_of(clerk_values(profile))
+    return {name: key for name, key in addresses_of(claim.last or {}).items() if now.get(name) != key}
 
 
 def _pause_s(claim: WriteClaim, first_s: float, last_s: float) -> float:

@@ -17,7 +17,8 @@ class ProfileWriteRow(Row, table=True):
 
     `newest_at` is Clerk's time of the newest accepted change. `deleted_at` is a tombstone: later changes are ignored.
     `pending` is what is still to be written, `due_at` when (NULL: nothing is due), `last` Clerk's values at the last write.
-    These three and `message` hold personal data, and so does `email_key`, by which erasure finds them.
+    These three and `message` hold personal data, and so does `email_key`, by which erasure finds them, and `phone_key`, by
+    which a row that is still to be written is found.
     `generation` grows with each accepted change, `fencing` with each claim. `missing`: the row did not exist when the write
     was refused.
     """
@@ -29,6 +30,7 @@ class ProfileWriteRow(Row, table=True):
     last: dict[str, Any] | None = Field(default=None, sa_column=json_column(nullable=True))
     pending: dict[str, Any] | None = Field(default=None, sa_column=json_column(nullable=True))
     email_key: str | None = None
+    phone_key: str | None = None
     due_at: datetime | None = Field(default=None, sa_column=time_column())
     generation: int = Field(sa_column=Column(BigInteger(), nullable=False))
     fencing: int = Field(sa_column=Column(BigInteger(), nullable=False))
@@ -40,6 +42,7 @@ class ProfileWriteRow(Row, table=True):
     __table_args__ = (
         Index("reconciler_profile_write_due", "due_at"),
         Index("reconciler_profile_write_email", "email_key"),
+        Index("reconciler_profile_write_phone", "phone_key"),
         Index("reconciler_profile_write_refused", "refused_at"),
         {"schema": SCHEMA},
     )

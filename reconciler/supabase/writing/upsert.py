@@ -23,7 +23,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
 
 from reconciler.core.decide.profile_rows.merge import RowChanges, StoredRow, Values, clerk_values, row_changes
-from reconciler.core.decide.profile_rows.write import RowWrite, RowWritten
+from reconciler.core.decide.profile_rows.write import RowWrite, RowWritten, addresses_of
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
 from reconciler.errors import ConfigError, PermanentError
@@ -75,25 +75,24 @@ class ProfileUpserts:
             self._table.forget()
             return self._write_all(writes, still_ours)
 
-    def exchange_emails(
+    def exchange_addresses(
         self, writes: Sequence[RowWrite], *, still_ours: Callable[[], None] = _always_ours
     ) -> list[RowWritten]:
-        """Write rows of users who take each other's emails in a circle, where only one row may have an email.
+        """Write rows of users who take each other's emails and phones, where only one row may have each.
 
-        The second takes the email of the first, and each other one that of the user before. That of the first is taken off
-        in the same transaction, so no one sees the row without it. A column that may not be empty refuses that. Errors: see
+        What the others take of the first is taken off in the same transaction, so no one sees the row without it. The
+        others are written in their order, and the first one last. A column that may not be empty refuses that. Errors: see
         `write_together`.
         """
         shape = self._table.shape()
-        email = shape.targets.get("email")
         with self._table.transaction() as connection:
             rows = _rows(connection, shape, [write.profile.clerk_user_id for write in writes])
             still_ours()
             first, *others = writes
             user = first.profile.clerk_user_id
             row = rows.get(user)
-            if email is not None and row is not None and not row.deleted and "email" in _changes(first, row).values:
-                self._update(connection, shape, user, {email.name: email.emptied})
+            if row is not None and not row.deleted and (taken := _taken(shape, first, row, others)):
+                self._update(connection, shape, user, taken)
             *done, last = (
                 self._write_one(connection, shape, write, rows.get(write.profile.clerk_user_id))
                 for write in (*others, first)
@@ -178,6 +177,14 @@ def _rows(
 def _changes(write: RowWrite, row: StoredRow) -> RowChanges:
     clerk = clerk_values(write.profile)
     return row_changes(clerk, row.values, write.last, tried=write.tried, fill_only=write.fill_only)
+
+
+def _taken(shape: Shape, write: RowWrite, row: StoredRow, others: Sequence[RowWrite]) -> dict[str, Any]:
+    """The columns of this row that give an address up to one of the other rows, empty."""
+    changed = _changes(write, row).values
+    wanted = {address for other in others for address in addresses_of(clerk_values(other.profile)).items()}
+    given = [name for name, key in addresses_of(row.values).items() if name in changed and (name, key) in wanted]
+    return {shape.targets[name].name: shape.targets[name].emptied for name in given}
 
 
 def _insert(connection: Connection, shape: Shape, profile: Profile) -> bool:

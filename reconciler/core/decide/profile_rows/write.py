@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Final, Literal
@@ -18,6 +19,11 @@ from reconciler.core.model.reasons import hold
 from reconciler.core.model.store import Store
 
 REFUSED: Final = "ProfileRefused"
+ADDRESSES: Final[Mapping[str, Callable[[str | None], str | None]]] = {
+    "email": normalise.email_key,
+    "phone": normalise.phone_key,
+}
+"""The fields of which a table often lets only one row have each value, with the key by which two values are equal."""
 
 Outcome = Literal["written", "kept", "deleted"]
 
@@ -115,6 +121,13 @@ class RefusedWrite:
 
     def hold(self, mapping: MappingRow | None) -> Hold:
         return hold(self.user, mapping, REFUSED, self.message)
+
+
+def addresses_of(values: Values) -> dict[str, str]:
+    """The keys of the email and the phone among these values, by field."""
+    found = {name: values.get(name) for name in ADDRESSES}
+    keys = {name: ADDRESSES[name](value) for name, value in found.items() if isinstance(value, str)}
+    return {name: key for name, key in keys.items() if key is not None}
 
 
 def shown_mapping(store: Store, refused: RefusedWrite, mapping: MappingRow | None) -> MappingRow:
