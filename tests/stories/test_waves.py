@@ -103,6 +103,23 @@ def test_a_mapping_that_shopify_refuses_stops_after_wave_one(two: StoryHarness) 
     assert all(field["equal"] for field in explained["fields"]), "by the policy that the store has, nothing differs"
 
 
+def test_an_apply_ends_with_the_limit_that_its_wave_exceeded_and_what_to_do_next(two: StoryHarness) -> None:
+    retag(two, "vip")
+    two.sql("alter table customers add column nick text")
+    two.sql("update customers set nick = 'www.example.com'")
+    two.settings["profiles"]["columns"]["first_name"] = "nick"
+    said = two("apply", "--yes", "--output", "json")
+    assert said.code == 0, "what Shopify refuses of an action is a hold"
+    *_, stopped, then = said.err.splitlines()
+    assert stopped == "rollout: stopped: wave 1 exceeds failed_percent 0.5: 3 of 3 touched users failed (100.0 %)"
+    assert "`reconciler rollout continue`" in then
+    assert said.json["rollout"] == report(two)
+    assert (said.json["rollout"]["phase"], tags(two, US), tags(two, EU)) == ("stopped", {"vip"}, {"app-user"})
+    two.shop(US).faults.add("status", status=402, times=None)
+    failed = two("apply", "--yes")
+    assert (failed.code, failed.err.splitlines()[-1]) == (1, then), "the rollout comes last, after what failed"
+
+
 def test_an_operator_continues_and_later_shops_follow(two: StoryHarness) -> None:
     retag(two, "vip")
     two.apply()

@@ -16,6 +16,7 @@ from reconciler.core.plan.series import dump_around
 
 if TYPE_CHECKING:
     from reconciler.core.model.mapping import Mapping
+    from reconciler.core.report.rollout import RolloutReport
     from reconciler.core.report.status import ApplyResult, Replica, StatusRow
 
 _NOT_ASCII = re.compile(r"[^\x20-\x7e\n]")
@@ -32,10 +33,13 @@ def plan_json(plan: Plan) -> Iterator[str]:
     return _parts({**body, "created_at": time_z(plan.created_at)})
 
 
-def results_json(results: Sequence[ApplyResult], digest: str) -> Iterator[str]:
-    """The results of each store as JSON, in parts."""
+def results_json(results: Sequence[ApplyResult], digest: str, rollout: RolloutReport | None = None) -> Iterator[str]:
+    """The results of each store as JSON, in parts; with the rollout that is under way, if there is one."""
+    from reconciler.core.report.documents import rollout_document
+
     stores = [dump_around(result, {"failed": result.failed, "holds": result.holds}) for result in results]
-    return _parts({"version": 1, "digest": digest, "stores": stores})
+    under_way = {"rollout": rollout_document(rollout)["rollout"]} if rollout is not None else {}
+    return _parts({"version": 1, "digest": digest, "stores": stores, **under_way})
 
 
 def _parts(value: Any, margin: str = "") -> Iterator[str]:

@@ -38,6 +38,7 @@ from reconciler.core.model.action import Hold, hold_order
 from reconciler.core.model.ids import StoreName
 from reconciler.core.model.run import NewRun, RunKind
 from reconciler.core.plan.gather import ScanResult
+from reconciler.core.report.rollout import RolloutReport
 from reconciler.core.report.status import ApplyResult, Failure, counts_of_results
 from reconciler.errors import PlanRefused, StateError, UsageError
 from reconciler.settings import StoreSettings, environment
@@ -97,16 +98,19 @@ def apply(
             insists=planned.narrowed,
         )
         report = end_wave(context, components, planned, results, since=since)
-    report_results(context, results, planned.plan.digest, output)
+    report_results(context, results, planned.plan.digest, output, rollout=report)
+    code = exit_code(context, planned, results)
     report_wave(context, report)
-    return exit_code(context, planned, results)
+    return code
 
 
-def report_results(context: Context, results: Sequence[ApplyResult], digest: str, output: str) -> None:
+def report_results(
+    context: Context, results: Sequence[ApplyResult], digest: str, output: str, *, rollout: RolloutReport | None = None
+) -> None:
     """Print the results to stdout or, if it is closed, to stderr."""
     with context.tolerate_closed_stdout():
         if output == "json":
-            print_parts(render.results_json(results, digest))
+            print_parts(render.results_json(results, digest, rollout))
         else:
             render.print_results(results, context.out)
     if context.out_closed:
