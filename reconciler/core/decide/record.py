@@ -19,6 +19,7 @@ from reconciler.core.fields.fingerprint import observed_fp
 from reconciler.core.fields.people import full_name, phone_of
 from reconciler.core.fields.spellings import as_shown, is_shown, respelt_tags, spellings_of
 from reconciler.core.model.action import Change, Hold
+from reconciler.core.model.consent import Channel, Consent
 from reconciler.core.model.customer import Customer
 from reconciler.core.model.ids import ClerkUserId, CustomerId
 from reconciler.core.model.mapping import (
@@ -73,7 +74,7 @@ def observed_row(subject: Subject, decision: Decision, store: Store, *, now: dat
         applied = last_applied(mapping, decision.spec, decision.customer, written=())
         applied = _with_link(applied, decision.customer.backlink, row, store)
         applied = with_contest(applied, decision.contests)
-        applied = with_consents(applied, mapping, decision.customer, {}, decision.consents)
+        applied = with_consents(applied, mapping, decision.customer, {}, _used(decision))
     if applied is not row.applied:
         row = replace(row, applied=applied)
     fingerprints = _fingerprints(mapping, row, decision, subject.row_fp)
@@ -114,12 +115,12 @@ def row_after_write(
             with_heals(applied, agreed_by, written if healed is None else healed, now), decision.contests
         )
         known = with_answers_of(mapping, decision.customer, decision.spec.consents, now)
-        applied = with_consents(applied, known, seen, {c.field: c for c in written}, decision.consents)
+        applied = with_consents(applied, known, seen, {c.field: c for c in written}, _used(decision))
         if finished:
             link = next((text_of(c.after) for c in written if c.field == "backlink"), None)
             applied = _with_link(applied, link or seen.backlink, row, store)
     elif decision.action is not None and decision.action.kind == "release":
-        applied = with_consents(_with_leave_tag(row, written), mapping, seen, {})
+        applied = with_consents(_with_leave_tag(row, written), mapping, seen, {}, {})
     status: Status = row.status if finished else "pending"
     email = next((text_of(c.after) for c in written if c.field == "email"), _email(seen, row))
     return replace(
@@ -131,6 +132,11 @@ def row_after_write(
         generation=row.generation + 1,
         intent=None if finished else intent,
     )
+
+
+def _used(decision: Decision) -> dict[Channel, Consent | None]:
+    """Each yes of the profile that finds the customer subscribed."""
+    return {each.channel: each.used for each in decision.consents}
 
 
 def with_refused(mapping: Mapping, refused: MappingOf[str, RefusedValue]) -> Mapping:

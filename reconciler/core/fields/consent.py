@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from collections.abc import Mapping as MappingOf
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,7 +17,6 @@ from reconciler.core.model.consent import (
     Channel,
     Consent,
     ConsentRule,
-    Judged,
     Said,
     channel_of,
     field_of,
@@ -103,12 +101,12 @@ def with_consents(
     mapping: Mapping | None,
     customer: Customer,
     written: MappingOf[str, Change],
-    judged: Iterable[Judged] = (),
+    used: MappingOf[Channel, Consent | None],
 ) -> dict[str, Applied]:
     """The last-applied fields with the last consents of this user: what was written, and the withdrawals that are shown.
 
     They outlive the customer, so that an answer which was written once is never written again for another customer, or for
-    another email. So does a yes in the profile (`judged`) of a customer who was subscribed without us. They outlive a time
+    another email. So does a yes in the profile (`used`) of a customer who was subscribed without us. They outlive a time
     in which the store manages no consent, too. Those of a former user of the customer are not taken over.
     """
     if (
@@ -118,7 +116,6 @@ def with_consents(
     ):
         return dict(applied)
     found = {name: base for name, base in applied.items() if not is_consent(name)}
-    used = {each.channel: each.used for each in judged if each.used is not None}
     for channel in ADDRESSES:
         name = field_of(channel)
         if mapping is not None and name in mapping.applied:
@@ -128,8 +125,8 @@ def with_consents(
             found[name] = Applied(value=text_of(written[name].after), ours=True)
         elif shown is not None and shown.state == UNSUBSCRIBED and not _is_as_late(found.get(name), shown.at):
             found[name] = Applied(value=str(_withdrawal(shown, found.get(name))))
-        elif shown is not None and channel in used:
-            found[name] = _in_use(used[channel], found.get(name), shown)
+        elif shown is not None and (yes := used.get(channel)) is not None:
+            found[name] = _in_use(yes, found.get(name), shown)
     return found
 
 
@@ -150,12 +147,12 @@ def with_answers_of(
     """
     if mapping is None or customer is None or not customer.consents:
         return mapping
-    judged = [
-        Judged(channel=channel, said=answer, shown=shown, outcome="nothing", why="", used=used_of(answer, shown, now))
+    used = {
+        channel: used_of(answer, shown, now)
         for channel, answer in said.items()
         if (shown := customer.consents.get(channel)) is not None
-    ]
-    return replace(mapping, applied=with_consents(mapping.applied, mapping, customer, {}, judged))
+    }
+    return replace(mapping, applied=with_consents(mapping.applied, mapping, customer, {}, used))
 
 
 def _withdrawal(shown: Consent, base: Applied | None) -> Consent:
