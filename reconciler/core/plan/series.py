@@ -11,9 +11,11 @@ from collections.abc import Mapping as MappingOf
 from dataclasses import fields, is_dataclass
 from heapq import merge
 from itertools import chain, groupby
-from typing import Annotated, Generic, Protocol, TypeVar, get_args, runtime_checkable
+from operator import not_
+from typing import Annotated, Final, Generic, Protocol, TypeVar, get_args, get_type_hints, runtime_checkable
 
 from pydantic import GetCoreSchemaHandler
+from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema, to_jsonable_python
 
 from reconciler.core.model.json import json_of
@@ -233,6 +235,7 @@ class _SeriesSchema:
         )
 
 
+_left_out: Final[dict[type[object], frozenset[str]]] = {}
 Series = Annotated[Collection[M], _SeriesSchema()]
 
 
@@ -242,9 +245,22 @@ def dump_around(value: object, new_series: MappingOf[str, Collection[object]]) -
     Without an adapter, which takes longer to build than such a value to dump. As with one, a field with `exclude_if=not_`
     is left out if it is empty.
     """
+    left_out = _left_out_if_empty(type(value))
     assert is_dataclass(value)
     return {
         each.name: new_series[each.name] if each.name in new_series else to_jsonable_python(getattr(value, each.name))
         for each in fields(value)
-        if getattr(value, each.name) or "exclude_if" not in str(each.type)
+        if getattr(value, each.name) or each.name not in left_out
     }
+
+
+def _left_out_if_empty(kind: type[object]) -> frozenset[str]:
+    """The fields of this class with `exclude_if=not_`."""
+    if kind not in _left_out:
+        _left_out[kind] = frozenset(
+            name
+            for name, hint in get_type_hints(kind, include_extras=True).items()
+            for info in getattr(hint, "__metadata__", ())
+            if isinstance(info, FieldInfo) and info.exclude_if is not_
+        )
+    return _left_out[kind]
