@@ -18,6 +18,13 @@ def test_a_misspelt_field_in_the_core_is_an_error_of_mypy() -> None:
     assert untyped_copies() == 0
 
 
+def test_no_field_of_a_value_is_set_past_mypy() -> None:
+    """`frozen` stops no assignment when the program runs."""
+    past = re.compile(r"(?<![\w.])(?:setattr|delattr|vars)\(|__(?:setattr|delattr|dict)__")
+    names = [name for name in product() if past.search((ROOT / name).read_text(encoding="utf-8"))]
+    assert names == ["reconciler/core/model/frozen.py", "reconciler/core/model/scalars.py"], "one makes, one reads"
+
+
 def test_few_errors_of_types_are_ignored_and_each_for_a_reason() -> None:
     assert ignored_types() <= IGNORED_MAX
     lines = [line for name in product() for line in (ROOT / name).read_text(encoding="utf-8").splitlines()]
