@@ -153,7 +153,7 @@ class Manager:
         self._nudged = NudgedStores(self.running, self._clock, self.schedule.scan_soon)
         self._metrics.read_at_scrape(self._gauges)
         self._webhook_state = WebhookState(settings, connections, wait_s=intervals.webhook_wait_s)
-        self._state_probe = StateProbe(self._state_problems)
+        self._state_probe = StateProbe(self._state_problems, why=self._webhook_state.refusal)
         self._rows = row_writer(settings, connections, self._webhook_state, self._clock, intervals, self._note_row)
         self.service = ManagerService(
             self.running,

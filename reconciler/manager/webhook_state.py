@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from reconciler.core.model.ids import StoreName
+from reconciler.outbound.databases.pool import refusal_of_waiting_calls
 from reconciler.settings import Settings
 from reconciler.state.console.reader import ConsoleTable
 from reconciler.state.database.engine import Engine, open_engine
@@ -41,6 +42,10 @@ class WebhookState:
         oldest_s = max(self.queue.oldest_ages_s(now, stores).values(), default=0.0)
         problem = f"a request has been due for {oldest_s:.0f} s, and no request was finished meanwhile"
         return [problem] if oldest_s > stuck_s and idle_s > stuck_s else []
+
+    def refusal(self) -> str:
+        """Why calls wait for a connection to the state; empty if the server refuses none."""
+        return refusal_of_waiting_calls(self._engine)
 
     def close(self) -> None:
         for engine in self._opened:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from reconciler.core.model.ids import ShopDomain
 from reconciler.errors import Refused, SetupError
+from reconciler.outbound.reading import MalformedError
 from reconciler.ports import Definition, ShopFacts, Subscription
 from reconciler.shopify.api.client import ShopClient
 from reconciler.shopify.api.document import document
@@ -58,6 +59,7 @@ class ShopSetup:
     def subscriptions(self) -> tuple[Subscription, ...]:
         found: list[Subscription] = []
         after: str | None = None
+        seen = {after}
         for _ in range(PAGES_MAX):
             reply = self._client.run(document("webhook_subscriptions"), {"after": after}, lane="nudge")
             page = reply.as_shape(SubscriptionReply).webhook_subscriptions
@@ -65,6 +67,9 @@ class ShopSetup:
             if not page.page_info.has_next_page:
                 break
             after = page.page_info.end_cursor
+            if after in seen:
+                raise reply.sent.malformed_answer(MalformedError("the list has a next page, but no cursor of its own"))
+            seen.add(after)
         return tuple(found)
 
     def create_definition(self, namespace: str, key: str) -> None:

@@ -17,6 +17,7 @@ FaultKind = Literal[
     "lost_before",  # the connection drops before the call is executed
     "lost_after",  # the call is executed, then the connection drops without a response
     "slow",  # responds after `seconds`, or when the faults are cleared
+    "status_after",  # the call is executed, then HTTP `status` (503 unless set)
     "status",  # HTTP `status`, with Retry-After if `retry_after_s` is set
     "throttled",  # THROTTLED on HTTP 200, independent of the bucket
     "html",  # a page instead of JSON, with HTTP `status` (200 unless set)

@@ -12,7 +12,9 @@ import pytest
 from sqlalchemy import text
 
 from reconciler.errors import ReconcilerError
+from reconciler.manager.http.state_probe import StateProbe
 from reconciler.outbound.databases.logins import DbLogins
+from reconciler.outbound.databases.pool import refusal_of_waiting_calls
 from reconciler.state.database.engine import open_engine, reading
 from reconciler.supabase.reading.profiles import TableProfiles
 from tests import servers
@@ -52,6 +54,7 @@ class Role:
                 )
 
         self.call = count
+        self.refusal: Callable[[], str] = lambda: refusal_of_waiting_calls(engine)
 
 
 def refusals(postgres: servers.Server) -> int:
@@ -112,3 +115,16 @@ def test_a_call_that_gets_no_connection_in_time_says_so(
     with pytest.raises(ReconcilerError, match="too many connections for role") as refused:
         roles(calls, 1, wait_s=0.2).call()
     assert "connection limit" in refused.value.hint
+
+
+def test_what_a_readiness_probe_waits_for_is_known_before_it_gives_up(
+    roles: Callable[..., Role], other: psycopg.Connection, postgres: servers.Server
+) -> None:
+    role = roles("state", 1)
+    probe = StateProbe(lambda: [] if role.call() == 2 else ["rows are missing"], why=role.refusal, wait_s=0.2)
+    until(lambda: any("has not answered" in r and "too many connections" in r for r in probe.reasons()), "it is known")
+    with postgres.connect() as owner:
+        owner.execute("SELECT pg_terminate_backend(%s)", [other.info.backend_pid])
+    until(lambda: probe.reasons() == [], "it is ready")
+    assert role.refusal() == ""
+    probe.close()

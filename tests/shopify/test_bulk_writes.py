@@ -157,7 +157,7 @@ def test_an_operation_is_found_by_its_mark_and_by_no_other(shop: Acme) -> None:
     assert bulk.find("abc") is None
 
 
-@pytest.mark.parametrize("kind", ["lost_after", "internal_error_after"])
+@pytest.mark.parametrize("kind", ["lost_after", "internal_error_after", "status_after"])
 def test_a_start_that_was_not_answered_is_found(shop: Acme, kind: Any) -> None:
     bulk = writer(shop)
     path = bulk.upload("customers", [create(1)]).path

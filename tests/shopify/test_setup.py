@@ -6,10 +6,13 @@ import json
 
 import pytest
 
-from reconciler.errors import Refused, SetupError
+from reconciler.errors import Refused, SetupError, TemporaryError
 from reconciler.ports import ShopMaker, ShopReader
+from reconciler.shopify.api.auth import FixedToken
+from reconciler.shopify.api.client import ShopClient
 from reconciler.shopify.setup import ShopSetup
-from tests.shopify.conftest import DOMAIN, Acme
+from tests.shopify.conftest import DOMAIN, SSL, TOKEN, Acme
+from tests.shopify.scripted import scripted
 
 PORTS: tuple[type[ShopReader], type[ShopMaker]] = (ShopSetup, ShopSetup)  # mypy holds it to them
 HOOK = "https://hooks.example.com/webhooks/shopify/acme"
@@ -94,3 +97,16 @@ def test_all_pages_of_subscriptions_are_read(acme: Acme, setup: ShopSetup) -> No
             topic="CUSTOMERS_UPDATE", webhook_subscription={"uri": f"{HOOK}/{n}", "format": "JSON"}
         )
     assert len({each.uri for each in setup.subscriptions()}) == 230
+
+
+@pytest.mark.parametrize("cursors", [["a", "a"], ["a", "b", "a"], [None]])
+def test_pages_that_go_in_a_circle_are_no_list(cursors: list[str | None]) -> None:
+    pages = [{"nodes": [], "pageInfo": {"hasNextPage": True, "endCursor": each}} for each in cursors]
+    with scripted() as shop:
+        for page in pages:
+            shop.then(200, json.dumps({"data": {"webhookSubscriptions": page}}).encode())
+        client = ShopClient(DOMAIN, auth=FixedToken(TOKEN), api_version="2026-10", ssl_context=SSL, admin_url=shop.url)
+        with pytest.raises(TemporaryError, match="no cursor of its own"):
+            ShopSetup(client).subscriptions()
+        client.close()
+        assert len(shop.seen) == len(cursors)

@@ -195,14 +195,19 @@ def test_a_process_waits_for_another_that_is_just_making_the_file(tmp_path: Path
     engine.dispose()
 
 
-def test_who_may_not_wait_long_learns_that_another_holds_the_file(tmp_path: Path) -> None:
+def test_who_may_not_wait_long_learns_who_writes_meanwhile(tmp_path: Path) -> None:
     patient, prompt = (open_engine(f"sqlite:///{tmp_path}/state.db", wait_s=s) for s in (30.0, 0.05))
     ensure_schema(patient)
     with writing(patient):
+        with pytest.raises(StateError, match="other threads of this process") as refused:
+            StateStore(prompt).put(mapping("user_1"))
+        assert "Postgres" not in refused.value.hint
+        assert StateStore(prompt).count(SHOP) == 0  # reading needs no lock
+    with closing(sqlite3.connect(tmp_path / "state.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StateError, match="locked") as refused:
             StateStore(prompt).put(mapping("user_1"))
-        assert "Postgres" in refused.value.hint
-        assert StateStore(prompt).count(SHOP) == 0  # reading needs no lock
+        assert "another process" in refused.value.hint
     StateStore(prompt).put(mapping("user_1"))
     for engine in (patient, prompt):
         engine.dispose()

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.stories.consent import MID, NEW, RULE, WRITE, answers, consents
 from tests.stories.harness import AVATAR, StoryHarness, mail
 
 ROOTS = ("customerSet", "metafieldsSet", "tagsAdd", "tagsRemove", "metafieldsDelete")
@@ -40,7 +41,17 @@ def check_all_is_done(story: StoryHarness) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["lost_before", "lost_after", "truncated", "internal_error", "internal_error_after", "null_payload", "html"]
+    "kind",
+    [
+        "lost_before",
+        "lost_after",
+        "truncated",
+        "internal_error",
+        "internal_error_after",
+        "null_payload",
+        "html",
+        "status_after",
+    ],
 )
 def test_answers_that_get_lost_cost_another_reconcile_and_nothing_else(busy: StoryHarness, kind: Any) -> None:
     faults = [busy.shop().faults.add(kind, on=root) for root in ROOTS]
@@ -88,3 +99,34 @@ def test_a_neighbour_on_the_same_bucket_makes_it_slower_and_nothing_worse(busy: 
     busy.shop().bucket.drain()
     busy.apply()
     check_all_is_done(busy)
+
+
+RARE = ("customerDelete", "customerMerge", "customerRequestDataErasure", WRITE)
+
+
+@pytest.mark.parametrize(("on_leave", "on_conflict"), [("delete", "merge"), ("erase", "relink")])
+def test_a_write_that_was_executed_although_the_shop_answers_503_is_done_once(
+    story: StoryHarness, on_leave: str, on_conflict: str
+) -> None:
+    """A 503 may be answered by sending again, be it from Shopify or from a proxy after the execution."""
+    story.store.update(on_leave=on_leave, on_email_conflict=on_conflict, consent={"email": RULE})
+    for name in ("bob", "cleo"):
+        story.user(name)
+    answers(story, "dora", yes=True, at=MID)
+    story.apply()
+    story.staff("guest_checkout", email=mail("new"), first_name="N.")
+    story.user("cleo", email=mail("new"))
+    answers(story, "dora", yes=False, at=NEW)
+    answers(story, "ada", yes=True, at=MID)
+    story.gone("bob")
+    faults = [story.shop().faults.add("status_after", on=root) for root in (*ROOTS, *RARE)]
+    story.apply()
+    met = {fault.on for fault in faults if fault.hits}
+    assert {"customerSet", WRITE} < met
+    assert met & {"customerDelete", "customerRequestDataErasure"}
+    assert met & {"customerMerge", "metafieldsDelete"}
+    story.shop().faults.clear()
+    found = consents(story)
+    assert (found["ada"], found["dora"]) == (("SUBSCRIBED", MID), ("UNSUBSCRIBED", NEW))
+    assert (story.theirs("cleo").email, story.theirs("cleo").orders) == (mail("new"), 1)
+    story.settles()

@@ -21,10 +21,15 @@ class _Question:
 
 
 class StateProbe:
-    """One thread asks the state, one question at a time; any number of threads read the answer."""
+    """One thread asks the state, one question at a time; any number of threads read the answer.
 
-    def __init__(self, ask: Callable[[], Sequence[str]], *, wait_s: float = WAIT_S) -> None:
-        self._ask, self._wait_s = ask, wait_s
+    `why`: what is known of the cause while the state does not answer; empty if nothing is.
+    """
+
+    def __init__(
+        self, ask: Callable[[], Sequence[str]], *, why: Callable[[], str] = str, wait_s: float = WAIT_S
+    ) -> None:
+        self._ask, self._why, self._wait_s = ask, why, wait_s
         self._lock = threading.Lock()
         self._asked: _Question | None = None
         self._pool = DaemonPool(1, "state-probe")
@@ -38,7 +43,8 @@ class StateProbe:
         try:
             return asked.answer.result(self._wait_s)
         except TimeoutError:
-            return [f"the state has not answered for {time.monotonic() - asked.at:.0f} s"]
+            why = self._why()
+            return [f"the state has not answered for {time.monotonic() - asked.at:.0f} s{f': {why}' if why else ''}"]
 
     def close(self) -> None:
         self._pool.shutdown(wait=False)

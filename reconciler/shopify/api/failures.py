@@ -46,8 +46,12 @@ ACCESS: Final[Mapping[int, tuple[str, str]]] = {
 DEFECTS: Final = frozenset({400, 405, 406, 411, 413, 414, 415, 422})
 MAYBE_DONE: Final = frozenset({408, 409})
 NOT_DONE: Final = frozenset({501, 503, 505, 530, 540})
-"""The statuses from 500 on after which a mutation was certainly not executed. After any other, including those of the proxy
-before Shopify (520 to 529), it may have been: the response may have been lost on its way back."""
+"""The statuses from 500 on by which Shopify says that it did not execute a mutation. After any other, including those of the
+proxy before Shopify (520 to 529), it may have been executed: the response may have been lost on its way back.
+
+Should a proxy answer so after the execution, sending again does no harm: each write may be sent twice, except STARTS."""
+STARTS: Final = frozenset({"bulk_run_mutation"})
+"""Mutations that do something else if sent twice: they start one operation each. So no status proves that they did not."""
 DEFECT_CODES: Final = frozenset(
     {
         "MAX_COST_EXCEEDED", "INVALID_VARIABLE", "MAX_INPUT_SIZE_EXCEEDED", "BAD_REQUEST", "PARSE_ERROR", "INVALID",
@@ -135,7 +139,8 @@ def of_status(sent: Sent, response: httpx.Response) -> ReconcilerError | None:
             f"{sent.shop}: {sent.document.operation} was refused with HTTP {status}", hint=DEFECT_HINT
         )
     wait_s = retry_after_s(response)
-    if response.is_success or status in MAYBE_DONE or (status >= 500 and status not in NOT_DONE):  # noqa: PLR2004
+    is_start = sent.document.name in STARTS
+    if response.is_success or status in MAYBE_DONE or (status >= 500 and (is_start or status not in NOT_DONE)):  # noqa: PLR2004
         return sent.no_answer(f"HTTP {status}", retry_after_s=wait_s)
     if status in {429, 430} | NOT_DONE:
         return TemporaryError(f"{sent.shop}: {sent.document.operation}: HTTP {status}", retry_after_s=wait_s)

@@ -135,11 +135,14 @@ def _paid(world: World, sim: SimShop, call: GraphQLCall, document: ParsedDocumen
     actual = min(requested, sim.costs.actual(document.operation, document.fragments, call.variables, reply["data"]))
     sim.bucket.refund(requested - actual)
     reply.setdefault("extensions", {})["cost"] = cost_report(requested, actual, sim.bucket)
-    return _deliver(reply, actual, call, kind)
+    return _deliver(reply, actual, call, fault)
 
 
-def _deliver(reply: Json, cost: int, call: GraphQLCall, kind: str | None) -> CallAnswer:
+def _deliver(reply: Json, cost: int, call: GraphQLCall, fault: Fault | None) -> CallAnswer:
     """Return the response of an executed call, or apply a fault after execution."""
+    kind = None if fault is None else fault.kind
+    if fault is not None and kind == "status_after":
+        return CallAnswer(status_response(fault.status or 503, fault), cost, "lost")
     if kind == "lost_after":
         return CallAnswer(LostAnswer(), cost, "lost")
     if kind == "internal_error_after":

@@ -63,9 +63,10 @@ class Turn:
 
     @contextmanager
     def taken(self) -> Iterator[None]:
-        """Wait for the turn, and keep it until the block ends. OperationalError after `wait_s`, as SQLite raises it."""
+        """Wait for the turn, and keep it until the block ends. OperationalError after `wait_s`."""
         if not self.lock.acquire(timeout=self.wait_s):
-            raise OperationalError("BEGIN IMMEDIATE", None, sqlite3.OperationalError("database is locked"))
+            said = f"other threads of this process have been writing for {self.wait_s:g} s"
+            raise OperationalError("BEGIN IMMEDIATE", None, sqlite3.OperationalError(said))
         try:
             yield
         finally:
@@ -273,6 +274,7 @@ _WAYS_OUT = (
     ("No space left", "free some space on the disk of the state"),
     ("disk I/O error", "check the disk, its quota and the limit on the size of files of the state"),
     ("read-only transaction", "the server takes no writes now: a full disk or a standby; see the server's dashboard"),
+    ("other threads", "look for what keeps them: a slow disk, or a process that holds the file, such as a backup"),
     ("is locked", "another process holds the file: stop it, or use Postgres for several processes"),
     ("not a database", "the file in state.url is something else: name another"),
     ("has no equivalent in encoding", "the state needs a database that was created with ENCODING 'UTF8'"),
