@@ -11,6 +11,7 @@ import errno
 import gc
 import importlib
 import io
+import os
 import signal
 import sys
 import threading
@@ -30,6 +31,7 @@ from reconciler.errors import ReconcilerError, UsageError
 EXIT_FAILED = 1
 EXIT_USAGE = 64
 COLLECT_EVERY = 200_000  # new objects: more than a command imports; by default each 700 are a collection
+FILE_HINT = "name another path, or change its permissions; --debug before the command shows where it is used"
 FAULT = "this is a defect of the program: run `reconciler --debug …` and report what it prints"
 
 SIMULATOR_NEEDS = frozenset({"faker", "graphql", "multipart", "python_multipart"})
@@ -190,9 +192,7 @@ def run(argv: list[str], *, group: click.Group = cli) -> int:
     except click.Abort:
         return _report_interrupt()
     except click.UsageError as error:
-        path = error.ctx.command_path if error.ctx else "reconciler"
-        _print_error(error.format_message(), f"{path} --help")
-        return EXIT_USAGE
+        return _report_usage(argv, error)
     except click.ClickException as error:
         _print_error(error.format_message())
         return EXIT_FAILED
@@ -221,12 +221,27 @@ def _report_interrupt() -> int:
     return EXIT_FAILED
 
 
+def _report_usage(argv: list[str], error: click.UsageError) -> int:
+    """Print the error, or the help of a group that was named without one of its commands."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+        return EXIT_USAGE
+    named = [argument for argument in argv if argument in COMMANDS][:1]  # Click has no context where a value is missing
+    path = error.ctx.command_path if error.ctx is not None else " ".join(["reconciler", *named])
+    _print_error(error.format_message(), f"{path} --help")
+    return EXIT_USAGE
+
+
 def _report_os_error(argv: list[str], error: OSError) -> int:
     is_closed = drop_unwritten()
     if isinstance(error, BrokenPipeError) and is_closed:
         return EXIT_FAILED
     if error.errno == errno.ENOSPC:
         _print_error("no space left on the device", "free space where the output, the state and TMPDIR are")
+        return EXIT_FAILED
+    if error.filename is not None and error.strerror:
+        _print_traceback(argv)
+        _print_error(f"{os.fsdecode(error.filename)}: {error.strerror}", FILE_HINT)
         return EXIT_FAILED
     return _report_unexpected(argv, error)
 

@@ -55,9 +55,10 @@ def _find_users(components: Components, word: str) -> list[ClerkUserId]:
 
 
 def _ambiguous(components: Components, word: str, users: Sequence[ClerkUserId]) -> PermanentError:
-    shown = "; ".join(each.words for each in candidates(components, users[:SHOWN_MAX]))
-    more = "; and more" if len(users) > SHOWN_MAX else ""
-    return PermanentError(f"'{word}' matches several users: {shown}{more}", hint="use one of these Clerk ids")
+    shown = [f"  {each.words}" for each in candidates(components, users[:SHOWN_MAX])]
+    more = ["  … and more"] if len(users) > SHOWN_MAX else []
+    said = "\n".join([f"'{word}' matches several users:", *shown, *more])
+    return PermanentError(said, hint="use one of these Clerk ids")
 
 
 def _unknown(words: Sequence[str], hint: str = "") -> PermanentError:

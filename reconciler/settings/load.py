@@ -40,6 +40,15 @@ EXPECTED = {
     "model_attributes_type": "a mapping of keys to values",
 }
 """What should be there, by pydantic's type of the error."""
+SPELLINGS = {
+    ("stores", "name"): "letters without accents, digits, '_', '.' and '-', with a letter or a digit first",
+    ("server", "name"): "1 to 50 letters without accents, digits, '_' and '-'",
+    ("stores", "api_version"): "a quarterly version of Shopify's API, such as 2026-10",
+    ("defaults", "api_version"): "a quarterly version of Shopify's API, such as 2026-10",
+    ("stores", "country"): "two capital letters, such as US",
+    ("defaults", "country"): "two capital letters, such as US",
+}
+"""What the patterns of texts mean in words, by the first and the last key of the path."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -239,6 +248,8 @@ def _words(model: type[BaseModel], detail: ErrorDetails, source: Source) -> str:
         return f'it must be text; YAML does not read {spelled} as text: quote it, "{spelled}"'
     if kind in EXPECTED:
         return f"it must be {EXPECTED[kind]}, not {_kind_of(value)}"
+    if kind == "string_pattern_mismatch" and (spelling := SPELLINGS.get((str(where[0]), str(where[-1])))) is not None:
+        return f"'{value}' is not {spelling}"
     message = detail["msg"].removeprefix("Value error, ")
     return message.replace("Input should be", "it must be", 1)
 

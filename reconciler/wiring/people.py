@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from reconciler.core.fields import normalise
-from reconciler.core.fields.people import Sought, full_name, name_key, sought
+from reconciler.core.fields.people import Sought, full_name, name_key, sought, without_accents
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.mapping import Mapping
 from reconciler.core.model.profile import Profile
@@ -33,7 +33,8 @@ def find_users(components: Components, text: str) -> list[ClerkUserId]:
     """The users that this text names, by the first of these that any user has: an id that the state knows, a customer, an
     email, an id in the profiles, a phone, a part of a name.
 
-    An exact name goes before a part. SourceError if the profiles must be read and can't be.
+    An exact name goes before one with other accents, and that before a part. SourceError if the profiles must be read and
+    can't be.
     """
     user, stores = ClerkUserId(text.strip()), components.stores()
     meant = meaning_of(text, stores)
@@ -116,8 +117,10 @@ def _by_name_or_phone(components: Components, meant: Sought, stores: Sequence[St
         names |= {row.clerk_user_id: name_key(row.profile_name) for row in found}
         named = _search(components, meant, stores, FOUND_MAX)
         names |= {profile.clerk_user_id: name_key(full_name(profile)) for profile in named}
-    exact = [user for user, name in names.items() if name == name_key(meant.text)]
-    return sorted(exact or names)
+    key = name_key(meant.text)
+    exact = [user for user, name in names.items() if name == key]
+    plain = [user for user, name in names.items() if without_accents(name) == without_accents(key)]
+    return sorted(exact or plain or names)
 
 
 def _search(components: Components, meant: Sought, stores: Iterable[StoreSettings], limit: int) -> list[Profile]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from math import ceil
 from typing import Final
 
+from reconciler.state.tidy import EVENTS_KEPT
+
 GB: Final = 1e9
 DAY_S: Final = 86_400
 
@@ -94,7 +96,7 @@ class Load:
     peak: float = 3.0
     asked: int = 1
     echoes: int = 1
-    events_kept_days: int = 30
+    events_kept_days: int = EVENTS_KEPT.days
 
     @property
     def changes_a_s(self) -> float:

@@ -34,6 +34,7 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["plam"], "there is no command 'plam'; did you mean 'plan'?", "reconciler --help"),
         (["plan", "--nope"], "No such option", "reconciler plan --help"),
+        (["plan", "--store"], "requires an argument", "reconciler plan --help"),
         (["plan", "--output", "yaml"], "is not one of", "reconciler plan --help"),
         (["mappings", "forget"], "Missing argument", "reconciler mappings forget --help"),
         (["plan", "--out", ""], "--out needs the name of a file", "reconciler plan --out FILE"),
@@ -48,6 +49,27 @@ def test_wrong_usage_exits_64_with_one_line_and_a_hint(cli: CliHarness, words: l
     assert first.startswith("error: ")
     assert said in first
     assert second == f"hint: {hint}"
+
+
+@pytest.mark.parametrize("words", [[], ["mappings"]])
+def test_a_group_without_a_command_prints_its_help(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(words) == 64
+    found = capsys.readouterr()
+    assert found.err.startswith("Usage: reconciler")
+    assert "error: " not in found.err
+    assert found.out == ""
+
+
+@pytest.mark.parametrize("words", [["schema", "--out"], ["docs", "--samples"], ["demo", "--dir"]])
+def test_a_folder_that_cannot_be_made_is_named(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    folder = str(tmp_path / "file" / "folder")
+    assert run([*words, folder]) == 1
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == f"error: {folder}: Not a directory"
+    assert second == f"hint: {main.FILE_HINT}"
 
 
 def test_a_wrong_setting_is_reported_with_file_and_place(cli: CliHarness) -> None:

@@ -618,6 +618,7 @@ PEOPLE = {
         ("GRACE", ["1", "3"]),
         ("øystein", ["2"]),
         ("ÖDEGÅRD", ["2"]),
+        ("Oystein odegard", ["2"]),
         ("100% ", []),
         ("%", []),
         ("grace@navy.example.com", ["1"]),

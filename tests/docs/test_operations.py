@@ -9,11 +9,12 @@ from typing import Any, get_args
 import pytest
 import yaml
 
+from reconciler.cli.render.parts import docs_url
 from reconciler.controller.scan.standing import CHANGES, FULL
 from reconciler.core.model.reasons import WHO_ACTS
 from reconciler.core.model.rollout import Phase
 from tests.docs.telemetry import LogEvent, logged_events, names_in, registry_of_a_replica
-from tests.docs.test_docs import text_of
+from tests.docs.test_docs import anchor, headings, text_of
 
 RULES = "config/prometheus/rules.yaml"
 DASHBOARD = "config/grafana/dashboard.json"
@@ -83,6 +84,15 @@ def test_every_rule_says_what_is_wrong() -> None:
     for rule in rules():
         assert len(rule["annotations"]["summary"]) > 20
         assert rule["labels"]["severity"] in {"warning", "critical"}
+
+
+def test_every_rule_leads_to_what_to_do() -> None:
+    root = docs_url(".")
+    assert root is not None
+    for rule in rules():
+        assert len(rule["annotations"]["description"]) > 20, rule["alert"]
+        page, _, part = rule["annotations"]["runbook_url"].removeprefix(root).partition("#")
+        assert part in {anchor(heading) for heading in headings(text_of(f"docs/{page}"))}, rule["alert"]
 
 
 def test_the_dashboard_has_panels_that_do_not_overlap() -> None:

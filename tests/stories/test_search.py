@@ -75,7 +75,7 @@ def test_a_name_of_two_people_lists_both_and_an_exact_one_goes_before_a_part(peo
         said = people(*command.split(), "grace")
         words = " ".join(said.err.split())
         assert said.code == 1
-        assert f"user_grace (Grace Hopper, {mail('grace')}); user_graceland (Grace Hopperland, " in words
+        assert f"user_grace (Grace Hopper, {mail('grace')}) error: user_graceland (Grace Hopperland, " in words
         assert "hint: use one of these Clerk ids" in words
     assert people("nudge", "grace hopper").code == 0
     assert people.plan("--user", "hopperland")["summary"]["create"] == 1

@@ -17,7 +17,7 @@ from reconciler.cli.render.tables import STATUS_STYLES, table_box
 from reconciler.core.model.consent import field_of
 from reconciler.core.report.answer import span_text
 from reconciler.core.report.documents import explained_document
-from reconciler.core.report.explain import Explained, ExplainedStore
+from reconciler.core.report.explain import Explained, ExplainedField, ExplainedStore
 
 EVENTS_SHOWN = 8
 UNWANTED_SHOWN = 3  # stores that do not want the user, each with the reason; more are only named
@@ -95,12 +95,21 @@ def _table(store: ExplainedStore, console: Console, now: datetime) -> Table:
         if field.policy == "ignore" or store.wanted is None:
             mark, style = " ", "dim"
         owner = f"{field.owner} ({field.policy})"
-        there = value_text(field.observed) if field.shown else "not shown to us"
+        there = _there(field)
         at = field.last_written_at
         written = f"{span_text((now - at).total_seconds())} ago" if at is not None else "–"
         row = (mark, field.field, value_text(field.wanted), there, owner, written)
         table.add_row(*(clean(cell) for cell in row[: len(table.columns)]), style=style if mark == " " else None)
     return table
+
+
+def _there(field: ExplainedField) -> str:
+    """The value in Shopify; "the same" where it is that of the profile, so that both columns keep their width."""
+    if not field.shown:
+        return "not shown to us"
+    there = value_text(field.observed)
+    is_same = field.equal and field.wanted is not None and there == value_text(field.wanted)
+    return "the same" if is_same else there
 
 
 def _print_consents(store: ExplainedStore, lines: LinePrinter) -> None:

@@ -14,6 +14,8 @@ from reconciler.core.model.profile import Profile
 _CUSTOMER = re.compile(r"(?:gid://shopify/Customer/|https://[^\s?#]+/customers/)?(\d{1,20})(?:[/?#].*)?")
 DIGITS_MIN = 5  # fewer digits are no phone that anyone searches for
 LETTERS_MIN = 2
+WITHOUT_ACCENT = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th"})
+"""Small letters that Unicode does not decompose."""
 KEY_LETTERS_MAX = 400  # of what is stored, so that an index can hold it
 
 
@@ -35,9 +37,18 @@ def name_key(text: str | None) -> str:
     return " ".join(unicodedata.normalize("NFKC", text or "").casefold().split())
 
 
+def without_accents(text: str) -> str:
+    """Small letters without their accents, as people write a name with letters that their keyboard lacks."""
+    letters = unicodedata.normalize("NFD", text).translate(WITHOUT_ACCENT)
+    return unicodedata.normalize("NFC", "".join(c for c in letters if not "\u0300" <= c <= "\u036f"))
+
+
 def search_key(name: str | None, email: str | None, phone: str | None) -> str | None:
-    """What is stored to find a person: a line each for email, phone and name; None where all are empty."""
-    lines = (normalise.email_key(email) or "", normalise.phone_key(phone) or "", name_key(name))
+    """What is stored to find a person: a line each for email, phone and name; None where all are empty.
+
+    The name has no accents, except in rows that an earlier version wrote and that have not changed since.
+    """
+    lines = (normalise.email_key(email) or "", normalise.phone_key(phone) or "", without_accents(name_key(name)))
     return "\n".join(lines)[:KEY_LETTERS_MAX] if any(lines) else None
 
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from reconciler.core.decide.profile_rows.write import RefusedWrite, shown_mapping
 from reconciler.core.fields import normalise
-from reconciler.core.fields.people import full_name, name_key, name_words
+from reconciler.core.fields.people import full_name, name_key, name_words, without_accents
 from reconciler.core.model.mapping import Mapping, Status
 from reconciler.ports import MappingReader
 from reconciler.ports.profile_rows import ProfileWriteRepository
@@ -78,7 +78,8 @@ def _is_meant(refused: RefusedWrite, text: str) -> bool:
     if refused.user.startswith(words):
         return True
     profile, parts = refused.profile, name_words(text)
-    if profile is not None and parts and all(part in name_key(full_name(profile)) for part in parts):
+    name = without_accents(name_key(full_name(profile))) if profile is not None else ""
+    if parts and all(without_accents(part) in name for part in parts):
         return True
     return bool(refused.email_key and refused.email_key.startswith(normalise.email_key(words) or " "))
 

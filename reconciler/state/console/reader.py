@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Table, func, select
+from sqlalchemy import ColumnElement, Select, Table, func, or_, select
 
-from reconciler.core.fields.people import Sought
+from reconciler.core.fields.people import Sought, without_accents
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.mapping import Mapping, Status
@@ -74,7 +74,9 @@ class ConsoleTable(ChangesTable):
         """Return users with all these parts in their key. Reads a bounded part of the index on the key."""
         key, user = _mapping.c.search_key, _mapping.c.clerk_user_id
         read = select(user, key).where(*wanted, key.is_not(None)).limit(SCANNED_MAX).subquery()
-        found = [read.c.search_key.contains(part, autoescape=True) for part in parts]
+        found = [
+            or_(*(read.c.search_key.contains(word, autoescape=True) for word in _spellings(part))) for part in parts
+        ]
         return self._users(select(read.c.clerk_user_id).where(*found).distinct().limit(FOUND_MAX))
 
     def _users(self, query: Select[Any]) -> list[ClerkUserId]:
@@ -96,3 +98,8 @@ class ConsoleTable(ChangesTable):
         """Return the first events that a run wrote, in the order of writing."""
         query = select(_event).where(_event.c.run_id == run_id).order_by(_event.c.id).limit(limit)
         return [event_of(row) for row in self._rows(query)]
+
+
+def _spellings(part: str) -> set[str]:
+    """The part as it is sought, for keys of earlier versions, and without accents, as `search_key` writes it."""
+    return {part, without_accents(part)}

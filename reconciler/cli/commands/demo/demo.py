@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import secrets
+import shutil
 import socket
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -325,7 +327,7 @@ def _play(demo: Demo) -> None:
         addresses = {
             "things to try": page,
             "console": playground.console,
-            "second shell": f"reconciler {options} status",
+            "second shell": f"{_program()} {options} status",
         }
         for name, value in addresses.items():
             demo.lines.put((f"{name:<15}", "bold"), (value, ""))
@@ -334,6 +336,12 @@ def _play(demo: Demo) -> None:
         demo.lines.prose("Ctrl-C ends it.")
         demo.lines.blank()
         demo.run_command("run", "--host", LOOPBACK, "--port", str(port), expect=DONE)
+
+
+def _program() -> str:
+    """The command as a second shell finds it: its name where that is on the path, else where it is installed."""
+    installed = Path(sys.executable).with_name("reconciler")
+    return "reconciler" if shutil.which("reconciler") or not installed.exists() else str(installed)
 
 
 def _free_port() -> int:
