@@ -326,7 +326,8 @@ class Rollouts(Generic[StoreT]):
         if not is_synced:
             return "", "a full resync, or `reconciler apply`"
         if facts.withheld:
-            return ", ".join(f"{count:,} held by {name}" for name, count in sorted(facts.withheld.items())), ""
+            held = ", ".join(f"{count:,} held by {name}" for name, count in sorted(facts.withheld.items()))
+            return f"{held} ({facts.guard})" if facts.guard else held, ""
         return "", f"{facts.untried:,} requests" if facts.untried else ""
 
     def _is_synced_since(self, store: Store, kept: KeptPolicy, at: datetime) -> bool:

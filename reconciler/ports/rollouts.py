@@ -19,12 +19,13 @@ SeenBy = Literal["none", "this policy", "another policy"]
 class WaveFacts:
     """What the state knows of a store since its policy came into force.
 
-    `withheld` counts users that the change has not reached, by reason; `untried` are requests of the
-    scan, and those that it found in the queue, of which no reconcile has ended.
+    `withheld` counts users that the change has not reached, by reason; `guard` is the message that most of those have that a
+    guard holds. `untried` are requests of the scan, and those that it found in the queue, of which no reconcile has ended.
     """
 
     counts: WaveCounts = field(default_factory=WaveCounts)
     withheld: dict[str, int] = field(default_factory=dict)
+    guard: str = ""
     untried: int = 0
 
 

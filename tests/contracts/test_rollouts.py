@@ -74,7 +74,7 @@ def test_a_wave_is_judged_by_what_came_since_it_began(engine: Engine, state: Sta
         mapping("3", 3, status="held", reason="EmailTaken", reason_since=AT),
         mapping("4", 4, status="held", reason="EmailTaken", reason_since=BEFORE),  # held all along
         mapping("5", 5, status="pending", reason="Failed", reason_since=AT),
-        mapping("6", 6, status="held", reason="GuardExceeded", reason_since=AT),
+        mapping("6", 6, status="held", reason="GuardExceeded", message="too many", reason_since=AT),
         mapping("7", 7, status="pending", reason="RowMissing", reason_since=AT),
         mapping("9", 9, status="held", reason="DriftHeld", reason_since=AT),  # edited in Shopify: no policy did that
         mapping("1", 1, shop=OTHER, status="held", reason="EmailTaken", reason_since=AT),
@@ -88,7 +88,7 @@ def test_a_wave_is_judged_by_what_came_since_it_began(engine: Engine, state: Sta
     queue.add([Request(STORE, user("9"))], AT, priority=Priority.RESYNC, reason="address", due_at=AT + timedelta(1))
     counts = WaveCounts(touched=4, changed=2, failed=2, held=1)
     assert state.wave_facts(STORE, SHOP, since=SINCE, passed_at=None, now=AT) == WaveFacts(
-        counts, {"GuardExceeded": 1}, untried=1
+        counts, {"GuardExceeded": 1}, guard="too many", untried=1
     )
     for attempt in range(3):
         (claim,) = queue.claim("me", AT, limit=1, lease_s=9, stores={STORE: 1})

@@ -12,6 +12,7 @@ from reconciler.settings import load
 from reconciler.wiring import open_components
 from tests.cli.harness import EU, US
 from tests.clock import WallClock
+from tests.stories.consent import MID, YES, answers, consents
 from tests.stories.harness import StoryHarness
 
 TIER = {"type": "number_integer", "namespace": "app", "key": "tier", "ownerType": "CUSTOMER", "name": "Tier"}
@@ -327,6 +328,21 @@ def test_pairs_are_imported_into_a_store_that_waits_for_its_first_sync(story: St
     assert [(h["reason"], h["action"]["kind"]) for h in plans(story)[EU]["holds"]] == []
     story.user("bob")
     assert {h["action"]["kind"] for h in plans(story)[EU]["holds"]} == {"create"}, "the first sync waits for its wave"
+
+
+def test_a_first_sync_waits_for_the_consents_that_a_guard_withholds_and_says_so(news: StoryHarness) -> None:
+    news.second_shop()
+    news.rollout = {"soak_s": 0}
+    news.stores[US]["guards"]["consent"] = {"max": 1}
+    news.stores[US]["wave"], news.stores[EU]["wave"] = 1, 2
+    for name in ("ada", "bob"):
+        answers(news, name, yes=True, at=MID)
+    news.apply()
+    assert len(news.everybody(US)) == 2
+    said = " ".join(news("rollout", "status").out.split())
+    assert f"{US} waits for: 2 held by GuardExceeded (2 consent actions are above the ceiling of 1;" in said
+    news.apply("--approve", news("plan", "--output", "json").json["digest"])
+    assert (consents(news)["ada"], report(news)["phase"]) == ((YES, MID), "waiting")
 
 
 @pytest.mark.slow

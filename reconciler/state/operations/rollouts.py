@@ -1,5 +1,6 @@
 """`RolloutTable`: rollouts, and the policy that each store has until its wave."""
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
@@ -15,6 +16,7 @@ from sqlalchemy import (
     func,
     literal,
     not_,
+    null,
     or_,
     select,
     union,
@@ -143,7 +145,8 @@ class RolloutTable(Database):
             select(_request.c.clerk_user_id).where(_request.c.store == store, stuck),
         ).subquery()
         held = select(func.count()).select_from(_mapping).where(rows, fresh, is_held)
-        withheld = select(reason, func.count()).where(rows, reason.in_(WITHHELD), _mapping.c.status == "held")
+        by_guard = case((reason == "GuardExceeded", _mapping.c.message), else_=null()).label("guard")
+        withheld = select(reason, by_guard, func.count()).where(rows, reason.in_(WITHHELD), _mapping.c.status == "held")
         # The scan left what it found in the queue as it was.
         is_old = _request.c.due_at <= passed_at if passed_at is not None else false()
         is_due = and_(_request.c.attempts == 0, _request.c.due_at <= now)
@@ -158,10 +161,16 @@ class RolloutTable(Database):
             untried.scalar_subquery(),
         )
         found = self._rows(numbers)[0]
+        by_reason: Counter[str] = Counter()
+        messages: Counter[str] = Counter()
+        for name, message, count in self._rows(withheld.group_by(reason, "guard")):
+            by_reason[name] += count
+            messages[message or ""] += count if message else 0
         return WaveFacts(
             WaveCounts(touched=found[0], changed=found[1], failed=found[2], held=found[3]),
-            {str(name): int(count) for name, count in self._rows(withheld.group_by(reason))},
-            found[4] or 0,
+            withheld=dict(by_reason),
+            guard=max(sorted(messages), key=messages.__getitem__, default=""),
+            untried=found[4] or 0,
         )
 
     def _keep(self, connection: Connection, policies: Sequence[KeptPolicy]) -> None:
