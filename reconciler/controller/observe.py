@@ -12,6 +12,7 @@ from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from itertools import islice
 from typing import Final, Protocol
 
 from reconciler.controller.leaving.departures import Departures
@@ -31,6 +32,7 @@ from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId, CustomerId, Unique
 from reconciler.core.model.mapping import BACKLINK, Mapping
 from reconciler.core.model.profile import Profile
+from reconciler.core.model.reasons import NAMED_MAX
 from reconciler.core.model.spec import Spec, WantedField
 from reconciler.core.model.store import Store
 from reconciler.core.model.view import Decision, Rival, Subject, View
@@ -39,6 +41,7 @@ from reconciler.core.plan.vacated import when_freed
 from reconciler.errors import PartUnreadable, PermanentError, SetupError
 from reconciler.ports import Clock, CustomerReader, MappingReader, ProfileReader, RowReader
 
+RIVALS_MAX: Final = NAMED_MAX + 2  # of each sort: the user may be one of them, and one more is "others"
 REFUSED_MAX: Final = 5  # of one chunk; more are a refusal of the question, and an error of the store
 
 Claims = MappingOf[str, tuple[ClerkUserId, ...]]
@@ -279,7 +282,7 @@ def views_of(
     formers = departures.formers(_strangers(seen, owners))
     heirs = departures.heirs(subjects, current)
     claims = _claims_that_matter(subjects, specs, current, read_claims)
-    mapped_rivals = _mapped_rivals(specs, claims, mappings, store)
+    rivals = _rivals(specs, claims, mappings, store)
     former = _former_links(subjects, specs, store, customers)
     views = {
         s.user: View(
@@ -288,7 +291,7 @@ def views_of(
             by_email=by_email.get(s.user),
             by_phone=by_phone.get(s.user),
             owners={c.id: owners[c.id] for c in with_phones[s.user] if c and c.id in owners and owners[c.id] != s.user},
-            rivals=_rivals(s.user, specs.get(s.user), claims, mapped_rivals),
+            rivals=tuple(r for r in rivals.get(_claimed(specs.get(s.user)), ()) if r.clerk_user_id != s.user),
             former_link=former.get(s.user),
             formers={owner: formers[owner] for owner in _strangers({s.user: seen[s.user]}, owners) & formers.keys()},
             heirs=heirs.get(s.user, ()),
@@ -456,22 +459,26 @@ def _keeps_its_email(subject: Subject, spec: Spec, customer: Customer | None) ->
     return keeps_its_email(subject.user, mapping, spec, customer)
 
 
-def _claimants(spec: Spec | None, claims: Claims) -> tuple[ClerkUserId, ...]:
+def _claimed(spec: Spec | None) -> str:
+    """The key of the email that the user claims; empty where there is none."""
     email = spec.value("email") or spec.lookup_email if spec else None
-    return claims.get(normalise.email_key(email) or "", ())
+    return normalise.email_key(email) or ""
 
 
-def _mapped_rivals(
+def _rivals(
     specs: MappingOf[ClerkUserId, Spec], claims: Claims, mappings: MappingReader, store: Store
-) -> frozenset[ClerkUserId]:
-    """Those among all claimants who have a customer here."""
-    users = {user for spec in specs.values() for user in _claimants(spec, claims)}
+) -> dict[str, tuple[Rival, ...]]:
+    """By email, those who claim it, as far as a hold names them: of many, a few with a customer here, and a few others."""
+    asked = {key: claims[key] for key in {_claimed(spec) for spec in specs.values()} if key in claims}
+    users = {user for claimants in asked.values() for user in claimants}
     rows = mappings.get(store.shop, sorted(users)) if users else {}
-    return frozenset(u for u, row in rows.items() if row.customer_id is not None and row.left_at is None)
-
-
-def _rivals(user: ClerkUserId, spec: Spec | None, claims: Claims, mapped: frozenset[ClerkUserId]) -> tuple[Rival, ...]:
-    return tuple(Rival(clerk_user_id=u, mapped=u in mapped) for u in _claimants(spec, claims) if u != user)
+    mapped = {u for u, row in rows.items() if row.customer_id is not None and row.left_at is None}
+    found: dict[str, tuple[Rival, ...]] = {}
+    for key, claimants in asked.items():
+        with_customer = islice((user for user in claimants if user in mapped), RIVALS_MAX)
+        others = islice((user for user in claimants if user not in mapped), RIVALS_MAX)
+        found[key] = tuple(Rival(clerk_user_id=u, mapped=u in mapped) for u in (*with_customer, *others))
+    return found
 
 
 def _with_merge_preview(view: View, current: Customer | None, user: ClerkUserId, customers: CustomerReader) -> View:

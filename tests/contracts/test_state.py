@@ -212,7 +212,6 @@ def test_thousands_may_be_put_and_asked_for_in_one_call(state: StateStore) -> No
     assert len(state.get(SHOP, [m.clerk_user_id for m in rows])) == len(rows)
     assert len(state.owners(SHOP, [c for m in rows if (c := m.customer_id)])) == len(rows)
     assert len(state.by_emails(SHOP, [m.email or "" for m in rows])) == len(rows)
-    assert len(state.waiting_for(SHOP, [m.waits_for_email or "" for m in rows])) == len(rows)
     assert (state.get(SHOP, []), state.owners(SHOP, []), state.waiting_for(SHOP, [])) == ({}, {}, ())
 
 
@@ -232,6 +231,21 @@ def test_a_user_who_waits_for_an_address_is_found(state: StateStore) -> None:
     state.put(mapping("2", 2, email="ada@example.com"))
     found = state.waiting_for(SHOP, ["ada@example.com", "absent@example.com"])
     assert found == (user("1"), user("3"))
+
+
+def test_of_many_who_wait_for_one_value_only_those_are_named_who_may_get_it(state: StateStore) -> None:
+    """Rows with one email, such as that of the first row of a faulty import, all wait for each other."""
+    names = [f"{n:02}" for n in range(21)]
+    state.put_many([mapping(name, waits_for_email="no@example.com", waits_for_phone="+16135550101") for name in names])
+    assert state.waiting_for(SHOP, ["no@example.com"]) == ()
+    assert state.waiting_for(SHOP, ["+16135550101"]) == tuple(user(name) for name in names[:20])
+    state.put(mapping("09", 9, waits_for_email="no@example.com", waits_at_email=customer(1)))
+    assert state.waiting_for(SHOP, ["no@example.com"]) == (user("09"),), (
+        "the others make way for the one with a customer"
+    )
+    assert state.waiting_at(SHOP, [customer(1)]) == (user("09"),)
+    state.put(mapping("10"))
+    assert state.waiting_for(SHOP, ["no@example.com"]) == tuple(user(name) for name in names if name != "10")
 
 
 def test_who_waits_for_a_phone_or_for_what_a_customer_has_is_found(state: StateStore) -> None:

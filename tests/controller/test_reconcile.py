@@ -96,6 +96,23 @@ def test_of_two_newcomers_with_one_address_the_one_who_keeps_it_is_reconciled_wh
     assert components.plan().plan.summary.actions == 0
 
 
+def test_of_many_with_one_address_one_who_corrects_theirs_nudges_no_other_as_none_may_get_it(components: Rig) -> None:
+    """A faulty import gives all rows one email; each that is corrected had all others reconciled again."""
+    users = [f"user_{n:02}" for n in range(24)]
+    for user in users:
+        components.user(user, email="first@x.example.com")
+    assert {result for _, result in told(components, *users)} == {"held"}
+    for user in users[3:]:
+        components.user(user, email=f"{user}@x.example.com")
+    assert told(components, *users[3:6]) == [(user, "applied") for user in users[3:6]]
+    told(components, *users[6:])
+    components.user(users[0], email="zero@x.example.com")
+    components.user(users[1], email="one@x.example.com")
+    assert told(components, *users[:2])[-1] == (users[2], "applied"), "now it is for the last one"
+    assert emails(components)[users[2]] == "first@x.example.com"
+    assert components.plan().plan.summary.actions == 0
+
+
 @pytest.mark.matrix
 @pytest.mark.parametrize("lost", [False, True])
 @pytest.mark.parametrize("size", [2, 3])

@@ -11,6 +11,7 @@ import pytest
 from reconciler.core.decide.decide import decide
 from reconciler.core.decide.leaving.absence import Absence
 from reconciler.core.fields.desired import profile_digest
+from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.mapping import Mapping
 from reconciler.core.model.view import Rival, Taken, View
 from tests.core.people import (
@@ -341,6 +342,14 @@ def test_two_users_with_one_email_and_no_mapping_are_both_held_each_naming_the_o
     adopted = decided(ada, by_email=customer(3, email=ada.email), rivals=(Rival(clerk_user_id=BOB, mapped=False),))
     assert adopted.action is None
     assert held(adopted) == {("EmailTaken", "email")}
+
+
+def test_of_thousands_with_one_email_each_names_a_few_first_those_with_a_customer() -> None:
+    """Else their holds, in the plan and in the state, would grow with the square of their number."""
+    many = tuple(Rival(clerk_user_id=ClerkUserId(f"user_{n:05}"), mapped=n == 3000) for n in range(5000))
+    (found,) = decided(ada, rivals=many).holds
+    users = ", ".join(f"user_{n:05}" for n in (3000, 0, 1, 2, 3))
+    assert found.message == f"the email is also claimed by {users} and others"
 
 
 def test_of_two_users_with_one_email_the_one_with_the_mapping_keeps_it() -> None:

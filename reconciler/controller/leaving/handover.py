@@ -21,6 +21,7 @@ from reconciler.core.decide.record import tombstone_of
 from reconciler.core.model.customer import Customer
 from reconciler.core.model.ids import ClerkUserId, ShopDomain
 from reconciler.core.model.mapping import Mapping
+from reconciler.core.model.reasons import named
 from reconciler.core.model.view import Subject
 from reconciler.errors import TemporaryError
 from reconciler.ports import Clock, MappingReader, MappingWriter
@@ -103,7 +104,7 @@ class Successors:
             self._expected.pop(subject.user, None)
             heirs = self._found[subject.user]
         if heirs:
-            message = f"{', '.join(heirs)} has the same verified email, and may adopt {customer.id}: it is not deleted"
+            message = f"{named(heirs)} has the same verified email, and may adopt {customer.id}: it is not deleted"
             raise Overtaken(message, hint="the next plan shows the adoption")
 
     def _ask(self, asked: MappingOf[ClerkUserId, tuple[Subject, Customer]], departures: Departures) -> None:

@@ -33,7 +33,7 @@ from reconciler.core.model.customer import Customer
 from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.mapping import Heal, Mapping
-from reconciler.core.model.reasons import BY_SWITCH, hold
+from reconciler.core.model.reasons import BY_SWITCH, hold, named
 from reconciler.core.model.scalars import IDENTITIES
 from reconciler.core.model.spec import Spec
 from reconciler.core.model.values import text_of
@@ -261,8 +261,8 @@ def rival_holds(case: Case, customer: Customer | None) -> tuple[Hold, ...]:
     in_the_way = [r for r in case.view.rivals if r.mapped or customer is None or not mapped]
     if not in_the_way:
         return ()
-    names = ", ".join(sorted(r.clerk_user_id for r in in_the_way))
-    return (hold(user, customer, "EmailTaken", f"the email is also claimed by {names}", "email"),)
+    names = [rival.clerk_user_id for rival in sorted(in_the_way, key=lambda r: (not r.mapped, r.clerk_user_id))]
+    return (hold(user, customer, "EmailTaken", f"the email is also claimed by {named(names)}", "email"),)
 
 
 def keeps_its_email(user: ClerkUserId, mapping: Mapping | None, spec: Spec, customer: Customer) -> bool:

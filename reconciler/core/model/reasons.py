@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping as MappingOf
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from reconciler.core.model.action import Action, Hold, WhoActs
@@ -183,6 +184,8 @@ STATUS_REASONS: Final[MappingOf[str, Reason]] = {
 
 BY_SWITCH: Final = "is held by `roll_out: hold`"
 """What the message of a hold says that `roll_out` causes; those that a wave causes do not."""
+NAMED_MAX: Final = 5
+"""So many users a message names at most."""
 SWITCH_STEP: Final = "See reconciler plan; then set roll_out: auto."
 WAVE_STEP: Final = "It is written with its wave: see reconciler rollout status."
 
@@ -200,6 +203,16 @@ def next_step_of(found: Hold) -> str | None:
         return SWITCH_STEP if BY_SWITCH in found.message else WAVE_STEP
     known = reason_of(found.reason)
     return known.next_step if known is not None else None
+
+
+def named(users: Sequence[str]) -> str:
+    """These users in a message: all of a few, the first of many.
+
+    A fault of an import gives thousands of rows one email. If the hold of each named all of them, the plan and the state
+    would grow with the square of their number.
+    """
+    first = ", ".join(users[:NAMED_MAX])
+    return f"{first} and others" if len(users) > NAMED_MAX else first
 
 
 def hold(

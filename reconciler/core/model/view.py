@@ -53,7 +53,8 @@ class Rival:
 class View:
     """The customers that were found for one user. None: not found, or not searched.
 
-    `owners` are users by our mappings. `formers` are owners who have left, with their mappings: their customers are
+    `owners` are users by our mappings. `rivals` claim the same email: all of a few, and of many a few with a customer and
+    a few without. `formers` are owners who have left, with their mappings: their customers are
     free for a user with the same verified email. `heirs` are users without a customer who claim the email of the
     customer of this leaving user; a single one is the `successor`, who may adopt the customer. `merge_blockers` are
     Shopify's objections to merging the user's customer with `by_email` (None: not requested). `assigned_to` is the

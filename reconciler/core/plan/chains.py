@@ -12,13 +12,14 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Iterable
 from collections.abc import Mapping as MappingOf
 from dataclasses import replace
+from typing import Final
 
 from reconciler.core.decide.cost import MUTATION_POINTS
 from reconciler.core.fields import normalise
 from reconciler.core.model.action import Action, Change, Hold
 from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import UNIQUE, ClerkUserId, CustomerId, Unique
-from reconciler.core.model.reasons import hold
+from reconciler.core.model.reasons import NAMED_MAX, hold
 from reconciler.core.model.scalars import IDENTITIES
 from reconciler.core.model.values import text_of
 from reconciler.core.model.view import Decision, Taken, place_of
@@ -26,6 +27,7 @@ from reconciler.core.plan.circles import NOTHING, break_circles
 
 NOTHING_SENT: MappingOf[str, str] = {}
 NAMES: MappingOf[str, str] = {"email": "email", "phone": "phone"}
+CIRCLE_NAMED_MAX: Final = 20  # each of its holds names the circle: all of a long one would be the square of its length
 
 
 @frozen(kw_only=True)
@@ -356,8 +358,9 @@ class _Grants:
 
     def take_back(self, circle: list[ClerkUserId]) -> None:
         """Revoke the waits within a circle that can't be broken; if it has waits for phones, only those."""
-        names = " → ".join([*circle, circle[0]])
-        words = [f"{u}: {text}" for u in circle for text in self._now[u][0].unparkable.values()]
+        few = circle if len(circle) <= CIRCLE_NAMED_MAX else [*circle[:CIRCLE_NAMED_MAX], "…"]
+        names = " → ".join([*few, circle[0]])
+        words = [f"{u}: {text}" for u in circle for text in self._now[u][0].unparkable.values()][:NAMED_MAX]
         names += f" (Shopify refused to clear it on the customer of {'; '.join(words)})" if words else ""
         inside = {user: [t for t in self._now[user][1] if self._giver_of(t) in circle] for user in circle}
         phones = any(t.field == "phone" for granted in inside.values() for t in granted)

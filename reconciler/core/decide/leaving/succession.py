@@ -20,7 +20,7 @@ from reconciler.core.model.customer import Customer
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.mapping import BACKLINK, RELEASE, SUCCESSION, Applied, Mapping
 from reconciler.core.model.profile import Profile
-from reconciler.core.model.reasons import hold
+from reconciler.core.model.reasons import hold, named
 from reconciler.core.model.store import Store
 
 
@@ -121,12 +121,11 @@ def kept_hold(user: ClerkUserId, customer: Customer, mapping: Mapping, heirs: Co
     return hold(user, customer, "CannotDelete", message)
 
 
-def _contended_hold(user: ClerkUserId, customer: Customer, heirs: Iterable[ClerkUserId]) -> Hold:
+def _contended_hold(user: ClerkUserId, customer: Customer, heirs: Collection[ClerkUserId]) -> Hold:
     """The hold of a destructive release while several users claim the customer."""
-    names = ", ".join(heirs)
     message = (
-        f"the user has left, and {names} claim the email of {customer.id}: it is not deleted, since one of them may adopt "
-        "it; change the email of the others"
+        f"the user has left, and {named(sorted(heirs))} claim the email of {customer.id}: it is not deleted, since one of "
+        "them may adopt it; change the email of the others"
     )
     return hold(user, customer, "EmailTaken", message)
 
