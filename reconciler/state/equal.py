@@ -52,7 +52,9 @@ def lock_observed_fps(connection: Connection, mappings: Sequence[Mapping]) -> Ob
     """Return the mirror's fingerprints for mappings that may be equal; they stay locked until the transaction ends."""
     found: dict[tuple[ShopDomain, CustomerId], int | None] = {}
     for shop in sorted({m.shop for m in mappings}):
-        customers = [m.customer_id for m in mappings if m.shop == shop and m.customer_id is not None and _may_be(m)]
+        customers = [
+            m.customer_id for m in mappings if m.shop == shop and m.customer_id is not None and may_be_equal(m)
+        ]
         for part in parts(customers):
             shown = connection.execute(_LOCKED, {"shop": shop, "customers": part})
             found |= {(shop, CustomerId(customer)): fp for customer, fp in shown}
@@ -61,7 +63,7 @@ def lock_observed_fps(connection: Connection, mappings: Sequence[Mapping]) -> Ob
 
 def equal_fp(mapping: Mapping, observed_fps: ObservedFps) -> int | None:
     """Return the value of `equal_fp` for a mapping that is being written."""
-    if mapping.customer_id is None or not _may_be(mapping):
+    if mapping.customer_id is None or not may_be_equal(mapping):
         return None
     return mapping.profile_fp if observed_fps.get((mapping.shop, mapping.customer_id)) == mapping.observed_fp else None
 
@@ -98,5 +100,6 @@ def _here(shop: ShopDomain) -> ColumnElement[bool]:
     return _mapping.c.shopify_shop == shop
 
 
-def _may_be(mapping: Mapping) -> bool:
+def may_be_equal(mapping: Mapping) -> bool:
+    """Return whether `equal_fp` depends on the mirror."""
     return mapping.status == "in_sync" and mapping.observed_fp is not None

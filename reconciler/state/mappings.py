@@ -32,12 +32,14 @@ from reconciler.core.model.consent import is_consent
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain
 from reconciler.core.model.mapping import Mapping
+from reconciler.core.model.request import Claim
 from reconciler.errors import StateError
 from reconciler.ports import SeenRow, StoreFacts
 from reconciler.state import equal
 from reconciler.state.database.engine import writing
-from reconciler.state.database.queries import Database, parts
+from reconciler.state.database.queries import Database, lost_race, parts
 from reconciler.state.erasure import erase_rows
+from reconciler.state.put_row import put_row
 from reconciler.state.tables.mappings import TOMBSTONES, EventRow, MappingRow, StoreRow, names_consent
 from reconciler.state.tables.rows import event_of, event_row, facts_of, facts_row, mapping_of, mapping_row
 
@@ -95,6 +97,9 @@ class MappingCounts:
 
 class MappingTable(Database):
     """`ports.State` on SQLite or Postgres."""
+
+    _claim: Claim | None = None
+    """Writes count only under this claim, if there is one."""
 
     def get(self, shop: ShopDomain, users: Collection[ClerkUserId]) -> dict[ClerkUserId, Mapping]:
         if len(users) == 1:
@@ -261,7 +266,7 @@ class MappingTable(Database):
         return [event_of(row) for row in sorted(rows, key=lambda row: (row.at, row.id))]
 
     def put(self, mapping: Mapping, *events: Event) -> tuple[ClerkUserId, ...]:
-        return self._put([mapping], events)
+        return () if self._put_alone(mapping, events) else self._put([mapping], events)
 
     def put_many(self, mappings: Sequence[Mapping], *events: Event) -> tuple[ClerkUserId, ...]:
         return self._put(mappings, events) if mappings else ()
@@ -281,6 +286,18 @@ class MappingTable(Database):
     def put_facts(self, facts: StoreFacts) -> None:
         with writing(self._engine) as connection:
             self._upsert(connection, _store, [facts_row(facts)])
+
+    def _put_alone(self, mapping: Mapping, events: Sequence[Event]) -> bool:
+        """Write the mapping in one statement, if it concerns no other row; return whether it was written."""
+        if len(events) > 1 or mapping.status == "erased" or equal.may_be_equal(mapping):
+            return False
+        row, event = _row(mapping, {}), next(map(event_row, events), None)
+        try:
+            return put_row(self._engine, row, event, claim=self._claim, unless=_restores_erased)
+        except StateError as error:
+            if not lost_race(error.__cause__):
+                raise
+            return False
 
     def _before_write(self, connection: Connection) -> None:
         """Run first in the transaction of a mapping write. Nothing here; fenced.py checks its claim."""

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy import event as listening
 
-from reconciler.core.model.ids import ClerkUserId, StoreName
+from reconciler.core.model.event import Event
+from reconciler.core.model.ids import ClerkUserId, CustomerId, StoreName
+from reconciler.core.model.mapping import Mapping
 from reconciler.core.model.request import Claim, Priority, Request, Waiting
 from reconciler.errors import LeaseLost
 from reconciler.ports import RequestQueue
-from reconciler.state.database.engine import writing
+from reconciler.state.database.engine import is_sqlite, writing
+from reconciler.state.requests.fenced import FencedMappings
 from reconciler.state.requests.queue import CHUNK, RequestTable, fence, new_owner
 from tests.conftest import BACKENDS
-from tests.contracts.queues import holds, queue_database
+from tests.contracts.queues import SHOP, holds, queue_database
 
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
 ACME, GLOBEX = StoreName("acme"), StoreName("globex")
@@ -362,6 +367,39 @@ def test_a_write_inside_the_fence_is_made_and_one_outside_leaves_nothing(queue: 
         write(connection, old, "frozen")
     with writing(engine) as connection:
         assert connection.execute(text("SELECT name FROM looks")).scalars().all() == ["awake"]
+
+
+def test_a_mapping_and_its_event_are_written_by_one_statement_only_while_the_claim_holds(
+    queue: RequestQueue, engine: Engine
+) -> None:
+    queue.add([user(1)], at(0), reason="webhook")
+    [old] = claim(queue, 0, owner="frozen")
+    row = Mapping(clerk_user_id=old.clerk_user_id, store=ACME, shop=SHOP, customer_id=CustomerId("gid://7"))
+    update = Event(
+        at=at(0), store=ACME, shop=SHOP, clerk_user_id=old.clerk_user_id, customer_id=None, kind="update", changes=()
+    )
+    state, asked = FencedMappings(engine, old), list[str]()
+    state.put(row)  # takes the customer
+
+    def note(_conn: Connection, _cursor: object, statement: str, *_rest: object) -> None:
+        asked.append(statement)
+
+    listening.listen(engine, "before_cursor_execute", note)
+    state.put(replace(row, status="in_sync"), update)
+    state.check_claim(SHOP)  # which the write has shown
+    listening.remove(engine, "before_cursor_execute", note)
+    assert len(asked) == (2 if is_sqlite(engine) else 1), asked
+    [new] = claim(queue, LEASE_S, owner="awake")
+    with pytest.raises(LeaseLost):
+        state.put(row, update)
+    with pytest.raises(LeaseLost):
+        state.check_claim(SHOP)
+    FencedMappings(engine, new).put(replace(row, status="erased"))
+    fenced = FencedMappings(engine, new)
+    fenced.put(row, update)
+    with pytest.raises(LeaseLost, match="erased"):
+        fenced.check_claim(SHOP)
+    assert [row.status for row in fenced.get(SHOP, [new.clerk_user_id]).values()] == ["erased"]
 
 
 def test_a_resync_of_many_users_is_taken_whole_and_changes_nothing_when_repeated(queue: RequestQueue) -> None:

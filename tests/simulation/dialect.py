@@ -7,6 +7,7 @@
 | `CROSS JOIN LATERAL (SELECT … FROM t a WHERE …) b` | `CROSS JOIN t b ON b.rowid IN (SELECT a.rowid FROM t a WHERE …)` |
 | `FOR UPDATE OF r` and `SKIP LOCKED` within a statement | `lock_row`, asked for each row that all other conditions find |
 | `ON CONFLICT DO UPDATE` locks the row before it looks at the condition | `lock_row` before the condition |
+| `FROM (SELECT … FROM t WHERE … FOR SHARE) AS hold` | `share_row`, asked for the row that all conditions find |
 | `picked.turn` in `RETURNING`, where SQLite knows the new row only | `keep` as it is picked, `kept` where it is returned |
 
 A statement in another form is left as it is, and SQLite refuses it: nothing is passed over.
@@ -44,6 +45,11 @@ _JOINED = re.compile(
 _CONFLICT = re.compile(
     r"(?P<before>INSERT INTO (?P<table>\w+) AS (?P<inner>\w)\b.* DO UPDATE SET\b.*\n)WHERE (?P<where>.*)", re.DOTALL
 )
+_HOLD = re.compile(
+    r"(?P<before>\(SELECT 1 AS held\s+FROM (?P<inner>(?:main\.)?(?P<table>\w+))\s+WHERE )(?P<where>.*?)"
+    r"\s*/\*\s*FOR SHARE\s*\*/\s*(?P<after>\) AS hold)",
+    re.DOTALL,
+)
 _RETURNING = re.compile(r"RETURNING .*", re.DOTALL)
 Keys = Mapping[str, tuple[str, ...]]
 """The columns of each table's key."""
@@ -55,6 +61,7 @@ def translate(sql: str, keys: Keys) -> str:
         sql = pattern.sub(instead, sql)
     sql = _LATERAL.sub(lambda found: _by_row_numbers(found, keys), sql)
     sql = _JOINED.sub(lambda found: _crossed(found, keys), sql)
+    sql = _HOLD.sub(lambda found: _sharing(found, keys), sql)
     sql = _CONFLICT.sub(lambda found: _locking_first(found, keys), sql)
     return _RETURNING.sub(lambda found: re.sub(r"\br\.(\w)", r"\1", found[0]), sql)
 
@@ -73,6 +80,12 @@ def _crossed(found: re.Match[str], keys: Keys) -> str:
 
 def _locking_first(found: re.Match[str], keys: Keys) -> str:
     return f"{found['before']}WHERE CASE WHEN {_lock_row(found, keys, skips=False)} THEN {found['where']} END"
+
+
+def _sharing(found: re.Match[str], keys: Keys) -> str:
+    columns = ", ".join(f"{found['inner']}.{name}" for name in keys[found["table"]])
+    lock = f"share_row('{found['table']}', {columns})"
+    return f"{found['before']}CASE WHEN {found['where']} THEN {lock} ELSE 0 END{found['after']}"
 
 
 def _locking(found: re.Match[str], keys: Keys, where: str, *, skips: bool) -> str:

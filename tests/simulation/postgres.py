@@ -43,6 +43,11 @@ Mode = Literal["share", "exclusive"]
 Key = tuple[Any, ...]
 """A row, a value of a unique index, or an advisory lock."""
 _LOCKING = re.compile(r"(?:/\*)?\s*\bFOR (UPDATE|SHARE)\b( SKIP LOCKED)?\s*(?:\*/)?")
+_WITH_WRITTEN = re.compile(
+    r"WITH written AS\s*\((?P<first>INSERT .*)\)\s*(?P<then>INSERT .*)\s+FROM written(?P<returning> RETURNING .*)",
+    re.DOTALL,
+)
+"""A row, and another one if the first was written: SQLite writes one row a statement."""
 _FROM = re.compile(r"^SELECT .*?\bFROM ((?:main\.)?(\w+))", re.DOTALL)
 _VERB = re.compile(r"\b(INSERT|UPDATE|DELETE)\b")
 
@@ -111,7 +116,8 @@ class Statement:
         plain = _LOCKING.sub("", sql)
         skips = bool(locking and locking[2])
         writes = locking is not None or bool(_VERB.search(plain)) or "pg_advisory" in plain
-        return cls(plain, parameters, many, locks, skips, writes, plain.startswith("INSERT"))
+        inserts = plain.startswith(("INSERT", "WITH written"))
+        return cls(plain, parameters, many, locks, skips, writes, inserts)
 
 
 @dataclass(slots=True)
@@ -220,6 +226,12 @@ class PostgresCursor(sqlite3.Cursor):
         if many:
             super().executemany(sql, parameters)
             return []
+        if found := _WITH_WRITTEN.fullmatch(sql):
+            first = found["first"].count("?")
+            super().execute(found["first"], parameters[0][:first])
+            if not list(super().fetchall()):
+                return []
+            sql, parameters = f"{found['then']} FROM (SELECT 1){found['returning']}", [parameters[0][first:]]
         super().execute(sql, parameters[0])
         return list(super().fetchall())
 
@@ -275,6 +287,7 @@ class PostgresConnection(sqlite3.Connection):
         self.create_function("hashtextextended", 2, lambda text, seed: f"{seed} {text}")
         self.create_function("pg_advisory_xact_lock", 1, self._lock_advisory)
         self.create_function("lock_row", -1, self._lock_row)
+        self.create_function("share_row", -1, self._share_row)
         self.create_function("keep", 3, self._keep)
         self.create_function("kept", 2, lambda *key: self._kept[key])
         self.create_function("nextval", 1, server.next_number)
@@ -292,6 +305,10 @@ class PostgresConnection(sqlite3.Connection):
         if skips and any(each is not self._acting for each in self.server.locks.get((name, key), {})):
             return False
         self._asked[name, key] = "exclusive"
+        return True
+
+    def _share_row(self, name: str, *key: Any) -> bool:
+        self._asked[name, key] = "share"
         return True
 
     def _keep(self, user: str, store: str, value: Any) -> Any:

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, Select, Table, delete, func, insert, 
 from sqlalchemy.exc import DBAPIError
 
 from reconciler.state.database.engine import begin_writing, open_engine
+from reconciler.state.put_row import OF_EVENT, put_statement
 from reconciler.state.requests.statements import STATEMENTS
 from reconciler.state.tables.mappings import EventRow, LeaseRow, MappingRow
 from reconciler.state.tables.requests import RequestRow
@@ -123,6 +124,34 @@ def put_off(user: str, number: int, due_s: float) -> Any:
     )
 
 
+def put(name: str, customer: str, number: int) -> Any:
+    """A row and its event under a claim, as `put_row` writes them: the statement and its values."""
+    row: dict[str, Any] = {
+        "shopify_shop": "s",
+        "clerk_user_id": name,
+        "store": "s",
+        "shopify_customer_id": customer,
+        "status": "pending",
+    }
+    row |= {"applied": {}, "refused": {}, "generation": 1, "profile_digest": "", "config_digest": ""}
+    told: dict[str, Any] = {
+        "at": AT,
+        "store": "s",
+        "shopify_shop": "s",
+        "clerk_user_id": name,
+        "kind": "update",
+        "changes": [],
+    }
+    told |= {"plan_digest": "", "message": ""}
+    statement = put_statement(False, tuple(row), True, lambda _: mapping.c.status == "erased", tuple(told))  # noqa: FBT003
+    claimed = {"claim_user": name, "claim_store": SHOP, "claim_fencing": number}
+    return statement, {**row, **claimed, **{OF_EVENT + key: value for key, value in told.items()}}
+
+
+ROWS = select(mapping.c.clerk_user_id, mapping.c.status, mapping.c.shopify_customer_id).order_by(
+    mapping.c.clerk_user_id
+)
+EVENTS = select(func.count()).select_from(event)
 REQUESTS = select(RequestRow.__table__).order_by("clerk_user_id")
 FREE = select(lease.c.name).where(lease.c.owner == "").order_by(lease.c.name)
 COMMIT, ROLLBACK = "commit", "rollback"
@@ -225,6 +254,16 @@ SCENARIOS: dict[str, Steps] = {
         ("a", ask("ada")), ("a", COMMIT), ("a", claim("x")), ("a", COMMIT), ("b", claim("y", now_s=40)),
         ("a", hold("ada", 1)), ("b", COMMIT), ("a", COMMIT), ("a", hold("ada", 1)), ("a", hold("ada", 2)), ("a", COMMIT),
     ),
+    "a row is written under a claim that holds, and with the customer that it had": (
+        ("a", ask("ada")), ("a", claim("x")), ("a", COMMIT), ("a", put("ada", "8", 1)), ("a", COMMIT),
+        ("a", put("ada", "7", 1)), ("b", claim("y", now_s=40)), ("b", COMMIT), ("c", gone(("ada", 1))), ("a", COMMIT),
+        ("c", COMMIT), ("d", put("ada", "7", 1)), ("d", ROWS), ("d", EVENTS), ("d", COMMIT),
+    ),
+    "a row waits for a takeover, and is not written after it": (
+        ("a", ask("ada")), ("a", COMMIT), ("a", claim("x")), ("a", COMMIT), ("b", claim("y", now_s=40)),
+        ("a", put("ada", "7", 1)), ("b", COMMIT), ("a", COMMIT), ("a", put("ada", "7", 1)), ("a", put("ada", "7", 2)),
+        ("a", ROWS), ("a", EVENTS), ("a", COMMIT),
+    ),
     "retries and resyncs come in the order of their turns": (
         ("a", ask("ada", "bob", "cyd")), ("a", claim("x")), ("a", put_off("ada", 1, 50)), ("a", put_off("bob", 2, 45)),
         ("a", ask("dee", priority=2, rank_s=-9)), ("a", ask("cyd", due_s=70, now_s=5)), ("a", ask("ada", due_s=90, now_s=5)),
@@ -271,7 +310,8 @@ class Session:
             connection.close()
             self._connection = None
             return str(step)
-        found = connection.execute(step)
+        statement, *values = step if isinstance(step, tuple) else (step,)
+        found = connection.execute(statement, *values)
         if found.returns_rows:
             rows = [tuple(row) for row in found]
             return str(rows if isinstance(step, Select) else sorted(rows, key=str))

@@ -49,7 +49,7 @@ def test_a_write_of_mappings_reads_none_but_theirs(tmp_path: Path, write: Callab
     state.put(mapping(1))
 
     def note(_conn: Connection, _cursor: object, statement: str, values: Any, *_rest: object) -> None:
-        if statement.startswith(("SELECT", "UPDATE", "DELETE")):
+        if not statement.startswith(("BEGIN", "PRAGMA")):
             asked.append((statement, values))
 
     listening.listen(engine, "before_cursor_execute", note)
@@ -59,6 +59,6 @@ def test_a_write_of_mappings_reads_none_but_theirs(tmp_path: Path, write: Callab
     with engine.begin() as connection:
         for statement, values in asked:
             plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all()
-            steps = [str(row[-1]) for row in plan]
+            steps = [str(row[-1]) for row in plan if row[-1] != "SCAN CONSTANT ROW"]
             assert not [step for step in steps if "(shopify_shop=?)" in step or step.startswith("SCAN")], statement
     engine.dispose()

@@ -42,6 +42,7 @@ NORMAL = 1  # of these levels: a commit does not wait for the disk; FULL, which 
 TURN = "reconciler_turn"  # execution option: the `Turn` of an SQLite file; None: its threads take no turns
 BEGIN = "reconciler_begin"  # execution option: what begins a transaction on a connection of this engine
 PRIMARY = 0xFF  # mask for SQLite's error codes: higher bits refine the same error
+CONNECTIONS = 8  # to Postgres; all are kept: a burst of nudges would open and close those beyond a smaller pool
 WAIT_S = 30.0  # limit for another process that writes the same SQLite file
 PRAGMAS = (
     "synchronous=FULL",
@@ -97,8 +98,8 @@ def open_engine(url: str, *, wait_s: float = WAIT_S, logins: DbLogins = DB_LOGIN
             **POSTGRES_CLIENT,
             **SILENT,
         },
-        pool_size=4,
-        max_overflow=4,
+        pool_size=CONNECTIONS,
+        max_overflow=0,
         pool_timeout=wait_s,
         pool_recycle=300,
         poolclass=PatientPool,

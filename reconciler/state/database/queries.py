@@ -45,7 +45,7 @@ class Database:
                 with writing(self._engine) as connection:
                     return work(connection)
             except StateError as error:
-                if not left or not _lost_race(error.__cause__):
+                if not left or not lost_race(error.__cause__):
                     raise
         raise AssertionError("the last try returns or raises")
 
@@ -117,7 +117,8 @@ def read_rows(engine: Engine, query: Any, values: Mapping[str, Any] | None = Non
         return connection.execute(query, values).all()
 
 
-def _lost_race(cause: BaseException | None) -> bool:
+def lost_race(cause: BaseException | None) -> bool:
+    """Return whether a transaction failed because of a concurrent one: to repeat it can help."""
     return isinstance(cause, DBAPIError) and getattr(cause.orig, "sqlstate", None) in LOST_RACE
 
 
