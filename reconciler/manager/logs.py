@@ -17,6 +17,8 @@ from typing import TextIO
 import structlog
 from structlog.typing import EventDict, Processor
 
+from reconciler.outbound.databases.pool import PatientPool
+
 _log = structlog.get_logger(__name__)
 
 
@@ -59,6 +61,8 @@ def configure(*, debug: bool = False, readable: bool = False) -> None:
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("reconciler").setLevel(level)
+    pool = logging.getLogger(PatientPool.__module__)  # SQLAlchemy names the logger by the module of the class
+    pool.setLevel(logging.WARNING)  # it reports each connection that is older than five minutes
     logging.getLogger("apscheduler").setLevel(logging.ERROR)  # it warns when a job is due while it still runs
     logging.captureWarnings(capture=True)
     sys.unraisablehook = _log_unraisable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Protocol
 
@@ -17,11 +18,11 @@ class RunReader(Protocol):
         *,
         now: datetime,
         store: StoreName | None = None,
-        kind: RunKind | None = None,
+        kinds: Collection[RunKind] = (),
         before: int | None = None,
         limit: int,
     ) -> list[Run]:
-        """The newest runs, newest first: of this store, of this kind, and begun before the run with this id."""
+        """The newest runs, newest first: of this store, of these kinds or any, and begun before the run with this id."""
 
     def find_run(self, number: int, *, now: datetime) -> Run | None:
         """The run with this id."""

@@ -306,7 +306,7 @@ class _Api:
         """Returns runs, newest first."""
         self._check(store)
         with _translated():
-            found = self._service.runs(store=store, kind=kind, before=before, limit=limit)
+            found = self._service.runs(store=store, kinds=() if kind is None else (kind,), before=before, limit=limit)
         last = found[-1].id if len(found) == limit else None
         return JSONResponse({"runs": [run_document(run) for run in found], "before": last})
 

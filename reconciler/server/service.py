@@ -139,9 +139,14 @@ class ConsoleReader(Protocol):
         """Return the plan that reverts what a run wrote, with a bounded number of rows."""
 
     def runs(
-        self, *, store: StoreName | None = None, kind: RunKind | None = None, before: int | None = None, limit: int
+        self,
+        *,
+        store: StoreName | None = None,
+        kinds: Collection[RunKind] = (),
+        before: int | None = None,
+        limit: int,
     ) -> Sequence[Run]:
-        """Return runs, newest first, begun before the run with the id `before`."""
+        """Return runs, newest first: of these kinds, or of any; begun before the run with the id `before`."""
 
     def find_run(self, number: int) -> Run | None: ...
 

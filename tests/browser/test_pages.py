@@ -43,6 +43,7 @@ WIDTHS = {"wide": (1280, 900), "phone": (375, 812)}
 LOOKS: tuple[Look, ...] = (("light", "wide"), ("dark", "wide"), ("light", "phone"), ("dark", "phone"))
 FIRST_LOOKS: tuple[Look, Look] = (("light", "wide"), ("dark", "phone"))
 FITS = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+SCROLLED = "[...document.querySelectorAll('.scroll')].some(box => box.scrollWidth > box.clientWidth)"
 SHATTERED = """() => {
   const hidden = e => e && (getComputedStyle(e).clipPath !== 'none' || hidden(e.parentElement));
   const found = [], walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
@@ -99,6 +100,8 @@ def faults_of(page: Page, name: str, looks: tuple[Look, ...], pictures: Path | N
         where = f"{name}, {scheme}, {width}"
         if not page.evaluate(FITS):
             found.append(f"{where}: wider than the screen")
+        if width == "phone" and page.evaluate(SCROLLED):
+            found.append(f"{where}: a table is wider than the screen")
         found += [f"{where}: shattered: {text!r}" for text in page.evaluate(SHATTERED)]
         for violation in Axe().run(page).response["violations"] if (scheme, width) in looks else ():
             nodes = "; ".join(node["html"][:160] for node in violation["nodes"][:3])

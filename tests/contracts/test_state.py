@@ -594,7 +594,7 @@ def test_runs_are_found_by_store_and_kind_page_by_page(state: StateStore) -> Non
     assert [run.id for run in state.runs(now=AT, before=numbers[1], limit=2)] == numbers[:1]
     assert [run.id for run in state.runs(now=AT, store=us, limit=9)] == [numbers[1], numbers[0]]
     assert [run.id for run in state.runs(now=AT, store=StoreName("acme-us"), limit=9)] == []  # `_` is no wildcard
-    assert [run.id for run in state.runs(now=AT, store=dot, kind="resync", limit=9)] == [numbers[2]]
+    assert [run.id for run in state.runs(now=AT, store=dot, kinds=["resync"], limit=9)] == [numbers[2]]
 
 
 def test_old_runs_are_deleted_and_incremental_resyncs_first(state: StateStore) -> None:

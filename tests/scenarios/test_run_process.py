@@ -81,11 +81,16 @@ def test_the_command_itself_runs_ends_by_sigterm_and_logs_json_without_anything_
 
 
 def test_what_python_itself_would_print_is_an_event_of_the_log_too(tmp_path: Path) -> None:
-    """A generator thrown away when its database has gone, a thread that ends by an exception, a library's warning."""
+    """A generator thrown away when its database has gone, a thread that ends by an exception, a library's warning.
+
+    What a library says below a warning is no event.
+    """
     program = """
 import gc, logging, threading, warnings
 from reconciler.manager.logs import configure
+from reconciler.outbound.databases.pool import PatientPool
 configure()
+PatientPool(dict).logger.info("recycling")  # as SQLAlchemy says of a connection after five minutes
 def rows():
     try:
         yield 1

@@ -259,14 +259,19 @@ class MemoryService:
         return self.pending or self.all_runs[0]
 
     def runs(
-        self, *, store: StoreName | None = None, kind: RunKind | None = None, before: int | None = None, limit: int
+        self,
+        *,
+        store: StoreName | None = None,
+        kinds: Collection[RunKind] = (),
+        before: int | None = None,
+        limit: int,
     ) -> Sequence[Run]:
         newest = sorted(self.all_runs, key=lambda run: -run.id)
         return [
             run
             for run in newest
             if (store is None or store in run.stores)
-            and kind in {None, run.kind}
+            and (not kinds or run.kind in kinds)
             and (before is None or run.id < before)
         ][:limit]
 

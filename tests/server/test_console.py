@@ -340,7 +340,7 @@ def test_a_plan_says_once_what_many_holds_share(http: httpx.Client, service: Mem
     shown = text_of(http.get("/stores/acme-us/plan", headers=BEARER))
     assert shown.count("`undo` reverted tags") == 1
     assert shown.count("`undo` reverted note") == 1
-    assert "release (irreversible), 2 alike: customer each → ∅ (undo)" in shown
+    assert "release (irreversible), 2 alike: customer each → – (undo)" in shown
     assert "1 with a change of its own" in shown
     assert "Approve exactly this plan" in shown
     assert "Irreversible: 2 customers to delete " in shown
@@ -610,7 +610,7 @@ def test_a_stretch_of_time_is_put_in_its_largest_unit(seconds: float | None, sho
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(None, "∅"), ("", "∅"), ([], "∅"), (["a", "b"], "a, b"), ("x" * 200, "x" * 119 + "…"), (0, "0")],
+    [(None, "–"), ("", "–"), ([], "–"), (["a", "b"], "a, b"), ("x" * 200, "x" * 119 + "…"), (0, "0")],
 )
 def test_a_value_is_put_on_one_line(value: object, shown: str) -> None:
     assert words.shown(value) == shown

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import field
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal, get_args
 
 from reconciler.core.model.act import Actor
 from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import StoreName
 
 RunKind = Literal["apply", "import", "undo", "resync", "full_resync", "backfill_shopify", "backfill_clerk"]
+RUN_KINDS: Final[tuple[RunKind, ...]] = get_args(RunKind)
+NOTABLE_KINDS: Final = tuple(kind for kind in RUN_KINDS if kind != "resync")
+"""Without incremental resyncs, of which each store has about a hundred a day."""
 RunEnd = Literal["done", "failed", "stopped"]
 RunOutcome = Literal["running", "interrupted", "done", "failed", "stopped"]
 

@@ -225,10 +225,15 @@ class ManagerService:
         return self._webhook_state.state.replicas(now=self._clock.now())
 
     def runs(
-        self, *, store: StoreName | None = None, kind: RunKind | None = None, before: int | None = None, limit: int
+        self,
+        *,
+        store: StoreName | None = None,
+        kinds: Collection[RunKind] = (),
+        before: int | None = None,
+        limit: int,
     ) -> Sequence[Run]:
         now = self._clock.now()
-        return self._webhook_state.state.runs(now=now, store=store, kind=kind, before=before, limit=limit)
+        return self._webhook_state.state.runs(now=now, store=store, kinds=kinds, before=before, limit=limit)
 
     def find_run(self, number: int) -> Run | None:
         return self._webhook_state.state.find_run(number, now=self._clock.now())

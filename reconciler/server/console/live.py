@@ -10,7 +10,7 @@ from typing import Final
 
 from reconciler.core.model.event import Event
 from reconciler.core.model.frozen import frozen
-from reconciler.core.model.run import Run
+from reconciler.core.model.run import NOTABLE_KINDS, Run
 from reconciler.core.report.parity import ParitySample
 from reconciler.core.report.rollout import RolloutReport
 from reconciler.core.report.status import StatusRow
@@ -64,7 +64,7 @@ class OverviewReader:
             reasons=self._service.readiness(),
             config_problem=self._service.config_problem(),
             rollout=self._service.rollout(),
-            runs=self._service.runs(limit=self._runs),
+            runs=self._service.runs(kinds=NOTABLE_KINDS, limit=self._runs),
             events=self._service.recent_events(limit=self._events),
         )
         return found

@@ -12,6 +12,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import StoreName
+from reconciler.core.model.run import NOTABLE_KINDS
 from reconciler.core.report.status import StatusRow
 from reconciler.ports import Clock
 from reconciler.server.access import Verdict
@@ -106,7 +107,7 @@ class StorePages:
             row=row,
             needs=needs_by_reason([row]),
             chart=parity_chart(samples, until=now),
-            runs=self._service.runs(store=name, limit=RUNS_SHOWN),
+            runs=self._service.runs(store=name, kinds=NOTABLE_KINDS, limit=RUNS_SHOWN),
             acts=self._service.acts(store=name, limit=ACTS_SHOWN),
             events=self._service.recent_events(store=name, limit=EVENTS_SHOWN),
         )

@@ -181,10 +181,10 @@ def _key(action: Document) -> tuple[object, ...]:
 
 
 def _title(holds: list[Document]) -> str:
-    """`update, 408 alike: tags + club (config changed)`; `3 without an action`."""
+    """`update, 408 alike: tags + club (config changed)`; `3 users` where none withholds an action."""
     action = holds[0]["action"]
     if action is None:
-        return f"{len(holds):,} without an action"
+        return "1 user" if len(holds) == 1 else f"{len(holds):,} users"
     shown = [c | {"before": EACH} if is_departure(c["field"], c["after"]) else c for c in action["changes"]]
     changes = [f"{words.change_text(change)} ({change['why']})" for change in shown]
     never = " (irreversible)" if is_irreversible(action["how"]) else ""

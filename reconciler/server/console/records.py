@@ -12,6 +12,7 @@ from fastapi.responses import Response
 
 from reconciler.core.model.action import KINDS
 from reconciler.core.model.ids import ClerkUserId, StoreName
+from reconciler.core.model.run import RUN_KINDS
 from reconciler.core.report.changes import ChangesAsked, EventPlace
 from reconciler.server.access import Verdict
 from reconciler.server.callers import sought_text
@@ -35,7 +36,8 @@ class RecordPages:
 
     def runs(self, request: Request, verdict: Verdict) -> Response:
         store, before = self._store(request), number_of(request.query_params.get("before", ""))
-        runs = self._service.runs(store=store, before=before, limit=RUNS_MAX)
+        kind = next((kind for kind in RUN_KINDS if kind == request.query_params.get("kind")), None)
+        runs = self._service.runs(store=store, kinds=() if kind is None else (kind,), before=before, limit=RUNS_MAX)
         return self._renderer.page(
             "runs.html",
             request,
@@ -44,6 +46,8 @@ class RecordPages:
             before=runs[-1].id if len(runs) == RUNS_MAX else None,
             stores=tuple(self._stores),
             store=store,
+            kinds=RUN_KINDS,
+            kind=kind,
         )
 
     def run(self, request: Request, verdict: Verdict) -> Response:

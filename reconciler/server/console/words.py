@@ -40,10 +40,10 @@ def percent(share: float) -> str:
 def shown(value: Any) -> str:
     """Return a field's value on one line."""
     if value is None or value == "":
-        return "∅"
+        return "–"
     text = ", ".join(str(part) for part in value) if isinstance(value, list | tuple) else str(value)
     if not text:
-        return "∅"
+        return "–"
     return text if len(text) <= _VALUE_MAX else text[: _VALUE_MAX - 1] + "…"
 
 

@@ -62,15 +62,15 @@ class RunTable(ReplicaTable):
         *,
         now: datetime,
         store: StoreName | None = None,
-        kind: RunKind | None = None,
+        kinds: Collection[RunKind] = (),
         before: int | None = None,
         limit: int,
     ) -> list[Run]:
         query = select(_run)
         if store is not None:
             query = query.where(_run.c.stores.contains(f" {store} ", autoescape=True))
-        if kind is not None:
-            query = query.where(_run.c.kind == kind)
+        if kinds:
+            query = query.where(_run.c.kind.in_(sorted(kinds)))
         if before is not None:
             query = query.where(_run.c.id < before)
         return self._runs(query.order_by(_run.c.id.desc()).limit(limit), now)
