@@ -292,6 +292,7 @@ def test_events_of_consents_are_kept_longer_than_others(state: StateStore) -> No
     proof = Change(field="consent.email", before="NOT_SUBSCRIBED", after="SUBSCRIBED", why="profile changed")
     name = Change(field="first_name", before=None, after="Ada", why="profile changed")
     state.put(mapping("1"), event("1", changes=(name,)), event("1", changes=(name, proof)), event("1"))
+    state.note_parity([sample(AT + timedelta(days=180))])
     assert state.tidy(now=AT + timedelta(days=181))["events"] == 2
     assert [e.changes for e in state.events()] == [(name, proof)]
     state.put(mapping("1"), event("1"))
@@ -533,6 +534,7 @@ def test_acts_are_found_by_store_and_by_user_newest_first(state: StateStore) -> 
     assert state.acts(limit=1) == acts[2:]
     assert state.acts(store=STORE, limit=10) == [acts[1], acts[0]]
     assert state.acts(user=user("1"), limit=10) == [acts[1], acts[0]]
+    state.note_parity([sample(AT + timedelta(days=179))])
     assert state.tidy(now=AT + timedelta(days=180, seconds=1.5))["acts"] == 2
     assert state.acts(limit=10) == acts[2:]
 
@@ -600,9 +602,25 @@ def test_runs_are_found_by_store_and_kind_page_by_page(state: StateStore) -> Non
 def test_old_runs_are_deleted_and_incremental_resyncs_first(state: StateStore) -> None:
     old = begin(state)
     begin(state, "resync")
+    state.note_parity([sample(AT), sample(AT + timedelta(days=179))])
     assert state.tidy(now=AT + timedelta(days=8))["runs"] == 1
     assert [run.id for run in state.runs(now=AT, limit=9)] == [old]
     assert state.tidy(now=AT + timedelta(days=181))["runs"] == 1
+
+
+def test_a_clock_that_is_a_year_ahead_for_some_hours_deletes_no_history(state: StateStore) -> None:
+    state.put(mapping("1"), event("1"))
+    begin(state)
+    state.note_parity([sample(AT - timedelta(minutes=5 * n)) for n in range(600)])
+    ahead = AT + timedelta(days=400)
+    state.note_parity([sample(ahead), sample(ahead + timedelta(hours=9))])
+    assert state.tidy(now=ahead + timedelta(hours=9)) == {}
+    assert (len(state.events()), len(state.runs(now=AT, limit=9)), len(state.parity_lines([SHOP], since=AT))) == (
+        1,
+        1,
+        3,
+    )
+    assert state.tidy(now=ahead + timedelta(hours=25))["events"] == 1, "the clock is right: run was away for a year"
 
 
 def test_events_point_to_their_run(state: StateStore, engine: Engine) -> None:

@@ -17,6 +17,7 @@ import structlog
 
 from reconciler.core.model.ids import StoreName
 from reconciler.manager.app import Manager, SettingsFiles
+from reconciler.manager.schedule.parity import ParitySampler
 from reconciler.settings import load
 from reconciler.wiring import Components, open_components
 from tests.manager.harness import US, RunHarness, run_harness
@@ -78,6 +79,7 @@ class Days:
         for _ in range(96):
             self.quarter()
         self.manager.schedule.scan_full(StoreName(US), self.clock.at - timedelta(seconds=300), whole=False)
+        ParitySampler(self.manager.running, self.clock).sample()
         self.manager.schedule.housekeeping()
         self.work()
 

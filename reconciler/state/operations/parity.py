@@ -60,6 +60,12 @@ class ParityTable(Database):
         return [_sample_of(row) for row in self._rows(query.order_by(_parity.c.slot, _parity.c.shopify_shop))]
 
 
+def was_sampled(connection: Connection, *, since: datetime, until: datetime) -> bool:
+    """Whether any shop has a sample of this time."""
+    there = _parity.c.slot.between(_slot(since), _slot(until))
+    return connection.execute(select(_parity.c.slot).where(there).limit(1)).first() is not None
+
+
 def thin_out(connection: Connection, now: datetime) -> int:
     """Delete samples older than 30 days, and of older hours and quarters of a day all but the first; return how many."""
     this = _slot(now)
