@@ -7,6 +7,7 @@ PREFIX ?= /opt/customer-parity
 BIN := .venv/bin
 PINNED := -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all:
 STAMP := .venv/.installed
+SLOW := browser scenarios shipping
 COVERED := tests/core tests/controller
 DOCS := README.md $(sort $(wildcard docs/*.md))
 
@@ -51,7 +52,7 @@ play: $(STAMP) ## the simulated shops, a table and the controller with its conso
 
 # Compiled files are kept, whatever the shell says: each worker and each process that a test starts would compile again.
 test: $(STAMP) ## the test suite less what is slow (`make test ARGS="-k guard"` runs a part of both)
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(if $(ARGS),$(ARGS),-m "not slow and not explore")
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(if $(ARGS),$(ARGS),-m "not slow and not explore" $(SLOW:%=--ignore tests/%))
 
 slow: $(STAMP) ## the rest of it: processes, browser, packages, more rows of each matrix
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -m "slow and not explore" $(ARGS)

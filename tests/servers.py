@@ -33,6 +33,7 @@ START_S = 90.0
 STOP_S = 60.0
 ATTEMPTS = 5
 MEMORY_MIN = 2 << 30
+SINCE_STRATEGY = 150_000
 WITH_PASSWORD = "locked"  # a role of this name must give its password; all others are trusted
 TIME_ZONE = "Asia/Kathmandu"
 
@@ -130,6 +131,8 @@ class Server:
     account: Account
     command: list[str]
     names: Iterator[int] = field(default_factory=count)
+    kept: psycopg.Connection | None = None
+    """Makes and drops databases: a connection for each would cost as much as the copy."""
 
     def url(self, database: str, *, user: str = "postgres", port: int | None = None) -> str:
         """The database's URL; by `port` through a pooler."""
@@ -140,16 +143,27 @@ class Server:
         return psycopg.connect(self.url(database, user=user), autocommit=True)
 
     def create(self, *, template: str = "template1", name: str | None = None) -> str:
-        """A new database, by copying another; gives its name."""
+        """A new database, by copying another; gives its name. Copying files costs half of what copying by pages does."""
         made = name or f"test_{next(self.names)}"
-        with self.connect() as connection:
-            connection.execute(f'CREATE DATABASE "{made}" TEMPLATE "{template}"'.encode())
+        connection = self._kept_connection()
+        strategy = " STRATEGY FILE_COPY" if connection.info.server_version >= SINCE_STRATEGY else ""
+        connection.execute(f'CREATE DATABASE "{made}" TEMPLATE "{template}"{strategy}'.encode())
         return made
 
     def drop(self, database: str) -> None:
         """Take it away, even where clients are connected."""
-        with self.connect() as connection:
-            connection.execute(f'DROP DATABASE "{database}" WITH (FORCE)'.encode())
+        self._kept_connection().execute(f'DROP DATABASE "{database}" WITH (FORCE)'.encode())
+
+    def _kept_connection(self) -> psycopg.Connection:
+        if self.kept is None:
+            self.kept = self.connect()
+        return self.kept
+
+    def disconnect(self) -> None:
+        """Close what is kept: the server stops."""
+        if self.kept is not None:
+            self.kept.close()
+            self.kept = None
 
     def _processes(self) -> list[int]:
         """The server's own, and one for each connection and task of it."""
@@ -175,6 +189,7 @@ class Server:
     @contextmanager
     def away(self, *, crashed: bool = False) -> Iterator[None]:
         """Stopped, with every connection cut, and started again on the same port and files. `crashed`: as by a crash."""
+        self.disconnect()
         self.process.send_signal(signal.SIGQUIT if crashed else signal.SIGINT)
         self.process.wait(STOP_S)
         try:
@@ -225,6 +240,7 @@ def postgres() -> Iterator[Server]:
                     yield server
                     return
             finally:
+                server.disconnect()
                 _stop(server.process)
         pytest.fail(f"Postgres does not start:\n{log.read_text()}", pytrace=False)
 
