@@ -7,20 +7,22 @@ from typing import Any
 
 import click
 
-from reconciler.cli.context import Context
+from reconciler.cli.context import OUTAGE_S, Context
 from reconciler.cli.main import LazyGroup, cli
 from reconciler.controller.worker import Pauses
 from reconciler.manager.intervals import Intervals
 from reconciler.ports import Clock
 
 
-def program(*, clock: Clock | None = None, intervals: Intervals | None = None) -> click.Group:
+def program(
+    *, clock: Clock | None = None, intervals: Intervals | None = None, outage_s: float = OUTAGE_S
+) -> click.Group:
     """The commands of `reconciler`, with these in place of the product's."""
 
     @click.group(cls=LazyGroup, params=cli.params)
     @click.pass_context
     def group(ctx: click.Context, /, **options: Any) -> None:
-        ctx.obj = Context(**options, clock=clock, intervals=intervals)
+        ctx.obj = Context(**options, clock=clock, intervals=intervals, outage_s=outage_s)
 
     return group
 

@@ -56,7 +56,8 @@ def os_user() -> str:
 class Context:
     """The options before the command, and the output streams. Data goes to stdout, everything else to `err`.
 
-    `clock` replaces the wall clock, and `intervals` the pauses and limits of `run`.
+    `clock` replaces the wall clock, and `intervals` the pauses and limits of `run`. `outage_s`: how long a shop may fail in
+    the middle of a command.
     """
 
     config: Path | None = None
@@ -65,6 +66,7 @@ class Context:
     out_closed: bool = False
     clock: Clock | None = None
     intervals: Intervals | None = None
+    outage_s: float = OUTAGE_S
 
     @cached_property
     def out(self) -> Console:
@@ -114,19 +116,22 @@ class Context:
         loaded: settings.Loaded | None = None,
         *,
         warn: Callable[[str], None] | None = None,
-        outage_s: float = OUTAGE_S,
+        outage_s: float | None = None,
     ) -> AbstractContextManager[Components]:
         """The components of these settings, by default `loaded`; their connections are closed at the end.
 
-        `warn` takes their warnings; the default prints them to stderr. `outage_s`: how long a shop may fail in the middle of
-        the command.
+        `warn` takes their warnings; the default prints them to stderr. `outage_s` replaces that of the context.
         """
         from reconciler import settings
         from reconciler.wiring import open_components
 
         key = settings.environment().get("RECONCILER_SECRET_KEY")
         return open_components(
-            loaded or self.loaded, warn=warn or self.warn, state_key=key, clock=self.clock, outage_s=outage_s
+            loaded or self.loaded,
+            warn=warn or self.warn,
+            state_key=key,
+            clock=self.clock,
+            outage_s=self.outage_s if outage_s is None else outage_s,
         )
 
     def warn(self, message: str) -> None:

@@ -14,6 +14,7 @@ from reconciler.cli.main import run
 from reconciler.simulator.control import all_customers
 from reconciler.simulator.server import SimulatorServer
 from reconciler.simulator.world import ALL_SCOPES, SimShop, World
+from tests.program import program
 
 US, EU = "acme-us", "acme-eu"
 COLUMNS = ("clerk_user_id", "email", "email_verified", "first_name", "last_name", "phone", "locale", "deleted_at")
@@ -49,6 +50,8 @@ class CliHarness:
     settings: dict[str, Any] = field(default_factory=dict)
     stores: dict[str, dict[str, Any]] = field(default_factory=dict)
     rollout: dict[str, Any] = field(default_factory=dict)
+    outage_s: float = 0.6
+    """So long a command waits for a shop that fails: one more attempt, where the product makes several."""
 
     def shop(self, name: str = US) -> SimShop:
         return self.world.shops[f"{name}.myshopify.com"]
@@ -65,7 +68,7 @@ class CliHarness:
     def type(self, words: Sequence[str]) -> Said:
         """Run exactly these words, with the files as the command before left them."""
         self.capsys.readouterr()
-        code = run(list(words))
+        code = run(list(words), group=program(outage_s=self.outage_s))
         out, err = self.capsys.readouterr()
         return Said(code, out, err)
 

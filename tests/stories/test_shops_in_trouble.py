@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from reconciler.cli.context import OUTAGE_S
 from reconciler.simulator.faults import FaultKind
 from reconciler.simulator.world import ALL_SCOPES
 from tests.cli.harness import EU, US
@@ -205,6 +206,7 @@ def test_a_read_that_fails_once_ends_no_command(two: StoryHarness, words: tuple[
 
 
 def test_a_shop_that_is_away_for_some_seconds_in_the_middle_of_an_apply_is_waited_for(two: StoryHarness) -> None:
+    two.outage_s = OUTAGE_S
     for n in range(12):
         two.user(f"user{n}")
     began = time.monotonic()
