@@ -11,7 +11,7 @@ from reconciler.simulator.hostile import Hostile, HostileKind
 from tests.cli.harness import EU, US
 from tests.stories.harness import StoryHarness, mail
 
-LOUD: tuple[HostileKind, ...] = ("bomb", "endless", "headers", "packed", "nan", "deep")
+LOUD: tuple[HostileKind, ...] = ("nan", "endless", "headers", "packed", "deep", "bomb")
 """Kinds of which no reply can be read."""
 
 
