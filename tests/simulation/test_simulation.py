@@ -14,13 +14,14 @@ from tests.simulation.sizes import DAY_S, LONG, SHORT
 
 SEEDS = range(20)
 BRIEF = replace(SHORT, people=4, storm_s=420.0, quiet_s=120.0)
-DAYS = replace(LONG, storm_s=2 * DAY_S, quiet_s=DAY_S / 2)
+STORM = replace(SHORT, people=5, storm_s=600.0, quiet_s=1800.0)
+DAYS = replace(LONG, people=5, storm_s=DAY_S, quiet_s=DAY_S / 2)
 POSTGRES = replace(PRODUCT, postgres=True)
 
 
 @pytest.mark.parametrize("seed", seeds(6, quick=1))
 def test_after_a_storm_all_users_are_in_sync(seed: int) -> None:
-    outcome = simulate(seed + 1, SHORT)
+    outcome = simulate(seed + 1, STORM)
     assert not outcome.violations, report_of(outcome)
 
 

@@ -55,6 +55,7 @@ def test_a_listed_difference_that_is_none_any_more_is_an_error(places: dict[Plac
 
 
 @needs_recordings
+@pytest.mark.slow
 def test_no_call_drops_out_of_the_replay_unseen(outcomes: dict[tuple[str, str], list[Outcome]]) -> None:
     counts = Counter({area: 0 for _, area in outcomes})
     for (_, area), found in outcomes.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
 
@@ -38,11 +39,15 @@ def asserts(function: Function) -> bool:
     return False
 
 
+@cache
+def trees() -> dict[str, ast.Module]:
+    return {name: ast.parse((ROOT / name).read_text(encoding="utf-8")) for name in files_of_tests()}
+
+
 def silent(*prefixes: str) -> list[str]:
-    trees = {name: ast.parse((ROOT / name).read_text(encoding="utf-8")) for name in files_of_tests()}
     return [
         f"{name}:{each.lineno}: {each.name}"
-        for name, tree in trees.items()
+        for name, tree in trees().items()
         for each in functions(tree, *prefixes)
         if not asserts(each)
     ]

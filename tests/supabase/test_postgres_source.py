@@ -558,7 +558,7 @@ def test_pages_are_in_code_point_order_whatever_the_type_and_collation(source: S
     for word in words:
         source.run("INSERT INTO customers VALUES (%s, %s)", word, "same@example.com")
     reader = source.reader(EMAIL)
-    for chunk in (1, 2, 3, 1000):
+    for chunk in (1, 1000):  # each page begins behind another word, and all on one page
         found = [str(p.clerk_user_id) for part in reader.scan(chunk=chunk) for p in part]
         assert found == sorted(words)
     after = ClerkUserId(sorted(words)[4])
