@@ -47,6 +47,38 @@ def test_a_grant_that_is_on_its_way_during_a_redaction_leaves_nothing_in_the_sta
         assert run.components.state.events(user=row.clerk_user_id) == []
 
 
+@pytest.mark.slow
+def test_a_grant_in_a_shop_that_leaves_the_app_is_written_once_when_the_shop_is_back(harness: RunHarness) -> None:
+    columns = harness.settings["profiles"]["columns"]
+    columns["metadata"] = columns.pop("last_name")
+    harness.stores[US]["consent"] = {"email": {"from": "metadata.news", "at": "metadata.news_at"}}
+    grant = "customerEmailMarketingConsentUpdate"
+    with harness.replica() as run:
+        run.scanned_all()
+        answer(harness, "user_a", MID)
+        faults = harness.shop().faults
+        lost = faults.add("lost_after", on=grant, times=1)
+        refused = faults.add("status", status=401, when=lambda _variables: bool(lost.hits), times=None)
+        run.nudge("user_a")
+        until(lambda: refused.hits, "the answer to the grant is lost, and the shop refuses access")
+        domain = harness.shop().shop.domain
+        for topic in ("app/uninstalled", "shop/redact"):
+            said = {"id": 1, "shop_id": 1, "shop_domain": domain, "myshopify_domain": domain}
+            assert run.shopify(topic, said).status_code == 202
+        until(lambda: run.manager.service.status_rows()[0].suspended, "the store is suspended")
+        assert consent(harness) == "SUBSCRIBED"
+        faults.clear()
+        run.nudge("user_a")
+        until(lambda: run.status("user_a") == "in_sync", "the user is reconciled")
+        run.settled()
+        assert sum(grant in call.roots for call in harness.shop().calls) == 1
+        row = run.mapping("user_a")
+        assert row is not None
+        assert row.applied["consent.email"].ours
+        events = run.components.state.events(user=row.clerk_user_id)
+        assert sum(c.field == "consent.email" for event in events for c in event.changes) == 1, "the proof is kept"
+
+
 def test_the_last_answer_reaches_the_shop_and_stays(harness: RunHarness) -> None:
     columns = harness.settings["profiles"]["columns"]
     columns["metadata"] = columns.pop("last_name")
