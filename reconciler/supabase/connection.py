@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
@@ -23,7 +22,7 @@ from reconciler.outbound.databases.logins import DB_LOGINS, DbLogins
 from reconciler.outbound.databases.pings import ping_idle
 from reconciler.outbound.databases.pool import PatientPool
 from reconciler.outbound.databases.refusals import db_refusal, telling_line
-from reconciler.outbound.databases.sqlite_file import follow_file
+from reconciler.outbound.databases.sqlite_file import follow_file, opener
 from reconciler.outbound.databases.url import rewritten, shown
 from reconciler.supabase.limits import BUSY_S, LIMITS_MS, SILENT
 
@@ -73,12 +72,7 @@ def open_source(url: str, *, logins: DbLogins = DB_LOGINS, wait_s: float = POOL_
 
 def _sqlite(address: str) -> Engine:
     path = make_url(address).database or ":memory:"
-
-    def connect() -> sqlite3.Connection:
-        if not Path(path).is_file():
-            raise sqlite3.OperationalError(f"there is no file {path}")
-        return sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, timeout=BUSY_S, check_same_thread=False)
-
+    connect = opener(path, "ro", busy_s=BUSY_S)
     engine = create_engine("sqlite+pysqlite:///", creator=connect, pool_size=2, max_overflow=-1, poolclass=QueuePool)
     follow_file(engine, Path(path))
 

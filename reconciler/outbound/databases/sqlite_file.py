@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
+from urllib.parse import quote
 
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import InvalidatePoolError
@@ -28,6 +30,17 @@ def follow_file(engine: Engine, path: Path) -> None:
     def check(_connection: Any, record: Any, _proxy: Any) -> None:
         if record.info.get(FILE) != _identity(path):
             raise InvalidatePoolError
+
+
+def opener(path: str, mode: Literal["ro", "rw"], *, busy_s: float) -> Callable[[], sqlite3.Connection]:
+    """Opens connections to this file, and fails where there is none. `busy_s`: how long they wait for a writer."""
+
+    def connect() -> sqlite3.Connection:
+        if not Path(path).is_file():
+            raise sqlite3.OperationalError(f"there is no file {path}")
+        return sqlite3.connect(f"file:{quote(path)}?mode={mode}", uri=True, timeout=busy_s, check_same_thread=False)
+
+    return connect
 
 
 def keep_from_making(engine: Engine, path: Path) -> None:

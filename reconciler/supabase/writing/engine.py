@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
@@ -13,7 +11,7 @@ from sqlalchemy.pool import QueuePool
 
 from reconciler.outbound.databases.client import POSTGRES_CLIENT, keep_iso_dates
 from reconciler.outbound.databases.logins import DB_LOGINS, DbLogins
-from reconciler.outbound.databases.sqlite_file import follow_file
+from reconciler.outbound.databases.sqlite_file import follow_file, opener
 from reconciler.outbound.databases.standby import leave_standby
 from reconciler.outbound.databases.url import rewritten
 from reconciler.supabase.limits import SILENT
@@ -51,12 +49,7 @@ def open_writer(url: str, *, logins: DbLogins = DB_LOGINS) -> Engine:
 
 def _sqlite(address: str) -> Engine:
     path = make_url(address).database or ":memory:"
-
-    def connect() -> sqlite3.Connection:
-        if not Path(path).is_file():
-            raise sqlite3.OperationalError(f"there is no file {path}")
-        return sqlite3.connect(f"file:{quote(path)}?mode=rw", uri=True, timeout=BUSY_S, check_same_thread=False)
-
+    connect = opener(path, "rw", busy_s=BUSY_S)
     engine = create_engine("sqlite+pysqlite:///", creator=connect, pool_timeout=FREE_S, poolclass=QueuePool)
     follow_file(engine, Path(path))
 
