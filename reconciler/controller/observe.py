@@ -274,8 +274,8 @@ def views_of(
         s.user: linked.get(s.user) or _theirs(s.user, mapped.get(s.user)) or assigned.get(s.user) for s in subjects
     }
     rows = {s.user: s.mapping for s in subjects}
-    by_email = _by_email(specs, current, rows, customers)
-    by_phone = _by_phone(specs, current, rows, customers)
+    by_email = _by_address("email", customers.by_emails, specs, current, rows)
+    by_phone = _by_address("phone", customers.by_phones, specs, current, rows)
     seen = {s.user: (mapped.get(s.user), by_email.get(s.user), assigned.get(s.user)) for s in subjects}
     with_phones = {user: (*found, by_phone.get(user)) for user, found in seen.items()}
     owners = _owners(with_phones, mappings, store)
@@ -383,37 +383,24 @@ def _needs_backlink(subject: Subject, mapped: Customer | None, store: Store) -> 
     return known or is_wanted(subject.profile, store) is True
 
 
-def _by_email(
+def _by_address(
+    field: str,
+    find: Callable[[Sequence[str]], MappingOf[str, Customer]],
     specs: MappingOf[ClerkUserId, Spec],
     current: MappingOf[ClerkUserId, Customer | None],
     rows: MappingOf[ClerkUserId, Mapping | None],
-    customers: CustomerReader,
 ) -> dict[ClerkUserId, Customer]:
+    """The customers with the emails or the phones that users want, where the users have no customer or another value."""
     asked: dict[ClerkUserId, str] = {}
     for user, spec in specs.items():
-        email = spec.lookup_email or spec.value("email")
+        wanted = (spec.lookup_email if field == "email" else None) or spec.value(field)
         there = current.get(user)
-        if email and (
-            there is None or ("email" in spec.fields and _is_other(there, spec, "email", email, rows.get(user)))
+        if wanted and (
+            there is None or (field in spec.fields and _is_other(there, spec, field, wanted, rows.get(user)))
         ):
-            asked[user] = email
-    found = customers.by_emails(sorted(set(asked.values()))) if asked else {}
-    return {user: found[email] for user, email in asked.items() if email in found}
-
-
-def _by_phone(
-    specs: MappingOf[ClerkUserId, Spec],
-    current: MappingOf[ClerkUserId, Customer | None],
-    rows: MappingOf[ClerkUserId, Mapping | None],
-    customers: CustomerReader,
-) -> dict[ClerkUserId, Customer]:
-    asked: dict[ClerkUserId, str] = {}
-    for user, spec in specs.items():
-        phone, there = spec.value("phone"), current.get(user)
-        if phone and (there is None or _is_other(there, spec, "phone", phone, rows.get(user))):
-            asked[user] = phone
-    found = customers.by_phones(sorted(set(asked.values()))) if asked else {}
-    return {user: found[phone] for user, phone in asked.items() if phone in found}
+            asked[user] = wanted
+    found = find(sorted(set(asked.values()))) if asked else {}
+    return {user: found[value] for user, value in asked.items() if value in found}
 
 
 def _is_other(customer: Customer, spec: Spec, field: str, value: str, mapping: Mapping | None) -> bool:
@@ -487,7 +474,7 @@ def _with_merge_preview(view: View, current: Customer | None, user: ClerkUserId,
     if current is None or other is None or other.id == current.id or view.owner(other) not in {None, user}:
         return view
     try:
-        blockers = customers.merge_preview(current.id, other.id).blockers
+        blockers = customers.merge_blockers(current.id, other.id)
     except PermanentError as error:  # of these two customers, or of merges: everything else of this store is observed
         blockers = (f"the shop does not say whether they can be merged: {error.message}",)
     return replace(view, merge_blockers=blockers)

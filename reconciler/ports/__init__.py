@@ -25,7 +25,6 @@ from reconciler.ports.customers import (
     CustomerLists,
     CustomerReader,
     CustomerWriter,
-    MergePreview,
     Shown,
 )
 from reconciler.ports.mirror import (
@@ -87,7 +86,6 @@ __all__ = [
     "Leases",
     "MappingReader",
     "MappingWriter",
-    "MergePreview",
     "Mirror",
     "MirrorMark",
     "Pair",

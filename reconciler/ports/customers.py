@@ -18,14 +18,6 @@ from reconciler.ports.mirror import Seen, Touched
 METAFIELDS_MAX = 25  # in one call, over all customers
 
 
-@frozen
-class MergePreview:
-    """The customer that would remain (None: unknown), and Shopify's objections to the merge (empty: none)."""
-
-    winner: CustomerId | None
-    blockers: tuple[str, ...] = ()
-
-
 Shown = MappingOf[str, Value]
 """The fields of the customer in a shop's answer to a write, by our names (tags: all of them); others are missing."""
 
@@ -56,8 +48,8 @@ class CustomerReader(Protocol):
 
     def by_phones(self, phones: Collection[str]) -> dict[str, Customer]: ...
 
-    def merge_preview(self, one: CustomerId, other: CustomerId) -> MergePreview:
-        """Preview the merge of these two; changes nothing."""
+    def merge_blockers(self, one: CustomerId, other: CustomerId) -> tuple[str, ...]:
+        """Shopify's objections to a merge of these two, which is only asked about; empty: none."""
 
     def restore_rate(self) -> float:
         """Points per second that the shop restores, from its last reply (100 before the first)."""

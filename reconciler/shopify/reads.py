@@ -19,7 +19,6 @@ from reconciler.core.model.scalars import SCALARS
 from reconciler.core.model.store import Store
 from reconciler.errors import PartUnreadable, SetupError, TemporaryError
 from reconciler.outbound.reading import MalformedError, is_storable
-from reconciler.ports import MergePreview
 from reconciler.shopify.api.client import Reply, ShopClient
 from reconciler.shopify.api.consents import MEMBERS, consent_of
 from reconciler.shopify.api.document import (
@@ -109,15 +108,14 @@ class CustomerReads:
         asked = {phone: phone for phone in phones if key(phone)}
         return self._by("phoneNumber", asked, self._metafields, lambda p, c: _shows(c, "phone", key(c.phone), key(p)))
 
-    def merge_preview(self, one: CustomerId, other: CustomerId) -> MergePreview:
+    def merge_blockers(self, one: CustomerId, other: CustomerId) -> tuple[str, ...]:
         variables = {"one": one, "other": other}
         reply = self._client.run(document("customer_merge_preview"), variables, lane=self._lane)
         preview = reply.as_shape(MergePreviewReply).customer_merge_preview
         blockers = list(merge_reasons(reply.data["customerMergePreview"]["customerMergeErrors"] or ()))
         if preview.blocking_fields and not blockers:
             blockers = [too_much(reply.data["customerMergePreview"]["blockingFields"])]
-        winner = preview.resulting_customer_id
-        return MergePreview(CustomerId(winner) if winner else None, tuple(blockers))
+        return tuple(blockers)
 
     def restore_rate(self) -> float:
         return self._client.restore_rate()

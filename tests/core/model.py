@@ -46,7 +46,7 @@ from reconciler.core.model.write import (
 )
 from reconciler.core.plan.gather import ScanResult, with_withheld
 from reconciler.errors import Refusal, Refused
-from reconciler.ports import Answer, FoundEqual, MergePreview, SeenRow, Shown, StoreFacts
+from reconciler.ports import Answer, FoundEqual, SeenRow, Shown, StoreFacts
 from tests.core.people import NOW, gid
 from tests.inprocess import Rows
 
@@ -98,8 +98,8 @@ class ModelShop:
         there = {c.phone: c for c in self.people.values() if c.phone}
         return {p: there[p] for p in phones if p in there}
 
-    def merge_preview(self, one: CustomerId, other: CustomerId) -> MergePreview:
-        return MergePreview(other)
+    def merge_blockers(self, one: CustomerId, other: CustomerId) -> tuple[str, ...]:
+        return ()
 
     def restore_rate(self) -> float:
         return 100.0

@@ -135,7 +135,7 @@ def calls(client: ShopClient) -> list[Callable[[], object]]:
         lambda: customers.by_backlinks([ADA, BOB]),
         lambda: customers.by_emails([f"a{n}@example.com" for n in range(20)]),
         lambda: customers.by_phones(["+16135550100"]),
-        lambda: customers.merge_preview(one, two),
+        lambda: customers.merge_blockers(one, two),
         lambda: customers.send(Create(ADA, {"email": "ada@example.com"})),
         lambda: customers.send(Update(one, {"first_name": "Ada"})),
         lambda: customers.send(AddTags(one, ["a"])),

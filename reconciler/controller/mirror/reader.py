@@ -19,7 +19,7 @@ from reconciler.core.model.customer import Customer, MetafieldValue
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain
 from reconciler.core.model.scalars import SCALARS
 from reconciler.core.model.store import Store
-from reconciler.ports import CustomerReader, Known, KnownReader, MergePreview
+from reconciler.ports import CustomerReader, Known, KnownReader
 
 PREFIX = "metafields."
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -55,8 +55,8 @@ class MirrorReader:
         left = self._perhaps_there(phones, normalise.phone_key, self._known.known_phones)
         return self._live.by_phones(left) if left else {}
 
-    def merge_preview(self, one: CustomerId, other: CustomerId) -> MergePreview:
-        return self._live.merge_preview(one, other)
+    def merge_blockers(self, one: CustomerId, other: CustomerId) -> tuple[str, ...]:
+        return self._live.merge_blockers(one, other)
 
     def restore_rate(self) -> float:
         return self._live.restore_rate()

@@ -141,7 +141,6 @@ class MergeError(ReplyPart, frozen=True):
 
 
 class MergePreviewed(ReplyPart, frozen=True):
-    resulting_customer_id: CustomerGid | None
     customer_merge_errors: list[MergeError] | None
     blocking_fields: dict[str, object] | None
 
