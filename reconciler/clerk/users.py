@@ -66,8 +66,6 @@ class ClerkUser(Scalars):
     metadata: Mapping[str, Any] | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
-    banned: bool = False
-    locked: bool = False
     problems: tuple[Problem, ...] = ()
 
     def profile(self) -> Profile:
@@ -118,8 +116,6 @@ def parse_user(raw: object) -> ClerkUser:
         metadata=metadata,
         created_at=moment(raw.get("created_at")),
         updated_at=moment(raw.get("updated_at")),
-        banned=raw.get("banned") is True,
-        locked=raw.get("locked") is True,
         problems=tuple(problems),
     )
 

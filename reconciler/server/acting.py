@@ -49,7 +49,6 @@ REFUSED: Final = refusals(
 )
 
 
-FieldName = Annotated[str, StringConstraints(max_length=255)]
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{8,64}$")]
 PLANS_MAX: Final = 100  # of one approval
 

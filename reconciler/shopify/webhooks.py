@@ -59,9 +59,8 @@ class ShopifyEvent:
     """The content of one authentic webhook. `customers`: the customers it names; `email`: that of the person to redact.
 
     `id` is the same for all retries of one delivery, or empty. `known` is False for topics to which we did not subscribe.
-    `data_request` is the number of a customers/data_request. `merge_status` is Shopify's value, as customers/merge also
-    comes for failed merges. `new_name` is the shop's name in the header if it is not a known one. Nothing else of the body
-    is kept.
+    `data_request` is the number of a customers/data_request. `new_name` is the shop's name in the header if it is not a
+    known one. Nothing else of the body is kept.
     """
 
     id: str
@@ -72,7 +71,6 @@ class ShopifyEvent:
     triggered_at: datetime | None = None
     api_version: str = ""
     data_request: str = ""
-    merge_status: str = ""
     email: str = field(default="", repr=False)
     new_name: str = ""
 
@@ -181,12 +179,12 @@ def _event(
     new_name: str,
 ) -> ShopifyEvent:
     customers: tuple[CustomerId, ...] = ()
-    data_request = merge_status = email = ""
+    data_request = email = ""
     if topic in CUSTOMER_TOPICS:
         named = [_customer(body, keys) for keys in _CUSTOMER_KEYS[topic]]
         customers = tuple(dict.fromkeys(customer for customer in named if customer is not None))
-        merge_status = _word(body.get("status")) if topic == "customers/merge" else ""
-        if not customers and not merge_status:  # a failed merge may name no customer: there is nothing to reconcile
+        may_name_none = topic == "customers/merge" and bool(_word(body.get("status")))  # a failed merge
+        if not customers and not may_name_none:
             raise NotAnEvent(f"a signed {topic} from Shopify does not name a customer")
     elif topic in SHOP_TOPICS:
         _check_same_shop(topic, body, names)
@@ -211,7 +209,6 @@ def _event(
         triggered_at=triggered_at,
         api_version=api_version,
         data_request=data_request,
-        merge_status=merge_status,
         email=email,
         new_name=new_name,
     )
