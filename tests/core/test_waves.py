@@ -220,6 +220,14 @@ def test_a_wave_in_progress_says_what_an_operator_has_to_do_and_which_limit_it_e
     )
 
 
+@pytest.mark.parametrize("rollout", [replace(begun(), phase="waiting"), SOAKING], ids=["waiting", "soaking"])
+def test_a_wave_that_exceeds_a_limit_after_it_was_judged_is_not_called_within_its_limits(rollout: Rollout) -> None:
+    """Users are held hours later, as another system writes over them; a wave may wait for an operator for days."""
+    later = rollout_report(rollout, THREE, {shop("a"): REFUSED}, MANUAL)
+    assert later.headline.startswith("wave 1 exceeds failed_percent 0.5: 3 of 100 touched users failed (3.0 %)")
+    assert later.question.startswith("Open wave 2 now, although wave 1 exceeds failed_percent 0.5")
+
+
 def test_a_rollout_says_in_its_first_line_that_the_file_has_changed_since() -> None:
     edited = tuple(replace(each, target="newer") for each in THREE)
     waiting = rollout_report(replace(begun(), phase="waiting"), edited, {}, MANUAL)

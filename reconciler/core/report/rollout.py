@@ -61,9 +61,9 @@ class WaveReport:
 class RolloutReport:
     """The newest rollout; without one, `phase` is None. `is_current` False: it is that of another stores.yaml.
 
-    `id` is its number, and `step` names this moment of it. `message`: the limit that stopped it, or that the wave in
-    progress exceeds so far. `next_step`: what happens next, or what an operator can do. `next_wave`: the one that opens
-    next; None after the last. `is_held`: a wave in progress waits for an operator.
+    `id` is its number, and `step` names this moment of it. `message`: the limit that stopped it, or that the present wave
+    exceeds by now: it is not judged while it waits for an operator. `next_step`: what happens next, or what an operator can
+    do. `next_wave`: the one that opens next; None after the last. `is_held`: a wave in progress waits for an operator.
     """
 
     phase: Phase | None
@@ -94,6 +94,8 @@ class RolloutReport:
                 so = f" now, although wave {self.wave} is not done?"
             case "stopped":
                 so = " now, in spite of the limit?"
+            case "soaking" | "waiting" if self.message:
+                so = f" now, although {self.message}?"
             case _:
                 so = " now?"
         return f"Open wave {self.next_wave}{so}" if self.next_wave else f"No wave is left. Finish the rollout{so}"
@@ -107,6 +109,7 @@ class RolloutReport:
     @property
     def _state(self) -> str:
         last = max((each.wave for each in self.waves), default=0)
+        judged = self.message or f"wave {self.wave} of {last} is within its limits"
         match self.phase:
             case None:
                 kept = {store.policy for wave in self.waves for store in wave.stores}
@@ -122,10 +125,10 @@ class RolloutReport:
                 return f"wave {self.wave} of {last} is in progress{so_far}"
             case "soaking" if self.soak_until is not None:
                 until = self.soak_until.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
-                return f"wave {self.wave} of {last} is within its limits, and is watched until {until}"
+                return f"{judged}, and is watched until {until}"
             case "waiting":
                 then = "; the next one waits for an operator" if self.is_current else ""
-                return f"wave {self.wave} of {last} is within its limits{then}"
+                return f"{judged}{then}"
             case "stopped":
                 return f"stopped: {self.message}"
             case "aborted":
@@ -153,7 +156,7 @@ def rollout_report(
         next_step = "`reconciler apply` begins one" if is_left(theirs) else ""
         return RolloutReport(phase=None, next_step=next_step, limits=limits, waves=waves)
     is_over, left = rollout.phase == "finished", is_left(theirs)
-    is_rolling = rollout.phase == "rolling"
+    is_rolling, is_open = rollout.phase == "rolling", rollout.phase in {"rolling", "soaking", "waiting"}
     is_held = is_rolling and any(progress[store.shop].asks for store in theirs if store.shop in progress)
     differs = left if is_over else not is_current
     next_step = DIFFERS if differs else HELD if is_held else NEXT_STEPS[rollout.phase]
@@ -171,7 +174,7 @@ def rollout_report(
         began_at=rollout.began_at,
         began_by=rollout.actor.name,
         soak_until=rollout.soak_until,
-        message=exceeded(rollout.wave, so_far, limits) if is_rolling else rollout.message,
+        message=exceeded(rollout.wave, so_far, limits) if is_open else rollout.message,
         next_step=next_step,
         next_wave=next_wave(rollout, theirs),
         is_held=is_held,
