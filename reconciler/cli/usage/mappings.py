@@ -53,7 +53,10 @@ def list_(context: Context, /, **options: Any) -> None:
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @click.pass_obj
 def forget(context: Context, /, **options: Any) -> int:
-    """Delete USER's mapping from the state: the next reconcile starts from the back-link. Lifts `Erased`."""
+    """Delete USER's mapping from the state: the next reconcile starts from the back-link. Lifts `Erased`.
+
+    USER is a Clerk id, an email, a name, a phone or a customer.
+    """
     from reconciler.cli.commands.users.mappings import forget_mapping
 
     return forget_mapping(context, **options)

@@ -15,6 +15,7 @@ from reconciler.manager.http.held_rows import with_refused_users
 from reconciler.manager.http.status_rows import known_rows, with_present_names
 from reconciler.settings import StoreSettings
 from reconciler.wiring import Components
+from reconciler.wiring.people import find_users
 
 FAILED = 1
 
@@ -51,14 +52,17 @@ def forget_mapping(
     stores: tuple[str, ...],
     yes: bool,
 ) -> int:
-    name = ClerkUserId(user)
     with context.components() as components:
+        found = find_users(components, user)
+        if len(found) > 1:
+            raise UsageError(f"{user} is not one user: {', '.join(found)}", hint="use one of these Clerk ids")
+        name = found[0] if found else ClerkUserId(user)
         chosen = [s for s in components.stores(stores) if components.state.get(s.shop, [name])]
         if not chosen:
-            raise UsageError(f"{user} has no mapping", hint="reconciler mappings list")
+            raise UsageError(f"{name} has no mapping", hint="reconciler mappings list")
         names = ", ".join(s.name for s in chosen)
-        if not yes and not context.confirm(f"Forget {user} in {names}?", waiting=f"{user} is mapped in {names}"):
+        if not yes and not context.confirm(f"Forget {name} in {names}?", waiting=f"{name} is mapped in {names}"):
             return FAILED
         components.acts(context.actor).forget(chosen, name)
-    context.say(f"forgotten: {user} in {names}")
+    context.say(f"forgotten: {name} in {names}")
     return 0
