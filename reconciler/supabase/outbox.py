@@ -30,6 +30,7 @@ from reconciler.errors import ConfigError, SourceBusy, SourceError
 from reconciler.outbound.databases.client import POSTGRES_CLIENT
 from reconciler.outbound.databases.limits import begin_limited
 from reconciler.outbound.databases.logins import DB_LOGINS
+from reconciler.outbound.databases.patience import BoundedConnection
 from reconciler.outbound.databases.url import rewritten
 from reconciler.supabase.connection import BUSY, said_by
 from reconciler.supabase.limits import LIMITS_MS
@@ -182,7 +183,7 @@ class Listener:
 
     def _connect(self) -> psycopg.Connection:
         def connect() -> psycopg.Connection:
-            return psycopg.connect(
+            return BoundedConnection.connect(
                 self._url,
                 autocommit=True,
                 connect_timeout=10,

@@ -119,6 +119,44 @@ def test_a_definition_limits_values_and_pins_are_few(sim: SimulatorHarness) -> N
     assert [each["code"] for each in one_more] == ["PINNED_LIMIT_REACHED"]
 
 
+MEASURE = '{{"value": {}, "unit": "{}"}}'
+
+
+@pytest.mark.parametrize(
+    ("type_name", "limit", "kept", "refused"),
+    [
+        ("single_line_text_field", ("choices", '["gold"]'), "gold", "lead"),
+        ("multi_line_text_field", ("regex", "^[a-z]+$"), "abc", "ABC"),
+        ("number_decimal", ("max_precision", "2"), "1.25", "1.255"),
+        ("date_time", ("min", "2026-01-01T00:00:00"), "2026-01-02T00:00:00", "2025-01-02T00:00:00"),
+        ("list.single_line_text_field", ("list.max", "2"), '["a", "b"]', '["a", "b", "c"]'),
+        ("list.number_integer", ("list.min", "2"), "[1, 2]", "[1]"),
+        ("dimension", ("max", MEASURE.format(10, "CENTIMETERS")), MEASURE.format(10, "cm"), MEASURE.format(11, "cm")),
+        ("weight", ("min", MEASURE.format(1, "GRAMS")), MEASURE.format(1, "g"), MEASURE.format(0.5, "g")),
+        ("url", ("allowed_domains", '["acme.com"]'), "https://acme.com/x", "https://acme.com.evil.com/x"),
+        ("link", ("allowed_domains", '["a.com"]'), '{"text":"x","url":"https://a.com"}', '{"text":"x","url":"/x"}'),
+    ],
+)
+def test_each_validation_of_a_definition_limits_values(
+    sim: SimulatorHarness, type_name: str, limit: tuple[str, str], kept: str, refused: str
+) -> None:
+    limits = [dict(zip(("name", "value"), limit, strict=True))]
+    assert sim.define(namespace="custom", key="size", type=type_name, validations=limits)["userErrors"] == []
+    assert put(sim, type_name, kept)["userErrors"] == []
+    assert [each["code"] for each in put(sim, type_name, refused)["userErrors"]] == ["INVALID_VALUE"]
+
+
+@pytest.mark.parametrize(
+    ("type_name", "name", "value"),
+    [("list.url", "list.max", "x"), ("weight", "max", "7"), ("id", "regex", "["), ("url", "allowed_domains", "x")],
+)
+def test_a_validation_without_a_meaning_is_refused(
+    sim: SimulatorHarness, type_name: str, name: str, value: str
+) -> None:
+    (error,) = sim.define(key="size", type=type_name, validations=[{"name": name, "value": value}])["userErrors"]
+    assert error["code"] == "INVALID_OPTION"
+
+
 @pytest.mark.parametrize("phone", ["call 6135550100", "5550100", "+1 613 555 01x0"])
 def test_letters_and_local_numbers_are_no_phones(sim: SimulatorHarness, phone: str) -> None:
     assert [message for _, message, _ in sim.refused(lastName="Ada", phone=phone)] == ["Phone is invalid"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -134,3 +135,52 @@ def test_a_metafield_that_was_refused_is_written_when_only_its_type_is_corrected
     story.apply()
     assert story.theirs("ada").metafields == {"app.tier": "en"}
     story.settles()
+
+
+@pytest.mark.slow
+def test_what_the_definitions_of_metafields_refuse_is_held_and_the_rest_is_written(story: StoryHarness) -> None:
+    limits = {
+        "tier": ("single_line_text_field", "choices", '["gold", "silver"]'),
+        "code": ("single_line_text_field", "max", "5"),
+        "points": ("number_integer", "max", "100"),
+        "sizes": ("list.single_line_text_field", "list.max", "2"),
+        "plain": ("single_line_text_field", "min", "1"),
+    }
+    for key, (type_, name, value) in limits.items():
+        definition = {"ownerType": "CUSTOMER", "namespace": "app", "key": key, "type": type_, "name": key}
+        validations = [{"name": name, "value": value}]
+        made = story.shop().shop.metafield_definition_create({**definition, "validations": validations})
+        assert made["userErrors"] == []
+    story.store["metafields"] = {
+        f"app.{key}": {"from": f"metadata.{key}", "type": each[0]} for key, each in limits.items()
+    }
+    bad = {"tier": "lead", "code": "toolong", "points": "101", "sizes": '["s", "m", "l"]', "plain": "x"}
+    good = {"tier": "gold", "code": "short", "points": "100", "sizes": '["s", "m"]', "plain": "x"}
+    story.user("ada", metadata=json.dumps(bad))
+    story.user("bob", metadata=json.dumps(good))
+    story.apply()
+    assert set(story.theirs("ada").metafields) == {"app.plain"}
+    assert set(story.theirs("bob").metafields) == {f"app.{key}" for key in limits}
+    holds = story.plan()["holds"]
+    assert {h["clerk_user_id"] for h in holds} == {"user_ada"}
+    assert [h["message"].partition(":")[0] for h in holds] == [
+        f"Shopify refused metafields.app.{key}" for key in ("code", "points", "sizes", "tier")
+    ]
+    story.settles(held={("ada", "Rejected")})
+    story.user("ada", metadata=json.dumps(good))
+    assert story.actions() == {"ada": "update"}
+    story.apply()
+    assert story.theirs("ada").metafields == story.theirs("bob").metafields
+    story.settles()
+
+
+def test_a_user_id_that_the_definition_of_the_back_link_refuses_is_held(story: StoryHarness) -> None:
+    shop = story.shop().shop
+    limit = {"validations": [{"name": "regex", "value": "^[0-9]+$"}]}
+    change = {"ownerType": "CUSTOMER", "namespace": "clerk", "key": "user_id", **limit}
+    assert shop.metafield_definition_update(change)["userErrors"] == []
+    story.user("ada")
+    story.apply(code=1)
+    assert "not the correct format" in story.plan()["holds"][0]["message"]
+    story.settles(held={("ada", "Rejected")})
+    assert story.everybody() == {}

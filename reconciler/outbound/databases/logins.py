@@ -38,12 +38,15 @@ class DbLogins:
         self._refused: dict[str, _Refused] = {}
 
     def watch(self, engine: Engine) -> None:
-        """Make each new Postgres connection of this engine go through `connect`."""
+        """Make each new Postgres connection of this engine go through `connect`, and bound its waits."""
+        from reconciler.outbound.databases.patience import BoundedConnection, bound_silence  # noqa: PLC0415  as below
+
+        bound_silence(engine)
         url = engine.url.render_as_string(hide_password=False)
 
         @event.listens_for(engine, "do_connect")
-        def connect(dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:
-            return self.connect(url, lambda: dialect.connect(*arguments, **options))
+        def connect(_dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:
+            return self.connect(url, lambda: BoundedConnection.connect(*arguments, **options))
 
     def connect(self, url: str, connect: Callable[[], T]) -> T:
         """The result of `connect`; raises the last refusal again, without an attempt, until its pause has passed."""

@@ -149,6 +149,11 @@ _KINDS: Final[tuple[tuple[str, RefusalKind, str], ...]] = (  # the first with ma
         "away",
         "the pooler can't reach its database: check that the project runs; it is tried again",
     ),
+    (
+        "the server has been silent for",
+        "away",
+        "the server does not answer, and its pooler or a proxy keeps the connection: check both; a new connection is tried",
+    ),
 )
 
 

@@ -14,6 +14,8 @@ from reconciler.simulator.customers.validation import Draft, InputProblem, exami
 from reconciler.simulator.graphql.documents import Json
 from reconciler.simulator.ledger import gid, top_level, user_error
 from reconciler.simulator.metafields.definitions import Definitions
+from reconciler.simulator.metafields.limits import check_limits
+from reconciler.simulator.metafields.values import ValueFaultError
 
 NO_DEFINITION: Final = "Metafield definition of type 'id' is required when using custom ids."
 ELSEWHERE: Final = "To update {0}, please use the customer{1}Update Mutation instead"
@@ -161,7 +163,13 @@ class Customers(Definitions):
     def _by_custom_id(self, custom: Json) -> tuple[SimCustomer | None, Metafield | None, list[InputProblem]]:
         name = self.id_definition(custom)
         found = self.people.with_unique(name, custom["value"])
-        return found, None if found is not None else self.new_metafield(name, custom["value"], "id"), []
+        if found is not None:
+            return found, None, []
+        try:  # which error Shopify returns is not recorded
+            check_limits("id", custom["value"], self.definitions["CUSTOMER", *name].validations)
+        except ValueFaultError as fault:
+            return None, None, [InputProblem(("customId",), fault.message, "INVALID")]
+        return None, self.new_metafield(name, custom["value"], "id"), []
 
     def id_definition(self, custom: Json) -> tuple[str, str]:
         """Namespace and key of a custom id; a top-level NOT_FOUND if there is no definition of type `id`."""

@@ -32,6 +32,7 @@ _OPTIONS: Final = {
 _INTEGERS: Final = {
     "single_line_text_field": _RANGE, "multi_line_text_field": _RANGE, "id": _RANGE, "number_integer": _RANGE,
 }  # fmt: skip
+_COUNTS: Final = _LISTS | {"max_precision"}
 _INTEGER: Final = re.compile(r"-?\d+")
 _DECIMAL: Final = re.compile(r"-?\d+(\.\d+)?")
 TEXT_MAX: Final = 255
@@ -72,14 +73,33 @@ def _unmet(plain: str, name: str, value: str) -> str | None:
         return "an integer"
     if plain == "number_decimal" and name in _RANGE and not _DECIMAL.fullmatch(value):
         return "a decimal"
-    return "a list" if name == "choices" and not _is_list(value) else None
+    if name in _COUNTS and not _INTEGER.fullmatch(value):
+        return "an integer"
+    if plain in MEASURES and not _is_measure(value):
+        return "a measurement"
+    if name == "regex" and not _is_pattern(value):
+        return "a regular expression"
+    return "a list" if name in {"choices", "allowed_domains"} and not isinstance(_parsed(value), list) else None
 
 
-def _is_list(value: str) -> bool:
+def _parsed(value: str) -> object:
     try:
-        return isinstance(json.loads(value), list)
+        return json.loads(value)
     except ValueError:
+        return None
+
+
+def _is_measure(value: str) -> bool:
+    given = _parsed(value)
+    return isinstance(given, dict) and isinstance(given.get("value"), int | float) and bool(given.get("unit"))
+
+
+def _is_pattern(value: str) -> bool:
+    try:
+        re.compile(value)
+    except re.error:
         return False
+    return True
 
 
 def validations(given: Json) -> tuple[tuple[str, str], ...]:

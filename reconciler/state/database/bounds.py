@@ -27,4 +27,10 @@ PATIENT_MS: Final[Mapping[str, int]] = {"idle_in_transaction_session_timeout": 6
 
 def begin_bounded(connection: Connection) -> None:
     """Begin a transaction with the limits on a connection to Postgres."""
-    begin_limited(connection, PATIENT_MS if connection.get_execution_options().get(PATIENT) else BOUNDS_MS)
+    if connection.get_execution_options().get(PATIENT):
+        from reconciler.outbound.databases.patience import wait_in_silence  # noqa: PLC0415  imports psycopg
+
+        wait_in_silence(connection)
+        begin_limited(connection, PATIENT_MS)
+    else:
+        begin_limited(connection, BOUNDS_MS)

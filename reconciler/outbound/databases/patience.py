@@ -1,0 +1,63 @@
+"""`BoundedConnection`: a connection to Postgres that ends a call once the server has been silent for too long.
+
+Limits of the server don't help if the server is gone and a pooler or a proxy still holds our side of the connection: it
+confirms each packet, so keepalives find nothing, and the answer never comes.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Generator
+from typing import Any, Final, TypeVar
+
+import psycopg
+from sqlalchemy import Connection, Engine, event
+
+SILENCE_S: Final = 40.0
+"""Longer than any limit for a statement that we set, so that the server's own, more exact error comes first."""
+T = TypeVar("T")
+
+
+class BoundedConnection(psycopg.Connection[Any]):
+    """Raises psycopg.OperationalError, and is closed, once it has waited `silence_s` and nothing has arrived."""
+
+    silence_s: float = SILENCE_S
+
+    def wait(self, gen: Generator[Any, Any, T], *args: Any, **options: Any) -> T:
+        """The driver's wait for an answer, which calls the generator with 0 at intervals in which nothing has arrived."""
+        return super().wait(self._bounded(gen), *args, **options)
+
+    def _bounded(self, answer: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
+        silent_since: float | None = None  # no clock is asked while answers come within an interval
+        try:
+            waits_for = next(answer)
+            while True:
+                ready = yield waits_for
+                if ready:
+                    silent_since = None
+                elif silent_since is None:
+                    silent_since = time.monotonic()
+                elif time.monotonic() - silent_since > self.silence_s:
+                    self.pgconn.finish()
+                    raise psycopg.OperationalError(f"the server has been silent for {self.silence_s:g} s")
+                waits_for = answer.send(ready)
+        except StopIteration as end:
+            value: T = end.value
+            return value
+
+
+def bound_silence(engine: Engine) -> None:
+    """Bound the waits on a connection of this engine again when it returns to the pool."""
+
+    @event.listens_for(engine, "checkin")
+    def bound(connection: Any, _record: Any) -> None:
+        if isinstance(connection, BoundedConnection):
+            connection.silence_s = SILENCE_S
+
+
+def wait_in_silence(connection: Connection) -> None:
+    """Wait for each answer on this connection, however long it takes, until it returns to the pool: as in a migration."""
+    driver = connection.connection.driver_connection
+    if isinstance(driver, BoundedConnection):
+        driver.silence_s = math.inf
