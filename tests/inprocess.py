@@ -7,6 +7,7 @@ be repeated.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -41,6 +42,7 @@ from reconciler.shopify.api.client import ShopClient
 from reconciler.shopify.api.pace import Pace
 from reconciler.shopify.customers import ShopCustomers
 from reconciler.shopify.setup import ShopSetup
+from reconciler.simulator.app import make_app
 from reconciler.simulator.customers.records import SimCustomer, rare
 from reconciler.simulator.graphql.calls import LostAnswer, answer, read_call
 from reconciler.simulator.ledger import gid
@@ -134,6 +136,24 @@ class InProcess(httpx.BaseTransport):
             return self.dies_at is not None and self.dies_at <= 0
         self.dies_at -= 1
         return self.dies_at <= 0
+
+
+class Storage:
+    """Serves the files of bulk operations, which are not under `/admin/`."""
+
+    def __init__(self, world: World) -> None:
+        self._app = make_app(world)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        return asyncio.run(self._handle(request))
+
+    async def _handle(self, request: httpx.Request) -> httpx.Response:
+        sent = httpx.Request(request.method, request.url, headers=request.headers, content=request.read())
+        try:
+            got = await httpx.ASGITransport(self._app).handle_async_request(sent)
+        except ConnectionResetError:
+            raise httpx.ReadError("the storage dropped the connection", request=request) from None
+        return httpx.Response(got.status_code, content=await got.aread(), request=request)
 
 
 class Rows:

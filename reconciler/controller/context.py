@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Container, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
-from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import field, replace
 from typing import Protocol
 
@@ -14,6 +13,7 @@ from reconciler.controller.leaving.without_users import WithoutUsers
 from reconciler.controller.parallel import Cancellation
 from reconciler.controller.readers import Readers
 from reconciler.controller.step import Outcome, Step, StoreAccess
+from reconciler.controller.threads import THREADS, Threads
 from reconciler.core.model.action import Action
 from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId, ShopDomain
@@ -69,7 +69,7 @@ class Fence(Protocol):
 class StoreContext:
     """What is needed to plan and write in one store. `workers`: so many calls may be under way at the same time.
 
-    `open_pool` makes the threads for them, from their number and a name.
+    `threads` makes the threads for them.
 
     Built once for one plan or one claim. Without `bulk` everything is sent one by one. `cancellation` ends what is under
     way. `successors` is asked before a customer is deleted, and `samples` before an absent row counts. `fence` is checked
@@ -85,7 +85,7 @@ class StoreContext:
     plan_digest: str = ""
     run_id: int | None = None
     workers: int = 4
-    open_pool: Callable[[int, str], Executor] = ThreadPoolExecutor
+    threads: Threads = THREADS
     explicit: bool = True
     insists: bool = False
     bulk: BulkTier | None = None

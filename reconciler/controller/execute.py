@@ -290,6 +290,7 @@ def claim_written(lost: Step, step: Step, context: StoreContext) -> Step:
     spec = as_written(spec, there) if moved and spec is not None else spec
     decision = replace(step.decision, customer=as_before(customer, there), spec=spec)
     told = Step(lost.action, step.subject, decision, written=list(there), at=customer.id)
+    told.shown = {c.field: list(customer.tags) for c in there if c.field == "tags"}  # with those of another process
     row, events = row_after(told, context, there, finished=step.decision.action is None and not moved)
     if moved:
         row = replace(row, profile_digest=lost.action.profile_digest)

@@ -10,8 +10,9 @@ from collections.abc import Callable, Generator, Iterator
 from collections.abc import Mapping as MappingOf
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from queue import SimpleQueue
 from typing import Final, TypeVar
+
+from reconciler.controller.threads import THREADS, Threads
 
 STORES_AT_ONCE: Final = 8
 NAP_S = 1.0  # a wait checks so often whether it should end
@@ -72,13 +73,14 @@ def run_parallel(
     at_once: int,
     name: str,
     one_ends_all: bool,
+    threads: Threads = THREADS,
 ) -> Generator[tuple[K, T], None, None]:
     """What each work yields, with its name, as it is known; each in a thread, so many at once.
 
     An error that ends one is raised when all have ended; with `one_ends_all` the others are asked to end, too. So they
     are when this is closed, which waits until they have ended.
     """
-    done: SimpleQueue[tuple[K, T] | None] = SimpleQueue()
+    done = threads.queue(tuple[K, T])
 
     def run(key: K, work: Callable[[], Iterator[T]]) -> None:
         try:
@@ -96,7 +98,7 @@ def run_parallel(
         finally:
             done.put(None)
 
-    with ThreadPoolExecutor(at_once, thread_name_prefix=name) as pool:
+    with threads.pool(at_once, name) as pool:
         running = [pool.submit(run, key, work) for key, work in works.items()]
         left = len(running)
         try:

@@ -11,6 +11,7 @@ from queue import Empty
 import structlog
 
 from reconciler.controller.step import ReconcileResult
+from reconciler.controller.threads import THREADS, Threads
 from reconciler.controller.worker import Worker
 from reconciler.core.model.backoff import delay_s, fraction_of
 from reconciler.core.model.frozen import frozen
@@ -19,7 +20,6 @@ from reconciler.core.model.request import Claim, Request
 from reconciler.errors import LeaseLost, StateError
 from reconciler.manager.intervals import Intervals
 from reconciler.manager.shutdown import run_within
-from reconciler.manager.threads import THREADS, Threads
 from reconciler.ports import Clock, RequestQueue
 
 Caps = Callable[[], Mapping[StoreName, int]]

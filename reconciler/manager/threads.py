@@ -10,38 +10,11 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from queue import SimpleQueue
-from typing import Any, Final, TypeVar
+from typing import Any
 
 from apscheduler.executors.pool import BasePoolExecutor
 
 Call = tuple["Future[Any]", Callable[[], Any]]
-T = TypeVar("T")
-
-
-class Threads:
-    """The threads of a part of this process, what they wait with, and a clock for their pauses.
-
-    A simulation replaces it: its threads take turns, in an order that it chooses, and its clock is virtual.
-    """
-
-    def thread(self, call: Callable[[], None], name: str) -> threading.Thread:
-        return threading.Thread(target=call, name=name, daemon=True)
-
-    def event(self) -> threading.Event:
-        return threading.Event()
-
-    def condition(self) -> threading.Condition:
-        return threading.Condition()
-
-    def queue(self, of: type[T]) -> SimpleQueue[T | None]:  # noqa: ARG002  names the type
-        return SimpleQueue()
-
-    def steady_s(self) -> float:
-        """Seconds that never jump."""
-        return time.monotonic()
-
-
-THREADS: Final = Threads()
 
 
 class DaemonPool:

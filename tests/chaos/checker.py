@@ -10,6 +10,7 @@ What is left out, by rule:
 * A user that Clerk deleted need have no row: the webhooks of both may come in any order.
 * A user who never had a verified address of their own is nowhere expected.
 * A user with the address of a customer that a re-link left behind gets no customer in that shop.
+* A user with an erased customer gets no other one in that shop, and no other user gets that customer.
 """
 
 from __future__ import annotations
@@ -51,6 +52,13 @@ class Life:
     id: str
     steps: list[tuple[float, str | None, str | None]] = field(default_factory=list)
     gone_at: float | None = None
+    erased_at: float | None = None
+    """When Shopify was first asked to erase it."""
+
+    @property
+    def owner(self) -> str | None:
+        """The user who has it now."""
+        return self.steps[-1][1] if self.steps else None
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -73,9 +81,10 @@ def check(
 ) -> list[Violation]:
     """Everything that is not as it should be in the shops, now and ever since the beginning."""
     found: list[Violation] = []
+    lives = list(lives)
     for shop, some in customers.items():
         everybody = list(some)
-        found += _users(population, shop, everybody)
+        found += _users(population, shop, everybody, erased_users(lives, shop))
         found += _bystanders(population, shop, everybody)
     for life in lives:
         found += _owners(population, life)
@@ -83,7 +92,12 @@ def check(
     return sorted(set(found))
 
 
-def _users(population: Population, shop: str, everybody: list[Customer]) -> list[Violation]:
+def erased_users(lives: Iterable[Life], shop: str) -> dict[str, str]:
+    """The customer that was erased of each user who has one."""
+    return {life.owner: life.id for life in lives if life.shop == shop and life.erased_at is not None and life.owner}
+
+
+def _users(population: Population, shop: str, everybody: list[Customer], erased: Mapping[str, str]) -> list[Violation]:
     found = []
     by_owner: dict[str, list[Customer]] = {}
     for customer in everybody:
@@ -93,7 +107,10 @@ def _users(population: Population, shop: str, everybody: list[Customer]) -> list
     for user in population.users.values():
         own = by_owner.get(user.id, [])
         who = f"{user.id} in {shop}"
-        if user.wanted(shop):
+        if user.id in erased:
+            others = [customer.id for customer in own if customer.id != erased[user.id]]
+            found += [Violation("unwanted", who, f"{each}, although erased") for each in others]
+        elif user.wanted(shop):
             if not own and shop in user.blocked:
                 continue
             if not own:
@@ -163,6 +180,8 @@ def _left(population: Population, user: User, shop: str, own: list[Customer]) ->
     who = f"{user.id} in {shop}"
     if not user.away[shop] and own:
         found.append(Violation("unwanted", who, f"{own[0].id}, although never wanted here"))
+    if own and shop in population.erases and user.away[shop]:
+        found.append(Violation("not released", who, f"{own[0].id} is not erased"))
     for customer in own if shop == US else []:
         if customer.orders == 0:
             found.append(Violation("not released", who, f"{customer.id} is still there"))
@@ -211,6 +230,8 @@ def _owners(population: Population, life: Life) -> list[Violation]:
     before: tuple[str | None, str | None] | None = None
     last: str | None = None
     for at, owner, email in life.steps:
+        if life.erased_at is not None and at > life.erased_at and owner != last:
+            found.append(Violation("taken over", who, f"{owner} took it from {last} after it was erased"))
         if owner is not None and before is not None and owner != before[0]:
             user = population.users.get(owner)
             emails = {each.lower() for each in user.emails} if user else set()
@@ -224,9 +245,10 @@ def _owners(population: Population, life: Life) -> list[Violation]:
 
 
 def _deletions(population: Population, life: Life, grace_s: float) -> list[Violation]:
-    if life.gone_at is None or (life.shop, life.id) in population.staff_deleted or not life.steps:
+    ended_at = life.gone_at if life.erased_at is None else life.erased_at
+    if ended_at is None or (life.shop, life.id) in population.staff_deleted or not life.steps:
         return []
-    owner = life.steps[-1][1]
+    owner = life.owner
     who = f"{life.id} in {life.shop}"
     if owner is None:
         return [Violation("deleted although there", who, "a customer of no user")]
@@ -234,7 +256,7 @@ def _deletions(population: Population, life: Life, grace_s: float) -> list[Viola
     if user is None:
         return [Violation("deleted although there", who, f"of {owner}, unknown")]
     away = user.away[life.shop]
-    at = life.gone_at
+    at = ended_at
     if any(since <= at and (until is None or until >= at - grace_s) for since, until in away):
         return []
     return [Violation("deleted although there", who, f"{owner} was there")]

@@ -123,6 +123,8 @@ class Population:
     """Customers into which staff have merged another: with it they got that one's user."""
     plans: dict[str, str] = field(default_factory=dict)
     """What the app keeps in the metadata of users of Clerk's, by user: it must stay."""
+    erases: set[str] = field(default_factory=set)
+    """Shops with `on_leave: erase`."""
     wave: int = 0
     """The tag `wave-N` that stores.yaml asks for now."""
 

@@ -9,7 +9,9 @@ from tests.chaos.people import EU, US
 from tests.chaos.shops import SECRET, domain
 
 
-def stores_text(wave: int, admin_urls: Mapping[str, str], *, release_percent: int | None = None) -> str:
+def stores_text(
+    wave: int, admin_urls: Mapping[str, str], *, release_percent: int | None = None, leave_eu: str = "keep"
+) -> str:
     """stores.yaml; the last line of each store is its `where`, so that half a file is valid YAML without it."""
     lines = ["version: 1", "defaults:", f"  tags: [app-user, wave-{wave}]"]
     lines += ["  fields: {email: enforce, first_name: enforce, last_name: enforce, phone: enforce}"]
@@ -19,7 +21,7 @@ def stores_text(wave: int, admin_urls: Mapping[str, str], *, release_percent: in
     percent = f", percent: {release_percent}" if release_percent is not None else ""
     guards += f", release: {{max: 100000{percent}}}"
     lines += [f"  guards: {{{guards}}}", "stores:"]
-    for shop, leave, key in ((EU, "keep", "eu"), (US, "delete", "us")):
+    for shop, leave, key in ((EU, leave_eu, "eu"), (US, "delete", "us")):
         lines += [f"  - name: {shop}", f"    shop: {domain(shop)}"]
         lines += [f"    admin_url: {admin_urls[shop]}"] if shop in admin_urls else []
         lines += [

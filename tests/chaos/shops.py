@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from reconciler.simulator.customers.records import SimCustomer
+from reconciler.simulator.customers.records import SimCustomer, rare
 from reconciler.simulator.server import SimulatorServer
 from reconciler.simulator.webhooks.delivery import Deliverer, Weather
 from reconciler.simulator.world import ALL_SCOPES, SimShop, World, wall_clock
@@ -113,10 +113,16 @@ class Shops:
             sim = self.sim(shop)
             with sim.lock:
                 now = {(shop, GID + str(r.number)): (_owner(r), r.email) for r in sim.shop.people}
+                erased = {
+                    (shop, GID + str(r.number)) for r in sim.shop.people if rare(r).erasure_requested_at is not None
+                }
                 self.consents.look(shop, sim.shop.people, _owner)
             for key, state in now.items():
                 if self._known.get(key, ("", "")) != state:
                     self.lives.setdefault(key, Life(*key)).steps.append((at, *state))
+            for key in erased:
+                life = self.lives[key]
+                life.erased_at = at if life.erased_at is None else life.erased_at
             for key in [key for key in self._known if key[0] == shop and key not in now]:
                 self.lives[key].gone_at = at
                 del self._known[key]

@@ -366,6 +366,7 @@ class Stream:
         former.succeeded = True
         user = self._new_user(self.chance.choice(("app", "clerk")), email=former.email, shops=set(former.shops) or {EU})
         user.inherited = True
+        user.blocked = user.blocked | (self.population.erases & user.shops)
         customers = [self.shops.owned_by(shop, former.id) for shop in SHOPS]
         found = {customer.email for customer in customers if customer is not None}
         if former.emails == [former.email] and found <= {former.email}:  # else that customer may keep the phone

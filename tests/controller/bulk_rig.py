@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,9 +20,8 @@ from reconciler.core.model.ids import StoreName
 from reconciler.core.model.json import json_of
 from reconciler.core.model.store import Store
 from reconciler.shopify.bulk.writer import FILE_BYTES_MAX, ShopBulkWriter
-from reconciler.simulator.app import make_app
 from tests.core.people import store
-from tests.inprocess import Died, InProcess, Rig
+from tests.inprocess import Died, InProcess, Rig, Storage
 
 NAME = StoreName("acme")
 RULES = {
@@ -45,7 +43,7 @@ class WithFiles(InProcess):
 
     def __init__(self, rig: BulkRig) -> None:
         super().__init__(rig.world)
-        self._app = make_app(rig.world)
+        self._storage = Storage(rig.world)
         self.left: int | None = None
         self.crossings = 0
         self.tokens_leaked = 0
@@ -68,21 +66,16 @@ class WithFiles(InProcess):
             response = super().handle_request(request)
         else:
             self.tokens_leaked += "x-shopify-access-token" in request.headers
-            response = asyncio.run(self._file(request))
+            response = self._tamper(self._storage.handle_request(request))
         self.cross()
         return response
 
-    async def _file(self, request: httpx.Request) -> httpx.Response:
-        sent = httpx.Request(request.method, request.url, headers=request.headers, content=request.read())
-        try:
-            got = await httpx.ASGITransport(self._app).handle_async_request(sent)
-        except ConnectionResetError:
-            raise httpx.ReadError("the storage dropped the connection", request=request) from None
-        body = await got.aread()
-        if self.tampered is not None and request.method == "GET" and got.status_code == 200:
-            lines = self.tampered(body.splitlines())
-            body = b"\n".join(lines).ljust(len(body))
-        return httpx.Response(got.status_code, content=body, request=request)
+    def _tamper(self, response: httpx.Response) -> httpx.Response:
+        if self.tampered is None or response.request.method != "GET" or response.status_code != 200:
+            return response
+        lines = self.tampered(response.content.splitlines())
+        body = b"\n".join(lines).ljust(len(response.content))
+        return httpx.Response(200, content=body, request=response.request)
 
 
 class BulkRig(Rig):

@@ -56,6 +56,17 @@ def under_way(rig: BulkRig, moves: Callable[[], None]) -> None:
     rig.while_waiting = once
 
 
+def finish_files(rig: BulkRig) -> None:
+    """Let the files at the shop run to their end."""
+    for file in rig.state.bulk_files(rig.stores[NAME].shop):
+        assert file.operation is not None
+        shop = rig.writer()
+        while (state := shop.operation_state(file.operation)) is not None and state.status == "running":
+            pass  # each poll lets it run a little further
+        assert state is not None
+        assert state.status == "completed"
+
+
 def says(rig: BulkRig, user: str) -> dict[str, Any]:
     """What the shop shows of the user, and what the state says was agreed on: the same, or we lie to ourselves."""
     shown, mapping = rig.of_user(NAME, user), rig.mapping(NAME, user)
@@ -144,18 +155,43 @@ def test_a_user_with_a_row_that_goes_during_the_create_is_released(rig: BulkRig,
 def test_a_row_that_moves_after_its_line_and_is_written_by_a_worker_keeps_what_was_written(rig: BulkRig) -> None:
     def runs_and_moves() -> None:
         rig.acme.shop.bulk_rows_per_s = None
-        for file in rig.state.bulk_files(rig.stores[NAME].shop):
-            assert file.operation is not None
-            shop = rig.writer()
-            while (state := shop.operation_state(file.operation)) is not None and state.status == "running":
-                pass  # each poll lets it run a little further
-            assert state is not None
-            assert state.status == "completed"
+        finish_files(rig)
         change(rig, a_worker)
 
     under_way(rig, runs_and_moves)
     rig.cycle()
     changed(rig)
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["newcomers", "known"])
+def test_a_tag_of_a_policy_that_changes_while_files_are_under_way_is_taken_off_later(
+    tmp_path: Path, *, known: bool
+) -> None:
+    """`run` has the new stores.yaml, while an `apply` still has the former one."""
+    with BulkRig(tmp_path, tags=["app-user", "one"]) as rig:
+        populate(rig, PEOPLE)
+        if known:
+            rig.cycle()
+            rig.rotate(NAME, tags=["app-user", "two"])
+        newer = ["app-user", "three"]
+
+        def runs_and_is_edited() -> None:
+            rig.acme.shop.bulk_rows_per_s = None
+            finish_files(rig)
+            before = rig.stores[NAME]
+            rig.rotate(NAME, tags=newer)
+            a_worker(rig, MOVED)
+            rig.stores[NAME] = before
+
+        under_way(rig, runs_and_is_edited)
+        rig.cycle()
+        for tags in (newer, ["app-user", "four"]):
+            rig.rotate(NAME, tags=tags)
+            rig.cycle()
+        shown = rig.of_user(NAME, MOVED)
+        assert shown is not None
+        assert sorted(shown.tags) == ["app-user", "four"]
+        check_at_rest(rig)
 
 
 class Settling:

@@ -324,6 +324,15 @@ def test_a_tag_of_ours_that_is_gone_is_ours_no_more() -> None:
     assert found.tags == AgreedTags(agreed=("app-user",))  # that it is wanted was agreed on: its loss is drift
 
 
+def test_a_tag_that_another_process_recorded_during_the_write_stays_ours() -> None:
+    row = settled(ada, same(ada, 7, store(tags=["newer"])), store(tags=["newer"]))
+    written = (changed("tags", ["app-user"], ["app-user", "older"]),)
+    spec, seen = spec_of(ada, store(tags=["app-user", "older"])), same(ada, tags=("app-user",))
+    shown = {"tags": ["app-user", "older"]}
+    found = last_applied(row, spec, seen, written=written, shown=shown, by_write=True)["tags"]
+    assert found.tags.owned == ("newer", "older")
+
+
 def test_a_relinked_row_points_to_the_new_customer() -> None:
     row = settled(ada, same(ada))
     later = profile(ADA, email="new@x.example.com")

@@ -17,6 +17,7 @@
 | `reloads.py` | what owners do to the table as a whole: swap it, empty it, load rows first and columns later |
 | `waves.py` | stores.yaml as it is edited, the operator of rollouts, and the verdict on their waves |
 | `person.py` | a person who runs `plan` and `apply` beside the replicas |
+| `bulk.py` | the first sync and later plans by bulk operations, and what goes wrong between their stages |
 | `faults.py` | faults that last: crashes, freezes, outages, reloads of the table, jumps of a clock |
 | `simulation.py` | one run: a storm, calm, quiet, and the verdict of `tests/chaos/checker.py` |
 | `sizes.py` | how large a run is, and how fast its clocks go |

@@ -14,7 +14,7 @@ from reconciler.manager.http.service import ManagerService
 from tests.chaos.checker import Violation
 from tests.chaos.people import SHOPS
 from tests.chaos.shops import domain
-from tests.simulation import waves
+from tests.simulation import bulk, waves
 from tests.simulation.outside import deliver
 from tests.simulation.reloads import RELOADS
 from tests.simulation.scheduler import START
@@ -40,8 +40,8 @@ class Faults:
     """One fault after the other, some at the same time; `over` when all have ended."""
 
     def __init__(self, simulation: Simulation) -> None:
-        self.simulation, self.kinds = simulation, simulation.kinds
-        self.gap_s = simulation.size.gap_s * simulation.variant.gap_share
+        self.simulation, self.kinds = simulation, tuple(kind for kind in simulation.kinds if kind in FAULTS)
+        self.gap_s = simulation.size.gap_s * simulation.gap_share
         self.dice = random.Random(f"faults {simulation.seed}")
         self.running = 0
         self.applying = False
@@ -151,15 +151,19 @@ class Faults:
         self.applying = False
 
     def accept(self) -> None:
-        """Staff change a name, and an operator accepts that for a while: it must stay so long, and be healed then."""
+        """Staff change a name, and an operator accepts that for a while: it must stay so long, and be healed then.
+
+        Not while another name is on its way to the row: it would end the acceptance.
+        """
         simulation, shop = self.simulation, self.dice.choice(SHOPS)
         some = [u for u in simulation.population.current() if u.wanted(shop) and not u.drifted and not u.entangled]
+        some = [u for u in some if simulation.app.has_name_of(u)]
         user = self.dice.choice(some) if some else None
         customer = simulation.shops.owned_by(shop, user.id) if user else None
         found = simulation.anyone()
         if user is None or customer is None or found is None:
             return
-        user.drifted += 1
+        user.drifted, steps = user.drifted + 1, len(user.story)
         simulation.shops.staff(shop, "edit", id=customer.id, first_name=ACCEPTED)
         seconds = self.lasts(200, 6000)
         until = datetime.fromtimestamp(simulation.scheduler.now_s + seconds, UTC)
@@ -173,7 +177,7 @@ class Faults:
             return
         simulation.luck.injected["accepted"] += 1
         self.sleep(seconds / 10)
-        known, steps = simulation.shops.find(shop, customer.id), len(user.story)
+        known = simulation.shops.find(shop, customer.id)
         self.sleep(seconds * 0.8)
         now = simulation.shops.find(shop, customer.id)
         if known == now or known is None or now is None or len(user.story) > steps or known.first != ACCEPTED:
@@ -252,6 +256,7 @@ FAULTS: Mapping[str, Callable[[Faults], None]] = {
     "state cut": lambda faults: faults.cut("state", everybody=False),
     "profiles away": lambda faults: faults.cut("profiles", everybody=True),
     "apply": Faults.apply,
+    bulk.KIND: bulk.apply,
     "accept": Faults.accept,
     "table reloaded": Faults.reload,
     "table away": Faults.away,

@@ -101,6 +101,11 @@ class SimApp:
         found = self.table.execute("SELECT * FROM customers WHERE clerk_user_id = ?", [user_id]).fetchone()
         return dict(zip(COLUMNS, found, strict=True)) if found else None
 
+    def has_name_of(self, user: User) -> bool:
+        """Whether the user's last name is in the row already."""
+        query = "SELECT first_name, last_name FROM customers WHERE clerk_user_id = ?"
+        return not self.reloading and self.table.execute(query, [user.id]).fetchone() == (user.first, user.last)
+
     def delete(self, user: User) -> None:
         self._settled()
         self.table.execute("DELETE FROM customers WHERE clerk_user_id = ?", [user.id])

@@ -153,6 +153,10 @@ class Scheduler:
         """The task that runs; None where the caller is none."""
         return self._here()
 
+    def is_at_work(self, machine: Machine) -> bool:
+        """Whether any task of this machine has not ended."""
+        return any(task.machine is machine for task in self.tasks)
+
     def kill(self, machine: Machine) -> None:
         """All tasks of this machine end where they are, at the scheduler's next turn."""
         machine.dead = True

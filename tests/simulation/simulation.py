@@ -16,6 +16,7 @@ import structlog
 from sqlalchemy import select
 
 from reconciler.core.model.ids import ShopDomain
+from reconciler.core.model.request import ADDRESS
 from reconciler.manager.http.service import ManagerService
 from reconciler.settings import Loaded
 from reconciler.state.database.engine import open_engine, reading
@@ -23,11 +24,12 @@ from reconciler.state.requests.queue import RequestTable
 from reconciler.state.store import StateStore
 from reconciler.state.tables.requests import RequestRow
 from reconciler.wiring import Components
-from tests.chaos.checker import Violation, check
+from tests.chaos.checker import Violation, check, erased_users
 from tests.chaos.consent import consent_differences, consent_violations
-from tests.chaos.people import SHOPS, Population
+from tests.chaos.people import EU, SHOPS, Population
 from tests.chaos.shops import Shops, domain, make_world
 from tests.chaos.stream import WEIGHTS, Stream
+from tests.simulation import bulk
 from tests.simulation.fairness import Fairness
 from tests.simulation.faults import FAULTS, ROLLOUT, Faults
 from tests.simulation.outside import ShopHooks, SimApp, SimClerk
@@ -37,14 +39,20 @@ from tests.simulation.replica import Place, Replica, SimConnections
 from tests.simulation.retention import left_over
 from tests.simulation.scheduler import START, Machine, Scheduler, Stuck
 from tests.simulation.sizes import HOUR_S, NORMAL, Size
-from tests.simulation.waves import ALONE, Files, operate, wave_violations
+from tests.simulation.waves import ALONE, Edit, Files, operate, wave_violations
 from tests.simulation.ways import NO_TURNS, Luck
 from tests.states import state_template
 
 MUTATIONS_PER_CHANGE = 60
-KINDS_SHARE = 0.6
+DENSITIES = (0.12, 0.3, 0.6, 0.9)
+"""Of all kinds of faults, so many are in a run: with few of them each comes often, and what lasts is not cut short."""
+GAPS = (0.4, 1.0, 1.0)
 OFTEN = 30
 MULTIPLES = (0.3, 1.0, 5.0)
+ERASES = "on_leave: erase"
+ERASES_SHARE = 0.3
+KEPT_TABLE = frozenset({"table empty", "most rows missing", "most rows unfilled"})
+"""Not with `erase`: of the users of that shop, too few for its guard may be without a row for longer than the grace."""
 FOR_GOOD = frozenset({"taken over", "deleted although there"})  # what no time heals
 
 
@@ -104,8 +112,9 @@ class Simulation:
         self.scheduler = scheduler = Scheduler(seed)
         self.luck = Luck(scheduler)
         self.luck.state *= variant.luck
+        self.gap_share = variant.gap_share
         self.kinds = self._kinds()
-        self.files = Files(size.rhythm, auto=seed % 2 == 0)
+        self.files = Files(size.rhythm, auto=seed % 2 == 0, edits=[Edit(erases=ERASES in self.kinds)])
         self.server = Server(folder / "state.db", scheduler) if variant.postgres else None
         strange = seed % 4 == 3
         self.world = make_world(seed, strange=strange, clock=lambda: scheduler.now_s)
@@ -114,7 +123,7 @@ class Simulation:
         self.outside = Machine("outside")
         self.app = SimApp(folder / "profiles.db", scheduler)
         self.clerk = SimClerk(scheduler, self.outside, self.app, self.anyone)
-        self.population = Population(respelt=strange)
+        self.population = Population(respelt=strange, erases={EU} if ERASES in self.kinds else set())
         weights = {**WEIGHTS, "app's own metadata": 0, "to a guest": 4, "address left behind": 4}
         weights |= dict.fromkeys(variant.often, OFTEN)
         self.stream = Stream(
@@ -135,7 +144,9 @@ class Simulation:
         variant, chosen = self.variant, self.variant.faults
         if chosen is None:
             swarm = random.Random(f"swarm {self.seed}")
-            chosen = tuple(kind for kind in FAULTS if swarm.random() < KINDS_SHARE)
+            density, self.gap_share = swarm.choice(DENSITIES), self.gap_share * swarm.choice(GAPS)
+            chosen = tuple(kind for kind in FAULTS if swarm.random() < density) or (swarm.choice([*FAULTS]),)
+            chosen += (ERASES,) if swarm.random() < ERASES_SHARE else ()
             self.luck.state *= swarm.choice(MULTIPLES)
             self.luck.shop *= swarm.choice(MULTIPLES)
             self.scheduler.slow *= swarm.choice(MULTIPLES)
@@ -145,6 +156,8 @@ class Simulation:
             self.scheduler.slow = 0.0
         out = variant.without | ({"clock moved"} if variant.postgres else set())  # there the time is the database's
         out |= set(ALONE) if ROLLOUT in chosen and (variant.faults or self.seed % 3 == 1) else {ROLLOUT}
+        out |= {ERASES} if ROLLOUT in chosen and ROLLOUT not in out else set()
+        out |= KEPT_TABLE if ERASES in chosen and ERASES not in out else set()
         return tuple(kind for kind in chosen if kind not in out)
 
     def anyone(self) -> tuple[Machine, ManagerService] | None:
@@ -179,9 +192,11 @@ class Simulation:
             self.server,
         )
 
-    def add_person(self) -> Person:
+    def add_person(self, *, by_bulk: bool = False) -> Person:
         self.machines += 1
-        person = Person(self._place(f"person-{self.machines}"), self.variant.components, self.variant.connections)
+        person = Person(
+            self._place(f"person-{self.machines}"), self.variant.components, self.variant.connections, by_bulk=by_bulk
+        )
         self.persons.append(person)
         return person
 
@@ -195,8 +210,8 @@ class Simulation:
     def run(self) -> Outcome:
         outcome = Outcome(self.seed)
         try:
-            for _ in range(1 + self.seed % 3):
-                self.add_replica()
+            first_sync = bulk.KIND in self.kinds
+            self.scheduler.spawn(self.outside, "begin", lambda: self._begin_replicas(late=first_sync))
             self.scheduler.spawn(
                 self.outside,
                 "hooks",
@@ -211,6 +226,7 @@ class Simulation:
             self.scheduler.spawn(self.outside, "faults", faults.run)
             self.scheduler.run(START + 10 * self.size.storm_s, lambda: self.storm_over and faults.over)
             self.luck.calm()
+            bulk.resume(self)
             outcome.violations += self._settle() or self._quiet()
             if deadlocks := self.luck.injected[DEADLOCK]:
                 self.found.append(Violation("not settled", "state", f"{deadlocks} deadlocks: all lock in one order"))
@@ -229,6 +245,14 @@ class Simulation:
             self.app.close()
             self.engine.dispose()
         return outcome
+
+    def _begin_replicas(self, *, late: bool) -> None:
+        """`late`: the first sync is an `apply` by bulk, and the replicas are started beside it."""
+        if late:
+            bulk.begin(self)
+        for _ in range(1 + self.seed % 3):
+            self.scheduler.sleep(bulk.AWAY_MAX_S * self.scheduler.dice.random() if late else 0.0)
+            self.add_replica()
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self.scheduler.now_s, UTC)
@@ -271,11 +295,16 @@ class Simulation:
         """What is not as it should be now, in shops, queue and mappings."""
         customers = {shop: self.shops.customers(shop) for shop in SHOPS}
         found = check(self.population, customers, self.shops.lives.values(), grace_s=1.2 * self.size.rhythm.grace_s)
+        erased = {shop: erased_users(self.shops.lives.values(), shop) for shop in SHOPS}
+        customers = {shop: [c for c in some if c.id not in erased[shop].values()] for shop, some in customers.items()}
         found += wave_violations(self.population, self.shops, self.files)
         found += consent_violations(self.population, self.shops.consents)
         found += consent_differences(self.population, self.shops.consents, customers)
         with reading(self.engine) as connection:
             for left in connection.execute(select(RequestRow.__table__)):
+                waits = self.population.users.get(left.clerk_user_id)
+                if left.reason == ADDRESS and waits is not None and waits.blocked & self.population.erases:
+                    continue  # the address is free when Shopify has erased the customer, which no one tells
                 due_s = (left.due_at - self._now()).total_seconds()
                 what = f"due in {due_s:.0f} s, {left.reason}, {left.attempts} attempts, owner {left.owner}"
                 found.append(Violation("queue left over", f"{left.clerk_user_id} in {left.store}", what))
@@ -284,7 +313,8 @@ class Simulation:
         for shop in SHOPS:
             for row in (m for chunk in self.state.scan(ShopDomain(domain(shop))) for m in chunk):
                 user = self.population.users.get(row.clerk_user_id)
-                if user is not None and user.wanted(shop) and shop not in user.blocked and row.status != "in_sync":
+                left_out = user is None or not user.wanted(shop) or shop in user.blocked or user.id in erased[shop]
+                if user is not None and not left_out and row.status != "in_sync":
                     what = f"{row.status} {row.reason} {row.message}"
                     found.append(Violation("not in sync", f"{user.id} in {shop}", what))
         return found
@@ -295,6 +325,8 @@ class Simulation:
         outcome.changes = sum(self.stream.done.values())
         outcome.mutations = self.shops.mutations()
         outcome.injected = self.luck.injected
+        if runs := sum(self.shops.sim(shop).counts["bulkOperationRunMutation"] for shop in SHOPS):
+            outcome.injected["bulk operations run"] += runs
         outcome.digest, outcome.orders = self.scheduler.digest, frozenset(self.scheduler.orders)
         outcome.trace = tuple(self.scheduler.trace)
         named = {each.who.split()[0] for each in outcome.violations} & self.population.users.keys()

@@ -1,4 +1,4 @@
-"""`manager.threads.Threads` under the scheduler: threads, and what they wait with, are tasks.
+"""`controller.threads.Threads` under the scheduler: threads, and what they wait with, are tasks.
 
 Only one task runs at a time, and none is interrupted, so that a lock need not be held: what counts is who waits.
 """
@@ -8,10 +8,11 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
-from reconciler.manager.threads import Threads
+from reconciler.controller.threads import Threads
 from tests.simulation.scheduler import Machine, Scheduler, Task
 
 T = TypeVar("T")
@@ -132,23 +133,74 @@ class SimThread(threading.Thread):
         self._over.wait(timeout)
 
 
+class SimFuture(Future[Any]):
+    """Done when a task has made its result: who waits for it is a task, too."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        super().__init__()
+        self._made = SimEvent(scheduler)
+        self.add_done_callback(lambda _future: self._made.set())
+
+    def result(self, timeout: float | None = None) -> Any:
+        self._made.wait(timeout)
+        return super().result(0)
+
+
+class SimPool(Executor):
+    """So many tasks of one machine, which take the calls in their order."""
+
+    def __init__(self, threads: SimThreads, workers: int, name: str) -> None:
+        self._threads, self._workers, self._name = threads, workers, name
+        self._calls: deque[tuple[SimFuture, Callable[[], Any]]] = deque()
+        self._begun: list[threading.Thread] = []
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future = SimFuture(self._threads.scheduler)
+        self._calls.append((future, lambda: fn(*args, **kwargs)))
+        running = [each for each in self._begun if each.is_alive()]
+        if len(running) < self._workers:
+            thread = self._threads.thread(self._work, f"{self._name}-{len(self._begun)}")
+            self._begun = [*running, thread]
+            thread.start()
+        return future
+
+    def _work(self) -> None:
+        while self._calls:
+            future, call = self._calls.popleft()
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                made = call()
+            except Exception as error:  # noqa: BLE001  raised where the result is read
+                future.set_exception(error)
+            else:
+                future.set_result(made)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002
+        for thread in self._begun:
+            thread.join()
+
+
 class SimThreads(Threads):
     """Those of one machine."""
 
     def __init__(self, scheduler: Scheduler, machine: Machine) -> None:
-        self._scheduler, self._machine = scheduler, machine
+        self.scheduler, self._machine = scheduler, machine
+
+    def pool(self, workers: int, name: str) -> Executor:
+        return SimPool(self, workers, name)
 
     def thread(self, call: Callable[[], None], name: str) -> threading.Thread:
-        return SimThread(self._scheduler, self._machine, call, name)
+        return SimThread(self.scheduler, self._machine, call, name)
 
     def event(self) -> threading.Event:
-        return SimEvent(self._scheduler)
+        return SimEvent(self.scheduler)
 
     def condition(self) -> threading.Condition:
-        return SimCondition(self._scheduler)
+        return SimCondition(self.scheduler)
 
     def queue(self, of: type[T]) -> SimpleQueue[T | None]:
-        return SimQueue(self._scheduler)
+        return SimQueue(self.scheduler)
 
     def steady_s(self) -> float:
-        return self._scheduler.now_s
+        return self.scheduler.now_s

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 WORKERS = 3
 ALONE = (
-    "apply", "clock moved", "profiles away", "table reloaded", "table away", "table swapped", "table empty",
+    "apply", "bulk apply", "clock moved", "profiles away", "table reloaded", "table away", "table swapped", "table empty",
     "most rows missing", "most rows unfilled", "some rows unfilled",
 )  # fmt: skip
 """Faults that do not come in runs with rollouts: a user without a row is not judged, and an early clock ends a soak."""
@@ -48,10 +48,11 @@ OPERATOR = Actor("operator", "console")
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One version of stores.yaml. `number`: its tag; `bad`: Shopify refuses what it asks for."""
+    """One version of stores.yaml. `number`: its tag; `bad`: Shopify refuses what it asks for; `erases`: by `on_leave`."""
 
     number: int = 0
     waves: bool = False
+    erases: bool = False
     bad: bool = False
     at: float = 0.0
 
@@ -76,7 +77,8 @@ def read_settings(rhythm: Rhythm, edit: Edit, auto: bool) -> Loaded:  # noqa: FB
 
 
 def _text(rhythm: Rhythm, edit: Edit, *, auto: bool) -> str:
-    text = stores_text(edit.number, {}, release_percent=RELEASE_PERCENT)
+    leave = "erase" if edit.erases else "keep"
+    text = stores_text(edit.number, {}, release_percent=RELEASE_PERCENT, leave_eu=leave)
     if edit.waves:
         text += f"rollout: {{soak_s: {rhythm.soak_s:g}, held_percent: 0, pause: {'auto' if auto else 'manual'}}}\n"
         for wave, shop in enumerate((EU, US), start=1):

@@ -25,7 +25,7 @@ from reconciler.state.database.engine import TURN, open_engine
 from reconciler.state.processes.clock import DatabaseClock
 from reconciler.supabase.reading.chunks import Chunk
 from reconciler.supabase.reading.profiles import TableProfiles
-from tests.inprocess import InProcess
+from tests.inprocess import InProcess, Storage
 from tests.simulation.scheduler import Machine, Scheduler
 
 CUT_S = 60.0
@@ -208,11 +208,11 @@ class Network(InProcess):
 
     def __init__(self, world: World, way: Way) -> None:
         super().__init__(world)
-        self._way = way
+        self._way, self._storage = way, Storage(world)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        luck, way = self._way.luck, self._way
-        way.point("call")
+        luck, way, is_file = self._way.luck, self._way, not request.url.path.startswith("/admin/")
+        way.point("file" if is_file else "call")
         task = way.scheduler.current
         if way.machine.at_work and task is not None and task.kind == "worker-":
             what, way.machine.at_work = way.machine.at_work, ""
@@ -223,7 +223,11 @@ class Network(InProcess):
         if luck.inject(luck.shop, "shop: request lost"):
             raise httpx.ReadError("the request was lost", request=request)
         way.scheduler.sleep(luck.slow_shops.get(request.url.host, 0.0))
-        response = super().handle_request(request)
+        shop = self._world.shops[request.url.host].shop
+        by_bulk = shop.bulk_is_running()
+        response = self._storage.handle_request(request) if is_file else super().handle_request(request)
+        if by_bulk:  # each call lets operations run for a while
+            self.seen((), {})
         way.point("reply")
         if luck.inject(luck.shop, "shop: reply lost"):
             raise httpx.ReadError("the reply was lost", request=request)

@@ -106,7 +106,12 @@ def _apply_with_bulk(
     one_by_one = partial(_apply_singly, left, moving, run, context)
     halves: dict[str, Callable[[], Iterator[Outcome]]] = {"bulk": in_bulk, "one by one": one_by_one}
     for _, outcome in run_parallel(
-        halves, context.cancellation, at_once=2, name=f"halves-{context.store.name}", one_ends_all=True
+        halves,
+        context.cancellation,
+        at_once=2,
+        name=f"halves-{context.store.name}",
+        one_ends_all=True,
+        threads=context.threads,
     ):
         yield outcome
 
@@ -116,7 +121,7 @@ def _apply_singly(
 ) -> Iterator[Outcome]:
     """In rounds, so that a user who waits for another's address comes later; in batches, with a few calls at a time."""
     rounds = chains.waves(moving)
-    with context.open_pool(context.workers, f"apply-{context.store.name}") as pool:
+    with context.threads.pool(context.workers, f"apply-{context.store.name}") as pool:
         run.park(moving)
         at_once = (a for a in actions if not rounds.get(a.clerk_user_id))
         try:

@@ -13,7 +13,6 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Collection, Container, Generator, Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from itertools import cycle
@@ -363,7 +362,7 @@ class BulkRun:
 
     def _execute_singly(self, bulk_steps: Iterable[tuple[BulkStep, ReconcilerError | None]]) -> Iterator[Outcome]:
         """Each with single calls, from what became of it; a line is done when its outcome is known."""
-        with ThreadPoolExecutor(self._context.workers, thread_name_prefix="bulk") as pool:
+        with self._context.threads.pool(self._context.workers, "bulk") as pool:
             for part in batches(bulk_steps, BATCH):
                 self._moved_to |= {
                     bulk_step.line.user: bulk_step.moved_to for bulk_step, _ in part if bulk_step.moved_to is not None

@@ -5,7 +5,6 @@ Knows lines only as what goes into a file; what an answer means is `apply.py`'s.
 
 from __future__ import annotations
 
-import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -84,14 +83,14 @@ class BulkFiles:
     @contextmanager
     def _kept(self) -> Iterator[None]:
         """Within, the lease is renewed however long one call takes; whether it was lost is found by `renew`."""
-        over = threading.Event()
+        over = self._context.threads.event()
 
         def keep() -> None:
             while not over.wait(LEASE_S / 4):
                 with suppress(StateError, LeaseLost):  # the state is away: tried again, and `renew` reports it
                     self.renew()
 
-        keeper = threading.Thread(target=keep, name="bulk-lease", daemon=True)
+        keeper = self._context.threads.thread(keep, "bulk-lease")
         keeper.start()
         try:
             yield

@@ -110,7 +110,7 @@ def row_after_write(
     if decision.spec is not None:
         inherited = decision.inherited
         agreed_by = replace(row, customer_id=customer_id, applied=inherited) if inherited else mapping
-        applied = last_applied(agreed_by, decision.spec, seen, written=written, shown=shown)
+        applied = last_applied(agreed_by, decision.spec, seen, written=written, shown=shown, by_write=True)
         applied = with_contest(
             with_heals(applied, agreed_by, written if healed is None else healed, now), decision.contests
         )
@@ -208,10 +208,12 @@ def last_applied(
     *,
     written: tuple[Change, ...],
     shown: MappingOf[str, Value] = NOTHING_SHOWN,
+    by_write: bool = False,
 ) -> dict[str, Applied]:
     """The last-applied fields. A field on which spec and customer differ keeps its earlier value.
 
-    `shown`: the fields in the shop's answers to these writes; others are missing.
+    `shown`: the fields in the shop's answers to these writes; others are missing. `by_write`: `customer` is older than
+    `mapping` may be.
     """
     same_customer = mapping is not None and mapping.customer_id in {None, customer.id}
     base: dict[str, Applied] = dict(mapping.applied) if mapping is not None and same_customer else {}
@@ -238,6 +240,7 @@ def last_applied(
             customer,
             tags_of(now_written["tags"]) if "tags" in now_written else None,
             tags_of(shown["tags"]) if "tags" in now_written and "tags" in shown else None,
+            by_write=by_write,
         )
     return base
 
@@ -274,7 +277,13 @@ def _with_spelling(
 
 
 def _agreed_tags(
-    before: Applied | None, spec: Spec, customer: Customer, after: list[str] | None, shown: Sequence[str] | None
+    before: Applied | None,
+    spec: Spec,
+    customer: Customer,
+    after: list[str] | None,
+    shown: Sequence[str] | None,
+    *,
+    by_write: bool,
 ) -> Applied:
     """Our tags after an observation or a write. `after`: the tags that were written, `shown`: those in the answer."""
     base = tags_in(before)
@@ -290,9 +299,12 @@ def _agreed_tags(
         owned.update({t.casefold(): t for t in ours})
         now = shown if shown is not None else [name for t in after if (name := as_shown(t, respelt)) is not None]
     present = normalise.tag_keys(now)
+    kept = present
+    if by_write:  # another process may have recorded others since the action was decided
+        kept = present | (normalise.tag_keys(base.owned) - had - normalise.tag_keys(after or ()))
     known = {t.casefold() for t in base.agreed}  # also tags that were removed since
     value = AgreedTags(
-        owned=tuple(sorted(tag for key, tag in owned.items() if key in present)),
+        owned=tuple(sorted(tag for key, tag in owned.items() if key in kept)),
         agreed=tuple(sorted(t for t in spec.tags if t.casefold() in known or is_shown(t, present, respelt))),
         respelt={key: respelt[key] for t in spec.tags if (key := t.casefold()) in respelt and key not in present},
     )
