@@ -47,6 +47,10 @@ MUTATIONS_PER_CHANGE = 60
 DENSITIES = (0.12, 0.3, 0.6, 0.9)
 """Of all kinds of faults, so many are in a run: with few of them each comes often, and what lasts is not cut short."""
 GAPS = (0.4, 1.0, 1.0)
+CLOCK = "clock moved"
+"""Where one replica has the state for itself: with others, or on Postgres, the time is the database's."""
+AT_LEAST = {CLOCK: 0.7, "slow shop": 0.5}
+"""Of the runs that may have it: it takes several of these to find what they show."""
 OFTEN = 30
 MULTIPLES = (0.3, 1.0, 5.0)
 ERASES = "on_leave: erase"
@@ -113,6 +117,7 @@ class Simulation:
         self.luck = Luck(scheduler)
         self.luck.state *= variant.luck
         self.gap_share = variant.gap_share
+        self.replicas_first = 1 + seed % 3
         self.kinds = self._kinds()
         self.files = Files(size.rhythm, auto=seed % 2 == 0, edits=[Edit(erases=ERASES in self.kinds)])
         self.server = Server(folder / "state.db", scheduler) if variant.postgres else None
@@ -145,7 +150,8 @@ class Simulation:
         if chosen is None:
             swarm = random.Random(f"swarm {self.seed}")
             density, self.gap_share = swarm.choice(DENSITIES), self.gap_share * swarm.choice(GAPS)
-            chosen = tuple(kind for kind in FAULTS if swarm.random() < density) or (swarm.choice([*FAULTS]),)
+            shares = {kind: max(density, AT_LEAST.get(kind, 0.0)) for kind in FAULTS}
+            chosen = tuple(kind for kind in FAULTS if swarm.random() < shares[kind]) or (swarm.choice([*FAULTS]),)
             chosen += (ERASES,) if swarm.random() < ERASES_SHARE else ()
             self.luck.state *= swarm.choice(MULTIPLES)
             self.luck.shop *= swarm.choice(MULTIPLES)
@@ -154,7 +160,7 @@ class Simulation:
             self.luck.state = self.luck.shop = self.luck.profiles = 0.0
         if SLOW_CALLS in variant.without:
             self.scheduler.slow = 0.0
-        out = variant.without | ({"clock moved"} if variant.postgres else set())  # there the time is the database's
+        out = variant.without | ({CLOCK} if variant.postgres or self.replicas_first > 1 else set())
         out |= set(ALONE) if ROLLOUT in chosen and (variant.faults or self.seed % 3 == 1) else {ROLLOUT}
         out |= {ERASES} if ROLLOUT in chosen and ROLLOUT not in out else set()
         out |= KEPT_TABLE if ERASES in chosen and ERASES not in out else set()
@@ -250,7 +256,7 @@ class Simulation:
         """`late`: the first sync is an `apply` by bulk, and the replicas are started beside it."""
         if late:
             bulk.begin(self)
-        for _ in range(1 + self.seed % 3):
+        for _ in range(self.replicas_first):
             self.scheduler.sleep(bulk.AWAY_MAX_S * self.scheduler.dice.random() if late else 0.0)
             self.add_replica()
 
