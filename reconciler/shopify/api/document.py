@@ -91,7 +91,6 @@ def customers_by(
     return Document(f"customers_by_{identifier}", "query", f"{text}\n{_fragments(metafields, channels)}", points)
 
 
-@lru_cache(maxsize=256)
 def bulk_customers(metafields: tuple[tuple[str, str], ...], channels: tuple[Channel, ...] = ()) -> str:
     """The text of a bulk query over all customers, one line each, with the names of the point reads.
 
@@ -103,14 +102,12 @@ def bulk_customers(metafields: tuple[tuple[str, str], ...], channels: tuple[Chan
     return f"{{ customers {{ edges {{ node {{ {fields}\n{lines} }} }} }} }}"
 
 
-@lru_cache(maxsize=2048)
 def with_shop_id(each: Document) -> Document:
     """The same query, which also asks for the shop's gid, as IDENTITY."""
     text = each.text.replace("{", f"{{ {IDENTITY}: shop {{ id }}", 1)
     return Document(each.name, each.kind, text, each.points + 1)
 
 
-@lru_cache(maxsize=64)
 def with_mark(each: Document, mark: str) -> str:
     """The mutation's text with a mark in its name, by which its bulk operation can be found."""
     return re.sub(r"^mutation (\w+)", rf"mutation \1_{mark}", each.text, count=1)
