@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from reconciler.wiring import Components
 
 BATCH_PARTS = 1000
-OUTAGE_S = 10.0  # of a shop, which a command waits out; `run` has its queue
+OUTAGE_S = 10.0  # of a shop or a Postgres, which a command waits out; `run` has its queue
 
 
 def print_parts(parts: Iterable[str]) -> None:
@@ -56,8 +56,8 @@ def os_user() -> str:
 class Context:
     """The options before the command, and the output streams. Data goes to stdout, everything else to `err`.
 
-    `clock` replaces the wall clock, and `intervals` the pauses and limits of `run`. `outage_s`: how long a shop may fail in
-    the middle of a command.
+    `clock` replaces the wall clock, and `intervals` the pauses and limits of `run`. `outage_s`: how long a shop or
+    a Postgres may fail in the middle of a command.
     """
 
     config: Path | None = None

@@ -36,8 +36,8 @@ from reconciler.core.model.request import Claim
 from reconciler.errors import StateError
 from reconciler.ports import SeenRow, StoreFacts
 from reconciler.state import equal
-from reconciler.state.database.engine import writing
-from reconciler.state.database.queries import Database, lost_race, parts
+from reconciler.state.database.engine import autocommitting, writing
+from reconciler.state.database.queries import Database, parts
 from reconciler.state.erasure import erase_rows
 from reconciler.state.put_row import put_row
 from reconciler.state.tables.mappings import TOMBSTONES, EventRow, MappingRow, StoreRow, names_consent
@@ -292,12 +292,11 @@ class MappingTable(Database):
         if len(events) > 1 or mapping.status == "erased" or equal.may_be_equal(mapping):
             return False
         row, event = _row(mapping, {}), next(map(event_row, events), None)
-        try:
-            return put_row(self._engine, row, event, claim=self._claim, unless=_restores_erased)
-        except StateError as error:
-            if not lost_race(error.__cause__):
-                raise
-            return False
+
+        def work(connection: Connection) -> bool:
+            return put_row(connection, row, event, claim=self._claim, unless=_restores_erased)
+
+        return self._transact(work, autocommitting(self._engine))
 
     def _before_write(self, connection: Connection) -> None:
         """Run first in the transaction of a mapping write. Nothing here; fenced.py checks its claim."""

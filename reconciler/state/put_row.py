@@ -13,7 +13,6 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
-    Engine,
     Integer,
     Table,
     bindparam,
@@ -25,7 +24,6 @@ from sqlalchemy import (
 )
 
 from reconciler.core.model.request import Claim
-from reconciler.state.database.engine import autocommitting, is_sqlite, writing
 from reconciler.state.database.queries import insert_into
 from reconciler.state.tables.mappings import EventRow, MappingRow
 from reconciler.state.tables.requests import RequestRow
@@ -39,27 +37,23 @@ Unless = Callable[[Any], ColumnElement[bool]]
 
 
 def put_row(
-    engine: Engine, row: dict[str, Any], event: dict[str, Any] | None, *, claim: Claim | None, unless: Unless
+    connection: Connection, row: dict[str, Any], event: dict[str, Any] | None, *, claim: Claim | None, unless: Unless
 ) -> bool:
     """Write the row and its event if the user has this customer already, or the row has none; return whether they were.
 
-    Where not, nothing is written: the claim is lost, the customer is another one, or there is a row with `unless`. Raises
-    StateError, also if another user has the customer. The claim holds until the write is done.
+    Where not, nothing is written: the claim is lost, the customer is another one, or there is a row with `unless`. It is
+    refused if another user has taken the customer meanwhile. The claim holds until the transaction ends.
     """
     values = row if claim is None else row | _values_of(claim)
-    if is_sqlite(engine):
-        with writing(engine) as connection:
-            written = _is_written(connection, put_statement(True, tuple(row), claim is not None, unless), values)  # noqa: FBT003
-            if written and event is not None:
-                connection.execute(_event.insert().inline(), [event])
-            return written
-    statement = put_statement(False, tuple(row), claim is not None, unless, tuple(event or ()))  # noqa: FBT003
-    with writing(autocommitting(engine)) as connection:
-        return _is_written(connection, statement, values | {OF_EVENT + name: v for name, v in (event or {}).items()})
-
-
-def _is_written(connection: Connection, statement: Any, values: dict[str, Any]) -> bool:
-    return connection.execute(statement, values).first() is not None
+    is_for_sqlite = connection.dialect.name == "sqlite"
+    at_once = () if is_for_sqlite or event is None else tuple(event)
+    statement = put_statement(is_for_sqlite, tuple(row), claim is not None, unless, at_once)
+    if at_once and event is not None:
+        values = values | {OF_EVENT + name: value for name, value in event.items()}
+    written = connection.execute(statement, values).first() is not None
+    if written and event is not None and not at_once:
+        connection.execute(_event.insert().inline(), [event])
+    return written
 
 
 def _values_of(claim: Claim) -> dict[str, Any]:

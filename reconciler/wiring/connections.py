@@ -45,7 +45,7 @@ class Connections:
     """What the settings of the process's start name, each opened on first use. Close them when done.
 
     `warn` takes warnings. `state_key` encrypts rotated tokens. `clock` replaces the wall clock. `wait_s`: how long a call
-    waits for a free connection at most. `outage_s` is that of `ShopClient`.
+    waits for a free connection at most. `outage_s` is that of `ShopClient`, and of Postgres.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Connections:
         wait_s: float = WAIT_S,
         outage_s: float = 0.0,
     ) -> None:
-        self._outage_s = outage_s
+        self.outage_s = outage_s
         self.clock = clock or SystemClock()
         self.warn = warn
         self.shop_clients = ShopClients()
@@ -78,7 +78,7 @@ class Connections:
     @cached_property
     def engine(self) -> Engine:
         """The state's database; creates or migrates its schema."""
-        engine = open_engine(self._settings.state.url, wait_s=self._wait_s)
+        engine = open_engine(self._settings.state.url, wait_s=self._wait_s, outage_s=self.outage_s)
         with ExitStack() as unless_it_opens:
             unless_it_opens.callback(engine.dispose)
             if not is_current(engine):
@@ -132,7 +132,9 @@ class Connections:
 
         source = self._settings.profiles
         url = source.url or self._settings.state.url
-        profiles = TableProfiles(url, source.table, columns, wait_s=min(POOL_WAIT_S, self._wait_s))
+        profiles = TableProfiles(
+            url, source.table, columns, wait_s=min(POOL_WAIT_S, self._wait_s), outage_s=self.outage_s
+        )
         self._open.callback(profiles.close)
         for oddity in profiles.check():
             self.warn(oddity)
@@ -190,7 +192,7 @@ class Connections:
             on_warning=self.warn,
             pace=pace,
             check_shop=check_shop,
-            outage_s=self._outage_s,
+            outage_s=self.outage_s,
         )
 
     @cached_property

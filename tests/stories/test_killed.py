@@ -8,8 +8,10 @@ from __future__ import annotations
 import os
 import re
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from queue import SimpleQueue
+from subprocess import TimeoutExpired
 from threading import Event
 
 import pytest
@@ -157,11 +159,10 @@ def test_a_customer_that_a_killed_process_made_is_released_when_the_user_is_gone
     story.settles()
 
 
-@pytest.mark.slow
-def test_an_apply_that_loses_the_state_says_how_far_it_came_and_what_is_next(
-    story: StoryHarness, postgres: servers.Server, postgres_database: Callable[..., str]
-) -> None:
-    story.settings["state"] = {"url": postgres.url(postgres_database(migrated=True))}
+@contextmanager
+def in_the_middle(story: StoryHarness, postgres: servers.Server, database: str) -> Iterator[Fork]:
+    """An apply of 20 actions, with its state on Postgres, which is away within: since the eighth write to the shop."""
+    story.settings["state"] = {"url": postgres.url(database)}
     for n in range(20):
         story.user(f"user{n}")
     away, reached = Event(), Event()
@@ -173,10 +174,32 @@ def test_an_apply_that_loses_the_state_says_how_far_it_came_and_what_is_next(
     at_the_nth_write(story, 8, "slow", wait_for_the_outage)
     process = started(story, "apply", "--yes")
     assert reached.wait(ENOUGH_S)
-    with postgres.away(crashed=True):
+    with postgres.away():
         away.set()
-        with process.err:
-            said = str(process.err.read())
+        yield process
+
+
+@pytest.mark.slow
+def test_an_apply_waits_for_a_postgres_that_restarts(
+    story: StoryHarness, postgres: servers.Server, postgres_database: Callable[..., str]
+) -> None:
+    with in_the_middle(story, postgres, postgres_database(migrated=True)) as process, pytest.raises(TimeoutExpired):
+        process.wait(1.5)  # it still waits
+    with process.err:
+        said = str(process.err.read())
+    assert process.wait(ENOUGH_S) == 0, said
+    assert len(story.everybody()) == 20
+    story.shop().faults.clear()
+    assert story.actions() == {}
+    story.settles()
+
+
+@pytest.mark.slow
+def test_an_apply_that_loses_the_state_says_how_far_it_came_and_what_is_next(
+    story: StoryHarness, postgres: servers.Server, postgres_database: Callable[..., str]
+) -> None:
+    with in_the_middle(story, postgres, postgres_database(migrated=True)) as process, process.err:
+        said = str(process.err.read())
     assert process.wait(ENOUGH_S) == 1
     assert re.search(r"it ended after \d+ of 20 actions", said)
     assert "plan and apply again: what is done stays" in said

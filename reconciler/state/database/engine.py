@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
 from threading import Lock
@@ -22,6 +22,7 @@ from reconciler.errors import ConfigError, StateError
 from reconciler.outbound.databases.client import POSTGRES_CLIENT, keep_iso_dates
 from reconciler.outbound.databases.limits import is_read_committed, learn_limits
 from reconciler.outbound.databases.logins import DB_LOGINS, DbLogins
+from reconciler.outbound.databases.outage import Outage
 from reconciler.outbound.databases.pings import ping_idle
 from reconciler.outbound.databases.pool import PatientPool
 from reconciler.outbound.databases.refusals import db_refusal, telling_line
@@ -40,6 +41,7 @@ SILENT = {  # a call over a dead network ends after so long, not after the syste
 SYNC, SYNC_NOW = "reconciler_sync", "reconciler_sync_now"  # in a connection's info: its levels of `synchronous`
 NORMAL = 1  # of these levels: a commit does not wait for the disk; FULL, which is 2, does
 TURN = "reconciler_turn"  # execution option: the `Turn` of an SQLite file; None: its threads take no turns
+OUTAGE = "reconciler_outage"  # execution option: the `Outage` of a Postgres that commands wait for
 BEGIN = "reconciler_begin"  # execution option: what begins a transaction on a connection of this engine
 PRIMARY = 0xFF  # mask for SQLite's error codes: higher bits refine the same error
 CONNECTIONS = 8  # to Postgres; all are kept: a burst of nudges would open and close those beyond a smaller pool
@@ -80,10 +82,11 @@ def _write_lock(_path: str) -> Lock:
     return Lock()
 
 
-def open_engine(url: str, *, wait_s: float = WAIT_S, logins: DbLogins = DB_LOGINS) -> Engine:
+def open_engine(url: str, *, wait_s: float = WAIT_S, logins: DbLogins = DB_LOGINS, outage_s: float = 0.0) -> Engine:
     """Return an engine for this URL without connecting. Raises ConfigError for a URL that cannot be used.
 
-    `wait_s`: how long a call waits for a connection, and on SQLite for a lock, before it raises StateError.
+    `wait_s`: how long a call waits for a connection, and on SQLite for a lock, before it raises StateError. `outage_s`: how
+    long calls wait for a Postgres that is away.
     `prepare_threshold=None` works with a transaction pooler (measured with PgBouncer 1.18, 2026-11).
     """
     address = rewritten(url)
@@ -109,7 +112,7 @@ def open_engine(url: str, *, wait_s: float = WAIT_S, logins: DbLogins = DB_LOGIN
     ping_idle(engine)
     leave_standby(engine)
     learn_limits(engine, BOUNDS_MS)
-    return engine
+    return engine.execution_options(**{OUTAGE: Outage(outage_s)}) if outage_s else engine
 
 
 def _sqlite(address: str, wait_s: float) -> Engine:
@@ -202,9 +205,7 @@ def is_sqlite(engine: Engine) -> bool:
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """Yield a connection for reading, each statement by itself. Raises StateError for database errors."""
-    with translate_errors(), engine.connect() as connection:
-        if not is_read_committed(connection):
-            begin_writing(connection)
+    with translate_errors(), _begun(engine, engine.connect, _begin_reading) as connection:
         yield connection
 
 
@@ -212,9 +213,38 @@ def reading(engine: Engine) -> Iterator[Connection]:
 def writing(engine: Engine) -> Iterator[Connection]:
     """Yield a connection in one transaction, durable when the block ends. Raises StateError for database errors."""
     turn: Turn | None = engine.get_execution_options().get(TURN)
-    with translate_errors(), turn.taken() if turn is not None else nullcontext(), engine.begin() as connection:
-        begin_writing(connection)
+    taken = turn.taken() if turn is not None else nullcontext()
+    with translate_errors(), taken, _begun(engine, engine.begin, begin_writing) as connection:
         yield connection
+
+
+@contextmanager
+def _begun(
+    engine: Engine, connect: Callable[[], AbstractContextManager[Connection]], begin: Callable[[Connection], None]
+) -> Iterator[Connection]:
+    """Yield a connection on which `begin` was done: again, where the database is away and the engine waits for it."""
+    outage: Outage | None = engine.get_execution_options().get(OUTAGE)
+    while True:
+        try:
+            with ExitStack() as stack:
+                connection = stack.enter_context(connect())
+                begin(connection)
+                opened = stack.pop_all()
+        except DBAPIError as error:
+            if outage is None or not outage.wait(error):
+                raise
+        else:
+            break
+    if outage is not None:
+        outage.note_answer()
+    with opened:
+        yield connection
+
+
+def _begin_reading(connection: Connection) -> None:
+    """Begin a transaction where the server would otherwise run each statement in a stricter one than ours."""
+    if not is_read_committed(connection):
+        begin_writing(connection)
 
 
 def begin_writing(connection: Connection) -> None:
@@ -229,8 +259,12 @@ def begin_writing(connection: Connection) -> None:
 
 
 def autocommitting(engine: Engine) -> Engine:
-    """Return this engine for independent statements: on Postgres each is its own transaction, in one round trip."""
-    return engine if is_sqlite(engine) else engine.execution_options(**{SINGLE: True})
+    """Return this engine for independent statements: on Postgres each is its own transaction, in one round trip.
+
+    Not where calls wait for a Postgres that is away: if a statement is lost that commits by itself, it may have done so.
+    """
+    single = not is_sqlite(engine) and OUTAGE not in engine.get_execution_options()
+    return engine.execution_options(**{SINGLE: True}) if single else engine
 
 
 def repeatable(engine: Engine) -> Engine:

@@ -51,8 +51,11 @@ class StateFound:
         return self.standing == "current"
 
 
-def find_state(url: str) -> StateFound:
-    """Describe the state at this URL without changing it. Raises StateError if it can't be read."""
+def find_state(url: str, *, outage_s: float = 0.0) -> StateFound:
+    """Describe the state at this URL without changing it. Raises StateError if it can't be read.
+
+    `outage_s` is that of `open_engine`.
+    """
     address = rewritten(url)
     if address.startswith("sqlite"):
         path = Path(make_url(address).database or "")
@@ -64,7 +67,7 @@ def find_state(url: str) -> StateFound:
         with open_read_only(url) as engine:
             version = _version(engine)
         return StateFound(place, _standing(version), version or "", trouble, hint if trouble else "")
-    with open_read_only(url) as engine:
+    with open_read_only(url, outage_s=outage_s) as engine:
         version = _version(engine)
         standing = _standing(version)
         trouble, hint = ("", "") if version else _hidden(engine) or _may_make(engine)
@@ -79,11 +82,11 @@ def find_state(url: str) -> StateFound:
 
 
 @contextmanager
-def open_read_only(url: str) -> Iterator[Engine]:
-    """Yield an engine that creates no file: for SQLite one that can't write."""
+def open_read_only(url: str, *, outage_s: float = 0.0) -> Iterator[Engine]:
+    """Yield an engine that creates no file: for SQLite one that can't write. `outage_s` is that of `open_engine`."""
     address = rewritten(url)
     if not address.startswith("sqlite"):
-        engine = open_engine(url)
+        engine = open_engine(url, outage_s=outage_s)
     else:
         path = make_url(address).database or ""
         # A reader of a file in WAL mode creates the log and its index, unless the file is declared immutable. It is

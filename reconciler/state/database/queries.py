@@ -11,7 +11,8 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 
 from reconciler.errors import StateError
-from reconciler.state.database.engine import is_sqlite, reading, writing
+from reconciler.outbound.databases.outage import is_away
+from reconciler.state.database.engine import OUTAGE, is_sqlite, reading, writing
 
 T = TypeVar("T")
 
@@ -21,6 +22,7 @@ LAST = "\U0010ffff"  # sorts after every other character
 # SQLSTATEs: unique violation, deadlock, serialization failure, lock timeout (for example behind a frozen process), and
 # idle-in-transaction timeout (this process was the frozen one).
 LOST_RACE = frozenset({"23505", "40P01", "40001", "55P03", "25P03"})
+SHUTDOWN = "57P01"
 
 
 def begins_with(column: Column[Any], text: str) -> ColumnElement[bool]:
@@ -38,14 +40,22 @@ class Database:
         """Return the rows of one statement; ask once more if the connection was lost, as a read may be repeated."""
         return read_rows(self._engine, query, values)
 
-    def _transact(self, work: Callable[[Connection], T]) -> T:
-        """Return the result of `work` in one transaction; repeat it if a concurrent transaction made it fail."""
+    def _transact(self, work: Callable[[Connection], T], engine: Engine | None = None) -> T:
+        """Return the result of `work` in one transaction; repeat it if a concurrent transaction made it fail.
+
+        Also if the database went away before the commit, where calls wait for that.
+        """
+        used = self._engine if engine is None else engine
         for left in reversed(range(TRIES)):
+            commits = False
             try:
-                with writing(self._engine) as connection:
-                    return work(connection)
+                with writing(used) as connection:
+                    result = work(connection)
+                    commits = True
+                return result  # noqa: TRY300  the commit is within the block before
             except StateError as error:
-                if not left or not lost_race(error.__cause__):
+                again = _lost_race(error.__cause__) or _is_uncommitted(used, error.__cause__, commits=commits)
+                if not left or not again:
                     raise
         raise AssertionError("the last try returns or raises")
 
@@ -117,7 +127,17 @@ def read_rows(engine: Engine, query: Any, values: Mapping[str, Any] | None = Non
         return connection.execute(query, values).all()
 
 
-def lost_race(cause: BaseException | None) -> bool:
+def _is_uncommitted(engine: Engine, cause: BaseException | None, *, commits: bool) -> bool:
+    """Whether a transaction was lost that is certainly not committed, where calls wait for the database.
+
+    A server that shuts down ends sessions only between statements: a commit that it answers so was not begun.
+    """
+    if OUTAGE not in engine.get_execution_options() or not isinstance(cause, DBAPIError) or not is_away(cause):
+        return False
+    return not commits or getattr(cause.orig, "sqlstate", None) == SHUTDOWN
+
+
+def _lost_race(cause: BaseException | None) -> bool:
     """Return whether a transaction failed because of a concurrent one: to repeat it can help."""
     return isinstance(cause, DBAPIError) and getattr(cause.orig, "sqlstate", None) in LOST_RACE
 

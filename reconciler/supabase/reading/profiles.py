@@ -33,6 +33,7 @@ from reconciler.core.model.ids import USER_ID_MAX, ClerkUserId
 from reconciler.core.model.profile import Profile
 from reconciler.errors import SourceError
 from reconciler.outbound.databases.logins import DB_LOGINS, DbLogins
+from reconciler.outbound.databases.outage import Outage
 from reconciler.supabase.connection import (
     POOL_WAIT_S,
     begin_reading,
@@ -79,10 +80,12 @@ class TableProfiles:
         *,
         logins: DbLogins = DB_LOGINS,
         wait_s: float = POOL_WAIT_S,
+        outage_s: float = 0.0,
     ) -> None:
-        """`wait_s`: how long a read waits for a free connection at most."""
+        """`wait_s`: how long a read waits for a free connection at most; `outage_s`: for a Postgres that is away."""
         self._url = url
         self._engine = open_source(url, logins=logins, wait_s=wait_s)
+        self._outage = Outage(outage_s)
         self._table_name = table
         self._columns = dict(columns)
         self._found: ProfileTable | None = None
@@ -254,16 +257,18 @@ class TableProfiles:
 
     def _read(self, work: Callable[[Connection, ProfileTable], T], *, fresh: bool = False) -> T:
         """Run `work` in one transaction and return its result. As it only reads, a lost connection is retried."""
-        for left in reversed(range(TRIES)):
+        left = TRIES
+        while True:
+            left -= 1
             try:
                 with self.transaction(fresh=fresh) as (connection, table):
                     found = work(connection, table)
             except SourceError as error:
-                if not left or not is_lost(error.__cause__):
+                if not (left > 0 and is_lost(error.__cause__)) and not self._outage.wait(error.__cause__):
                     raise
             else:
+                self._outage.note_answer()
                 return found
-        raise AssertionError("the last try returns or raises")
 
     @contextmanager
     def transaction(self, *, fresh: bool = False) -> Iterator[tuple[Connection, ProfileTable]]:

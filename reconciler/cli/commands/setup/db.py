@@ -18,7 +18,7 @@ from reconciler.supabase.outbox import outbox_sql
 def upgrade_state(
     context: Context,
 ) -> None:
-    engine = open_engine(context.loaded.settings.state.url)
+    engine = open_engine(context.loaded.settings.state.url, outage_s=context.outage_s)
     try:
         upgrade_schema(engine)
     finally:
@@ -29,7 +29,7 @@ def upgrade_state(
 def check_state(
     context: Context,
 ) -> None:
-    engine = open_engine(context.loaded.settings.state.url)
+    engine = open_engine(context.loaded.settings.state.url, outage_s=context.outage_s)
     try:
         differences = schema_differences(engine)
     finally:

@@ -98,7 +98,7 @@ def inspect_state(components: Components) -> tuple[StateFound | None, tuple[Chec
     """The state and its checks: it answers, its schema is current, no other role reads it. None if it can't be read."""
     url = components.loaded.settings.state.url
     try:
-        found = find_state(url)
+        found = find_state(url, outage_s=components.connections.outage_s)
     except ReconcilerError as error:
         return None, (Check(area="state", what="database", level="failed", message=error.message, hint=error.hint),)
     return found, tuple(_with_failures("state", "schema", lambda: _state_checks(components, found)))
@@ -107,7 +107,7 @@ def inspect_state(components: Components) -> tuple[StateFound | None, tuple[Chec
 def _state_checks(components: Components, found: StateFound) -> Iterator[Check]:
     yield from state_schema_checks(found)
     differences, open_to = list[str](), list[str]()
-    with open_read_only(components.loaded.settings.state.url) as engine:
+    with open_read_only(components.loaded.settings.state.url, outage_s=components.connections.outage_s) as engine:
         if not found.is_sqlite:
             yield state_clock_check(DatabaseClock(engine, components.clock).ahead_s())
         if found.is_usable:

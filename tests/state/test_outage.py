@@ -1,0 +1,121 @@
+"""Calls of a command wait for a Postgres that restarts; those of `run` fail immediately, as its queue waits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import Engine
+
+from reconciler.core.model.event import Event
+from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
+from reconciler.core.model.mapping import Mapping
+from reconciler.core.model.request import Request
+from reconciler.errors import StateError
+from reconciler.state.database.engine import open_engine
+from reconciler.state.processes.clock import DatabaseClock
+from reconciler.state.requests.queue import RequestTable
+from reconciler.state.store import StateStore
+from reconciler.supabase.reading.profiles import TableProfiles
+from tests import servers
+from tests.clock import WallClock
+
+NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
+ENOUGH_S = 60.0
+HURRY_S = 0.4
+SHOP, ACME = ShopDomain("acme.myshopify.com"), StoreName("acme")
+ADA, BOB = ClerkUserId("user_ada"), ClerkUserId("user_bob")
+
+
+def mapping(user: ClerkUserId, customer: str | None = None) -> Mapping:
+    return Mapping(clerk_user_id=user, store=ACME, shop=SHOP, customer_id=CustomerId(customer) if customer else None)
+
+
+def update(user: ClerkUserId) -> Event:
+    return Event(at=NOW, store=ACME, shop=SHOP, clerk_user_id=user, customer_id=None, kind="update", changes=())
+
+
+@contextmanager
+def opened(url: str, outage_s: float) -> Iterator[Engine]:
+    engine = open_engine(url, outage_s=outage_s)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def test_each_call_waits_and_is_made_once(postgres: servers.Server, postgres_database: Callable[..., str]) -> None:
+    url = postgres.url(postgres_database(migrated=True))
+    with opened(url, ENOUGH_S) as engine, ThreadPoolExecutor(16) as threads:
+        state, queue, clock = StateStore(engine), RequestTable(engine), DatabaseClock(engine, WallClock(), every_s=0.0)
+        profiles = TableProfiles(url, "people", {"clerk_user_id": "id"}, outage_s=ENOUGH_S)
+        with postgres.connect(url.rpartition("/")[2]) as app:
+            app.execute("CREATE TABLE people (id text PRIMARY KEY)")
+        profiles.check()
+        state.put(mapping(ADA, "gid://1"))
+        fence = state.acquire("held", "me", ttl_s=30.0, now=NOW)
+        assert fence == 1
+        calls: list[Callable[[], object]] = [
+            lambda: state.get(SHOP, [ADA]),
+            lambda: state.put(mapping(ADA, "gid://1"), update(ADA)),
+            lambda: state.put_many([mapping(BOB, "gid://2")], update(BOB)),
+            lambda: state.renew("held", "me", 1, ttl_s=30.0, now=NOW),
+            lambda: state.acquire("new", "me", ttl_s=30.0, now=NOW),
+            lambda: state.spend(SHOP, "update", NOW, 1, 10),
+            lambda: queue.add([Request(ACME, ADA)], NOW, reason="nudge"),
+            lambda: abs(clock.now() - WallClock().now()).total_seconds() < ENOUGH_S,
+            lambda: list(profiles.get([ADA])),
+        ]
+        with postgres.away():
+            running = [threads.submit(call) for call in calls]
+            waiting = wait(running, HURRY_S).not_done
+            assert len(waiting) >= len(calls) - 1  # the clock counts on by itself
+        results = [each.result(ENOUGH_S) for each in running]
+        assert results[3:8] == [True, 1, True, 1, True]
+        assert [row.customer_id for row in state.get(SHOP, [ADA, BOB]).values()] == ["gid://1", "gid://2"]
+        assert sorted(event.clerk_user_id for event in state.events()) == [ADA, BOB]
+        assert queue.depth() == 1
+        profiles.close()
+
+
+def test_a_write_that_is_cut_off_before_its_commit_is_made_again(
+    postgres: servers.Server, postgres_database: Callable[..., str]
+) -> None:
+    database = postgres_database(migrated=True)
+    with opened(postgres.url(database), ENOUGH_S) as engine, ThreadPoolExecutor(1) as threads:
+        state = StateStore(engine)
+        state.put(mapping(ADA, "gid://1"))
+        with postgres.connect(database) as other, other.transaction():
+            other.execute("SELECT 1 FROM reconciler.reconciler_mapping FOR UPDATE")
+            writing = threads.submit(state.put, mapping(ADA, "gid://1"), update(ADA))
+            assert not wait([writing], HURRY_S).done
+            with postgres.connect() as admin:
+                admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        writing.result(ENOUGH_S)
+        assert [event.clerk_user_id for event in state.events()] == [ADA]
+
+
+def test_without_patience_and_for_another_reason_nothing_is_waited_for(
+    postgres: servers.Server, postgres_database: Callable[..., str]
+) -> None:
+    url = postgres.url(postgres_database(migrated=True))
+    with opened(url, 0.0) as engine, postgres.away(), pytest.raises(StateError, match="refused"):
+        StateStore(engine).get(SHOP, [ADA])
+    with opened(postgres.url("there_is_none"), ENOUGH_S) as engine:
+        began = time.monotonic()
+        with pytest.raises(StateError, match="does not exist"):
+            StateStore(engine).get(SHOP, [ADA])
+        assert time.monotonic() - began < ENOUGH_S / 4
+
+
+def test_a_server_that_has_never_answered_is_waited_for_for_some_seconds_once() -> None:
+    with opened("postgresql://no_one@127.0.0.1:1/none", ENOUGH_S) as engine:
+        for most_s in (ENOUGH_S / 4, 1.0):
+            began = time.monotonic()
+            with pytest.raises(StateError, match="refused"):
+                StateStore(engine).get(SHOP, [ADA])
+            assert time.monotonic() - began < most_s
