@@ -11,7 +11,7 @@ from pydantic import AfterValidator, StringConstraints
 from reconciler.errors import ReconcilerError
 from reconciler.ports import Clock
 from reconciler.server.access import Access, Caller
-from reconciler.server.webhooks import Mistake
+from reconciler.server.webhooks import refusal
 
 SOUGHT_MAX: Final = 320  # characters of a search for people
 
@@ -40,7 +40,7 @@ def refusals(*, may_not: str, unknown: str, conflict: str = "") -> dict[int | st
         422: "Invalid shape",
         503: "The state or a shop does not answer",
     }
-    return {code: {"model": Mistake, "description": text} for code, text in described.items()}
+    return {code: refusal(text) for code, text in described.items()}
 
 
 def sought_text(given: str) -> str:

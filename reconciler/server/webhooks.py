@@ -49,6 +49,12 @@ class Mistake(BaseModel):
     hint: str = ""
 
 
+def refusal(description: str) -> dict[str, Any]:
+    """An error of an endpoint, for the OpenAPI page. Given as a model, FastAPI would compile it again for each endpoint."""
+    schema = {"$ref": f"#/components/schemas/{Mistake.__name__}"}
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
 @frozen
 class Sources:
     """The accepted senders: Clerk and the shops by store (None: no secret is configured), and the profiles table."""
@@ -61,15 +67,15 @@ class Sources:
 
 ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     400: {"model": Mistake, "description": "Authentic, but not an event"},
-    401: {"model": Mistake, "description": "Wrong signature, or too old"},
-    408: {"model": Mistake, "description": "The body did not arrive in time"},
-    413: {"model": Mistake, "description": "Above 1 MiB"},
-    503: {"model": Mistake, "description": "Not stored: send it again"},
+    401: refusal("Wrong signature, or too old"),
+    408: refusal("The body did not arrive in time"),
+    413: refusal("Above 1 MiB"),
+    503: refusal("Not stored: send it again"),
 }
 MAY_NOT: Final[dict[int | str, dict[str, Any]]] = {
-    403: {"model": Mistake, "description": "No token is configured"},
-    404: {"model": Mistake, "description": "No such store"},
-    422: {"model": Mistake, "description": "Invalid shape"},
+    403: refusal("No token is configured"),
+    404: refusal("No such store"),
+    422: refusal("Invalid shape"),
 }
 JSON_BODY: Final = {
     "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}},
