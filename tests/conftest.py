@@ -17,6 +17,7 @@ from sqlalchemy.util import LRUCache
 from reconciler.state.database.engine import open_engine
 from reconciler.state.schema import upgrade
 from tests import activity, servers
+from tests.cost import pytest_runtest_setup, pytest_runtest_teardown, pytest_unconfigure  # noqa: F401  hooks
 from tests.hypothesis_profiles import pytest_configure, pytest_terminal_summary  # noqa: F401  hooks
 from tests.matrices import pytest_collection_modifyitems  # noqa: F401  a hook
 from tests.states import state_template
