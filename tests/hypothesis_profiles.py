@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 
 SLOW = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much)
 
-settings.register_profile("quick", derandomize=True, database=None, deadline=None, max_examples=60, print_blob=True,
+settings.register_profile("quick", derandomize=True, database=None, deadline=None, max_examples=40, print_blob=True,
                           suppress_health_check=SLOW)  # fmt: skip
 settings.register_profile("explore", database=None, deadline=None, max_examples=1500, stateful_step_count=40,
                           print_blob=True, suppress_health_check=SLOW)  # fmt: skip

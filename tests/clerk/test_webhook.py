@@ -305,7 +305,7 @@ def test_only_whole_numbers_are_moments(value: object) -> None:
 header_text = st.text(max_size=60)
 
 
-@settings(max_examples=150, derandomize=True, deadline=None)
+@settings(max_examples=60, derandomize=True, deadline=None)
 @given(
     given_headers=st.dictionaries(
         st.sampled_from(["svix-id", "SVIX-Timestamp", "svix-signature", "webhook-id", "webhook-signature", "x"]),
@@ -326,7 +326,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=200, derandomize=True, deadline=None)
+@settings(max_examples=60, derandomize=True, deadline=None)
 @given(
     body=st.fixed_dictionaries(
         {},

@@ -68,12 +68,10 @@ UNSEEN = [
 
 
 @pytest.mark.parametrize("unseen", UNSEEN, ids=lambda c: f"U+{ord(c):04X}")
-@pytest.mark.parametrize(
-    "place", ["{}ada@x.com", "a{}da@x.com", "ada{}@x.com", "ada@{}x.com", "ada@x.c{}om", "ada@x.com{}"]
-)
-def test_an_email_with_something_unseen_in_it_is_invalid(place: str, unseen: str) -> None:
-    email = normalise.email(place.format(unseen))
-    assert email == "ada@x.com" or not normalise.email_is_valid(email or "")
+def test_an_email_with_something_unseen_in_it_is_invalid(unseen: str) -> None:
+    for place in ("{}ada@x.com", "a{}da@x.com", "ada{}@x.com", "ada@{}x.com", "ada@x.c{}om", "ada@x.com{}"):
+        email = normalise.email(place.format(unseen))
+        assert email == "ada@x.com" or not normalise.email_is_valid(email or ""), place
 
 
 @pytest.mark.parametrize("unseen", UNSEEN[:-1], ids=lambda c: f"U+{ord(c):04X}")

@@ -39,7 +39,6 @@ def test_a_number_is_read_however_people_write_it(written: str, country: str | N
     assert e164(written, country) == number
 
 
-@pytest.mark.parametrize("country", [None, "US", "DE", "CA", "JP"])
 @pytest.mark.parametrize(
     "written",
     [
@@ -54,9 +53,10 @@ def test_a_number_is_read_however_people_write_it(written: str, country: str | N
         "613 450 529\u00b3", "\u2460613450529", "+1\u00b7613\u00b7450\u00b75293",
     ],
 )  # fmt: skip
-def test_what_is_not_one_whole_number_is_none(written: str, country: str | None) -> None:
-    with pytest.raises(ValueError, match=r"phone number|country code"):
-        e164(written, country)
+def test_what_is_not_one_whole_number_is_none(written: str) -> None:
+    for country in (None, "US", "DE", "CA", "JP"):
+        with pytest.raises(ValueError, match=r"phone number|country code"):
+            e164(written, country)
 
 
 @pytest.mark.parametrize("country", ["US", "CA"])

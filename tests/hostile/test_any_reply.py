@@ -89,7 +89,7 @@ class Spoilt(Rig):
 
 seeds = st.tuples(st.sampled_from(SHAPES), st.integers(0, 2**32))
 # A seed is as small as it gets.
-few = settings(max_examples=settings().max_examples // 6, phases=(Phase.explicit, Phase.generate))
+few = settings(max_examples=settings().max_examples // 4, phases=(Phase.explicit, Phase.generate))
 
 
 @few

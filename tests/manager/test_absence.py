@@ -196,6 +196,7 @@ def test_rows_that_row_level_security_hides_are_no_missing_rows(harness: RunHarn
     table("drop owned by absence_reader", "drop role absence_reader")
 
 
+@pytest.mark.slow
 def test_a_table_that_is_half_loaded_for_longer_than_the_grace_deletes_no_customer(
     harness: RunHarness, table: Table
 ) -> None:

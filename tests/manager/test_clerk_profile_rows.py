@@ -346,6 +346,7 @@ def test_a_refused_change_of_a_user_in_sync_is_shown_as_held(app: AppTable) -> N
 # --- writers that freeze or are killed -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_emails_that_pass_from_user_to_user_reach_a_table_with_one_row_an_email(app: AppTable) -> None:
     """A swap, a circle of three, and a chain: Clerk's events of the steps between were late, or never came."""
     names = ("a", "b", "c", "d", "e", "f", "g")

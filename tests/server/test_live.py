@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import httpx
+import pytest
 
 from reconciler.core.model.ids import StoreName
 from reconciler.core.report.status import StatusRow
@@ -67,6 +68,7 @@ def test_only_the_overview_may_run_our_script() -> None:
         assert script.headers["content-type"].startswith("text/javascript")
 
 
+@pytest.mark.slow
 def test_hundreds_who_look_cost_one_reading_and_no_threads() -> None:
     service, clock = Counted(rows=[a_row(8)]), Noon()
     with serving(service, options(clock=clock)) as http:

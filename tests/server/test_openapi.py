@@ -66,7 +66,7 @@ def test_answers_are_what_the_page_promises_whatever_is_sent(
 
     @seed(SEED)
     @settings(
-        max_examples=settings().max_examples // 12,
+        max_examples=settings().max_examples // 8,
         deadline=None,
         database=None,
         phases=[Phase.explicit, Phase.generate],

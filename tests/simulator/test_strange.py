@@ -46,10 +46,10 @@ def test_without_a_seed_and_without_a_value_nothing_changes() -> None:
     assert spelling_of(1, "id", "user_1") == "user_1"
 
 
-@pytest.mark.parametrize("value", ["", "x", "{", "[1,", "NaN", "Infinity", "null", "\ud800"])
 @pytest.mark.parametrize("kind", VALUES)
-def test_a_value_that_makes_no_sense_is_shown_all_the_same(kind: str, value: str) -> None:
-    assert isinstance(spelling_of(3, kind, value), str)
+def test_a_value_that_makes_no_sense_is_shown_all_the_same(kind: str) -> None:
+    for value in ("", "x", "{", "[1,", "NaN", "Infinity", "null", "\ud800"):
+        assert isinstance(spelling_of(3, kind, value), str), value
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -126,6 +126,7 @@ def test_two_controllers_with_states_of_their_own_make_one_customer(story: Story
     story.settles()
 
 
+@pytest.mark.slow
 def test_what_a_killed_process_had_written_is_ours_although_it_was_not_recorded(story: StoryHarness) -> None:
     """Else what the profile gives up would stay in the shop for ever, and so would tags of an older configuration."""
     story.store.update({"metafields": {AVATAR: {"from": "image_url", "type": "url"}}, "tags": ["first"]})
