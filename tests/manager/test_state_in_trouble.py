@@ -19,9 +19,10 @@ from tests import servers
 from tests.clock import WallClock
 from tests.manager.harness import RunHarness, run_harness, until, user_event
 from tests.manager.processes import replicas
+from tests.outbound.swallowing import SwallowingProxy
 
 WEBHOOK_S = 4.0  # two, and what a loaded machine adds
-ANSWER_S = 20.0  # a call to a frozen server has no end of its own
+ANSWER_S = 20.0  # a call to a frozen server ends later by itself
 
 
 @contextmanager
@@ -157,3 +158,23 @@ def test_a_postgres_that_takes_no_writes(of_postgres: RunHarness, postgres: serv
             admin.execute(f"{only_reads}off".encode())
             admin.execute(ended, (database,))
             until(lambda: run.ready() == [], "it is ready again")
+
+
+@pytest.mark.explore
+def test_a_postgres_that_vanished_behind_a_pooler_is_reached_by_new_connections_within_a_minute(
+    tmp_path_factory: pytest.TempPathFactory, postgres: servers.Server, postgres_database: Callable[..., str]
+) -> None:
+    url = postgres.url(postgres_database(migrated=True), port=(proxy := SwallowingProxy(postgres.port)).port)
+    shops = run_harness(tmp_path_factory.mktemp("shops"), state_url=url)
+    with closing(proxy), shops as harness, harness.replica() as run:
+        run.scanned_all()
+        until(lambda: run.ready() == [], "it is ready")
+        proxy.swallow()
+        began = time.monotonic()
+        harness.person("user_a")
+        assert run.ready() != []
+        assert run.client.get("/healthz").status_code == 200
+        run.accepted("user.created", user_event("user_a"))
+        until(lambda: harness.emails() == ["user_a@example.com"], "the customer is there", within_s=120)
+        until(lambda: run.ready() == [], "it is ready again")
+        assert time.monotonic() - began < 60
