@@ -280,7 +280,7 @@ class ClerkUsers:
         passed: set[str] = set()  # the last user of each page, to detect an endless list
         for _ in range(PAGES_MAX):
             before = frozenset(trail)
-            listed = self._listed(limit, trail)
+            listed = self._read_page(limit, trail)
             page, ids = _page(listed, before)
             yield page
             if len(listed) < limit:
@@ -294,8 +294,8 @@ class ClerkUsers:
             trail = ids
         raise PermanentError(f"Clerk's list of users has no end: {PAGES_MAX:,} full pages", hint="check clerk.api_url")
 
-    def _listed(self, limit: int, trail: list[str]) -> list[Any]:
-        """The page after the last user of `trail` who still is one: the cursor may have been deleted meanwhile."""
+    def _read_page(self, limit: int, trail: list[str]) -> list[Any]:
+        """Read the page after the last user of `trail` who still is one: the cursor may have been deleted meanwhile."""
         while True:
             parameters: dict[str, str | int] = {"limit": limit, "order_by": "+created_at"}
             if trail:

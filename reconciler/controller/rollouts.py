@@ -105,7 +105,7 @@ class Rollouts(Generic[StoreT]):
             done = self._put(after, state)
             state = self.record()
             if done:
-                return self._stamped(state) if opens else state
+                return self._record_opening(state) if opens else state
         return state
 
     def record(self) -> RolloutState:
@@ -282,10 +282,10 @@ class Rollouts(Generic[StoreT]):
         opens = bool(self._opened(after, state))
         if not self._put(after, state, act):
             raise _moved_on()
-        return self._stamped(self.read()) if opens else self.read()
+        return self._record_opening(self.read()) if opens else self.read()
 
-    def _stamped(self, state: RolloutState) -> RolloutState:
-        """The state after the time was recorded at which every process could read the policies of the wave just opened.
+    def _record_opening(self, state: RolloutState) -> RolloutState:
+        """Record when every process could read the policies of the wave just opened, and return the state after that.
 
         A scan that began before may have used the policies before them, and does not count as a pass of the wave.
         """

@@ -321,7 +321,7 @@ class MappingTable(Database):
             observed_fps = equal.lock_observed_fps(connection, ordered)
             present = {shop: _present_rows(connection, shop, wanted) for shop, wanted in _wanted(ordered).items()}
             tombs = _tombs(present)
-            kept = _without_erased(ordered, tombs) if before is None else _unchanged(connection, ordered, before)
+            kept = _without_erased(ordered, tombs) if before is None else _lock_unchanged(connection, ordered, before)
             losers = _free_customers(connection, kept, present)
             there = self._write_kept(connection, kept, observed_fps, check=bool(events))
             for row in kept:
@@ -374,12 +374,12 @@ def _lock_rows(connection: Connection, mappings: Sequence[Mapping]) -> dict[tupl
     return found
 
 
-def _unchanged(
+def _lock_unchanged(
     connection: Connection,
     mappings: Sequence[Mapping],
     before: MappingOf[tuple[ShopDomain, ClerkUserId], Mapping | None],
 ) -> list[Mapping]:
-    """Return the mappings with rows that have not changed since they were read."""
+    """Lock the rows of these mappings, and return those that have not changed since they were read."""
     now = _lock_rows(connection, mappings)
     return [m for m in mappings if now.get((m.shop, m.clerk_user_id)) == before[m.shop, m.clerk_user_id]]
 

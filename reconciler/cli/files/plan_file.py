@@ -125,7 +125,7 @@ def load(path: Path, *, key: str | None, program: str, in_memory_bytes: int = IN
     try:
         with path.open("rb") as file:
             head = _head(path, b"".join(seal.over(islice(file, 1))))
-            saved = _saved(head, seal.over(file), new_spool)
+            saved = _read_saved(head, seal.over(file), new_spool)
             is_sealed = hmac.compare_digest(seal.line(), file.read(len(seal.line()) + 1))
     except OSError as error:
         raise PlanRefused(f"{path} can't be read: {error.strerror}", hint=MAKE_ONE) from error
@@ -172,8 +172,8 @@ def _head(path: Path, line: bytes) -> _Head:
         raise PlanRefused(f"{path} is not a saved plan of this version", hint=MAKE_ONE) from error
 
 
-def _saved(head: _Head, lines: Iterator[bytes], new_spool: Callable[[type[Any]], Spool[Any]]) -> SavedPlan:
-    """The plan with its lists, which are validated when they are read."""
+def _read_saved(head: _Head, lines: Iterator[bytes], new_spool: Callable[[type[Any]], Spool[Any]]) -> SavedPlan:
+    """Read the lists into spools, and return the plan with them; they are validated when they are read again."""
 
     def take(model: type[M], count: int) -> Collection[M]:
         spool = new_spool(model)

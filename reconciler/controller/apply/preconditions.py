@@ -69,10 +69,10 @@ class Preconditions:
             ):
                 ready.append(step)
             else:
-                ready.append(self._refused(action, step, holds))
+                ready.append(self._refuse(action, step, holds))
         return ready
 
-    def _refused(self, action: Action, step: Step, holds: Iterable[Hold]) -> Outcome:
+    def _refuse(self, action: Action, step: Step, holds: Iterable[Hold]) -> Outcome:
         is_over = step.decision.action is None
         if is_over:
             record_decisions([step], self._context.store, self._context.state, self._context.clock.now())

@@ -78,10 +78,10 @@ class RowWriter:
             self._put_off(claim, error)
             raise
         except (PermanentError, ConfigError) as error:
-            if isinstance(error, PermanentError) and (done := self._exchanged(claim, until)) is not None:
+            if isinstance(error, PermanentError) and (done := self._write_circle(claim, until)) is not None:
                 return done
             message = without_values(_said(error), claim.profile)
-            return self._refused(claim, message, last=None, missing=self._is_missing(claim.user))
+            return self._record_refusal(claim, message, last=None, missing=self._is_missing(claim.user))
 
     def release(self, claims: Sequence[WriteClaim]) -> None:
         """Give claims back that were not tried: they are due as before."""
@@ -107,11 +107,11 @@ class RowWriter:
         except ReconcilerError:
             self.release([claim for claim, _ in ready])
             raise
-        return self._recorded(ready, rows)
+        return self._record_rows(ready, rows)
 
     # --- addresses that pass from one user to another -------------------------------------------------------------
 
-    def _exchanged(self, claim: WriteClaim, until: float) -> RowDone | None:
+    def _write_circle(self, claim: WriteClaim, until: float) -> RowDone | None:
         """Write the rows of users who take each other's addresses together; None where this user is not one of them.
 
         Where a table lets only one row have an address, none of these rows could be written before the others.
@@ -135,7 +135,7 @@ class RowWriter:
         except (LeaseLost, TemporaryError, PermanentError, ConfigError):
             self.release(others)
             return None
-        return next(done for done in self._recorded(ready, rows) if done.user == claim.user)
+        return next(done for done in self._record_rows(ready, rows) if done.user == claim.user)
 
     def _circle(self, first: ClerkUserId) -> list[ClerkUserId]:
         """The users of circles in which each takes an address of the one before, from this user back to this user.
@@ -178,19 +178,19 @@ class RowWriter:
 
     def _written(self, claim: WriteClaim, still_ours: Callable[[], None]) -> RowDone:
         if claim.deleted_at is not None:
-            return self._deleted(claim, claim.deleted_at, still_ours)
-        profile = claim.profile or self._asked(claim.user)
+            return self._delete_row(claim, claim.deleted_at, still_ours)
+        profile = claim.profile or self._ask_clerk(claim.user)
         if profile is None:  # what was to be written was erased, and Clerk can't be asked
             self._book.settle([(claim, None)], now=self._clock.now())
             return RowDone(claim.user, "kept")
         (row,) = self._rows().write_together([claim.row_write(profile)], still_ours=still_ours)
         if row.held is not None:
-            return self._refused(claim, row.held, clerk_values(profile), written=row.outcome == "written")
-        return self._settled([(claim, profile, row)])[0]
+            return self._record_refusal(claim, row.held, clerk_values(profile), written=row.outcome == "written")
+        return self._settle_rows([(claim, profile, row)])[0]
 
-    def _deleted(self, claim: WriteClaim, at: datetime, still_ours: Callable[[], None]) -> RowDone:
+    def _delete_row(self, claim: WriteClaim, at: datetime, still_ours: Callable[[], None]) -> RowDone:
         try:
-            there = self._asked(claim.user)
+            there = self._ask_clerk(claim.user)
         except TemporaryError as error:  # it is Clerk that does not answer, not the table
             self._put_off(claim, error)
             return RowDone(claim.user, "later", deleted=True)
@@ -205,18 +205,18 @@ class RowWriter:
         self._free([given_up])
         return done
 
-    def _recorded(self, ready: Sequence[tuple[WriteClaim, Profile]], rows: Sequence[RowWritten]) -> list[RowDone]:
-        """What became of rows that were written together."""
+    def _record_rows(self, ready: Sequence[tuple[WriteClaim, Profile]], rows: Sequence[RowWritten]) -> list[RowDone]:
+        """Record rows that were written together, and return what became of each."""
         written = [(c, profile, row) for (c, profile), row in zip(ready, rows, strict=True)]
-        done = self._settled([one for one in written if one[2].held is None])
+        done = self._settle_rows([one for one in written if one[2].held is None])
         held = [
-            self._refused(c, row.held, clerk_values(profile), written=row.outcome == "written")
+            self._record_refusal(c, row.held, clerk_values(profile), written=row.outcome == "written")
             for c, profile, row in written
             if row.held is not None
         ]
         return [*done, *held]
 
-    def _settled(self, written: Sequence[tuple[WriteClaim, Profile, RowWritten]]) -> list[RowDone]:
+    def _settle_rows(self, written: Sequence[tuple[WriteClaim, Profile, RowWritten]]) -> list[RowDone]:
         done = [RowDone(claim.user, row.outcome, profile=profile) for claim, profile, row in written]
         if done:
             self._nudge(done)
@@ -225,7 +225,7 @@ class RowWriter:
             self._free([_given_up(claim, profile) for claim, profile, _ in written])
         return done
 
-    def _refused(
+    def _record_refusal(
         self, claim: WriteClaim, message: str, last: Values | None, *, missing: bool = False, written: bool = False
     ) -> RowDone:
         done = RowDone(claim.user, "refused", claim.deleted_at is not None, claim.profile, message)
@@ -238,8 +238,8 @@ class RowWriter:
             self._free([_given_up(claim, claim.profile)])
         return done
 
-    def _asked(self, user: ClerkUserId) -> Profile | None:
-        """What Clerk's API says; None where it has no such user, or can't say. TemporaryError: it does not answer now."""
+    def _ask_clerk(self, user: ClerkUserId) -> Profile | None:
+        """Ask Clerk's API for the user; None where it has no such user, or can't say. TemporaryError: no answer now."""
         if self._ask is None:
             return None
         try:

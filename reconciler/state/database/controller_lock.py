@@ -24,7 +24,7 @@ class ControllerLock:
     """A lock on `path`. While it exists and is not released, no other process can create one for the same file."""
 
     def __init__(self, path: Path) -> None:
-        descriptor = _opened(path)
+        descriptor = _open_file(path)
         self.release = finalize(self, os.close, descriptor)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -49,7 +49,7 @@ def lock_controller(engine: Engine) -> ControllerLock | None:
     return ControllerLock(path.with_name(path.name + SUFFIX))
 
 
-def _opened(path: Path) -> int:
+def _open_file(path: Path) -> int:
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:

@@ -147,15 +147,15 @@ class RequestTable:
             "resync_horizon": now + _NEVER,
         }
         with self._claiming:
-            rows = self._claimed_in_steps(values) if self._sqlite else self._claimed(values)
+            rows = self._claim_in_steps(values) if self._sqlite else self._claim_in_one_statement(values)
         return [_claim_of(row, owner) for row in rows]
 
-    def _claimed(self, values: MappingOf[str, Any]) -> Sequence[Any]:
+    def _claim_in_one_statement(self, values: MappingOf[str, Any]) -> Sequence[Any]:
         with writing(self._engine) as connection:
             rows = connection.execute(self._sql.take, values).all()
         return sorted(rows, key=lambda row: (row.turn, row.store, row.clerk_user_id))
 
-    def _claimed_in_steps(self, values: MappingOf[str, Any]) -> Sequence[Any]:
+    def _claim_in_steps(self, values: MappingOf[str, Any]) -> Sequence[Any]:
         """On SQLite, read first, so that an idle queue writes nothing and blocks no writer."""
         with reading(self._engine) as connection:
             picked = [tuple(row) for row in connection.execute(self._sql.picked, values)]

@@ -135,7 +135,7 @@ class UpsertTable:
                 )
         return targets
 
-    def _reflected(self, connection: Connection) -> list[Any]:
+    def _fetch_columns(self, connection: Connection) -> list[Any]:
         return list(inspect(connection).get_columns(self.name, schema=self.schema))
 
     def _check_key(self, connection: Connection) -> None:
@@ -182,7 +182,7 @@ class UpsertTable:
         ours = {target.name for target in targets.values()}
         missing = [
             column["name"]
-            for column in self._reflected(connection)
+            for column in self._fetch_columns(connection)
             if not column["nullable"]
             and column["default"] is None
             and column["name"] not in ours
@@ -201,7 +201,7 @@ class UpsertTable:
         if not self.is_sqlite:
             return False
         key = inspect(connection).get_pk_constraint(self.name)["constrained_columns"]
-        kinds = {c["name"]: c["type"] for c in self._reflected(connection)}
+        kinds = {c["name"]: c["type"] for c in self._fetch_columns(connection)}
         return key == [column] and isinstance(kinds[column], sa.Integer)
 
     def _check_rights(self, connection: Connection, shape: Shape) -> None:
