@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
+from reconciler.controller.profile_rows.backfill import Tally, write_rows
 from reconciler.controller.profile_rows.writer import RowWriter
 from reconciler.core.decide.profile_rows.write import ClerkChange
 from reconciler.core.model.ids import ClerkUserId
@@ -59,10 +60,9 @@ class App:
 
     def tell(self, addresses: Addresses) -> None:
         """Clerk has these addresses of these users, and says so of all before a row is written."""
-        now = WallClock().now()
-        for user, (email, phone) in addresses.items():
-            profile = Profile(clerk_user_id=ClerkUserId(user), mapped=FIELDS, email=email, phone=phone, updated_at=now)
-            self.book.accept([ClerkChange(profile.clerk_user_id, at=now, profile=profile)], now=now)
+        for profile in profiles_of(addresses):
+            change = ClerkChange(profile.clerk_user_id, at=profile.updated_at, profile=profile)
+            self.book.accept([change], now=WallClock().now())
 
     def write(self) -> list[str]:
         """Write what is due, until nothing is; return what became of each claim."""
@@ -76,6 +76,15 @@ class App:
     def rows(self) -> Addresses:
         found = self.connection.execute("select * from customers order by clerk_user_id").fetchall()
         return {row["clerk_user_id"]: (row["email"], row["phone"]) for row in found}
+
+
+def profiles_of(addresses: Addresses) -> list[Profile]:
+    """What Clerk says of users with these addresses, from now on."""
+    now = WallClock().now()
+    return [
+        Profile(clerk_user_id=ClerkUserId(user), mapped=FIELDS, email=email, phone=phone, updated_at=now)
+        for user, (email, phone) in addresses.items()
+    ]
 
 
 @pytest.fixture
@@ -118,6 +127,17 @@ def check_written(app: Callable[[str], Any], table: str, after: Addresses) -> No
 def test_rows_that_take_each_others_addresses_are_written(app: Callable[[str], Any]) -> None:
     for after in CHANGES:
         check_written(app, TABLE, after)
+
+
+def test_a_backfill_writes_rows_that_take_each_others_addresses(app: Callable[[str], Any]) -> None:
+    with app(TABLE) as theirs:
+        theirs.tell(BEFORE)
+        theirs.write()
+        tally = Tally()
+        write_rows(profiles_of(BOTH), theirs.writer.write_now, tally)
+        assert theirs.rows() == {**BEFORE, **BOTH}
+        assert tally.failed == []
+        assert theirs.write() == []
 
 
 @pytest.mark.slow
