@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import field
 from datetime import datetime
 from typing import Protocol
 
@@ -12,7 +14,10 @@ from reconciler.core.model.ids import ShopDomain
 
 @frozen
 class Definition:
-    """A metafield definition of customers in the shop. `unique`: no two customers can have the same value."""
+    """A metafield definition of customers in the shop. `unique`: no two customers can have the same value.
+
+    `limits`: the values that Shopify accepts, by the names of Shopify's validation options.
+    """
 
     id: str
     namespace: str
@@ -20,6 +25,7 @@ class Definition:
     type: str
     unique: bool
     pinned: bool
+    limits: Mapping[str, str] = field(default_factory=dict)
 
 
 @frozen

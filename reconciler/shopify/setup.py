@@ -54,6 +54,7 @@ class ShopSetup:
             type=found.type.name,
             unique=found.capabilities.unique_values.enabled,
             pinned=found.pinned_position is not None,
+            limits={each.name: each.value for each in found.validations if each.value is not None},
         )
 
     def subscriptions(self) -> tuple[Subscription, ...]:

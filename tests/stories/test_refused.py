@@ -158,6 +158,12 @@ def test_what_the_definitions_of_metafields_refuse_is_held_and_the_rest_is_writt
     good = {"tier": "gold", "code": "short", "points": "100", "sizes": '["s", "m"]', "plain": "x"}
     story.user("ada", metadata=json.dumps(bad))
     story.user("bob", metadata=json.dumps(good))
+    checks = story("doctor", "--output", "json").json["checks"]
+    warned = [check["message"] for check in checks if (check["what"], check["level"]) == ("metafields", "warning")]
+    assert [message.partition(" a value of ")[2].split(",")[0] for message in warned] == [
+        f"app.{key} that its definition in Shopify refuses ({limits[key][1]})"
+        for key in ("code", "points", "sizes", "tier")
+    ]
     story.apply()
     assert set(story.theirs("ada").metafields) == {"app.plain"}
     assert set(story.theirs("bob").metafields) == {f"app.{key}" for key in limits}

@@ -309,6 +309,11 @@ class Capabilities(ReplyPart, frozen=True):
     unique_values: Enabled
 
 
+class ValidationNode(ReplyPart, frozen=True):
+    name: Word
+    value: Text | None
+
+
 class DefinitionNode(ReplyPart, frozen=True):
     id: Gid
     namespace: Word
@@ -316,6 +321,7 @@ class DefinitionNode(ReplyPart, frozen=True):
     type: TypeName
     capabilities: Capabilities
     pinned_position: int | None
+    validations: list[ValidationNode]
 
 
 class DefinitionReply(ReplyPart, frozen=True):

@@ -23,6 +23,7 @@ from reconciler.cli.checks.conclusions import (
     state_clock_check,
     state_schema_checks,
 )
+from reconciler.cli.checks.metafield_limits import limit_checks
 from reconciler.cli.checks.profile_sample import sample_of
 from reconciler.cli.checks.profiles import row_checks, table_checks, url_checks
 from reconciler.cli.checks.shop_needs import read_metafields, read_setup
@@ -188,6 +189,10 @@ def store_checks(components: Components, store: StoreSettings, *, has_state: boo
         seen = replace(read_setup(reader, store), metafields=read_metafields(reader, store))
         now, monotonic_s = components.clock.now(), time.monotonic()
         yield from shop_checks(seen, store, components.loaded.settings, now=now, monotonic_s=monotonic_s)
+        defined = seen.metafields
+        yield from _with_failures(
+            store.name, "metafields", lambda: limit_checks(components.profiles.scan(), store, defined)
+        )
 
     yield from _with_failures(store.name, "shop", read_shop)
     if has_state:
