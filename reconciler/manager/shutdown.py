@@ -24,14 +24,13 @@ _log = structlog.get_logger(__name__)
 
 
 class Deadline:
-    """After SIGTERM or SIGINT the process has `seconds`; then it exits with code 0. Create it in the main thread.
+    """After SIGTERM or SIGINT the process has END_S; then it exits with code 0. Create it in the main thread.
 
     Python calls a handler only once the main thread returns from C code, where it may wait long for a database. So a thread
     reads the wake-up descriptor, which is written when the signal arrives.
     """
 
-    def __init__(self, seconds: float = END_S) -> None:
-        self._seconds = seconds
+    def __init__(self) -> None:
         self._near, self._far = socket.socketpair()
         self._far.setblocking(False)  # noqa: FBT003  socket's own
         self._closed = threading.Event()
@@ -59,7 +58,7 @@ class Deadline:
                 break
         else:
             return
-        if not self._closed.wait(self._seconds):
+        if not self._closed.wait(END_S):
             exit_now(self.hanging(0.0))
 
     def hanging(self, within_s: float = LAST_WORDS_S) -> list[str]:

@@ -29,10 +29,9 @@ class Webhook:
         url: str,
         *,
         ssl_context: ssl.SSLContext,
-        bounds: Bounds = BOUNDS,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._url, self._bounds, self._sleep = url, bounds, sleep
+        self._url, self._sleep = url, sleep
         self._transport = BoundedTransport(url, ssl_context=ssl_context, connections=1)
 
     def send(self, text: str) -> None:
@@ -44,7 +43,7 @@ class Webhook:
                 self._sleep(PAUSE_S * 2.0 ** (attempt - 1))
             try:
                 request = httpx.Request("POST", self._url, headers=HEADERS, json=body, extensions=TIMEOUTS)
-                answer = exchange(self._transport, request, self._bounds)
+                answer = exchange(self._transport, request, BOUNDS)
             except httpx.RequestError as error:
                 why = type(error).__name__
                 continue

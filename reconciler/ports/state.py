@@ -242,7 +242,7 @@ class ScanRepository(Protocol):
     def totals(self, shop: ShopDomain, kind: str) -> dict[str, int]:
         """The count of findings of each kind of action."""
 
-    def findings(self, shop: ShopDomain, kind: str, action: str, *, chunk: int = 500) -> Iterator[list[ClerkUserId]]:
+    def findings(self, shop: ShopDomain, kind: str, action: str) -> Iterator[list[ClerkUserId]]:
         """The users with this kind of action, in key order."""
 
     def finish(

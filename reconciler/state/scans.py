@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Table, bindparam, delete, func, select, update
 
@@ -15,6 +15,7 @@ from reconciler.state.database.engine import writing
 from reconciler.state.database.queries import Database, parts
 from reconciler.state.tables.scans import FindingRow, ScanRow
 
+CHUNK: Final = 500  # users of one statement
 _scan: Table = ScanRow.__table__
 _finding: Table = FindingRow.__table__
 _THE_SCAN = (_scan.c.shopify_shop == bindparam("of_shop"), _scan.c.kind == bindparam("of_kind"))
@@ -82,7 +83,7 @@ class ScanTable(Database):
         )
         return {row.action: row[1] for row in self._rows(query)}
 
-    def findings(self, shop: ShopDomain, kind: str, action: str, *, chunk: int = 500) -> Iterator[list[ClerkUserId]]:
+    def findings(self, shop: ShopDomain, kind: str, action: str) -> Iterator[list[ClerkUserId]]:
         after: str | None = None
         while True:
             query = select(_finding.c.clerk_user_id).where(
@@ -90,10 +91,10 @@ class ScanTable(Database):
             )
             if after is not None:
                 query = query.where(_finding.c.clerk_user_id > after)
-            users = [ClerkUserId(row[0]) for row in self._rows(query.order_by(_finding.c.clerk_user_id).limit(chunk))]
+            users = [ClerkUserId(row[0]) for row in self._rows(query.order_by(_finding.c.clerk_user_id).limit(CHUNK))]
             if users:
                 yield users
-            if len(users) < chunk:
+            if len(users) < CHUNK:
                 return
             after = users[-1]
 

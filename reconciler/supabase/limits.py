@@ -44,14 +44,12 @@ UNION ALL SELECT set_config('extra_float_digits', '3', true)  -- a time in secon
 )
 
 
-def limit(
-    connection: Connection, *, lock_s: float = LOCK_S, statement_s: float = STATEMENT_S, idle_s: float = IDLE_S
-) -> None:
+def limit(connection: Connection, *, lock_s: float = LOCK_S, statement_s: float = STATEMENT_S) -> None:
     """Limit each statement of this transaction. Call it first in the transaction. No effect on SQLite, see `BUSY_S`.
 
     It holds for this transaction only, so it works with a transaction pooler and does not leak to its next client. A
     smaller limit of the server or the role remains.
     """
     if connection.dialect.name == "postgresql":
-        limits = {"lock": lock_s, "statement": statement_s, "idle": idle_s}
+        limits = {"lock": lock_s, "statement": statement_s, "idle": IDLE_S}
         connection.execute(_LIMITS, {name: max(1, round(seconds * 1000)) for name, seconds in limits.items()}).close()

@@ -207,10 +207,9 @@ class NudgeFeed:
         outbox: Outbox,
         listener: Listener | None = None,
         *,
-        batch: int = BATCH,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._outbox, self._listener, self._batch, self._monotonic = outbox, listener, batch, monotonic
+        self._outbox, self._listener, self._monotonic = outbox, listener, monotonic
         self.hearing: Hearing = "untried" if listener is not None else "deaf"
         self._not_before = self._listen_at = float("-inf")
         self._drained_at = float("-inf")
@@ -224,7 +223,7 @@ class NudgeFeed:
         if now < self._not_before or (not self._has_news() and now - self._drained_at < QUIET_S):
             return ()
         try:
-            users = self._outbox.drain(self._batch, hand_over)
+            users = self._outbox.drain(hand_over=hand_over)
         except NoOutbox:
             self._not_before = now + PAUSE_S
             return ()

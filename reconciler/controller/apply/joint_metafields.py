@@ -30,13 +30,13 @@ def send_joint(steps: Sequence[Step], context: StoreContext, pool: Executor) -> 
         yield from outcomes
 
 
-def groups_of(items: Iterable[T], values: Callable[[T], int], most: int = METAFIELDS_MAX) -> Iterator[list[T]]:
-    """The items in groups with at most so many values together; an item is never split."""
+def groups_of(items: Iterable[T], values: Callable[[T], int]) -> Iterator[list[T]]:
+    """The items in groups with as many values together as one call may have; an item is never split."""
     group: list[T] = []
     count = 0
     for item in items:
         size = values(item)
-        if group and count + size > most:
+        if group and count + size > METAFIELDS_MAX:
             yield group
             group, count = [], 0
         group.append(item)

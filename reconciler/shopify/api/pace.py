@@ -58,12 +58,10 @@ class Pace:
         *,
         clock: Callable[[], float] = time.monotonic,
         signal: threading.Condition | None = None,
-        wait_max_s: float = WAIT_MAX_S,
         pause_s: float = PAUSE_S,
     ) -> None:
         self._clock = clock
         self._signal = signal or threading.Condition()
-        self._wait_max_s = wait_max_s
         self._pause_s = pause_s
         self._paused_until = clock()
         self._left = FIRST_SIZE
@@ -90,19 +88,19 @@ class Pace:
             return self._left
 
     def reserve(self, points: float, lane: Lane, *, turn: int | None = None) -> Reservation:
-        """Wait until the bucket has these points, and reserve them. Throttled after `wait_max_s`."""
+        """Wait until the bucket has these points, and reserve them. Throttled after WAIT_MAX_S."""
         with self._signal:
             if turn is None:
                 self._turns += 1
                 turn = self._turns
             self._queue(turn, lane)
-            deadline = self._clock() + self._wait_max_s
+            deadline = self._clock() + WAIT_MAX_S
             try:
                 while (wait_s := self._wait_for(points, lane, turn)) != 0:
                     left_s = deadline - self._clock()
                     if left_s <= 0:
                         raise Throttled(
-                            f"the shop's bucket did not have {points:g} points within {self._wait_max_s:g} s",
+                            f"the shop's bucket did not have {points:g} points within {WAIT_MAX_S:g} s",
                             hint="another program uses the same bucket: check where else this app's credentials are used",
                             retry_after_s=points / self._rate,
                         )

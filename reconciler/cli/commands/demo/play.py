@@ -123,7 +123,7 @@ class Playground:
 
 
 @contextmanager
-def serve_playground(playground: Playground, port: int = 0) -> Iterator[str]:
+def serve_playground(playground: Playground) -> Iterator[str]:
     """Serve the page on loopback while the block runs, and yield its address."""
     page = Environment(loader=PackageLoader("reconciler.cli"), autoescape=True, undefined=StrictUndefined).get_template(
         "play.html"
@@ -170,7 +170,7 @@ def serve_playground(playground: Playground, port: int = 0) -> Iterator[str]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002  http.server's
             """Log nothing: the controller's log is on the same terminal."""
 
-    with ThreadingHTTPServer((LOOPBACK, port), Handler) as server:
+    with ThreadingHTTPServer((LOOPBACK, 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, name="playground", daemon=True)
         thread.start()
         try:
