@@ -61,6 +61,15 @@ def test_a_reason_of_several_fields_counts_once_and_its_time_is_beside_it() -> N
     )
 
 
+def test_a_held_field_is_not_why_a_customer_that_is_to_be_created_is_missing() -> None:
+    held = hold(GRACE, None, "Rejected", "note is too long", "note")
+    found = replace(FOUND, status="pending", holds=(held,), action=action("create", GRACE, None))
+    assert answer_of(found, now=NOW).startswith(
+        "Grace Hopper is not in acme-us yet: the next try creates the customer. "
+        "A part of it is held because note is too long. "
+    )
+
+
 @pytest.mark.parametrize(
     ("kind", "does"),
     [

@@ -113,7 +113,7 @@ HOLD_REASONS: Final[MappingOf[str, Reason]] = {
     "DriftHeld": Reason(
         "operator",
         "The customer was changed in Shopify, and heal_drift is hold.",
-        "See reconciler drift; then apply, or copy the change to the profile.",
+        "See reconciler drift; then copy the change to the profile, run reconciler accept, or set heal_drift: auto.",
         "the customer was changed in Shopify, and heal_drift is hold",
     ),
     "RollOutHeld": Reason(

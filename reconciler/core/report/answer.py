@@ -198,6 +198,8 @@ def _held(found: Found, now: datetime) -> str:
     why = f"because {causes[0]}" if len(causes) == 1 else f"for {len(causes)} reasons: {_listed(causes, ', and ')}"
     if found.status == "released":
         return f"{found.name} stays released from {found.store} {why}."
+    if found.customer is None and found.action is not None and found.stopped is None:
+        return f"{_pending(found.action, found)} A part of it is held {why}."
     if found.customer is None:
         return f"{found.name} is not in {found.store} {why}."
     waits = "is pending" if found.action is not None else "is held" if found.status == "held" else f"is {found.status}"
