@@ -48,7 +48,7 @@ from reconciler.simulator.graphql.calls import LostAnswer, answer, read_call
 from reconciler.simulator.ledger import gid
 from reconciler.simulator.world import Call, SimShop, World
 from reconciler.state.database.engine import open_engine
-from reconciler.state.store import StateStore
+from tests.state_store import StateStore
 from tests.states import state_template
 
 START = 1_795_000_000.0  # 2026-11-18

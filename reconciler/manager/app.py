@@ -104,7 +104,12 @@ class Manager:
         )
         self.owner = new_owner()
         worker = Worker(
-            self.running, connections.queue, connections.state, self._clock, self._note_refused, intervals.pauses
+            self.running,
+            connections.queue,
+            connections.state.budgets,
+            self._clock,
+            self._note_refused,
+            intervals.pauses,
         )
         self.dispatcher = Dispatcher(
             connections.queue,
@@ -197,7 +202,7 @@ class Manager:
         self.running.read_pauses()
         self._nudged.follow()
         self.running.begin_rollouts()
-        self._shops.follow(self.running.stores(), self._connections.state.known_shops())
+        self._shops.follow(self.running.stores(), self._connections.state.shops.known_shops())
         self._take_over()
         self._since = self._clock.now()
         self._record_replica()
@@ -221,7 +226,7 @@ class Manager:
         alone = self._controller_lock is not None
         try:
             requests = self._connections.queue.take_back(self._clock.now(), alone=alone)
-            scans = self._connections.state.take_back_leases(LEASE, now=self._clock.now()) if alone else 0
+            scans = self._connections.state.leases.take_back_leases(LEASE, now=self._clock.now()) if alone else 0
         except StateError as error:
             _log.warning("takeover_failed", error=error.message, hint=error.hint)
             return
@@ -325,9 +330,9 @@ class Manager:
         try:
             with self.running.components() as components:
                 if removed:
-                    mapped = {s.name: components.state.count(s.shop) for s in components.stores(removed)}
+                    mapped = {s.name: components.state.mappings.count(s.shop) for s in components.stores(removed)}
                     _log.warning("config_removal", removed=removed, mapped=mapped)
-                known = components.state.known_shops()
+                known = components.state.shops.known_shops()
             self.running.replace(Components(loaded, self._connections))
         except StateError as error:
             self._note_problem(f"it is applied once the state answers: {error.message}")
@@ -369,7 +374,7 @@ class Manager:
     def _follow_shop_names(self) -> None:
         """Accept webhooks under the names that shops have had, also where another replica was first to see them."""
         with suppress(StateError), self._reload_lock:
-            self._shops.follow(self.running.stores(), self._connections.state.known_shops())
+            self._shops.follow(self.running.stores(), self._connections.state.shops.known_shops())
 
     def _follow_acts(self) -> None:
         """Follow the full resyncs that operators want, and pauses: what one held is found by a full scan once it ends."""
@@ -392,7 +397,7 @@ class Manager:
             seen_at=now,
         )
         try:
-            self._connections.state.put_replica(replica)
+            self._connections.state.replicas.put_replica(replica)
         except StateError as error:
             _log.warning("state_write_failed", error=error.message)
             return
@@ -400,7 +405,7 @@ class Manager:
 
     def _forget_replica(self) -> None:
         with suppress(StateError):
-            self._connections.state.forget_replica(self.owner)
+            self._connections.state.replicas.forget_replica(self.owner)
 
     def _follow(self, changed: Sequence[StoreName], gone: Sequence[StoreName], due: frozenset[StoreName]) -> None:
         """Follow a new stores.yaml: scan new stores and changed ones that are `due`, delete requests of removed ones."""

@@ -36,7 +36,8 @@ class BulkAdvice:
         try:
             with self._running.components() as components:
                 slow_s = self._slow_s(components, store)
-                abandoned = is_abandoned(store.shop, components.state, components.state, self._clock.now())
+                state = components.state
+                abandoned = is_abandoned(store.shop, state.bulk, state.leases, self._clock.now())
         except StateError as error:
             _log.warning("state_read_failed", error=error.message)
             return

@@ -125,7 +125,7 @@ class RunningConfig:
     def read_pauses(self) -> list[StoreSettings]:
         """Read the pauses of the state; return the stores where a pause began or ended since the last call. StateError."""
         with self.components() as components:
-            pauses = components.state.pauses()
+            pauses = components.state.acts.pauses()
         with self._lock:
             before = self._pauses
             if pauses != before:

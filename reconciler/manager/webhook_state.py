@@ -16,8 +16,8 @@ from reconciler.state.console.reader import ConsoleTable
 from reconciler.state.database.engine import Engine, open_engine
 from reconciler.state.erasure import Erasure
 from reconciler.state.profile_writes import ProfileWriteTable
+from reconciler.state.repositories import Repositories
 from reconciler.state.requests.queue import RequestTable
-from reconciler.state.store import StateStore
 from reconciler.state.writable import check_writable
 from reconciler.wiring import Connections
 
@@ -29,7 +29,7 @@ class WebhookState:
         self._opened: list[Engine] = []
         engine = self._prompt(settings.state.url, wait_s) or connections.engine
         self._engine = engine
-        self.queue, self.state = RequestTable(engine), StateStore(engine)
+        self.queue, self.state = RequestTable(engine), Repositories(engine)
         self.console_reader, self.erasure = ConsoleTable(engine), Erasure(engine)
         self.profile_writes = ProfileWriteTable(engine)
 

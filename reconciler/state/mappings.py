@@ -30,7 +30,7 @@ from sqlalchemy import (
 
 from reconciler.core.model.consent import is_consent
 from reconciler.core.model.event import Event
-from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain
+from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.model.mapping import Mapping
 from reconciler.core.model.request import Claim
 from reconciler.errors import StateError
@@ -38,7 +38,6 @@ from reconciler.ports import SeenRow, StoreFacts
 from reconciler.state import equal
 from reconciler.state.database.engine import autocommitting, writing
 from reconciler.state.database.queries import Database, parts
-from reconciler.state.erasure import erase_rows
 from reconciler.state.put_row import put_row
 from reconciler.state.tables.mappings import TOMBSTONES, EventRow, MappingRow, StoreRow, names_consent
 from reconciler.state.tables.rows import event_of, event_row, facts_of, facts_row, mapping_of, mapping_row
@@ -167,6 +166,11 @@ class MappingTable(Database):
             for email, user in self._rows(query.where(_mapping.c.shopify_shop == shop, column.in_(part), *also)):
                 found[email].append(ClerkUserId(user))
         return {email: tuple(sorted(users)) for email, users in found.items()}
+
+    def waiting(self, store: StoreName, shop: ShopDomain, users: Collection[ClerkUserId]) -> frozenset[ClerkUserId]:
+        from reconciler.state.waiting import waiting_among  # noqa: PLC0415  it declares the tables of the queue
+
+        return waiting_among(self._engine, store, shop, users)
 
     def scan(self, shop: ShopDomain, *, chunk: int = 1000, after: ClerkUserId | None = None) -> Iterator[list[Mapping]]:
         while True:
@@ -326,6 +330,8 @@ class MappingTable(Database):
             there = self._write_kept(connection, kept, observed_fps, check=bool(events))
             for row in kept:
                 if row.status == "erased" and (row.shop, row.clerk_user_id) not in tombs:
+                    from reconciler.state.erasure import erase_rows  # noqa: PLC0415  it declares most of the tables
+
                     erase_rows(connection, row.shop, [row.clerk_user_id], [row.customer_id] if row.customer_id else [])
             if kept_events := _events_of_kept(events, ordered, there):
                 connection.execute(_ADD_EVENTS, [event_row(event) for event in kept_events])

@@ -13,11 +13,10 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, MetaData, text
 
 from reconciler.errors import StateError
-from reconciler.state import store as _store  # noqa: F401  its modules declare the other tables
+from reconciler.state.all_tables import metadata
 from reconciler.state.database.engine import SCHEMA, is_sqlite, long_transactions, reading, writing
 from reconciler.state.database.version import MIGRATIONS, VERSION_TABLE
 from reconciler.state.tables import requests as requests_table
-from reconciler.state.tables.mappings import metadata
 
 LOCK_KEY = 7_305_811_905  # advisory lock, so that two processes never create the schema at the same time
 API_ROLES = ("anon", "authenticated", "service_role")

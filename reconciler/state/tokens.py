@@ -1,22 +1,41 @@
 """`TokenTable`: rotated token pairs, encrypted. `AppliedPlanTable`: the sealed plans that were applied."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine, Table, select
+from sqlmodel import Field
 
 from reconciler.core.model.ids import ShopDomain
 from reconciler.errors import ConfigError
-from reconciler.state.database.engine import writing
+from reconciler.state.database.engine import SCHEMA, writing
 from reconciler.state.database.queries import Database
-from reconciler.state.tables.mappings import AppliedPlanRow, TokenRow
+from reconciler.state.tables.mappings import Row, time_column
 
 if TYPE_CHECKING:
     from cryptography.fernet import Fernet
+
+
+class AppliedPlanRow(Row, table=True):
+    """Sealed plans that were applied; each can be applied once."""
+
+    __tablename__ = "reconciler_applied_plan"
+    digest: str = Field(primary_key=True)
+    applied_at: datetime = Field(sa_column=time_column(nullable=False))
+    __table_args__ = ({"schema": SCHEMA},)
+
+
+class TokenRow(Row, table=True):
+    """A rotated token pair, encrypted: the only secret that is stored."""
+
+    __tablename__ = "reconciler_token"
+    shopify_shop: str = Field(primary_key=True)
+    sealed: str
+    stored_at: datetime = Field(sa_column=time_column(nullable=False))
+    __table_args__ = ({"schema": SCHEMA},)
+
 
 _plan: Table = AppliedPlanRow.__table__
 _token: Table = TokenRow.__table__
@@ -50,7 +69,7 @@ class TokenTable(Database):
         with writing(self._engine) as connection:
             self._upsert(connection, _token, [row])
 
-    def _fernet(self) -> Fernet:
+    def _fernet(self) -> "Fernet":
         if not self._secret_key:
             raise ConfigError(
                 "rotating tokens must be stored, and there is no key to encrypt them", hint="set RECONCILER_SECRET_KEY"

@@ -13,8 +13,9 @@ from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
 from reconciler.core.model.mapping import Mapping
 from reconciler.errors import StateError
+from reconciler.state.all_tables import metadata
 from reconciler.state.database.engine import SCHEMA, begin_writing, is_sqlite, translate_errors, writing
-from reconciler.state.tables.mappings import EventRow, MappingRow, metadata
+from reconciler.state.tables.mappings import EventRow, MappingRow
 from reconciler.state.tables.requests import FencingRow, RequestRow
 from reconciler.state.tables.rows import event_row, mapping_row
 

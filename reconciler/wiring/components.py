@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from reconciler.shopify.setup import ShopSetup
     from reconciler.state.processes.clock import DatabaseClock
     from reconciler.state.profile_writes import ProfileWriteTable
+    from reconciler.state.repositories import Repositories
     from reconciler.state.requests.queue import RequestTable
-    from reconciler.state.store import StateStore
     from reconciler.supabase.reading.profiles import TableProfiles
 
 NAMES_MAX = 10  # stores that an error names
@@ -77,7 +77,7 @@ class Components:
         return self.connections.clock
 
     @property
-    def state(self) -> StateStore:
+    def state(self) -> Repositories:
         return self.connections.state
 
     @property
@@ -101,7 +101,7 @@ class Components:
     @cached_property
     def shop_keys(self) -> ShopKeys[StoreSettings]:
         """The keys of the stores' shops in the state."""
-        return ShopKeys(self.loaded.stores, self.state, self.state_clock)
+        return ShopKeys(self.loaded.stores, self.state.shops, self.state_clock)
 
     def configured_stores(self, names: Iterable[str] = ()) -> tuple[StoreSettings, ...]:
         """The stores with these names, or all, as in the file. UsageError for an unknown name."""
@@ -149,7 +149,7 @@ class Components:
 
     def _with_pauses(self, names: Iterable[str], stores: Iterable[StoreSettings]) -> tuple[StoreSettings, ...]:
         wanted = self.configured_stores(names)
-        found = {store.name: store for store in with_pauses(stores, self.state.pauses())}
+        found = {store.name: store for store in with_pauses(stores, self.state.acts.pauses())}
         return tuple(found[store.name] for store in wanted)
 
     @property
@@ -163,7 +163,7 @@ class Components:
         An error if a rollout is under way and these files lack shops of it: a part of the stores, without their waves.
         """
         shops = [store.shop for store in self.shop_keys.stores]
-        rollout = self.state.rollout_state().rollout
+        rollout = self.state.rollouts.rollout_state().rollout
         ended = waves.end(rollout)
         missing = sorted({*ended.target} - {*shops}) if ended is not None else []
         if missing and rollout is not None and rollout.is_under_way:
@@ -171,10 +171,10 @@ class Components:
                 f"a rollout in waves is under way, and these files have one wave and lack {_some(missing)}",
                 hint="use the files that the rollout began with; `reconciler rollout abort` with them ends it",
             )
-        self.state.forget_policies(shops)
+        self.state.rollouts.forget_policies(shops)
         if ended is not None and not missing:
             # False: another process has made a step, and the next start ends it.
-            self.state.put_rollout(ended, rollout, [])
+            self.state.rollouts.put_rollout(ended, rollout, [])
 
     def keep_policies(self) -> None:
         """Record the policies of these stores, which are in one wave, as those that they have."""
@@ -187,10 +187,10 @@ class Components:
             stores=self.shop_keys.stores,
             limits=self.loaded.rollout,
             columns=self.loaded.settings.profiles.columns,
-            book=self.state,
-            mappings=self.state,
-            scans=self.state,
-            pauses=self.state,
+            book=self.state.rollouts,
+            mappings=self.state.mappings,
+            scans=self.state.scans,
+            pauses=self.state.acts,
             clock=self.state_clock,
             column_problem=self._column_problem,
         )
@@ -223,7 +223,7 @@ class Components:
         with closing(self.connections.open_shop(store)) as client:
 
             def has_customers(was: StoreSettings) -> bool:
-                return has_customers_of(was, ShopCustomers(client, was, lane="nudge"), self.state)
+                return has_customers_of(was, ShopCustomers(client, was, lane="nudge"), self.state.mappings)
 
             self.shop_keys.identify(name, client.gid(), has_customers)
 
@@ -232,7 +232,7 @@ class Components:
     def client(self, store: StoreSettings, *, by_state: bool = True) -> ShopClient:
         """The shop's one client. `by_state` False: one that does not check the shop's identity, without the state."""
         place, way = _way_to(store, by_state=by_state)
-        check = partial(check_shop, store, book=self.state, clock=self.state_clock) if by_state else None
+        check = partial(check_shop, store, book=self.state.shops, clock=self.state_clock) if by_state else None
 
         def open_(pace: Pace) -> ShopClient:
             return self.connections.open_shop(store, check_shop=check, pace=pace)
@@ -280,9 +280,9 @@ class Components:
         return Readers(
             profiles=self._profiles_of(store),
             customers=customers,
-            mappings=self.state,
-            pairs=self.state if by_mirror else None,
-            by_mirror=MirrorReader(store, self.state, customers) if by_mirror else None,
+            mappings=self.state.mappings,
+            pairs=self.state.mappings if by_mirror else None,
+            by_mirror=MirrorReader(store, self.state.mappings, customers) if by_mirror else None,
             absence=absence,
             assigned=assigned or {},
             unwritten=self.profile_writes,
@@ -311,7 +311,7 @@ class Components:
             store=store,
             readers=self.readers(store, assigned=assigned),
             writer=self._customers(store, "scan"),
-            state=self.state,
+            state=self.state.mappings,
             clock=self.state_clock,
             warn=self.connections.warn,
             plan_digest=plan_digest,
@@ -367,7 +367,7 @@ class Components:
         client = self.client(store)
         return MirrorContext(
             store=store,
-            mirror=self.state,
+            mirror=self.state.mappings,
             bulk=ShopBulkReader(client, store),
             lists=ShopCustomerLists(client, store),
             customers=self._customers(store, "scan"),
@@ -392,7 +392,7 @@ class Components:
         def by_mirror() -> MirrorReader | None:
             mirror_check = check_mirror(self.mirror(store, wait=lambda _seconds: False))
             return (
-                MirrorReader(store, self.state, self._customers(store, "scan"))
+                MirrorReader(store, self.state.mappings, self._customers(store, "scan"))
                 if mirror_check.as_of is not None
                 else None
             )
@@ -403,8 +403,8 @@ class Components:
 
         return BulkContext(
             shop=ShopBulkWriter(self.client(store), store),
-            book=self.state,
-            leases=self.state,
+            book=self.state.bulk,
+            leases=self.state.leases,
             sleep=time.sleep,
             always=always,
             tell=tell,
@@ -416,7 +416,7 @@ class Components:
         """The acts of this operator."""
         from reconciler.controller.acts import Acts
 
-        return Acts(actor, self.state, self.queue, self.state, self.state_clock)
+        return Acts(actor, self.state.acts, self.queue, self.state.mappings, self.state_clock)
 
     def setup(self, store: StoreSettings, *, by_state: bool = True) -> ShopSetup:
         """The shop's setup for `doctor` and `bootstrap`. `by_state`: see `client`."""

@@ -18,7 +18,7 @@ from reconciler.shopify.api.clients import ShopClients
 from reconciler.state.database.engine import WAIT_S, Engine, open_engine
 from reconciler.state.database.version import is_current
 from reconciler.state.processes.clock import DatabaseClock
-from reconciler.state.store import StateStore
+from reconciler.state.repositories import Repositories
 
 if TYPE_CHECKING:
     import ssl
@@ -89,9 +89,9 @@ class Connections:
         return engine
 
     @cached_property
-    def state(self) -> StateStore:
+    def state(self) -> Repositories:
         """The state."""
-        return StateStore(self.engine, secret_key=self._state_key)
+        return Repositories(self.engine, secret_key=self._state_key)
 
     @cached_property
     def state_clock(self) -> DatabaseClock:
@@ -219,11 +219,11 @@ class Connections:
                 "state",
                 hint="set RECONCILER_SECRET_KEY",
             )
-        state, shop, clock = self.state, store.shop, self.clock
+        tokens, shop, clock = self.state.tokens, store.shop, self.clock
         return RefreshingToken(
             *app,
             auth.refresh_token.get_secret_value(),
-            load=lambda: state.load_tokens(shop),
-            store=lambda pair: state.store_tokens(shop, pair, clock.now()),
+            load=lambda: tokens.load_tokens(shop),
+            store=lambda pair: tokens.store_tokens(shop, pair, clock.now()),
             now=clock.now,
         )

@@ -37,7 +37,7 @@ def explain_user(
     `note_read` is called after each shop.
     """
     refused = components.profile_writes.refusals([user]).get(user)
-    runs = bool(components.state.replicas(now=components.state_clock.now()))
+    runs = bool(components.state.replicas.replicas(now=components.state_clock.now()))
     ordered = sorted(stores, key=lambda store: store.name)
 
     def explain_in(store: StoreSettings) -> tuple[str, ExplainedStore]:
@@ -82,14 +82,14 @@ def _explain_in(
     components: Components, store: StoreSettings, user: ClerkUserId, refused: RefusedWrite | None, *, runs: bool
 ) -> tuple[str, ExplainedStore]:
     """What to call the user, and the explanation."""
-    written = components.state.events(user=user, shop=store.shop, limit=EVENTS)
+    written = components.state.mappings.events(user=user, shop=store.shop, limit=EVENTS)
     events = tuple(replace(event, shop=store.domain) for event in written)
     now = components.clock.now()
     ask = ObserveOptions(now=now, users=[user], explicit=False, keep_all=True)
     scan_result: ScanResult = scan_store(store, components.readers(store), ask)
     concerned = refused if refused is not None and refused.concerns(store) else None
     if scan_result.plan.error is not None:
-        row = components.state.get(store.shop, [user]).get(user)
+        row = components.state.mappings.get(store.shop, [user]).get(user)
         if concerned is not None:
             row = shown_mapping(store, concerned, row)
         name = name_of(user, None, row)
@@ -111,16 +111,16 @@ def _explain_in(
         held = tuple(holds_between(planned, target.plan.actions, store.held_back))
         status = "held" if held and decision.action is None else decision.status
         decision = replace(decision, holds=(*decision.holds, *held), status=status)
-    facts = components.state.facts(store.shop)
+    facts = components.state.mappings.facts(store.shop)
     proofs = events  # all events there are, or the consents are sought apart, which may be older
     if len(events) == EVENTS:
-        proofs = tuple(components.state.events(user=user, shop=store.shop, consents=True))
+        proofs = tuple(components.state.mappings.events(user=user, shop=store.shop, consents=True))
     known = Recorded(
         events=events,
         proofs=proofs,
         refused=_hold_of(refused, store, subject.mapping),
         suspended=facts.suspended_reason if facts else None,
-        next_try_at=components.state.due_at(store.name, user),
+        next_try_at=components.state.doubts.due_at(store.name, user),
         runs=runs,
     )
     name = name_of(user, subject.profile, subject.mapping)

@@ -41,10 +41,12 @@ def find_users(components: Components, text: str) -> list[ClerkUserId]:
     if meant is None:
         return []
     shops = [store.shop for store in stores]
-    if any(components.state.get(shop, [user]) for shop in shops) or components.profile_writes.refusals([user]):
+    if any(components.state.mappings.get(shop, [user]) for shop in shops) or components.profile_writes.refusals([user]):
         return [user]
     if meant.customer is not None:
-        owners = sorted({o for shop in shops for o in components.state.owners(shop, [meant.customer]).values()})
+        owners = sorted(
+            {o for shop in shops for o in components.state.mappings.owners(shop, [meant.customer]).values()}
+        )
         if owners:
             return owners
     if "@" in text and (claimants := _by_email(components, meant, shops)):
@@ -68,7 +70,7 @@ def candidates(components: Components, users: Sequence[ClerkUserId]) -> list[Can
     profiles = components.profiles.get(users)
     rows: dict[ClerkUserId, Mapping] = {}
     for store in components.stores():
-        rows |= components.state.get(store.shop, users)
+        rows |= components.state.mappings.get(store.shop, users)
     return [candidate_of(user, profiles.get(user), rows.get(user)) for user in users]
 
 
@@ -90,7 +92,7 @@ def find_unmapped(components: Components, text: str, *, limit: int) -> list[Cand
     if meant.email_key and "@" in meant.text:
         profiles |= {one.clerk_user_id: one for one in components.profiles.sharing_email({meant.email_key})}
     profiles |= {one.clerk_user_id: one for one in _search(components, meant, stores, limit)}
-    known = {user for store in stores for user in components.state.get(store.shop, list(profiles))}
+    known = {user for store in stores for user in components.state.mappings.get(store.shop, list(profiles))}
     return [candidate_of(user, profile, None) for user, profile in sorted(profiles.items()) if user not in known][
         :limit
     ]

@@ -78,7 +78,9 @@ def plan_revert(
     PermanentError if the plan or the run wrote nothing there.
     """
     events = {
-        s.name: components.state.events(shop=s.shop, since=since, plan_digest=digest, run_id=run_id, limit=EVENTS_MAX)
+        s.name: components.state.mappings.events(
+            shop=s.shop, since=since, plan_digest=digest, run_id=run_id, limit=EVENTS_MAX
+        )
         for s in stores
     }
     if since is None and not any(events.values()):
@@ -101,7 +103,7 @@ def later_events(components: Components, store: StoreSettings, undone: Sequence[
         return []
     chosen = {(e.run_id, e.plan_digest, e.at) for e in undone}
     users = {e.clerk_user_id for e in undone}
-    found = components.state.events_of(users, shop=store.shop, since=min(e.at for e in undone))
+    found = components.state.mappings.events_of(users, shop=store.shop, since=min(e.at for e in undone))
     return [e for e in found if (e.run_id, e.plan_digest, e.at) not in chosen]
 
 
@@ -114,7 +116,7 @@ def apply_approved(
     applied: Counter[str] = Counter()
     failed = held = 0
     new_run = NewRun(kind, tuple(chosen), actor, owner, planned.plan.digest)
-    with record_run(components.state, new_run, components.state_clock) as run:
+    with record_run(components.state.runs, new_run, components.state_clock) as run:
         apply_store = apply_undo if kind == "undo" else partial(apply_plan, fresh=True)
         for _, outcome in execute_plan(components, planned, chosen, run_id=run.id, apply_store=apply_store):
             held += len(outcome.holds)
@@ -174,7 +176,7 @@ def execute_plan(
 def refuse_pending_bulk(components: Components, stores: Iterable[StoreSettings]) -> None:
     """PermanentError if bulk operations of an earlier run may still write older values after ours."""
     for store in stores:
-        if files := components.state.bulk_files(store.shop):
+        if files := components.state.bulk.bulk_files(store.shop):
             raise PermanentError(
                 f"{store.name}: {len(files)} bulk operation{'s' if len(files) > 1 else ''} of an earlier run may still be "
                 "running, and would overwrite newer values",

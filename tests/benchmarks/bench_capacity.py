@@ -34,7 +34,6 @@ from reconciler.shopify.listing import ShopCustomerLists
 from reconciler.state.database.engine import open_engine, reading, writing
 from reconciler.state.requests.queue import RequestTable
 from reconciler.state.schema import ensure_schema
-from reconciler.state.store import StateStore
 from reconciler.state.tables.mappings import EventRow
 from reconciler.state.tables.rows import event_row
 from tests import servers
@@ -42,6 +41,7 @@ from tests.benchmarks import bench_scan
 from tests.benchmarks.bench_reconcile import closing_engine, cpu_s, fill, nudge, running
 from tests.clock import WallClock
 from tests.manager.harness import run_harness, until
+from tests.state_store import StateStore
 
 ROWS: Final = 20_000
 STORES: Final = (1, 60, 1000)

@@ -44,11 +44,11 @@ from reconciler.ports import Answer, BulkAnswer, BulkState, MappingWriter, Store
 from reconciler.settings import environment
 from reconciler.state.database.engine import open_engine
 from reconciler.state.schema import upgrade
-from reconciler.state.store import StateStore
 from reconciler.supabase.reading.profiles import TableProfiles
 from tests.benchmarks.alone import alone
 from tests.clock import WallClock
 from tests.core.people import store
+from tests.state_store import StateStore
 
 ROWS_MAX: Final = 1_000_000
 PEAK_MB_MAX: Final = 150

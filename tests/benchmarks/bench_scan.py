@@ -37,11 +37,11 @@ from reconciler.core.model.store import Store
 from reconciler.state.database.engine import open_engine
 from reconciler.state.requests.queue import RequestTable
 from reconciler.state.schema import upgrade
-from reconciler.state.store import StateStore
 from reconciler.state.tables.rows import number_of
 from reconciler.supabase.reading.profiles import TableProfiles
 from tests import servers
 from tests.benchmarks.alone import alone
+from tests.state_store import StateStore
 
 CPU_MAX: Final = 3.0  # times the driver's own fetching
 PEAK_MB_MAX: Final = 150

@@ -38,10 +38,10 @@ from reconciler.simulator.server import SimulatorServer
 from reconciler.simulator.world import SimShop, World
 from reconciler.state.database.engine import open_engine
 from reconciler.state.schema import ensure_schema
-from reconciler.state.store import StateStore
 from tests.clock import WallClock, WorkClock
 from tests.core.people import store
 from tests.inprocess import Rows
+from tests.state_store import StateStore
 
 DOMAIN = ShopDomain("acme.myshopify.com")
 TOKEN = "shpat_bench"

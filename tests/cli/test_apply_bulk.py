@@ -6,9 +6,9 @@ from reconciler.core.model.ids import ShopDomain
 from reconciler.ports import BulkFile
 from reconciler.state.database.engine import open_engine
 from reconciler.state.schema import ensure_schema
-from reconciler.state.store import StateStore
 from tests.cli.harness import EU, US, CliHarness
 from tests.cli.test_plan_apply import check_nothing_left
+from tests.state_store import StateStore
 
 
 def test_always_sends_a_plan_in_bulk_and_a_second_run_does_nothing(ready: CliHarness) -> None:

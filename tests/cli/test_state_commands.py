@@ -10,9 +10,9 @@ from reconciler.controller.scan.standing import FULL
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.ports import BulkFile, BulkLine, Seen, StoreFacts
 from reconciler.state.database.engine import open_engine
-from reconciler.state.store import StateStore
 from tests.cli.harness import EU, US, CliHarness
 from tests.clock import WallClock
+from tests.state_store import StateStore
 
 SHOP = ShopDomain(f"{US}.myshopify.com")
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)

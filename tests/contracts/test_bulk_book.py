@@ -11,8 +11,8 @@ from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ShopDomain
 from reconciler.errors import StateError
 from reconciler.ports import BulkCounts, BulkFile, BulkLine, BulkRepository
-from reconciler.state.store import StateStore
 from tests.contracts.test_state import AT, OTHER, SHOP, customer, event, mapping, user
+from tests.state_store import StateStore
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from reconciler.core.model.run import NewRun
 from reconciler.core.report.changes import ChangesAsked, ChangesFound
 from reconciler.state.console.changes import ChangesTable
 from reconciler.state.database.engine import writing
-from reconciler.state.store import StateStore
 from tests.contracts.test_state import AT, OTHER, SHOP, event, mapping, user
+from tests.state_store import StateStore
 
 SHOPS = [SHOP, OTHER]
 

@@ -13,8 +13,8 @@ from reconciler.core.model.action import Change
 from reconciler.core.model.ids import CustomerId
 from reconciler.core.report.answer import Former
 from reconciler.state.console.former import FormerTable
-from reconciler.state.store import StateStore
 from tests.contracts.test_state import AT, OTHER, SHOP, event, mapping, user
+from tests.state_store import StateStore
 
 LOST = CustomerId("gid://shopify/Customer/9001")
 

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.model.mapping import Mapping
 from reconciler.ports import Pair, Seen
-from reconciler.state.store import StateStore
+from tests.state_store import StateStore
 
 AT = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 SHOP, OTHER = ShopDomain("acme.myshopify.com"), ShopDomain("other.myshopify.com")

@@ -14,8 +14,8 @@ from reconciler.core.model.request import Priority, Request
 from reconciler.core.model.rollout import KeptPolicy, Rollout, WaveCounts
 from reconciler.ports.rollouts import WaveFacts
 from reconciler.state.requests.queue import RequestTable
-from reconciler.state.store import StateStore
 from tests.contracts.test_state import AT, OTHER, SHOP, STORE, concurrently, event, mapping, user
+from tests.state_store import StateStore
 
 ADA = Actor("ada", "command")
 BEFORE, SINCE = AT - timedelta(hours=1), AT

@@ -28,7 +28,7 @@ from reconciler.errors import ConfigError, StateError
 from reconciler.ports import StoreFacts
 from reconciler.state.console.reader import ConsoleTable
 from reconciler.state.mappings import MappingCounts
-from reconciler.state.store import StateStore
+from tests.state_store import StateStore
 
 AT = datetime(2026, 11, 23, 9, 0, 0, 123456, tzinfo=UTC)
 SHOP, OTHER = ShopDomain("acme.myshopify.com"), ShopDomain("other.myshopify.com")

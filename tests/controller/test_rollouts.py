@@ -17,8 +17,8 @@ from reconciler.core.model.rollout import RolloutSettings, RolloutState
 from reconciler.core.model.store import Store
 from reconciler.errors import PlanRefused
 from reconciler.state.database.engine import open_engine
-from reconciler.state.store import StateStore
 from tests.inprocess import VirtualClock
+from tests.state_store import StateStore
 from tests.states import state_template
 
 ADA = Actor("ada", "command")

@@ -11,9 +11,9 @@ from sqlalchemy import Engine, inspect
 
 from reconciler.state.database.engine import open_engine
 from reconciler.state.schema import ensure_schema
-from reconciler.state.store import StateStore
 from tests.contracts.test_state import OTHER, SHOP, mapping, user
 from tests.docs.test_docs import text_of
+from tests.state_store import StateStore
 
 PAGE = text_of("docs/tasks/personal-data.md")
 

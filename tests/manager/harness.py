@@ -147,14 +147,14 @@ class Running:
             names = [StoreName(name) for name in self.harness.stores]
             if any(schedule.has_full_resync(name) or schedule.is_full_scan_owed(name) for name in names):
                 return False
-            marks = [self.components.state.mark(shop, "full") for shop in shops]
+            marks = [self.components.state.scans.mark(shop, "full") for shop in shops]
             return all(mark is not None and (mark.finished_at or self.began_at) > self.began_at for mark in marks)
 
         until(done, "every store was scanned")
         self.settled()
 
     def mapping(self, user: str, store: str = US) -> Row | None:
-        return self.components.state.get(ShopDomain(f"{store}.myshopify.com"), [ClerkUserId(user)]).get(
+        return self.components.state.mappings.get(ShopDomain(f"{store}.myshopify.com"), [ClerkUserId(user)]).get(
             ClerkUserId(user)
         )
 
@@ -165,7 +165,7 @@ class Running:
     def statuses(self, users: Iterable[str], store: str = US) -> set[str | None]:
         """Those that occur among these users, read in one statement; None for a user without a mapping."""
         asked = [ClerkUserId(user) for user in users]
-        found = self.components.state.get(ShopDomain(f"{store}.myshopify.com"), asked)
+        found = self.components.state.mappings.get(ShopDomain(f"{store}.myshopify.com"), asked)
         return {row.status if (row := found.get(user)) else None for user in asked}
 
 

@@ -44,7 +44,7 @@ def test_a_grant_that_is_on_its_way_during_a_redaction_leaves_nothing_in_the_sta
         row = run.mapping("user_a")
         assert row is not None
         assert (row.status, row.email, dict(row.applied)) == ("erased", None, {})
-        assert run.components.state.events(user=row.clerk_user_id) == []
+        assert run.components.state.mappings.events(user=row.clerk_user_id) == []
 
 
 @pytest.mark.slow
@@ -75,7 +75,7 @@ def test_a_grant_in_a_shop_that_leaves_the_app_is_written_once_when_the_shop_is_
         row = run.mapping("user_a")
         assert row is not None
         assert row.applied["consent.email"].ours
-        events = run.components.state.events(user=row.clerk_user_id)
+        events = run.components.state.mappings.events(user=row.clerk_user_id)
         assert sum(c.field == "consent.email" for event in events for c in event.changes) == 1, "the proof is kept"
 
 

@@ -75,10 +75,12 @@ def test_a_store_that_needs_a_person_is_named_once_and_its_end_an_hour_later(
         harness.write()
         until(lambda: len(harness.emails()) == 3, "the users are created")
         run.settled()
-        state, shop = run.components.state, ShopDomain(f"{US}.myshopify.com")
-        assert not state.claim_notice(shop, now=WallClock().now() + timedelta(minutes=50))
+        notices, shop = run.components.state.notices, ShopDomain(f"{US}.myshopify.com")
+        assert not notices.claim_notice(shop, now=WallClock().now() + timedelta(minutes=50))
         assert len(receiver.texts) == 1  # within the hour
-        state.end_notice(shop, state.notified()[shop], now=WallClock().now() - timedelta(hours=2))  # an hour has passed
+        notices.end_notice(
+            shop, notices.notified()[shop], now=WallClock().now() - timedelta(hours=2)
+        )  # an hour has passed
         until(lambda: len(receiver.texts) == 2, "a message on its end comes")
         assert receiver.texts[1] == "acme-us no longer needs a person: GuardExceeded"
 
@@ -90,14 +92,14 @@ def test_a_webhook_that_is_away_gets_the_message_later(harness: RunHarness, rece
     with harness.replica(notify_s=0.05) as run:
         until(lambda: receiver.refused >= 3, "all tries were refused")
         receiver.status = 200
-        state, shop = run.components.state, ShopDomain(f"{US}.myshopify.com")
-        until(lambda: not state.notified().get(shop, {"claimed": ""}), "the failure is recorded")
+        notices, shop = run.components.state.notices, ShopDomain(f"{US}.myshopify.com")
+        until(lambda: not notices.notified().get(shop, {"claimed": ""}), "the failure is recorded")
         assert receiver.texts == []
 
         def texts_after_five_minutes() -> list[str]:
             """Let the time pass again where the failure of the last try is recorded only now."""
             if not receiver.texts:
-                state.end_notice(shop, None, now=WallClock().now() - timedelta(minutes=6))
+                notices.end_notice(shop, None, now=WallClock().now() - timedelta(minutes=6))
             return receiver.texts
 
         text = until(texts_after_five_minutes, "a message comes")[0]

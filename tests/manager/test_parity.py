@@ -12,7 +12,7 @@ from tests.manager.harness import US, RunHarness, Running, until
 
 def line(run: Running) -> list[ParitySample]:
     since = WallClock().now() - timedelta(hours=1)
-    return run.components.state.parity_lines([ShopDomain(f"{US}.myshopify.com")], since=since)
+    return run.components.state.parity.parity_lines([ShopDomain(f"{US}.myshopify.com")], since=since)
 
 
 def test_parity_is_recorded_by_the_first_replica_that_samples(harness: RunHarness) -> None:

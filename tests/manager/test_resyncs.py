@@ -45,7 +45,7 @@ def test_a_full_resync_repairs_users_without_mapping_mappings_without_user_and_b
         run.scanned_all()
         shop = run.mapping("user_0")
         assert shop is not None
-        run.components.state.forget(shop.shop, shop.clerk_user_id)  # a back-link without its mapping
+        run.components.state.mappings.forget(shop.shop, shop.clerk_user_id)  # a back-link without its mapping
     harness.person("user_new")  # a user without a mapping
     harness.gone("user_2")  # a mapping without its user
     with harness.replica() as run:
@@ -79,17 +79,17 @@ def test_a_resync_that_was_interrupted_by_a_killed_replica_is_continued_by_anoth
         harness.gone("user_2")
         clock = run.components.clock
         lease = (f"look:{shop}", "the one that dies")
-        fence = until(lambda: state.acquire(*lease, ttl_s=3.0, now=clock.now()), "no other scans the shop")
-        mark = state.begin(shop, "full", now=clock.now())  # a scan begins, sees two of them, and its process dies
-        state.note(shop, "full", cursor=row.clerk_user_id.replace("0", "1"), looked_at=2, wanted=1, findings={})  # type: ignore[arg-type]
-        state.release_lease(*lease, fence, now=clock.now())
+        fence = until(lambda: state.leases.acquire(*lease, ttl_s=3.0, now=clock.now()), "no other scans the shop")
+        mark = state.scans.begin(shop, "full", now=clock.now())  # a scan begins, sees two of them, and its process dies
+        state.scans.note(shop, "full", cursor=row.clerk_user_id.replace("0", "1"), looked_at=2, wanted=1, findings={})  # type: ignore[arg-type]
+        state.leases.release_lease(*lease, fence, now=clock.now())
 
         def went_on() -> bool:
-            now = state.mark(shop, "full")
+            now = state.scans.mark(shop, "full")
             return now is not None and now.finished_at is not None
 
         until(went_on, "the scan came to its end")
-        ended = state.mark(shop, "full")
+        ended = state.scans.mark(shop, "full")
         assert ended is not None
         assert (ended.started_at, ended.watermark, ended.looked_at) == (mark.started_at, mark.started_at, 2)
 
@@ -225,14 +225,14 @@ def test_each_turn_is_taken_once_by_three_replicas(shared: RunHarness) -> None:
         begun = set()
         for run in runs:  # the turn comes to all of them
             until(lambda r=run: r.manager.scans.scan_full(name, since=turn, whole=False) == "done", "it is taken")  # type: ignore[misc]
-            mark = run.components.state.mark(ShopDomain(f"{US}.myshopify.com"), FULL)
+            mark = run.components.state.scans.mark(ShopDomain(f"{US}.myshopify.com"), FULL)
             assert mark is not None
             begun.add(mark.started_at)
         assert len(begun) == 1
         scans: list[datetime] = []
 
         def has_scanned() -> bool:
-            mark = one.components.state.mark(ShopDomain(f"{US}.myshopify.com"), CHANGES)
+            mark = one.components.state.scans.mark(ShopDomain(f"{US}.myshopify.com"), CHANGES)
             if mark is not None and mark.started_at not in scans:
                 scans.append(mark.started_at)
             return len(scans) >= 5
@@ -249,10 +249,10 @@ def test_a_row_written_meanwhile_is_not_undone_by_a_resync_that_began_before(har
         row = run.mapping("user_a")
         assert row is not None
         newer = replace(row, message="written by a worker", generation=row.generation + 1)
-        run.components.state.put(newer)
-        assert run.components.state.put_unchanged([(row, replace(row, status="held"))]) == ()
+        run.components.state.mappings.put(newer)
+        assert run.components.state.mappings.put_unchanged([(row, replace(row, status="held"))]) == ()
         assert run.mapping("user_a") == newer
-        assert run.components.state.put_unchanged([(newer, row)]) == ()
+        assert run.components.state.mappings.put_unchanged([(newer, row)]) == ()
         assert run.mapping("user_a") == row
 
 

@@ -51,7 +51,7 @@ def one(harness: RunHarness, shop: str) -> dict[str, Any]:
 
 
 def phase(run: Running) -> tuple[str, int] | None:
-    state = run.components.state.rollout_state()
+    state = run.components.state.rollouts.rollout_state()
     return (state.rollout.phase, state.rollout.wave) if state.rollout is not None else None
 
 
@@ -102,7 +102,7 @@ def test_waves_that_come_with_a_change_leave_later_stores_as_they_were_until_an_
         told = Told()
         Notifier(run.manager.running, told, run.components.clock).notify()
         assert "the rollout waits after wave 1: reconciler rollout status" in told.text
-        state = run.components.state.rollout_state()
+        state = run.components.state.rollouts.rollout_state()
         assert state.rollout is not None
         seen, ada = state.rollout.step, Actor("ada", "console")
         assert run.manager.service.continue_rollout(ada, seen=seen)
@@ -110,7 +110,7 @@ def test_waves_that_come_with_a_change_leave_later_stores_as_they_were_until_an_
             run.manager.service.continue_rollout(ada, seen=seen)
         until(lambda: phase(run) == ("finished", 2), "the second wave was done")
         assert one(two_shops, EU)["tags"] == ["vip"]
-        assert [act.kind for act in run.components.state.acts(limit=1)] == ["continue"]
+        assert [act.kind for act in run.components.state.acts.acts(limit=1)] == ["continue"]
         assert not run.manager.service.abort_rollout(Actor("ada", "console"))
 
 
@@ -120,11 +120,11 @@ def test_an_edit_scans_no_store_that_waits_for_its_wave(shared: RunHarness) -> N
         until(lambda: phase(run) == ("finished", 2), "the first syncs went wave by wave")
         run.scanned_all()
         shared.rollout = {"soak_s": 0}
-        before = run.components.state.mark(ShopDomain(f"{EU}.myshopify.com"), "full")
+        before = run.components.state.scans.mark(ShopDomain(f"{EU}.myshopify.com"), "full")
         edit(shared, "vip")
         until(lambda: phase(run) == ("waiting", 1), "the first wave is done")
         run.settled()
-        assert run.components.state.mark(ShopDomain(f"{EU}.myshopify.com"), "full") == before
+        assert run.components.state.scans.mark(ShopDomain(f"{EU}.myshopify.com"), "full") == before
         assert one(shared, EU)["tags"] == ["app-user"]
 
 

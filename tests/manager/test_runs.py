@@ -9,7 +9,7 @@ from tests.manager.harness import RunHarness, Running, until
 
 
 def runs(run: Running, kind: str) -> list[Run]:
-    return [found for found in run.components.state.runs(now=WallClock().now(), limit=100) if found.kind == kind]
+    return [found for found in run.components.state.runs.runs(now=WallClock().now(), limit=100) if found.kind == kind]
 
 
 def test_full_and_incremental_resyncs_are_runs_of_the_schedule(harness: RunHarness) -> None:

@@ -73,14 +73,14 @@ def test_who_was_redacted_is_erased_and_never_made_again(harness: RunHarness) ->
         assert row is not None
         harness.shop().staff("redact", id=row.customer_id)
         until(lambda: run.status("user_a") == "erased", "the user is erased")
-        run.components.state.put(row)  # a reconcile that was in progress writes too late
+        run.components.state.mappings.put(row)  # a reconcile that was in progress writes too late
         harness.person("user_a", first_name="Back")
         run.nudge("user_a")
         quiet(run, post)
         now = run.mapping("user_a")
         assert now is not None
         assert (now.status, now.email, now.customer_id, dict(now.applied)) == ("erased", None, None, {})
-        assert run.components.state.events(user=now.clerk_user_id) == []
+        assert run.components.state.mappings.events(user=now.clerk_user_id) == []
         assert harness.emails().count("user_a@example.com") == 0
     with harness.replica() as run:
         run.scanned_all()

@@ -15,11 +15,11 @@ def test_what_is_in_hand_at_the_end_is_finished(harness: RunHarness) -> None:
         harness.person("user_a")
         run.nudge("user_a")
         until(lambda: held.hits, "the customer is being written")
-        state = run.components.state
+        mappings = run.components.state.mappings
         queue = run.components.queue
         run.manager.close()
         assert queue.depth() == 0
-        assert [m.status for rows in state.scan(run.manager.running.stores()[0].shop) for m in rows] == ["in_sync"]
+        assert [m.status for rows in mappings.scan(run.manager.running.stores()[0].shop) for m in rows] == ["in_sync"]
         assert any("stopping" in reason for reason in run.manager.readiness())
     assert harness.emails() == ["user_a@example.com"]
 

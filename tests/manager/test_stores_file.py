@@ -358,12 +358,12 @@ def test_status_says_that_the_file_on_disk_is_not_what_runs(harness: RunHarness)
         harness.write()
         until(lambda: "colour" in (problem(run) or ""), "the state knows why")
         assert run.metric("reconciler_config_current") == 0
-    assert not run.components.state.replicas(now=run.components.clock.now())
+    assert not run.components.state.replicas.replicas(now=run.components.clock.now())
 
 
 def problem(run: Running) -> str | None:
     """Why the replica does not run the files on disk, as the state knows it."""
-    (replica,) = run.components.state.replicas(now=run.components.clock.now())
+    (replica,) = run.components.state.replicas.replicas(now=run.components.clock.now())
     return replica.config_problem
 
 

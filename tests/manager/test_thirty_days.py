@@ -128,7 +128,7 @@ def check_days(days: Days, count: int, tmp_path: Path) -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 48 * 1024
     assert {entry["log_level"] for entry in logs} <= {"info"}
     shop = days.manager.running.stores()[0].shop
-    statuses = days.components.state.tallies([shop])[shop].rows
+    statuses = days.components.state.mappings.tallies([shop])[shop].rows
     assert statuses == {("in_sync", None): PEOPLE}
     mutations = days.harness.mutations()
     days.manager.schedule.scan_full(StoreName(US), days.clock.at, whole=True)

@@ -130,7 +130,7 @@ def test_what_an_operation_of_a_killed_apply_writes_late_is_put_right_by_the_nex
         with harness.replica() as run:
             renamed_by_run(harness, run)
             harness.shop().shop.bulk_rows_per_s = None
-            file = run.components.state.bulk_files(SHOP)[0]
+            file = run.components.state.bulk.bulk_files(SHOP)[0]
             shop = run.components.bulk(run.components.stores()[0]).shop
 
             def has_ended() -> bool:

@@ -16,9 +16,9 @@ from reconciler.shopify.api.client import ShopClient
 from reconciler.shopify.api.document import Document
 from reconciler.state.database.engine import open_engine
 from reconciler.state.schema import ensure_schema
-from reconciler.state.store import StateStore
 from tests.shopify.conftest import DOMAIN, SSL, Acme
 from tests.shopify.scripted import scripted
+from tests.state_store import StateStore
 
 READ = Document("read", "query", "query R { shop { name } }", 1)
 START = datetime(2026, 11, 25, tzinfo=UTC)

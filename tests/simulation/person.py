@@ -54,7 +54,7 @@ class Person:
         if not self._by_bulk:
             refuse_pending_bulk(components, [store])
         new_run = NewRun("apply", (store.name,), Actor("person", "command"), self.machine.name, plan.digest)
-        with record_run(components.state, new_run, clock) as run:
+        with record_run(components.state.runs, new_run, clock) as run:
             context = replace(
                 components.store_context(store, plan_digest=plan.digest, run_id=run.id, bulk=self._bulk(store)),
                 threads=self._threads,

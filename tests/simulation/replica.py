@@ -152,7 +152,12 @@ class Replica:
         metrics = Metrics(WORKERS)
         self._ended = False
         worker = Worker(
-            self.running, self.connections.queue, self.connections.state, clock, self._note_refused, intervals.pauses
+            self.running,
+            self.connections.queue,
+            self.connections.state.budgets,
+            clock,
+            self._note_refused,
+            intervals.pauses,
         )
         self.dispatcher = Dispatcher(
             self.connections.queue, worker, clock, owner=place.machine.name, workers=WORKERS, caps=self.running.caps,
@@ -198,7 +203,7 @@ class Replica:
                 self.running.begin_rollouts()
                 if alone:
                     self.connections.queue.take_back(self._clock.now(), alone=True)
-                    self.connections.state.take_back_leases(LEASE, now=self._clock.now())
+                    self.connections.state.leases.take_back_leases(LEASE, now=self._clock.now())
                 stores = [store.name for store in self.running.stores()]
                 break
             except ReconcilerError:
@@ -213,7 +218,9 @@ class Replica:
         self._every(self._intervals.acceptances_s, "acceptances", self._acceptances.end)
         self._every(self._intervals.parity_s, "parity", self._parity.sample)
         self._every(self._rhythm.files_s, "files", self._follow_files)
-        self._every(self._rhythm.tidy_s, "tidy", lambda: self.connections.state.tidy(now=self._clock.now()))
+        self._every(
+            self._rhythm.tidy_s, "tidy", lambda: self.connections.state.housekeeping.tidy(now=self._clock.now())
+        )
 
     def stop(self) -> None:
         """As SIGTERM does, in a task of this machine; then the machine ends."""

@@ -12,7 +12,8 @@ from reconciler.state.database.engine import reading
 from reconciler.state.operations.acts import ActRow
 from reconciler.state.operations.parity import ParityRow
 from reconciler.state.operations.runs import RunRow
-from reconciler.state.tables.mappings import BudgetRow, EventRow, LeaseRow, MappingRow
+from reconciler.state.processes.leases import BudgetRow, LeaseRow
+from reconciler.state.tables.mappings import EventRow, MappingRow
 from reconciler.state.tables.scans import FindingRow, ScanRow
 from tests.chaos.checker import Violation
 from tests.simulation.sizes import Rhythm

@@ -21,7 +21,6 @@ from reconciler.manager.http.service import ManagerService
 from reconciler.settings import Loaded
 from reconciler.state.database.engine import open_engine, reading
 from reconciler.state.requests.queue import RequestTable
-from reconciler.state.store import StateStore
 from reconciler.state.tables.requests import RequestRow
 from reconciler.wiring import Components
 from tests.chaos.checker import Violation, check, erased_users
@@ -41,6 +40,7 @@ from tests.simulation.scheduler import START, Machine, Scheduler, Stuck
 from tests.simulation.sizes import HOUR_S, NORMAL, Size
 from tests.simulation.waves import ALONE, Edit, Files, operate, wave_violations
 from tests.simulation.ways import NO_TURNS, Luck
+from tests.state_store import StateStore
 from tests.states import state_template
 
 MUTATIONS_PER_CHANGE = 60

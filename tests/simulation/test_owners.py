@@ -11,10 +11,10 @@ from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, Store
 from reconciler.core.model.mapping import Mapping
 from reconciler.errors import StateError
 from reconciler.state.database.engine import open_engine
-from reconciler.state.store import StateStore
 from tests.simulation.postgres import DEADLOCK, Server, open_modelled
 from tests.simulation.scheduler import START, Machine, Scheduler
 from tests.simulation.ways import Luck, Way
+from tests.state_store import StateStore
 from tests.states import state_template
 
 SHOP = ShopDomain("acme.myshopify.com")

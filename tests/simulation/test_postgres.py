@@ -16,9 +16,10 @@ from sqlalchemy import Connection, Engine, Select, Table, delete, func, insert, 
 from sqlalchemy.exc import DBAPIError
 
 from reconciler.state.database.engine import begin_writing, open_engine
+from reconciler.state.processes.leases import LeaseRow
 from reconciler.state.put_row import OF_EVENT, put_statement
-from reconciler.state.requests.statements import STATEMENTS
-from reconciler.state.tables.mappings import EventRow, LeaseRow, MappingRow
+from reconciler.state.requests.statements import statements
+from reconciler.state.tables.mappings import EventRow, MappingRow
 from reconciler.state.tables.requests import RequestRow
 from tests import servers
 from tests.simulation.postgres import Server, open_modelled
@@ -76,7 +77,7 @@ def advisory() -> Any:
 
 # --- the queue's statements, as they are in postgres.sql ----------------------------------------------------------------
 
-QUEUE = STATEMENTS[False]
+QUEUE = statements(sqlite=False)
 SHOP = "acme"
 
 

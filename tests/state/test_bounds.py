@@ -17,9 +17,9 @@ from reconciler.outbound.databases.limits import BEGIN, begin_statement
 from reconciler.state.database.bounds import BOUNDS_MS
 from reconciler.state.database.engine import long_transactions, open_engine, reading, writing
 from reconciler.state.requests.queue import RequestTable
-from reconciler.state.store import StateStore
 from reconciler.state.writable import check_writable
 from tests import servers
+from tests.state_store import StateStore
 
 IDLE, LOCK, STATEMENT = BOUNDS_MS
 AT = datetime(2026, 11, 30, 9, 0, 0, 123456, tzinfo=UTC)

@@ -11,8 +11,8 @@ from reconciler.core.model.request import Request
 from reconciler.core.report.status import Doubts
 from reconciler.ports import StoreFacts
 from reconciler.state.requests.queue import RequestTable
-from reconciler.state.store import StateStore
 from tests.contracts.test_state import AT, OTHER, SHOP, STORE, mapping, user
+from tests.state_store import StateStore
 
 
 def doubts(state: StateStore) -> Doubts:

@@ -21,8 +21,8 @@ from reconciler.core.model.mapping import Mapping
 from reconciler.errors import ConfigError, StateError
 from reconciler.state.database.engine import open_engine, reading, repeatable, writing
 from reconciler.state.schema import ensure_schema
-from reconciler.state.store import StateStore
 from tests import servers
+from tests.state_store import StateStore
 
 SHOP = ShopDomain("acme.myshopify.com")
 
@@ -222,7 +222,7 @@ def test_a_second_process_may_write_as_well(tmp_path: Path) -> None:
 import sys
 from reconciler.core.model.mapping import Mapping
 from reconciler.state.database.engine import open_engine
-from reconciler.state.store import StateStore
+from tests.state_store import StateStore
 state = StateStore(open_engine(sys.argv[1]))
 for n in range(15):
     state.put(Mapping(clerk_user_id=f"user_b{n}", store="acme", shop="acme.myshopify.com"))

@@ -19,14 +19,14 @@ from reconciler.core.model.mapping import Applied, Intent, RefusedValue
 from reconciler.core.model.profile import Profile
 from reconciler.core.model.request import Request
 from reconciler.ports import BulkFile, BulkLine, Seen, StoreFacts
+from reconciler.state.all_tables import metadata
 from reconciler.state.database.engine import open_engine
 from reconciler.state.erasure import Erased, Erasure
 from reconciler.state.profile_writes import ProfileWriteTable
 from reconciler.state.requests.queue import RequestTable
 from reconciler.state.schema import ensure_schema
-from reconciler.state.store import StateStore
-from reconciler.state.tables.mappings import metadata
 from tests.contracts.test_state import AT, OTHER, SHOP, customer, event, mapping, one, user
+from tests.state_store import StateStore
 
 EMAIL, PHONE, NAME = "ada.lovelace@example.com", "+441815550123", "Augusta-Ada"
 TRACES = (EMAIL, PHONE, NAME)

@@ -18,7 +18,7 @@ from reconciler.core.model.request import Request
 from reconciler.ports import Holder
 from reconciler.state.database.holder import is_gone, new_holder, where
 from reconciler.state.requests.queue import RequestTable
-from reconciler.state.store import StateStore
+from tests.state_store import StateStore
 
 AT = datetime(2026, 11, 29, 9, tzinfo=UTC)
 NAME = "bulk acme"

@@ -6,9 +6,9 @@ import pytest
 from sqlalchemy import Engine, select, update
 
 from reconciler.core.model.mapping import Intent
-from reconciler.state.store import StateStore
 from reconciler.state.tables.mappings import metadata
 from tests.contracts.test_state import mapping, one
+from tests.state_store import StateStore
 
 ROWS = next(table for table in metadata.tables.values() if table.name == "reconciler_mapping")
 

@@ -15,7 +15,7 @@ from reconciler.core.model.mapping import Mapping
 from reconciler.ports import BulkLine
 from reconciler.state.database.engine import open_engine
 from reconciler.state.schema import ensure_schema
-from reconciler.state.store import StateStore
+from tests.state_store import StateStore
 
 SHOP = ShopDomain("acme.myshopify.com")
 

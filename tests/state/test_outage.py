@@ -19,10 +19,10 @@ from reconciler.errors import StateError
 from reconciler.state.database.engine import open_engine
 from reconciler.state.processes.clock import DatabaseClock
 from reconciler.state.requests.queue import RequestTable
-from reconciler.state.store import StateStore
 from reconciler.supabase.reading.profiles import TableProfiles
 from tests import servers
 from tests.clock import WallClock
+from tests.state_store import StateStore
 
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
 ENOUGH_S = 60.0

@@ -21,12 +21,12 @@ from sqlalchemy.schema import CreateSchema
 from reconciler import state
 from reconciler.core.model.ids import ShopDomain
 from reconciler.errors import StateError
+from reconciler.state.all_tables import metadata
 from reconciler.state.database.engine import SCHEMA, open_engine
 from reconciler.state.database.version import VERSION_TABLE, head, is_current
 from reconciler.state.mirror.customers import MirrorTable
 from reconciler.state.schema import check, ensure_schema, upgrade
 from reconciler.state.shops import ShopTable
-from reconciler.state.tables.mappings import metadata
 from tests import servers
 from tests.conftest import Database
 

@@ -70,19 +70,19 @@ def fill(components: Components, name: StoreName, shop: ShopDomain) -> None:
         return mapping(short, number, shop=shop, store=name, **more)
 
     before, after = AT - timedelta(days=1), AT + timedelta(hours=1)
-    state.put_facts(StoreFacts(name, shop, profiles=7, last_sweep_at=AT))
+    state.mappings.put_facts(StoreFacts(name, shop, profiles=7, last_sweep_at=AT))
     left = row("left", 4, status="released", first_seen_at=before, left_at=after)
-    state.put_many([row("a", 1), row("b", 2), row("held", 3, status="held", reason="NoEmail"), left])
+    state.mappings.put_many([row("a", 1), row("b", 2), row("held", 3, status="held", reason="NoEmail"), left])
     queue.add([Request(name, user("b")), Request(name, user("new"))], AT, reason="clerk")
     for kind, found in (("full", "a"), ("changes", "b")):
-        state.begin(shop, kind, now=AT, total=9)
-        state.note(shop, kind, cursor=user("c"), looked_at=3, wanted=3, findings={user(found): "update"})
-    state.begin_mirror(shop, "gid://shopify/BulkOperation/1", now=AT, expected=5)
-    state.enqueue_lines(shop, [line("c"), line("d")])
-    state.begin_file(file(f"file of {name}", shop), {user("c"): 0})
+        state.scans.begin(shop, kind, now=AT, total=9)
+        state.scans.note(shop, kind, cursor=user("c"), looked_at=3, wanted=3, findings={user(found): "update"})
+    state.mappings.begin_mirror(shop, "gid://shopify/BulkOperation/1", now=AT, expected=5)
+    state.bulk.enqueue_lines(shop, [line("c"), line("d")])
+    state.bulk.begin_file(file(f"file of {name}", shop), {user("c"): 0})
     acceptance = Acceptance(("tags",), AT + timedelta(days=36_500), Actor("ada", "console"), AT)
     for short in ("a", "b"):  # `a` is accepted in the file as well, and counts once
-        state.accept(shop, acceptance, Act(AT, acceptance.actor, "accept", name, user(short)))
+        state.acts.accept(shop, acceptance, Act(AT, acceptance.actor, "accept", name, user(short)))
 
 
 def test_the_number_of_statements_does_not_grow_with_the_stores(components: Components) -> None:

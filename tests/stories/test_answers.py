@@ -8,8 +8,8 @@ import pytest
 
 from reconciler.core.report.status import Replica
 from reconciler.state.database.engine import open_engine
-from reconciler.state.store import StateStore
 from tests.cli.harness import EU, US
+from tests.state_store import StateStore
 from tests.stories.harness import StoryHarness, mail
 
 

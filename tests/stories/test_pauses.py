@@ -7,8 +7,8 @@ import pwd
 
 from reconciler.core.model.act import Actor
 from reconciler.state.database.engine import open_engine
-from reconciler.state.store import StateStore
 from tests.cli.harness import US
+from tests.state_store import StateStore
 from tests.stories.harness import StoryHarness
 
 ALL = {("ada", "StorePaused"), ("bob", "StorePaused")}

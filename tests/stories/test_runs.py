@@ -12,8 +12,8 @@ import pytest
 from reconciler.core.model.act import Actor
 from reconciler.core.model.run import Run, RunCounts
 from reconciler.state.database.engine import open_engine
-from reconciler.state.store import StateStore
 from tests.clock import WallClock
+from tests.state_store import StateStore
 from tests.stories.harness import StoryHarness
 from tests.stories.test_killed import killed_at
 

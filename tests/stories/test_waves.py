@@ -151,7 +151,7 @@ def test_an_aborted_rollout_leaves_later_shops_as_they_were_until_the_file_chang
     with open_components(
         load(two.folder / "reconciler.yaml", two.folder / "stores.yaml", {}), warn=lambda _: None
     ) as components:
-        components.state.put_replica(other)
+        components.state.replicas.put_replica(other)
     said = " ".join(two("rollout", "status").out.split())
     assert "run old has used different files since" in said
     assert "and was last seen" in said

@@ -28,7 +28,7 @@ def show_rollout(context: Context, *, output: str) -> None:
     with context.components() as components:
         rollouts = components.rollouts
         report = rollouts.report(rollouts.read()) if rollouts is not None else None
-        replicas = components.state.replicas(now=components.state_clock.now())
+        replicas = components.state.replicas.replicas(now=components.state_clock.now())
     if output == "json":
         click.echo(rollout_json(report))
     elif report is None:

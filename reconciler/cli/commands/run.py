@@ -148,7 +148,9 @@ def _wait_until_settled(
     delays such a change (`FollowedFiles`), and one that starts beside it must not apply it earlier.
     """
     try:
-        others = {replica.config_digest for replica in components.state.replicas(now=components.state_clock.now())}
+        others = {
+            replica.config_digest for replica in components.state.replicas.replicas(now=components.state_clock.now())
+        }
     except StateError as error:
         if not is_away(error):
             raise

@@ -29,7 +29,7 @@ def show_status(
             return _print_certificate(context, components, stores, output)
         rows = status_rows_of(components, components.stores(stores))
         now = components.state_clock.now()
-        replicas = components.state.replicas(now=now)
+        replicas = components.state.replicas.replicas(now=now)
         rollouts = components.rollouts
         report = rollouts.report(rollouts.read()) if rollouts is not None else None
     if output == "json":

@@ -4,25 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
-from typing import Protocol
 
 from reconciler.core.decide.profile_rows.write import RefusedWrite, shown_mapping
 from reconciler.core.fields import normalise
 from reconciler.core.fields.people import full_name, name_key, name_words, without_accents
 from reconciler.core.model.mapping import Mapping, Status
 from reconciler.ports import MappingReader
-from reconciler.ports.profile_rows import ProfileWriteRepository
 from reconciler.settings import StoreSettings
-
-
-class PeopleReader(Protocol):
-    """What a list of people needs from the state."""
-
-    @property
-    def state(self) -> MappingReader: ...
-
-    @property
-    def profile_writes(self) -> ProfileWriteRepository: ...
 
 
 def with_refused_users(
@@ -52,19 +40,20 @@ def with_refused_users(
 def merge_refused(
     found: Sequence[Mapping],
     stores: Sequence[StoreSettings],
-    people: PeopleReader,
+    refused: Iterable[RefusedWrite],
+    mappings: MappingReader,
     text: str,
     *,
     status: Status | None,
     reason: str | None,
 ) -> list[Mapping]:
     """Return the mappings that were found, together with the refused users that match the same query."""
-    refused = [one for one in people.profile_writes.refusals().values() if _is_meant(one, text)]
+    refused = [one for one in refused if _is_meant(one, text)]
     made: list[Mapping] = []
     kept = {(row.shop, row.clerk_user_id): row for row in found}
     for store in stores:
         concerned = [one for one in refused if one.concerns(store)]
-        there = people.state.get(store.shop, [one.user for one in concerned])
+        there = mappings.get(store.shop, [one.user for one in concerned])
         for one in concerned:
             shown = shown_mapping(store, one, there.get(one.user))
             fits = status in {None, shown.status} and reason in {None, shown.reason}

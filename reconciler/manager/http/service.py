@@ -127,12 +127,12 @@ class ManagerService:
         settings = self._running.store(store)
         if settings is None:
             return
-        state = self._webhook_state.state
-        state.touch(settings.shop, [customer], now=self._clock.now(), gone=reason == DELETE)
-        owner = state.owners(settings.shop, [customer]).get(customer)
+        mappings = self._webhook_state.state.mappings
+        mappings.touch(settings.shop, [customer], now=self._clock.now(), gone=reason == DELETE)
+        owner = mappings.owners(settings.shop, [customer]).get(customer)
         if owner is not None:
             self._add([Request(store, owner)], reason, None)
-        waiting = [user for user in state.waiting_at(settings.shop, [customer]) if user != owner]
+        waiting = [user for user in mappings.waiting_at(settings.shop, [customer]) if user != owner]
         if waiting:  # for an email or a phone that this customer may have released
             self._add([Request(store, user) for user in waiting], reason, None)
 
@@ -161,10 +161,10 @@ class ManagerService:
         return self._config_problem()
 
     def end_session(self, session: str, *, until: datetime) -> None:
-        self._webhook_state.state.end_session(session, until=until, now=self._clock.now())
+        self._webhook_state.state.sessions.end_session(session, until=until, now=self._clock.now())
 
     def is_session_ended(self, session: str) -> bool:
-        return self._webhook_state.state.is_session_ended(session)
+        return self._webhook_state.state.sessions.is_session_ended(session)
 
     def metrics(self) -> CollectorRegistry:
         return self._metrics.registry
@@ -188,7 +188,8 @@ class ManagerService:
         ]
         known = [row for row in self._known(found) if status in {None, row.status}]
         stores = [s for s in self._running.stores() if store in {None, s.name}]
-        people = merge_refused(known, stores, self._webhook_state, text, status=status, reason=reason)[:limit]
+        refused, mappings = self._webhook_state.profile_writes.refusals(), self._webhook_state.state.mappings
+        people = merge_refused(known, stores, refused.values(), mappings, text, status=status, reason=reason)[:limit]
         return list(with_present_names(people, stores))
 
     def find_unmapped(self, text: str, *, limit: int) -> Sequence[Candidate]:
@@ -222,7 +223,7 @@ class ManagerService:
         return self._webhook_state.console_reader.find_changes(asked, shops=self._shops(asked.store), limit=limit)
 
     def replicas(self) -> Sequence[Replica]:
-        return self._webhook_state.state.replicas(now=self._clock.now())
+        return self._webhook_state.state.replicas.replicas(now=self._clock.now())
 
     def runs(
         self,
@@ -233,23 +234,23 @@ class ManagerService:
         limit: int,
     ) -> Sequence[Run]:
         now = self._clock.now()
-        return self._webhook_state.state.runs(now=now, store=store, kinds=kinds, before=before, limit=limit)
+        return self._webhook_state.state.runs.runs(now=now, store=store, kinds=kinds, before=before, limit=limit)
 
     def find_run(self, number: int) -> Run | None:
-        return self._webhook_state.state.find_run(number, now=self._clock.now())
+        return self._webhook_state.state.runs.find_run(number, now=self._clock.now())
 
     def run_events(self, number: int, *, limit: int) -> Sequence[Event]:
         return self._webhook_state.console_reader.run_events(number, limit=limit)
 
     def acts(self, *, user: ClerkUserId | None = None, store: StoreName | None = None, limit: int) -> Sequence[Act]:
-        return self._webhook_state.state.acts(user=user, store=store, limit=limit)
+        return self._webhook_state.state.acts.acts(user=user, store=store, limit=limit)
 
     def find_acts(self, asked: ChangesAsked, *, limit: int) -> Sequence[Act]:
-        return self._webhook_state.state.find_acts(asked, limit=limit)
+        return self._webhook_state.state.acts.find_acts(asked, limit=limit)
 
     def parity_lines(self, stores: Collection[StoreName], *, since: datetime) -> Sequence[ParitySample]:
         shops = [store.shop for store in self._running.stores() if store.name in stores]
-        return self._webhook_state.state.parity_lines(shops, since=since)
+        return self._webhook_state.state.parity.parity_lines(shops, since=since)
 
     def rollout(self) -> RolloutReport | None:
         with self._running.components() as components:
@@ -262,7 +263,7 @@ class ManagerService:
         def make(_count: Callable[[int], None]) -> Explained:
             with self._running.components() as components:
                 stores = self._running.stores()
-                known = any(components.state.get(store.shop, [user]) for store in stores)
+                known = any(components.state.mappings.get(store.shop, [user]) for store in stores)
                 if not known and not components.profile_writes.refusals([user]) and not components.profiles.get([user]):
                     return Explained(clerk_user_id=user, stores=())
                 return explain_user(components, user, stores)
@@ -328,8 +329,8 @@ class ManagerService:
         return done
 
     def forget(self, user: ClerkUserId, store: StoreName | None, actor: Actor) -> bool:
-        state = self._webhook_state.state
-        chosen = [s for s in self._running.stores() if store in {None, s.name} and state.get(s.shop, [user])]
+        mappings = self._webhook_state.state.mappings
+        chosen = [s for s in self._running.stores() if store in {None, s.name} and mappings.get(s.shop, [user])]
         self._acts(actor).forget(chosen, user)
         return bool(chosen)
 
@@ -394,7 +395,7 @@ class ManagerService:
         Customers that we wrote again before the request came stay in the shop: a webhook never deletes anything there.
         """
         now, since = self._clock.now(), event.triggered_at
-        waiting = self._webhook_state.state.waiting_at(store.shop, event.customers)
+        waiting = self._webhook_state.state.mappings.waiting_at(store.shop, event.customers)
         for erased in self._webhook_state.erasure.redact(
             store.shop, event.customers, event.email, since=since, now=now
         ):
@@ -408,7 +409,7 @@ class ManagerService:
     def _acts(self, actor: Actor) -> Acts:
         """Return the acts of this operator, on connections that do not wait long."""
         state = self._webhook_state.state
-        return Acts(actor, state, self._webhook_state.queue, state, self._clock)
+        return Acts(actor, state.acts, self._webhook_state.queue, state.mappings, self._clock)
 
     def _run(self, number: int) -> Run:
         """Return the run that was just recorded."""

@@ -24,7 +24,7 @@ from reconciler.core.report.status import (
 )
 from reconciler.ports import MirrorMark
 from reconciler.settings import StoreSettings
-from reconciler.state.store import StateStore
+from reconciler.state.repositories import Repositories
 from reconciler.wiring import Components
 
 ROWS_A_READ = 500
@@ -36,14 +36,15 @@ def status_rows_of(components: Components, stores: Iterable[StoreSettings]) -> t
     """Return what the state knows of these stores. The number of statements does not grow with that of the stores."""
     stores, now, state = tuple(stores), components.clock.now(), components.state
     shops = [store.shop for store in stores]
-    facts, tallies, marks = state.facts_by_shop(shops), state.tallies(shops), state.marks(shops)
-    doubts = state.doubts({store.shop: store.name for store in stores})
+    facts, tallies = state.mappings.facts_by_shop(shops), state.mappings.tallies(shops)
+    marks, mirrors = state.scans.marks(shops), state.mappings.mirror_marks(shops)
+    doubts = state.doubts.doubts({store.shop: store.name for store in stores})
     ages_s = components.queue.oldest_ages_s(now, [store.name for store in stores])
-    mirrors, bulk = state.mirror_marks(shops), _bulk(state, shops, now)
+    bulk = _bulk(state, shops, now)
     refused = components.profile_writes.refusals()
     accepting = {accepted.user for store in stores for accepted in store.accept}
-    mappings = state.get_across(shops, refused.keys() | accepting)
-    accepted = state.count_accepted(shops, now=now)
+    mappings = state.mappings.get_across(shops, refused.keys() | accepting)
+    accepted = state.acts.count_accepted(shops, now=now)
     found = []
     for store in stores:
         known, tally = facts.get(store.shop), tallies[store.shop]
@@ -79,11 +80,13 @@ def known_rows(components: Components, rows: Iterable[Mapping], stores: Iterable
     for part in batches(rows, ROWS_A_READ):
         waiting: dict[ShopDomain, Collection[ClerkUserId]] = {}
         suspended: dict[ShopDomain, str | None] = {}
-        facts_by_shop = components.state.facts_by_shop({row.shop for row in part})
+        facts_by_shop = components.state.mappings.facts_by_shop({row.shop for row in part})
         for shop in {row.shop for row in part}:
             store, facts = by_shop.get(shop), facts_by_shop.get(shop)
             users = [row.clerk_user_id for row in part if row.shop == shop and row.status == "in_sync"]
-            waiting[shop] = components.state.waiting(store.name, shop, users) if store is not None and users else ()
+            waiting[shop] = (
+                components.state.mappings.waiting(store.name, shop, users) if store is not None and users else ()
+            )
             suspended[shop] = facts.suspended_reason if facts is not None else None
         for row in part:
             yield known_row(row, suspended=suspended[row.shop], waits=row.clerk_user_id in waiting[row.shop])
@@ -136,10 +139,10 @@ def _mirror(mark: MirrorMark, now: datetime) -> MirrorProgress | None:
     )
 
 
-def _bulk(state: StateStore, shops: Collection[ShopDomain], now: datetime) -> dict[ShopDomain, BulkProgress]:
+def _bulk(state: Repositories, shops: Collection[ShopDomain], now: datetime) -> dict[ShopDomain, BulkProgress]:
     """Return the progress of the bulk writes of those shops that have any; abandoned ones have no process left."""
-    counts = {shop: each for shop, each in state.bulk_counts(shops).items() if each.files or each.waiting}
-    holders = state.holders([bulk_lease(shop) for shop in counts], now=now)
+    counts = {shop: each for shop, each in state.bulk.bulk_counts(shops).items() if each.files or each.waiting}
+    holders = state.leases.holders([bulk_lease(shop) for shop in counts], now=now)
     return {
         shop: bulk_progress(
             each.began_at,

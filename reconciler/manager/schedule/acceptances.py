@@ -26,7 +26,7 @@ class EndedAcceptances:
         now = self._clock.now()
         connections = self._running.connections
         found: defaultdict[ShopDomain, list[ClerkUserId]] = defaultdict(list)
-        for shop, user in connections.state.ended_acceptances(now=now):
+        for shop, user in connections.state.acts.ended_acceptances(now=now):
             found[shop].append(user)
         stores = {store.shop: store.name for store in self._running.stores()}
         for shop, users in found.items():
@@ -34,6 +34,6 @@ class EndedAcceptances:
                 requests = [Request(name, user) for user in users]
                 connections.queue.add(requests, now, priority=Priority.NUDGE, reason="acceptance")
                 _log.info("acceptance_ended", store=name, users=len(users))
-            connections.state.clear_ended(shop, users, now=now)
+            connections.state.acts.clear_ended(shop, users, now=now)
         if found:
             self._wake()

@@ -62,13 +62,13 @@ class FailingStores:
         if store is None:
             return
         try:
-            state = self._running.connections.state
-            facts = state.facts(store.shop) or StoreFacts(store.name, store.shop)
+            mappings = self._running.connections.state.mappings
+            facts = mappings.facts(store.shop) or StoreFacts(store.name, store.shop)
             if facts.failing_what not in {None, what} or facts.failing_reason == why:
                 return
             since = (facts.failing_since or self._clock.now()) if why is not None else None
             kept = what if why is not None else None
             updated = replace(facts, store=store.name, failing_what=kept, failing_reason=why, failing_since=since)
-            state.put_facts(updated)
+            mappings.put_facts(updated)
         except StateError as error:
             _log.warning("state_write_failed", error=error.message)

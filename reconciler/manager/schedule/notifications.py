@@ -36,8 +36,8 @@ class Notifier:
             return
         stores = self._running.stores()
         with self._running.components() as components:
-            state = components.state
-            before = state.notified()
+            notices = components.state.notices
+            before = notices.notified()
             rollout = _rollout_needs(components)
             needs = {
                 store.shop: (store, store_needs(row) | rollout.get(store.shop, {}))
@@ -47,7 +47,7 @@ class Notifier:
             claimed = []
             for shop, (store, now) in needs.items():
                 change = change_of(store.name, before.get(shop, {}), now)
-                if change is not None and state.claim_notice(shop, now=self._clock.now()):
+                if change is not None and notices.claim_notice(shop, now=self._clock.now()):
                     changes.append(change)
                     claimed.append(shop)
             if not changes:
@@ -57,10 +57,10 @@ class Notifier:
             except TemporaryError as error:
                 _log.warning("notification_failed", error=error.message, hint=error.hint)
                 for shop in claimed:
-                    state.end_notice(shop, None, now=self._clock.now())
+                    notices.end_notice(shop, None, now=self._clock.now())
                 return
             for shop in claimed:
-                state.end_notice(shop, needs[shop][1], now=self._clock.now())
+                notices.end_notice(shop, needs[shop][1], now=self._clock.now())
         _log.info("notification_sent", stores=[change.store for change in changes])
 
 

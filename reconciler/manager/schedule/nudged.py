@@ -28,7 +28,7 @@ class NudgedStores:
             if self._since is None:
                 self._since = self._clock.now()
             newest = max(self._seen.values(), default=self._since)
-            wanted = self._running.connections.state.nudged_stores(since=max(newest - OVERLAP, self._since))
+            wanted = self._running.connections.state.acts.nudged_stores(since=max(newest - OVERLAP, self._since))
             fresh = {name: at for name, at in wanted.items() if at > self._seen.get(name, self._since)}
             self._seen |= fresh
         known = {store.name for store in self._running.stores()}

@@ -18,8 +18,8 @@ class ParitySampler:
         """Record one sample of each store, unless another replica has just done it. StateError."""
         now, stores = self._clock.now(), self._running.stores()
         with self._running.components() as components:
-            if components.state.is_sampled([store.shop for store in stores], at=now):
+            if components.state.parity.is_sampled([store.shop for store in stores], at=now):
                 return
             rows = status_rows_of(components, stores)
             samples = [sample_of(row, store.shop, now) for row, store in zip(rows, stores, strict=True)]
-            components.state.note_parity(samples)
+            components.state.parity.note_parity(samples)

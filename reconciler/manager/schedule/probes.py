@@ -116,16 +116,16 @@ class Probes:
         with self._running.components() as components:
             if name in components.shop_keys.unsure():
                 return False
-            facts = components.state.facts(store.shop)
+            facts = components.state.mappings.facts(store.shop)
         return facts is not None and facts.suspended_reason is None
 
     def _remember(self, name: StoreName, why: str | None) -> None:
         store = self._running.store(name)
         if store is None:
             return
-        state = self._running.connections.state
-        facts = state.facts(store.shop) or StoreFacts(store.name, store.shop)
+        mappings = self._running.connections.state.mappings
+        facts = mappings.facts(store.shop) or StoreFacts(store.name, store.shop)
         if facts.suspended_reason == why:
             return
         since = self._clock.now() if why else None
-        state.put_facts(replace(facts, store=store.name, suspended_at=since, suspended_reason=why))
+        mappings.put_facts(replace(facts, store=store.name, suspended_at=since, suspended_reason=why))

@@ -105,7 +105,11 @@ class RolloutFollower:
     def _do_others_differ(self) -> bool:
         """Whether other replicas run, and use other files. SQLite serves one, however the one before it ended."""
         connections, own = self._running.connections, self._owner
-        others = () if is_sqlite(connections.engine) else connections.state.replicas(now=connections.state_clock.now())
+        others = (
+            ()
+            if is_sqlite(connections.engine)
+            else connections.state.replicas.replicas(now=connections.state_clock.now())
+        )
         return any(each.owner != own and each.config_digest != self._files.running for each in others)
 
 

@@ -87,7 +87,7 @@ class ScheduledScans:
         store = self._running.store(name)
         if store is None:
             return "left out"
-        full = self._running.connections.state.mark(store.shop, FULL)
+        full = self._running.connections.state.scans.mark(store.shop, FULL)
         if full is not None and full.finished_at is None:
             return self._scan(name, FULL, full_resync, full.started_at)
         return self._scan(
@@ -99,7 +99,7 @@ class ScheduledScans:
         with self._lock:
             leases = [lease for lease in self._leases.values() if lease.held]
         for lease in leases:
-            lease.held = self._running.connections.state.renew(
+            lease.held = self._running.connections.state.leases.renew(
                 lease.name, self._owner, lease.fence, ttl_s=self._intervals.scan_lease_s, now=self._clock.now()
             )
             if not lease.held:
@@ -109,7 +109,7 @@ class ScheduledScans:
         store = self._running.store(name)
         if store is None:
             return False
-        mark = self._running.connections.state.mark(store.shop, kind)
+        mark = self._running.connections.state.scans.mark(store.shop, kind)
         if mark is None or mark.finished_at is None:
             return False
         return since <= mark.started_at <= self._clock.now()  # a later time was written by a wrong clock
@@ -118,7 +118,7 @@ class ScheduledScans:
         store = self._running.store(name)
         if store is None:
             return False
-        mark = self._running.connections.state.mark(store.shop, kind)
+        mark = self._running.connections.state.scans.mark(store.shop, kind)
         return mark is not None and mark.finished_at is None
 
     def _scan(
@@ -153,7 +153,7 @@ class ScheduledScans:
             return "left out"
         with self._running.components() as components:
             key = f"{LEASE}{store.shop}"
-            fence = components.state.acquire(
+            fence = components.state.leases.acquire(
                 key, self._owner, ttl_s=self._intervals.scan_lease_s, now=self._clock.now()
             )
             if fence is None:
@@ -171,7 +171,7 @@ class ScheduledScans:
             finally:
                 with self._lock:
                     del self._leases[key]
-                components.state.release_lease(key, self._owner, fence, now=self._clock.now())
+                components.state.leases.release_lease(key, self._owner, fence, now=self._clock.now())
 
     def _run(
         self,
@@ -201,7 +201,7 @@ class ScheduledScans:
         self, components: Components, store: StoreSettings, kind: str, scan: Callable[[], ResyncResult]
     ) -> ResyncResult:
         new_run = NewRun("full_resync" if kind == FULL else "resync", (store.name,), SCHEDULE, self._owner)
-        with record_run(components.state, new_run, self._clock) as run:
+        with record_run(components.state.runs, new_run, self._clock) as run:
             found = scan()
             run.counts = RunCounts(
                 users=found.looked_at,
@@ -219,8 +219,8 @@ class ScheduledScans:
         return ResyncContext(
             store=store,
             readers=components.readers(store, absence=components.absence),
-            state=components.state,
-            book=components.state,
+            state=components.state.mappings,
+            book=components.state.scans,
             queue=components.queue,
             clock=self._clock,
             go_on=go_on,

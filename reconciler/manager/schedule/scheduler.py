@@ -224,7 +224,7 @@ class Scheduler:
         now = self._clock.now()
         known = {s.name for s in self._running.stores()}
         with self._running.components() as components:
-            gone = components.state.tidy(now=now)
+            gone = components.state.housekeeping.tidy(now=now)
             orphans = set(components.queue.tally(now)) - known
             for name, age_s in components.queue.oldest_ages_s(now, orphans).items():
                 if age_s > ORPHANS_KEPT_S:

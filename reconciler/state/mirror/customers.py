@@ -32,7 +32,8 @@ from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain
 from reconciler.ports import FoundEqual, Known, MirrorMark, Pair, Seen, Source, Touched
 from reconciler.state import equal
 from reconciler.state.database.engine import reading, writing
-from reconciler.state.database.queries import Database, parts
+from reconciler.state.database.queries import parts
+from reconciler.state.mappings import MappingTable
 from reconciler.state.tables.mappings import TOMBSTONES, MappingRow, index_key
 from reconciler.state.tables.mirror import MirrorMarkRow, MirrorRow
 from reconciler.state.tables.rows import number_of
@@ -50,8 +51,8 @@ _customer = _mirror.c.shopify_customer_id
 _here = _mirror.c.gone == false()
 
 
-class MirrorTable(Database):
-    """`ports.Mirror` on SQLite or Postgres."""
+class MirrorTable(MappingTable):
+    """`ports.State` and `ports.Mirror` on SQLite or Postgres: the mappings beside the mirror of their customers."""
 
     # --- questions of a scan ---------------------------------------------------------------------------------------
 

@@ -1,23 +1,45 @@
 """Leases and budgets, which the processes of one state share."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from functools import cache, cached_property
 from typing import Any
 
-from sqlalchemy import Engine, Table, and_, bindparam, case, delete, or_, select, update
+from sqlalchemy import BigInteger, Column, Engine, Table, and_, bindparam, case, delete, or_, select, update
+from sqlmodel import Field
 
 from reconciler.core.model.ids import ShopDomain
 from reconciler.ports import Holder
-from reconciler.state.database.engine import autocommitting, is_sqlite, repeatable, writing
+from reconciler.state.database.engine import SCHEMA, autocommitting, is_sqlite, repeatable, writing
 from reconciler.state.database.holder import is_gone, new_holder, where
 from reconciler.state.database.queries import Database, insert_into, parts
-from reconciler.state.tables.mappings import BudgetRow, LeaseRow
+from reconciler.state.tables.mappings import Row, UtcDateTime, time_column
 
 BUDGETS_KEPT = timedelta(days=2)
 LEASE_MAX = timedelta(minutes=10)
+
+
+class BudgetRow(Row, table=True):
+    """How many actions of one kind the guards allowed in a shop in one hour of `run`."""
+
+    __tablename__ = "reconciler_budget"
+    shopify_shop: str = Field(primary_key=True)
+    kind: str = Field(primary_key=True)
+    hour: datetime = Field(sa_column=Column(UtcDateTime(), primary_key=True))
+    spent: int
+    __table_args__ = ({"schema": SCHEMA},)
+
+
+class LeaseRow(Row, table=True):
+    """The holder of a lease. The row stays after a release, so that `fence` only grows."""
+
+    __tablename__ = "reconciler_lease"
+    name: str = Field(primary_key=True)
+    owner: str
+    fence: int = Field(sa_column=Column(BigInteger(), nullable=False))
+    until: datetime = Field(sa_column=time_column(nullable=False))
+    __table_args__ = ({"schema": SCHEMA},)
+
 
 _lease: Table = LeaseRow.__table__
 _budget: Table = BudgetRow.__table__

@@ -6,13 +6,13 @@ import json
 from collections.abc import Collection, Mapping
 from datetime import datetime
 
-from sqlalchemy import Table, bindparam, case, func, select, union
+from sqlalchemy import Table, bindparam, case, func, select
 
 from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
 from reconciler.core.report.status import Doubts
 from reconciler.state.database.engine import is_sqlite
 from reconciler.state.database.queries import Database, parts
-from reconciler.state.requests.statements import STATEMENTS
+from reconciler.state.requests.statements import statements
 from reconciler.state.tables.mappings import TOMBSTONES, MappingRow, StoreRow
 from reconciler.state.tables.requests import RequestRow
 from reconciler.state.tables.scans import FindingRow
@@ -35,23 +35,10 @@ class DoubtsTable(Database):
         added more than once, so that its time is not known. An erased user stays erased, for every caller.
         """
         pairs = json.dumps([(store, shop) for shop, store in sorted(shops.items())])
-        rows = self._rows(STATEMENTS[is_sqlite(self._engine)].doubts, {"stores": pairs, "names_max": NAMES_MAX})
+        rows = self._rows(statements(sqlite=is_sqlite(self._engine)).doubts, {"stores": pairs, "names_max": NAMES_MAX})
         waits = {shop: (in_sync, unknown) for shop, in_sync, unknown in rows}
         left = self._left(shops)
         return {shop: Doubts(*waits.get(shop, (0, 0)), left.get(shop, 0)) for shop in shops}
-
-    def waiting(self, store: StoreName, shop: ShopDomain, users: Collection[ClerkUserId]) -> frozenset[ClerkUserId]:
-        """Return which of these users have a request in the queue or were found by a running scan."""
-        found: set[ClerkUserId] = set()
-        for part in parts(users):
-            asked = select(_request.c.clerk_user_id).where(
-                _request.c.clerk_user_id.in_(part), _request.c.store == store
-            )
-            seen = select(_finding.c.clerk_user_id).where(
-                _finding.c.shopify_shop == shop, _finding.c.clerk_user_id.in_(part)
-            )
-            found.update(ClerkUserId(user) for (user,) in self._rows(union(asked, seen)))
-        return frozenset(found)
 
     def due_at(self, store: StoreName, user: ClerkUserId) -> datetime | None:
         """Return when the queued request of this user is due; None without one."""

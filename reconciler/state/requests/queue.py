@@ -38,7 +38,7 @@ from reconciler.errors import LeaseLost
 from reconciler.state.database.engine import autocommitting, is_sqlite, reading, repeatable, writing
 from reconciler.state.database.holder import is_gone, new_holder
 from reconciler.state.database.queries import read_rows
-from reconciler.state.requests.statements import STATEMENTS
+from reconciler.state.requests.statements import statements
 
 CHUNK = 500  # requests added in one transaction, so that a nudge waits about 10 ms at most behind a resync
 _NEVER = timedelta(days=36_500)
@@ -55,8 +55,8 @@ def fence(connection: Connection, claim: Claim) -> None:
 
     No process can take the request over until that transaction ends: the write comes before a takeover or not at all.
     """
-    statements = STATEMENTS[connection.dialect.name == "sqlite"]
-    if connection.execute(statements.hold, _mine(claim)).first() is None:
+    sql = statements(sqlite=connection.dialect.name == "sqlite")
+    if connection.execute(sql.hold, _mine(claim)).first() is None:
         raise LeaseLost(
             f"another replica has taken over {claim.clerk_user_id} in {claim.store}; this late write is dropped"
         )
@@ -64,7 +64,7 @@ def fence(connection: Connection, claim: Claim) -> None:
 
 def check_claim(engine: Engine, claim: Claim, shop: ShopDomain) -> None:
     """Raise LeaseLost unless the claim holds now, or if its user was erased in this shop."""
-    user, query = claim.clerk_user_id, STATEMENTS[is_sqlite(engine)].mine
+    user, query = claim.clerk_user_id, statements(sqlite=is_sqlite(engine)).mine
     found = read_rows(engine, query, _mine(claim) | {"shop": shop})
     if not found:
         raise LeaseLost(f"another replica has taken over {user} in {claim.store}")
@@ -80,7 +80,7 @@ class RequestTable:
 
     def __init__(self, engine: Engine) -> None:
         self._sqlite = is_sqlite(engine)
-        self._sql = STATEMENTS[self._sqlite]
+        self._sql = statements(sqlite=self._sqlite)
         self._engine = autocommitting(engine)  # each call is one statement, or several independent ones
         self._repeatable = repeatable(self._engine)
         self._claiming = Lock()  # two threads of one owner would each count the other's capacity

@@ -91,4 +91,7 @@ def _clause(sql: str) -> TextClause:
     return text(sql).bindparams(*(bindparam(name, type_=UtcDateTime()) for name in _TIMES if f":{name}" in sql))
 
 
-STATEMENTS = {sqlite: Statements(sqlite=sqlite) for sqlite in (False, True)}
+@cache
+def statements(*, sqlite: bool) -> Statements:
+    """Return the statements for SQLite, or for Postgres."""
+    return Statements(sqlite=sqlite)

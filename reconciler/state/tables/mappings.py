@@ -1,7 +1,7 @@
 """The tables as SQLModel classes. On Postgres they are in the schema `reconciler`; on SQLite their names have its prefix.
 
 Keys are compared by code point on both (COLLATE "C"), so that mappings and profiles can be joined as streams. A table in
-its own file derives from `Row` and is imported by schema.py, so that `db check` knows it. No file of a table defers its
+its own file derives from `Row` and is imported by all_tables.py, so that `db check` knows it. No file of a table defers its
 annotations: SQLModel would compile each of them whenever a command starts.
 """
 
@@ -221,45 +221,4 @@ class StoreRow(Row, table=True):
     failing_what: str | None = None
     failing_reason: str | None = None
     failing_since: datetime | None = Field(default=None, sa_column=time_column())
-    __table_args__ = ({"schema": SCHEMA},)
-
-
-class AppliedPlanRow(Row, table=True):
-    """Sealed plans that were applied; each can be applied once."""
-
-    __tablename__ = "reconciler_applied_plan"
-    digest: str = Field(primary_key=True)
-    applied_at: datetime = Field(sa_column=time_column(nullable=False))
-    __table_args__ = ({"schema": SCHEMA},)
-
-
-class TokenRow(Row, table=True):
-    """A rotated token pair, encrypted: the only secret that is stored."""
-
-    __tablename__ = "reconciler_token"
-    shopify_shop: str = Field(primary_key=True)
-    sealed: str
-    stored_at: datetime = Field(sa_column=time_column(nullable=False))
-    __table_args__ = ({"schema": SCHEMA},)
-
-
-class BudgetRow(Row, table=True):
-    """How many actions of one kind the guards allowed in a shop in one hour of `run`."""
-
-    __tablename__ = "reconciler_budget"
-    shopify_shop: str = Field(primary_key=True)
-    kind: str = Field(primary_key=True)
-    hour: datetime = Field(sa_column=Column(UtcDateTime(), primary_key=True))
-    spent: int
-    __table_args__ = ({"schema": SCHEMA},)
-
-
-class LeaseRow(Row, table=True):
-    """The holder of a lease. The row stays after a release, so that `fence` only grows."""
-
-    __tablename__ = "reconciler_lease"
-    name: str = Field(primary_key=True)
-    owner: str
-    fence: int = Field(sa_column=Column(BigInteger(), nullable=False))
-    until: datetime = Field(sa_column=time_column(nullable=False))
     __table_args__ = ({"schema": SCHEMA},)

@@ -85,9 +85,9 @@ def _write_all(context: Context, components: Components, users: ClerkUsers) -> T
     writer = RowWriter(
         lambda: components.connections.upserts, components.profile_writes, components.state_clock, ask=None, nudge=nudge
     )
-    new_run = NewRun("backfill_clerk", (), context.actor, components.state.new_holder())
+    new_run = NewRun("backfill_clerk", (), context.actor, components.state.leases.new_holder())
     try:
-        with record_run(components.state, new_run, components.state_clock) as run:
+        with record_run(components.state.runs, new_run, components.state_clock) as run:
             try:
                 for to_write in _survey_users(context, components, users, tally, "writing profile rows"):
                     write_rows(to_write, writer.write_now, tally)

@@ -62,8 +62,8 @@ def _fill_mirror(context: Context, components: Components, store: StoreSettings)
         def show(step: Progress) -> None:
             progress.update(bars[step.doing], completed=step.done, total=step.total)
 
-        new_run = NewRun("backfill_shopify", (store.name,), context.actor, components.state.new_holder())
-        with record_run(components.state, new_run, components.state_clock) as run:
+        new_run = NewRun("backfill_shopify", (store.name,), context.actor, components.state.leases.new_holder())
+        with record_run(components.state.runs, new_run, components.state_clock) as run:
             filled = fill(components.mirror(store, wait=lambda seconds: not never.wait(seconds), progress=show))
             run.counts = RunCounts(users=filled.lines)
             run.outcome = "done" if filled.whole else "stopped"

@@ -83,7 +83,7 @@ def all_checks(
     if has_state:
         stores = components.targeted_stores([str(store.name) for store in stores])
     yield from profile_checks(
-        components, lambda: sum(components.state.count(s.shop) for s in stores) if has_state else 0
+        components, lambda: sum(components.state.mappings.count(s.shop) for s in stores) if has_state else 0
     )
     yield from clerk_checks(components.loaded.settings)
     yield from _with_failures("clerk", "instance", lambda: clerk_instance_checks(components))
@@ -196,9 +196,11 @@ def store_checks(components: Components, store: StoreSettings, *, has_state: boo
 
     yield from _with_failures(store.name, "shop", read_shop)
     if has_state:
-        yield from _with_failures(store.name, "updated_at", lambda: updated_at_checks(components.state, store))
+        yield from _with_failures(store.name, "updated_at", lambda: updated_at_checks(components.state.scans, store))
     yield from _with_failures(
-        store.name, "guards", lambda: [guard_check(store, components.state.count(store.shop) if has_state else 0)]
+        store.name,
+        "guards",
+        lambda: [guard_check(store, components.state.mappings.count(store.shop) if has_state else 0)],
     )
 
 

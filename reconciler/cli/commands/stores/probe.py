@@ -30,8 +30,8 @@ def probe(context: Context, *, stores: tuple[str, ...]) -> int:
 
 def _end_suspension(components: Components, store: StoreSettings) -> bool:
     """Record that the shop grants access, which running controllers follow; return whether it was suspended."""
-    facts = components.state.facts(store.shop)
+    facts = components.state.mappings.facts(store.shop)
     if facts is None or facts.suspended_reason is None:
         return False
-    components.state.put_facts(replace(facts, suspended_at=None, suspended_reason=None))
+    components.state.mappings.put_facts(replace(facts, suspended_at=None, suspended_reason=None))
     return True

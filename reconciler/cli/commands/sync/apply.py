@@ -83,7 +83,7 @@ def apply(
             context, planned, output=output, detail=detail, yes=yes, known=planfile_ is not None, again=again
         ):
             return FAILED
-        if seal and not components.state.mark_applied(seal, components.state_clock.now()):
+        if seal and not components.state.applied_plans.mark_applied(seal, components.state_clock.now()):
             raise PlanRefused(f"{planfile_} was already applied: a saved plan applies once", hint="plan again")
         if approve is not None:
             components.acts(context.actor).note("approve", detail={"digest": approve})
@@ -203,8 +203,8 @@ def apply_each(
         refuse_pending_bulk(components, chosen.values())
     tallies = {name: _Tally() for name in chosen}
     started = components.clock.now()
-    new_run = NewRun(kind, tuple(chosen), context.actor, components.state.new_holder(), planned.plan.digest)
-    with record_run(components.state, new_run, components.state_clock) as run, context.progress() as progress:
+    new_run = NewRun(kind, tuple(chosen), context.actor, components.state.leases.new_holder(), planned.plan.digest)
+    with record_run(components.state.runs, new_run, components.state_clock) as run, context.progress() as progress:
         bars = {
             name: progress.add_task(f"applying to {name}", total=planned.scans[name].plan.summary.actions)
             for name in chosen

@@ -54,7 +54,7 @@ def plan(
         planned = make_plan(context, components, stores, users, live=live, keeps_withheld=False)
         if not live and not users:
             for store in (s for s in components.stores() if s.name in planned.scans):
-                record_fingerprints(planned.scans[store.name], store, components.state)
+                record_fingerprints(planned.scans[store.name], store, components.state.mappings)
     approve = approval_command("apply", files=context.file_options, stores=stores, users=users, live=live)
     shown = planned
     if redact:

@@ -77,7 +77,7 @@ def _chosen(
     """The stores and fields to accept: those that were named, or what drifts now. PermanentError without any."""
     if fields:
         stores = components.stores(names)
-        chosen = [(store, fields) for store in stores if components.state.get(store.shop, [user])]
+        chosen = [(store, fields) for store in stores if components.state.mappings.get(store.shop, [user])]
         if not chosen:
             raise PermanentError(f"{user} has no mapping there", hint="reconciler mappings list")
         return chosen

@@ -41,7 +41,7 @@ def list_mappings(
 
 
 def _known_mappings(components: Components, store: StoreSettings) -> Iterator[Mapping]:
-    scanned = (row for chunk in components.state.scan(store.shop) for row in chunk)
+    scanned = (row for chunk in components.state.mappings.scan(store.shop) for row in chunk)
     return known_rows(components, scanned, [store])
 
 
@@ -57,7 +57,7 @@ def forget_mapping(
         if len(found) > 1:
             raise UsageError(f"{user} is not one user: {', '.join(found)}", hint="use one of these Clerk ids")
         name = found[0] if found else ClerkUserId(user)
-        chosen = [s for s in components.stores(stores) if components.state.get(s.shop, [name])]
+        chosen = [s for s in components.stores(stores) if components.state.mappings.get(s.shop, [name])]
         if not chosen:
             raise UsageError(f"{name} has no mapping", hint="reconciler mappings list")
         names = ", ".join(s.name for s in chosen)

@@ -1,10 +1,9 @@
-"""`StateStore`: the state behind its ports. Each call is one short transaction, durable when it returns."""
+"""`StateStore`: all repositories of the state in one, for tests that need several of them."""
 
 from __future__ import annotations
 
 from reconciler.state.bulk import BulkTable
 from reconciler.state.console.sessions import SessionTable
-from reconciler.state.mappings import MappingTable
 from reconciler.state.mirror.customers import MirrorTable
 from reconciler.state.operations.acts import ActTable
 from reconciler.state.operations.notices import NoticeTable
@@ -22,7 +21,6 @@ from reconciler.state.tokens import AppliedPlanTable, TokenTable
 class StateStore(
     TokenTable,
     BulkTable,
-    MappingTable,
     AppliedPlanTable,
     BudgetTable,
     LeaseTable,
@@ -38,4 +36,4 @@ class StateStore(
     NoticeTable,
     RolloutTable,
 ):
-    """`ports.State` and the repositories of the ports on SQLite or Postgres. Thread-safe."""
+    """All ports of the state, on SQLite or Postgres. Thread-safe."""
