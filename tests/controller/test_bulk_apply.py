@@ -117,7 +117,7 @@ def test_what_a_file_has_no_space_for_goes_with_the_next(both: tuple[BulkRig, Bu
 
 
 @pytest.mark.parametrize(
-    ("lines", "files"), [(1, 1), (1999, 1), (2000, 2), (10_000, 5), (120_000, 5), (160_000, 10), (1_000_003, 50)]
+    ("lines", "files"), [(1, 1), (1999, 1), (2000, 2), (10_000, 10), (120_000, 10), (160_000, 15), (1_000_003, 100)]
 )
 def test_a_plan_fills_files_that_end_one_after_the_other(lines: int, files: int) -> None:
     sizes = file_sizes(lines, lines_min=1000)

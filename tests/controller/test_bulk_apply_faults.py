@@ -116,7 +116,7 @@ def test_an_answer_that_is_lost_costs_no_more_than_time(rig: BulkRig, wanted: Wa
 def test_an_operation_with_an_unanswered_start_is_not_started_twice(rig: BulkRig, wanted: Wanted) -> None:
     rig.acme.faults.add("lost_after", on="bulkOperationRunMutation", times=2)
     check_well(rig, wanted)
-    assert len(rig.acme.shop.operations) == operations(rig) == 6  # three files of customers, and of their metafields
+    assert len(rig.acme.shop.operations) == operations(rig) == 4  # two files of customers, and of their metafields
 
 
 @pytest.mark.matrix

@@ -140,20 +140,19 @@ class BulkRun:
     def _work(self, enqueue: Enqueue | None = None) -> Iterator[Outcome]:
         """Until no action is left, no line waits and no file is under way, or the store can't be used.
 
-        While the shop runs files, the next one is made, as long as `enqueue` finds actions. Ended
-        files are read one by one, and the next writes of the users of one are sent before the next one is read.
+        While the shop runs files, the next one is made, as long as `enqueue` finds actions: before an ended one is read, as
+        the shop runs no longer. Ended files are read one by one, and the next writes of the users of one are sent before the
+        next one is read.
         """
         failures = lines = 0
         ended: list[tuple[BulkFile, BulkState | None]] = []
         while self._access.refused is None and (enqueue is not None or not self._files.is_idle()):
             self._go_on()
-            if enqueue is not None and self._files.is_below_limit():
+            if enqueue is not None and self._files.is_below_limit(ended=len(ended)):
                 lines = yield from enqueue()
                 enqueue = enqueue if lines else None
             try:
-                self._check_open()
-                self._files.fill(at_least=max(lines, 1))
-                ended = ended or self._files.poll()
+                found = self._fill_and_poll(max(lines, 1), ended)
                 failures = 0
             except AccessError as error:
                 self._access.refused = error
@@ -166,11 +165,25 @@ class BulkRun:
                 if not ended:
                     self._pause(_pause_after(failures))
                     continue
+            if found and enqueue is not None:
+                continue
             tired = yield from self._send_tired()
             if ended:
                 yield from self._read(*ended.pop(0))
-            elif not tired and (enqueue is None or not self._files.is_below_limit()):
+            elif not tired and (enqueue is None or not self._files.is_below_limit(ended=0)):
                 self._pause(self._files.pause_s)
+        yield from self._report_refused()
+
+    def _fill_and_poll(self, lines: int, ended: list[tuple[BulkFile, BulkState | None]]) -> bool:
+        """Send what waits, in files of so many lines at least; add files that have ended, and return whether there are."""
+        self._check_open()
+        self._files.fill(at_least=lines, ended=len(ended))
+        found = self._files.poll(but={file.key for file, _ in ended})
+        ended += found
+        return bool(found)
+
+    def _report_refused(self) -> Iterator[Outcome]:
+        """Report users that were not tried, if the store can't be used."""
         if self._access.refused is not None:
             self._files.drop_unsent()
             yield from self._report_left_over(self._access.refused)

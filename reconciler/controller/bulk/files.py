@@ -6,7 +6,7 @@ Knows lines only as what goes into a file; what an answer means is `apply.py`'s.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from itertools import accumulate, islice, pairwise
@@ -23,8 +23,11 @@ from reconciler.errors import AnswerLost, LeaseLost, Refused, StateError, Tempor
 from reconciler.ports import METAFIELDS_MAX, BulkFile, BulkLine, BulkState
 
 AT_ONCE_MAX = 5  # operations of a kind that Shopify runs at the same time (since API 2026-01)
-LINES = 20_000  # in one file, about: five files are a hundred thousand users
-SPREAD = 0.12  # by so much is the largest file larger than the mean of those that run at the same time
+LINES = 10_000  # in one file, about: a hundred thousand users are ten files
+ROUNDS = (
+    2  # of files at least, unless they were too short: what is left to do after the last one is done is half as much
+)
+SPREAD = 0.06  # by so much is the largest file larger than the mean of those that run at the same time
 LINES_MAX = 35_000  # in one file
 PAUSE_FIRST_S = 0.25  # before an operation is first asked for
 PAUSE_MAX_S = 15.0
@@ -138,13 +141,19 @@ class BulkFiles:
         while lines := book.unsent_lines(self._shop, limit=self._bulk.piece_lines):
             book.settle_lines(self._shop, [], [], done=[line.user for line in lines])
 
-    def is_below_limit(self) -> bool:
-        """Whether one more file may run."""
-        return len(self._bulk.book.bulk_files(self._shop)) < AT_ONCE_MAX
+    def is_below_limit(self, *, ended: int) -> bool:
+        """Whether one more file may run; so many of them run no longer, and are still to be read."""
+        return self._free(ended) > 0
 
-    def fill(self, *, at_least: int = 1) -> None:
-        """Upload lines that wait, in as many files as may run at the same time, none of fewer lines than this."""
-        free = AT_ONCE_MAX - len(self._bulk.book.bulk_files(self._shop))
+    def _free(self, ended: int) -> int:
+        return AT_ONCE_MAX - (len(self._bulk.book.bulk_files(self._shop)) - ended)
+
+    def fill(self, *, at_least: int = 1, ended: int = 0) -> None:
+        """Upload lines that wait, in as many files as may run at the same time, none of fewer lines than this.
+
+        `ended` is that of `is_below_limit`.
+        """
+        free = self._free(ended)
         for rides_in, waiting in self._bulk.book.bulk_waiting(self._shop).items() if free > 0 else ():
             left = waiting
             users = METAFIELDS_MAX if rides_in == "set_metafields" else 1  # which share a line
@@ -156,9 +165,10 @@ class BulkFiles:
                 left -= self._upload_lines(rides_in, most)
                 free -= 1
 
-    def poll(self) -> list[tuple[BulkFile, BulkState | None]]:
+    def poll(self, *, but: Container[str] = ()) -> list[tuple[BulkFile, BulkState | None]]:
         """Run files that are not run yet, and return those with an operation that has ended, or is unknown.
 
+        `but`: not those with these keys, which are known to have ended.
         Each is asked for when it is due: that another one ends is no reason to.
         """
         found = []
@@ -168,6 +178,9 @@ class BulkFiles:
             lines += file.lines
             now = self._context.clock.now()
             taken_s = (now - file.begun_at).total_seconds()
+            if file.key in but:
+                run += file.lines
+                continue
             if file.operation is None:
                 self._run(file, self._bulk.shop.find(file.key))
             if file.operation is None or 0 <= taken_s < PAUSE_FIRST_S:
@@ -262,7 +275,8 @@ def file_sizes(lines: int, *, lines_min: int) -> list[int]:
     hardly waits for us, takes longer by `SPREAD` at most.
     """
     at_once = min(AT_ONCE_MAX, max(lines // lines_min, 1))
-    mean = ceil(lines / at_once / max(round(lines / at_once / LINES), 1))
+    rounds = max(round(lines / at_once / LINES), min(ROUNDS, lines // at_once // lines_min), 1)
+    mean = ceil(lines / at_once / rounds)
     middle = (at_once - 1) / 2
     shares = (1 + SPREAD * (number - middle) / max(middle, 1) for number in range(at_once))
     return [upto - before for before, upto in pairwise([0, *(round(mean * share) for share in accumulate(shares))])]
