@@ -265,10 +265,9 @@ def views_of(
     by_id = customers.by_ids(sorted(ids)) if ids else {}
     mapped = {s.user: by_id.get(s.mapping.customer_id) for s in subjects if s.mapping and s.mapping.customer_id}
     unlinked = [s.user for s in subjects if _needs_backlink(s, mapped.get(s.user), store)]
-    linked = dict(customers.by_backlinks(unlinked)) if unlinked else {}
-    for user, customer in mapped.items():
-        if customer is not None and customer.backlink == user:
-            linked[user] = customer
+    hits = customers.by_backlinks(unlinked) if unlinked else {}
+    linked = {u: c for u, c in hits.items() if c.backlink == u or "backlink" in c.unknown}
+    linked |= {user: c for user, c in mapped.items() if c is not None and c.backlink == user}
     assigned = _assigned_customers(subjects, departures.readers.assigned, customers)
     current = {
         s.user: linked.get(s.user) or _theirs(s.user, mapped.get(s.user)) or assigned.get(s.user) for s in subjects
@@ -287,6 +286,7 @@ def views_of(
     views = {
         s.user: View(
             by_backlink=linked.get(s.user),
+            taken_for=hits[s.user].backlink if s.user in hits and s.user not in linked else None,
             mapped=mapped.get(s.user),
             by_email=by_email.get(s.user),
             by_phone=by_phone.get(s.user),

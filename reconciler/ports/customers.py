@@ -38,7 +38,8 @@ class CustomerReader(Protocol):
 
     def by_ids(self, ids: Collection[CustomerId]) -> dict[CustomerId, Customer]: ...
 
-    def by_backlinks(self, users: Collection[ClerkUserId]) -> dict[ClerkUserId, Customer]: ...
+    def by_backlinks(self, users: Collection[ClerkUserId]) -> dict[ClerkUserId, Customer]:
+        """The customer that the shop returns for each back-link: with that of another user, if it takes both for one."""
 
     def by_metafield(self, metafield: str, users: Collection[ClerkUserId]) -> dict[ClerkUserId, CustomerId]:
         """The customers by another metafield of type id (`NAMESPACE.KEY`); empty if it has no definition."""

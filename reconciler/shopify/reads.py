@@ -84,7 +84,7 @@ class CustomerReads:
             return _shows(customer, "backlink", customer.backlink, user)
 
         found = self._by("customId", asked, self._metafields, shows)
-        return {user: customer for user, customer in found.items() if shows(user, customer)}
+        return {u: c for u, c in found.items() if c.backlink is not None or "backlink" in c.unknown}
 
     def by_metafield(self, metafield: str, users: Collection[ClerkUserId]) -> dict[ClerkUserId, CustomerId]:
         namespace, _, key = metafield.rpartition(".")

@@ -89,3 +89,30 @@ def test_a_guest_who_comes_between_the_look_and_the_create_is_linked_either_way(
     story.shop().faults.clear()
     assert (story.theirs("ada").orders, len(story.everybody())) == (1, 1)
     story.settles()
+
+
+def test_a_shop_that_folds_user_ids_holds_one_of_two_and_keeps_the_other_in_sync(story: StoryHarness) -> None:
+    story.shop().shop.change_habits(id_values_case_sensitive=False)
+    story.store["guards"] = AMPLE
+    story.user("bob")
+    story.apply()
+    story.user("BOB", email=mail("other"))
+    story.user("ada")
+    story.apply()
+    held = {("BOB", "Unreadable")}
+    assert story.held() == held
+    assert (story.theirs("bob").email, story.theirs("ada").email) == (mail("bob"), mail("ada"))
+    story.settles(held=held)
+
+
+@pytest.mark.slow
+def test_a_shop_that_folds_the_ids_of_two_new_users_ends_with_one_in_sync(story: StoryHarness) -> None:
+    story.shop().shop.change_habits(id_values_case_sensitive=False)
+    story.store["guards"] = AMPLE
+    story.user("bob")
+    story.user("BOB", email=mail("other"))
+    for _ in range(3):
+        story("apply", "--yes")
+    (customer,) = story.everybody().values()
+    story.settles(held={("BOB" if customer.backlink == "user_bob" else "bob", "Unreadable")})
+    assert customer.email == (mail("bob") if customer.backlink == "user_bob" else mail("other"))

@@ -65,6 +65,10 @@ def decide(
     wanted = is_wanted(profile, store)
     if (unassigned := assignment_hold(user, profile, mapping, view, store)) is not None:
         return Decision(clerk_user_id=user, holds=(unassigned,))
+    if view.taken_for is not None:
+        return unreadable_decision(
+            user, mapping, f"it returns the customer of {view.taken_for}, as if both were one user"
+        )
     if wanted is None:
         assert profile is not None
         message = f"whether this store wants the user is unknown: {'; '.join(deciding_problems(profile, store))}"

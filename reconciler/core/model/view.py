@@ -60,10 +60,11 @@ class View:
     Shopify's objections to merging the user's customer with `by_email` (None: not requested). `assigned_to` is the
     customer that an operator assigned to the user, `assigned` that customer where it exists. `former_link` names the
     metafield of the back-link before a change of the config, where it still holds this user's id on the mapped
-    customer.
+    customer. `taken_for` is the user with the customer that the shop returns for this user's back-link.
     """
 
     by_backlink: Customer | None = None
+    taken_for: str | None = None
     mapped: Customer | None = None
     by_email: Customer | None = None
     by_phone: Customer | None = None
