@@ -42,6 +42,7 @@ from reconciler.errors import PartUnreadable, PermanentError, SetupError
 from reconciler.ports import Clock, CustomerReader, MappingReader, ProfileReader, RowReader
 
 RIVALS_MAX: Final = NAMED_MAX + 2  # of each sort: the user may be one of them, and one more is "others"
+FEW: Final = 50  # users who claim one email; of more, only the first with a customer are searched
 REFUSED_MAX: Final = 5  # of one chunk; more are a refusal of the question, and an error of the store
 
 Claims = MappingOf[str, tuple[ClerkUserId, ...]]
@@ -457,14 +458,16 @@ def _rivals(
 ) -> dict[str, tuple[Rival, ...]]:
     """By email, those who claim it, as far as a hold names them: of many, a few with a customer here, and a few others."""
     asked = {key: claims[key] for key in {_claimed(spec) for spec in specs.values()} if key in claims}
-    users = {user for claimants in asked.values() for user in claimants}
-    rows = mappings.get(store.shop, sorted(users)) if users else {}
-    mapped = {u for u, row in rows.items() if row.customer_id is not None and row.left_at is None}
+    few = sorted({user for claimants in asked.values() if len(claimants) <= FEW for user in claimants})
+    known = mappings.first_mapped(store.shop, few, limit=len(few)) if few else frozenset[ClerkUserId]()
     found: dict[str, tuple[Rival, ...]] = {}
     for key, claimants in asked.items():
-        with_customer = islice((user for user in claimants if user in mapped), RIVALS_MAX)
+        many = len(claimants) > FEW
+        mapped = (
+            mappings.first_mapped(store.shop, claimants, limit=RIVALS_MAX) if many else known.intersection(claimants)
+        )
         others = islice((user for user in claimants if user not in mapped), RIVALS_MAX)
-        found[key] = tuple(Rival(clerk_user_id=u, mapped=u in mapped) for u in (*with_customer, *others))
+        found[key] = tuple(Rival(clerk_user_id=u, mapped=u in mapped) for u in (*sorted(mapped)[:RIVALS_MAX], *others))
     return found
 
 

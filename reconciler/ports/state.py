@@ -73,6 +73,12 @@ class MappingReader(LivingReader, Protocol):
     def owners(self, shop: ShopDomain, customers: Collection[CustomerId]) -> dict[CustomerId, ClerkUserId]:
         """The users of these customers by our mappings, including released users; unmapped customers are left out."""
 
+    def first_mapped(self, shop: ShopDomain, users: Sequence[ClerkUserId], *, limit: int) -> frozenset[ClerkUserId]:
+        """The first `limit` of these users who have a customer by our mappings and have not left.
+
+        Their rows are not read whole: thousands may claim one email.
+        """
+
     def by_emails(self, shop: ShopDomain, emails: Collection[str]) -> dict[str, tuple[ClerkUserId, ...]]:
         """The users with a customer by the email in their mapping (email_key form)."""
 

@@ -28,6 +28,7 @@ from sqlalchemy import (
     update,
 )
 
+from reconciler.core.model.batches import batches
 from reconciler.core.model.consent import is_consent
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
@@ -37,7 +38,7 @@ from reconciler.errors import StateError
 from reconciler.ports import SeenRow, StoreFacts
 from reconciler.state import equal
 from reconciler.state.database.engine import autocommitting, writing
-from reconciler.state.database.queries import Database, parts
+from reconciler.state.database.queries import ASK, Database, parts
 from reconciler.state.put_row import put_row
 from reconciler.state.tables.mappings import TOMBSTONES, EventRow, MappingRow, StoreRow, names_consent
 from reconciler.state.tables.rows import event_of, event_row, facts_of, facts_row, mapping_of, mapping_row
@@ -127,6 +128,17 @@ class MappingTable(Database):
             query = select(column, _mapping.c.clerk_user_id).where(_mapping.c.shopify_shop == shop, column.in_(part))
             found |= {CustomerId(customer): ClerkUserId(user) for customer, user in self._rows(query)}
         return found
+
+    def first_mapped(self, shop: ShopDomain, users: Sequence[ClerkUserId], *, limit: int) -> frozenset[ClerkUserId]:
+        found: list[ClerkUserId] = []
+        user, has_customer = _mapping.c.clerk_user_id, _mapping.c.shopify_customer_id.is_not(None)
+        for part in batches(users, ASK):
+            query = select(user).where(_mapping.c.shopify_shop == shop, user.in_(part), has_customer)
+            there = {one for (one,) in self._rows(query.where(_mapping.c.left_at.is_(None)))}
+            found += [one for one in part if one in there]
+            if len(found) >= limit:
+                break
+        return frozenset(found[:limit])
 
     def by_emails(self, shop: ShopDomain, emails: Collection[str]) -> dict[str, tuple[ClerkUserId, ...]]:
         return self._users_by(_mapping.c.email_key, shop, emails, _mapping.c.shopify_customer_id.is_not(None))

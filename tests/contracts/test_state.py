@@ -215,6 +215,15 @@ def test_thousands_may_be_put_and_asked_for_in_one_call(state: StateStore) -> No
     assert (state.get(SHOP, []), state.owners(SHOP, []), state.waiting_for(SHOP, [])) == ({}, {}, ())
 
 
+def test_the_first_users_with_a_customer_are_found_among_thousands(state: StateStore) -> None:
+    users = [user(f"{n:04}") for n in range(3000)]
+    state.put_many([mapping(f"{n:04}", n) for n in (2999, 1500, 700)])
+    state.put_many([mapping("0001", 1, status="released", left_at=AT), mapping("0002"), mapping("0003", 3)])
+    assert state.first_mapped(SHOP, users, limit=9) == {user("0003"), user("0700"), user("1500"), user("2999")}
+    assert state.first_mapped(SHOP, users, limit=2) == {user("0003"), user("0700")}
+    assert state.first_mapped(OTHER, users, limit=2) == state.first_mapped(SHOP, [], limit=2) == frozenset()
+
+
 def test_addresses_are_found_as_shopify_compares_them(state: StateStore) -> None:
     state.put_many(
         [

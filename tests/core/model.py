@@ -256,6 +256,10 @@ class ModelState:
         rows = self.rows.values()
         return {m.customer_id: m.clerk_user_id for m in rows if m.customer_id and m.customer_id in set(customers)}
 
+    def first_mapped(self, shop: ShopDomain, users: Sequence[ClerkUserId], *, limit: int) -> frozenset[ClerkUserId]:
+        mapped = [u for u in users if (row := self.rows.get(u)) and row.customer_id and row.left_at is None]
+        return frozenset(mapped[:limit])
+
     def by_emails(self, shop: ShopDomain, emails: Collection[str]) -> dict[str, tuple[ClerkUserId, ...]]:
         return {e: tuple(u for u, m in self.rows.items() if normalise.email_key(m.email) == e) for e in emails}
 
