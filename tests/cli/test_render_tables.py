@@ -282,7 +282,7 @@ def test_stores_with_the_same_remarks_are_shown_once() -> None:
     assert said.count("! NoEmail 240  reconciler docs NoEmail  in shop-00 (8), ") == 1
 
 
-def test_stores_that_do_not_want_a_user_are_only_named_if_there_are_many() -> None:
+def test_stores_that_need_nothing_are_only_named_if_there_are_many() -> None:
     there = ExplainedStore(
         store=StoreName("acme-us"), shop=ShopDomain("acme-us.myshopify.com"), status="in_sync", answer="Here."
     )
@@ -297,3 +297,8 @@ def test_stores_that_do_not_want_a_user_are_only_named_if_there_are_many() -> No
     assert "Not in 0." in said(others[:2])
     assert "not wanted by\n5 stores  shop-0, shop-1, shop-2, shop-3, shop-4\n" in said(others)
     assert "Not in 0." not in said(others)
+    equal = tuple(replace(there, store=StoreName(f"shop-{n}"), answer=f"In {n}.") for n in range(4))
+    assert "in sync in\n5 stores  acme-us, shop-0, shop-1, shop-2, shop-3\n--store STORE shows the customer\n" in said(
+        equal
+    )
+    assert "In 1." not in said(equal)

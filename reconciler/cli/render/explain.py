@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime
 
 from rich.console import Console
@@ -20,7 +21,11 @@ from reconciler.core.report.documents import explained_document
 from reconciler.core.report.explain import Explained, ExplainedField, ExplainedStore
 
 EVENTS_SHOWN = 8
-UNWANTED_SHOWN = 3  # stores that do not want the user, each with the reason; more are only named
+ALIKE_SHOWN = 3  # stores of one status that need nothing, each with its answer; more are only named
+NAMED = (
+    ("in_sync", "in sync in", "--store STORE shows the customer"),
+    ("unwanted", "not wanted by", "--store STORE says why"),
+)
 WIDE = 100  # columns of a terminal that is wide enough for the time of each last write
 
 
@@ -45,15 +50,16 @@ def print_explained(found: Explained, console: Console, *, now: datetime, show_a
         _print_store(store, lines, now, alone=len(found.stores) == 1)
     if short:
         lines.blank()
-    unwanted = [store for store in short if store.status == "unwanted"]
-    is_long = len(unwanted) > UNWANTED_SHOWN
+    counts = Counter(store.status for store in short)
+    named = {status for status, _, _ in NAMED if counts[status] > ALIKE_SHOWN}
     for store in short:
-        if not (is_long and store in unwanted):
+        if store.status not in named:
             lines.prose(clean(store.answer), hang=2)
-    if is_long:
-        lines.put(("not wanted by", ""))
-        print_heading([(store.store, store.shop) for store in unwanted], lines)
-        lines.put(("--store STORE says why", "dim"))
+    for status, words, hint in NAMED:
+        if status in named:
+            lines.put((words, ""))
+            print_heading([(store.store, store.shop) for store in short if store.status == status], lines)
+            lines.put((hint, "dim"))
     if short:
         lines.put((f"{count_text(len(short), 'store')} in short: --all shows every field", "dim"))
 
