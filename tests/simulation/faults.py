@@ -240,7 +240,8 @@ class Faults:
             replica, now_s = self.simulation.replicas[0], self.simulation.scheduler.now_s
             clock, jumps_s = replica.connections.state_clock, self.simulation.size.rhythm.jumps_s
             over_s = START + self.simulation.size.storm_s
-            clock.moved_s = self.dice.choice([jump_s for jump_s in jumps_s if now_s + jump_s < over_s])
+            some = [jump_s for jump_s in jumps_s if now_s + jump_s < over_s]
+            clock.moved_s = self.dice.choice((max(some), self.dice.choice(some)))  # what is far ahead does most harm
             self.sleep(self.lasts(5, 240))
             if what := self.dice.choice(("", "ends", "cut")):
                 self._strike_at_work(replica, what)
