@@ -21,7 +21,6 @@ from sqlalchemy import (
     delete,
     func,
     literal,
-    not_,
     or_,
     select,
     union,
@@ -39,6 +38,7 @@ from reconciler.ports import SeenRow, StoreFacts
 from reconciler.state import equal
 from reconciler.state.database.engine import autocommitting, writing
 from reconciler.state.database.queries import ASK, Database, parts
+from reconciler.state.erased_rows import PresentRows, restores_erased, tombs, without_erased
 from reconciler.state.put_row import put_row
 from reconciler.state.tables.mappings import TOMBSTONES, EventRow, MappingRow, StoreRow, names_consent
 from reconciler.state.tables.rows import event_of, event_row, facts_of, facts_row, mapping_of, mapping_row
@@ -79,12 +79,6 @@ _TALLY = (
     .group_by(*_KIND)
 )
 """Built once: building a statement, and expanding its parameters, takes longer than to read one row."""
-
-
-PresentRows = dict[ClerkUserId, tuple[CustomerId | None, str]]
-"""The customer and the status of each user's row."""
-Tombs = MappingOf[tuple[ShopDomain, ClerkUserId], CustomerId | None]
-"""The rows of erased users, with the customer that is still to be erased."""
 
 
 @dataclass(slots=True)
@@ -310,7 +304,7 @@ class MappingTable(Database):
         row, event = _row(mapping, {}), next(map(event_row, events), None)
 
         def work(connection: Connection) -> bool:
-            return put_row(connection, row, event, claim=self._claim, unless=_restores_erased)
+            return put_row(connection, row, event, claim=self._claim, unless=restores_erased)
 
         return self._transact(work, autocommitting(self._engine))
 
@@ -336,12 +330,12 @@ class MappingTable(Database):
             self._before_write(connection)
             observed_fps = equal.lock_observed_fps(connection, ordered)
             present = {shop: _present_rows(connection, shop, wanted) for shop, wanted in _wanted(ordered).items()}
-            tombs = _tombs(present)
-            kept = _without_erased(ordered, tombs) if before is None else _lock_unchanged(connection, ordered, before)
+            erased = tombs(present)
+            kept = without_erased(ordered, erased) if before is None else _lock_unchanged(connection, ordered, before)
             losers = _free_customers(connection, kept, present)
             there = self._write_kept(connection, kept, observed_fps, check=bool(events))
             for row in kept:
-                if row.status == "erased" and (row.shop, row.clerk_user_id) not in tombs:
+                if row.status == "erased" and (row.shop, row.clerk_user_id) not in erased:
                     from reconciler.state.erasure import erase_rows  # noqa: PLC0415  it declares most of the tables
 
                     erase_rows(connection, row.shop, [row.clerk_user_id], [row.customer_id] if row.customer_id else [])
@@ -360,13 +354,13 @@ class MappingTable(Database):
         """Write these rows. `check`: return them without those of users who were erased since the rows were read."""
         rows = [_row(m, observed_fps) for m in kept]
         if len(rows) == 1:
-            return kept if self._upsert_one(connection, _mapping, rows[0], unless=_restores_erased) else []
+            return kept if self._upsert_one(connection, _mapping, rows[0], unless=restores_erased) else []
         if rows:
-            self._upsert(connection, _mapping, rows, unless=_restores_erased)
+            self._upsert(connection, _mapping, rows, unless=restores_erased)
         if not check:
             return kept
         present = {shop: _present_rows(connection, shop, wanted) for shop, wanted in _wanted(kept).items()}
-        return _without_erased(kept, _tombs(present))
+        return without_erased(kept, tombs(present))
 
 
 def _row(mapping: Mapping, observed_fps: equal.ObservedFps) -> dict[str, Any]:
@@ -410,32 +404,6 @@ def _wanted(mappings: Sequence[Mapping]) -> dict[ShopDomain, dict[ClerkUserId, C
     for m in mappings:
         found[m.shop][m.clerk_user_id] = m.customer_id
     return found
-
-
-def _tombs(present: MappingOf[ShopDomain, PresentRows]) -> Tombs:
-    return {
-        (shop, user): customer
-        for shop, rows in present.items()
-        for user, (customer, status) in rows.items()
-        if status == "erased"
-    }
-
-
-def _without_erased(mappings: Sequence[Mapping], tombs: Tombs) -> list[Mapping]:
-    """Return the mappings that would not restore an erased user: such a write was decided before the erasure."""
-    return [
-        m
-        for m in mappings
-        if (key := (m.shop, m.clerk_user_id)) not in tombs
-        or (m.status == "erased" and m.customer_id in {None, tombs[key]})
-    ]
-
-
-def _restores_erased(new: Any) -> ColumnElement[bool]:
-    """The same condition in SQL, for a user erased between our read and our write."""
-    customer = _mapping.c.shopify_customer_id
-    nothing = or_(new.shopify_customer_id.is_(None), new.shopify_customer_id == customer)
-    return and_(_mapping.c.status == "erased", not_(and_(new.status == "erased", nothing)))
 
 
 def _events_of_kept(events: Sequence[Event], mappings: Sequence[Mapping], kept: Sequence[Mapping]) -> list[Event]:
