@@ -19,13 +19,22 @@ from reconciler.core.fields.policy import (
     columns_of,
     holding_back,
     kept_digest,
+    policy_differences,
     policy_digest,
     policy_document,
+    with_policy,
 )
 from reconciler.core.model.act import Act, ActKind, Actor
 from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ShopDomain, StoreName
-from reconciler.core.model.rollout import KeptPolicy, Rollout, RolloutSettings, RolloutState, StoreProgress
+from reconciler.core.model.rollout import (
+    KeptPolicy,
+    PolicyDifference,
+    Rollout,
+    RolloutSettings,
+    RolloutState,
+    StoreProgress,
+)
 from reconciler.core.model.store import HeldBack, Store, StoreT
 from reconciler.core.plan import waves
 from reconciler.core.plan.waves import WaveStore, why_held_back
@@ -167,12 +176,13 @@ class Rollouts(Generic[StoreT]):
             return None
         return self._act(replace(after, version=state.rollout.version + 1), state, actor, "abort")
 
-    def report(self, state: RolloutState) -> RolloutReport:
-        """The report for operators."""
+    def report(self, state: RolloutState, *, with_changes: bool = False) -> RolloutReport:
+        """The report for operators; `with_changes`: also how earlier policies differ from those of stores.yaml."""
         rollout = state.rollout
         under_way = rollout is not None and rollout.is_under_way
         progress = self._progress(rollout.current, state) if rollout is not None and under_way else {}
-        return rollout_report(rollout, self.wave_stores(state), progress, self.limits)
+        changes = self._changes(state) if with_changes else {}
+        return rollout_report(rollout, self.wave_stores(state), progress, self.limits, changes)
 
     def wave_stores(self, state: RolloutState) -> list[WaveStore]:
         """The stores as the state machine knows them."""
@@ -188,6 +198,18 @@ class Rollouts(Generic[StoreT]):
         ]
 
     # --- parts --------------------------------------------------------------------------------------------------------
+
+    def _changes(self, state: RolloutState) -> dict[ShopDomain, tuple[PolicyDifference, ...]]:
+        """How the policies that stores have differ from those of stores.yaml, as this version reads both."""
+        found = {}
+        for store in self.stores:
+            policy = state.policies[store.shop].policy
+            kept, columns = (with_policy(store, policy), columns_of(policy)) if policy else (None, None)
+            if kept is not None and columns is not None:
+                before, after = policy_document(kept, columns), policy_document(store, self.columns)
+                if before != after:
+                    found[store.shop] = policy_differences(before, after)
+        return found
 
     def _target(self) -> dict[ShopDomain, str]:
         return {store.shop: policy_digest(store, self.columns) for store in self.stores}

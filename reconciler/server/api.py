@@ -374,7 +374,7 @@ class _Api:
     def rollout(self) -> JSONResponse:
         """Returns the newest rollout and its waves."""
         with _translated():
-            found = self._service.rollout()
+            found = self._service.rollout(with_changes=True)
         return JSONResponse(rollout_document(found))
 
     def _check(self, store: StoreName | None) -> None:

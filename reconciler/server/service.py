@@ -156,8 +156,11 @@ class ConsoleReader(Protocol):
     def acts(self, *, user: ClerkUserId | None = None, store: StoreName | None = None, limit: int) -> Sequence[Act]:
         """Return what operators did, newest first."""
 
-    def rollout(self) -> RolloutReport | None:
-        """Return the newest rollout and its waves; None where all stores are in one wave."""
+    def rollout(self, *, with_changes: bool = False) -> RolloutReport | None:
+        """Return the newest rollout and its waves; None where all stores are in one wave.
+
+        `with_changes`: also how the policies of later waves differ from those of stores.yaml.
+        """
 
     def parity_lines(self, stores: Collection[StoreName], *, since: datetime) -> Sequence[ParitySample]:
         """Return samples of the parity of these stores, oldest first."""

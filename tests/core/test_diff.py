@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from reconciler.core.fields.desired import spec_of
-from reconciler.core.fields.diff import changes_between, comparable, difference_lines, observed_value, owned_tags
+from reconciler.core.fields.diff import changes_between, comparable, observed_value, owned_tags
 from reconciler.core.model.action import Change
 from reconciler.core.model.mapping import AgreedTags, Applied, Intent, Mapping, RefusedValue
 from reconciler.core.model.store import Store
@@ -206,9 +206,3 @@ def test_what_a_customer_shows_of_a_field() -> None:
     assert observed_value(there, "first_name") == "Ada"
     assert observed_value(there, LONG) == "3"
     assert observed_value(there, "metafields.clerk.none") is None
-
-
-def test_a_pair_that_differs_is_explained_in_words() -> None:
-    assert difference_lines({"first_name": "Ada"}, {"first_name": "Adah"}) == [
-        'Value of root[\'first_name\'] changed from "Ada" to "Adah".'
-    ]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import JsonValue
 
-from reconciler.core.fields.policy import kept_digest, policy_digest, policy_document, with_policy
+from reconciler.core.fields.policy import kept_digest, policy_differences, policy_digest, policy_document, with_policy
 from reconciler.core.model.store import PolicyChange, Store
 from reconciler.settings import StoreSettings
 from tests.core.people import store
@@ -62,3 +63,28 @@ def test_a_policy_of_a_version_with_fewer_keys_is_read_with_defaults() -> None:
     kept = policy_document(store(), COLUMNS)
     del kept["on_missing"]
     assert kept_digest(store(), kept) == policy_digest(store(), COLUMNS)
+
+
+def test_two_policies_differ_in_named_keys() -> None:
+    before: dict[str, JsonValue] = {
+        "tags": ["a", "b"],
+        "where": {"plan": ["pro"], "old": 1},
+        "country": None,
+        "columns": {"email": "email"},
+    }
+    after: dict[str, JsonValue] = {
+        "tags": ["a", "c"],
+        "where": {"plan": "pro"},
+        "country": "GB",
+        "columns": {"email": "mail"},
+        "metafields": {},
+    }
+    assert [(each.key, each.before, each.after) for each in policy_differences(before, after)] == [
+        ("columns.email", "email", "mail"),
+        ("country", None, "GB"),
+        ("metafields", None, {}),
+        ("tags", ["a", "b"], ["a", "c"]),
+        ("where.old", 1, None),
+        ("where.plan", ["pro"], "pro"),
+    ]
+    assert policy_differences(after, after) == ()

@@ -328,7 +328,7 @@ class MemoryService:
         self._act(actor, "forget", store, user)
         return bool(self.person(user))
 
-    def rollout(self) -> RolloutReport | None:
+    def rollout(self, *, with_changes: bool = False) -> RolloutReport | None:
         return self.waves
 
     def continue_rollout(self, actor: Actor, *, seen: str | None) -> bool:

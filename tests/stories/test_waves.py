@@ -162,6 +162,21 @@ def test_an_aborted_rollout_leaves_later_shops_as_they_were_until_the_file_chang
     two.settles()
 
 
+def test_the_status_of_a_rollout_shows_what_is_new_for_later_waves(two: StoryHarness) -> None:
+    retag(two, "vip")
+    two.apply()
+    assert "  earlier policy: acme-eu\n    tags: app-user → vip\n" in two("rollout", "status").out
+    shown = two("rollout", "status", "--output", "json").json["waves"]
+    assert [store["changes"] for wave in shown for store in wave["stores"]] == [
+        [],
+        [{"key": "tags", "before": ["app-user"], "after": ["vip"]}],
+    ]
+    assert two("rollout", "continue", "--yes").code == 0
+    two.apply()
+    assert "app-user" not in two("rollout", "status").out
+    two.settles()
+
+
 def test_two_edits_during_a_rollout_lead_to_the_newest_policy_from_wave_one(two: StoryHarness) -> None:
     retag(two, "vip")
     two.apply()

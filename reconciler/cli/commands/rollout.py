@@ -27,7 +27,7 @@ ONE_WAVE = "all stores are in one wave: a change of policy reaches them together
 def show_rollout(context: Context, *, output: str) -> None:
     with context.components() as components:
         rollouts = components.rollouts
-        report = rollouts.report(rollouts.read()) if rollouts is not None else None
+        report = rollouts.report(rollouts.read(), with_changes=True) if rollouts is not None else None
         replicas = components.state.replicas.replicas(now=components.state_clock.now())
     if output == "json":
         click.echo(rollout_json(report))

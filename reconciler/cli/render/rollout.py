@@ -9,7 +9,7 @@ from rich.console import Console
 
 from reconciler.cli.render.flow import LinePrinter
 from reconciler.cli.render.json import dumps
-from reconciler.cli.render.plain import clean, count_text, time_text
+from reconciler.cli.render.plain import clean, count_text, time_text, value_text
 from reconciler.core.report.documents import rollout_document
 from reconciler.core.report.rollout import RolloutReport, WaveReport
 
@@ -58,6 +58,20 @@ def print_rollout(report: RolloutReport, console: Console) -> None:
             names = [clean(store.store) for store in wave.stores if store.policy == policy]
             if names:
                 lines.prose(f"{words}: {', '.join(names)}", indent=2, hang=2)
+        for line in _changes(wave):
+            lines.prose(line, indent=4, hang=2)
+
+
+def _changes(wave: WaveReport) -> Iterator[str]:
+    """What is new for stores with an earlier policy; each line names its stores where they are not all of these."""
+    earlier = [store for store in wave.stores if store.changes]
+    stores_of: dict[str, list[str]] = {}
+    for store in earlier:
+        for change in store.changes:
+            line = f"{change.key}: {value_text(change.before)} → {value_text(change.after)}"
+            stores_of.setdefault(clean(line), []).append(store.store)
+    for line, names in stores_of.items():
+        yield line if len(names) == len(earlier) else f"{line} ({_named(names)})"
 
 
 def _named(names: list[str]) -> str:

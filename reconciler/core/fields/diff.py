@@ -1,11 +1,6 @@
-"""The three-way diff of spec, observed customer and last-applied fields. Finds for each field which side changed.
-
-deepdiff is used only here, and only on pairs that are known to differ: it costs a thousand times a comparison.
-"""
+"""The three-way diff of spec, observed customer and last-applied fields. Finds for each field which side changed."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping as MappingOf
 
 from reconciler.core.fields import normalise
 from reconciler.core.fields.spellings import as_shown, is_shown, respelt_tags
@@ -112,13 +107,6 @@ def _may_be_owed(field: str, wanted: WantedField, mapping: Mapping | None) -> bo
         return False
     base = mapping.applied.get(field) if mapping else None
     return wanted.value is not None or (wanted.policy == "enforce" and base is not None and base.ours)
-
-
-def difference_lines(before: MappingOf[str, object], after: MappingOf[str, object]) -> list[str]:
-    """The differences between two dicts that are known to differ, as text lines."""
-    from deepdiff import DeepDiff  # noqa: PLC0415  seldom needed, and long to import
-
-    return str(DeepDiff(before, after, ignore_order=True, verbose_level=2).pretty()).splitlines()
 
 
 def _field_change(field: str, wanted: WantedField, customer: Customer, mapping: Mapping | None) -> Change | None:

@@ -7,11 +7,13 @@ Switches are no part of it, since an operator's `paused` or guard counts immedia
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import takewhile
 from typing import Final
 
 from pydantic import JsonValue, ValidationError
 
 from reconciler.core.fields.desired import digest
+from reconciler.core.model.rollout import PolicyDifference
 from reconciler.core.model.store import HeldBack, PolicyChange, StoreT
 from reconciler.core.model.store import Store as AnyStore
 
@@ -41,6 +43,33 @@ def columns_of(policy: Mapping[str, JsonValue]) -> dict[str, str] | None:
     if not isinstance(columns, Mapping):
         return None
     return {str(ours): str(theirs) for ours, theirs in columns.items()}
+
+
+def policy_differences(before: Mapping[str, JsonValue], after: Mapping[str, JsonValue]) -> tuple[PolicyDifference, ...]:
+    """The keys in which two policies differ, sorted. Lists are compared as a whole.
+
+    Costs a millisecond, and the first call more than a hundred.
+    """
+    from deepdiff import DeepDiff  # noqa: PLC0415  seldom needed, and long to import
+
+    found = DeepDiff(before, after, view="tree", threshold_to_diff_deeper=0)
+    paths = {_key_path(each.path(output_format="list")) for kind in found.values() for each in kind}
+    return tuple(
+        PolicyDifference(key=".".join(path), before=_value_at(before, path), after=_value_at(after, path))
+        for path in sorted(paths)
+    )
+
+
+def _key_path(path: Iterable[str | int]) -> tuple[str, ...]:
+    """The keys of a path, up to the first index of a list."""
+    return tuple(str(part) for part in takewhile(lambda part: not isinstance(part, int), path))
+
+
+def _value_at(policy: Mapping[str, JsonValue], path: tuple[str, ...]) -> JsonValue:
+    value: JsonValue = dict(policy)
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
 
 
 def with_policy(store: StoreT, policy: Mapping[str, JsonValue]) -> StoreT | None:

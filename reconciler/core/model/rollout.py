@@ -59,6 +59,18 @@ class KeptPolicy:
 
 
 @frozen(kw_only=True)
+class PolicyDifference:
+    """One key in which the policy that a store has differs from that of stores.yaml; a key that is absent is None.
+
+    `key` is its path with dots, as `metafields.app.tier.from`, or `columns.NAME` for the mapping of columns.
+    """
+
+    key: str
+    before: JsonValue
+    after: JsonValue
+
+
+@frozen(kw_only=True)
 class WaveCounts:
     """What a wave did to its users. `touched` are those that were changed, failed or are newly held, each once."""
 

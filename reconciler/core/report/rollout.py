@@ -8,10 +8,18 @@ from typing import Final, Literal
 
 from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ShopDomain, StoreName
-from reconciler.core.model.rollout import Phase, Rollout, RolloutSettings, StoreProgress, WaveCounts
+from reconciler.core.model.rollout import (
+    Phase,
+    PolicyDifference,
+    Rollout,
+    RolloutSettings,
+    StoreProgress,
+    WaveCounts,
+)
 from reconciler.core.plan.waves import WaveStore, exceeded, is_left, missing, next_wave
 
 PolicyInForce = Literal["new", "earlier", "none"]
+NO_CHANGES: Final[Mapping[ShopDomain, tuple[PolicyDifference, ...]]] = {}
 WaveState = Literal["open", "done", "not begun", "nothing to do"]
 NEXT_STEPS: Final[Mapping[Phase, str]] = {
     "rolling": "`reconciler run` continues by itself; without it, repeat `reconciler apply`",
@@ -39,12 +47,16 @@ DIFFERS: Final = (
 
 @frozen(kw_only=True)
 class StoreInWave:
-    """One store: which policy it has, and what its wave waits for there (empty: nothing)."""
+    """One store: which policy it has, and what its wave waits for there (empty: nothing).
+
+    `changes`: how an earlier policy differs from that of stores.yaml; empty where it was not asked for, or is not known.
+    """
 
     store: StoreName
     shop: ShopDomain
     policy: PolicyInForce
     waits_for: str = ""
+    changes: tuple[PolicyDifference, ...] = ()
 
 
 @frozen(kw_only=True)
@@ -144,12 +156,13 @@ def rollout_report(
     stores: Iterable[WaveStore],
     progress: Mapping[ShopDomain, StoreProgress],
     limits: RolloutSettings,
+    changes: Mapping[ShopDomain, tuple[PolicyDifference, ...]] = NO_CHANGES,
 ) -> RolloutReport:
-    """The report. `progress` is that of the stores in the present wave."""
+    """The report. `progress` is that of the stores in the present wave, `changes` of those with an earlier policy."""
     theirs = list(stores)
     is_current = rollout is None or rollout.target == {store.shop: store.target for store in theirs}
     waves = tuple(
-        _wave(wave, [s for s in theirs if s.wave == wave], rollout, progress)
+        _wave(wave, [s for s in theirs if s.wave == wave], rollout, progress, changes)
         for wave in sorted({store.wave for store in theirs})
     )
     if rollout is None:
@@ -185,7 +198,11 @@ def rollout_report(
 
 
 def _wave(
-    wave: int, stores: list[WaveStore], rollout: Rollout | None, progress: Mapping[ShopDomain, StoreProgress]
+    wave: int,
+    stores: list[WaveStore],
+    rollout: Rollout | None,
+    progress: Mapping[ShopDomain, StoreProgress],
+    changes: Mapping[ShopDomain, tuple[PolicyDifference, ...]],
 ) -> WaveReport:
     lines = tuple(
         StoreInWave(
@@ -193,6 +210,7 @@ def _wave(
             shop=store.shop,
             policy="new" if store.kept == store.target else "none" if store.kept is None else "earlier",
             waits_for=progress[store.shop].waits_for if store.shop in progress and _is_open(wave, rollout) else "",
+            changes=changes.get(store.shop, ()),
         )
         for store in stores
     )

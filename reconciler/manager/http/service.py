@@ -252,10 +252,10 @@ class ManagerService:
         shops = [store.shop for store in self._running.stores() if store.name in stores]
         return self._webhook_state.state.parity.parity_lines(shops, since=since)
 
-    def rollout(self) -> RolloutReport | None:
+    def rollout(self, *, with_changes: bool = False) -> RolloutReport | None:
         with self._running.components() as components:
             rollouts = components.rollouts
-            return rollouts.report(rollouts.read()) if rollouts is not None else None
+            return rollouts.report(rollouts.read(), with_changes=with_changes) if rollouts is not None else None
 
     # --- made on request -------------------------------------------------------------------------------------------
 

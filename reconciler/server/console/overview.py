@@ -113,7 +113,7 @@ class StorePages:
         )
 
     def rollout(self, request: Request, verdict: Verdict) -> Response:
-        report = self._service.rollout()
+        report = self._service.rollout(with_changes=True)
         return self._renderer.page("rollout.html", request, verdict=verdict, done=done_act(request), report=report)
 
 
