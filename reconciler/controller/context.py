@@ -13,7 +13,6 @@ from reconciler.controller.leaving.without_users import WithoutUsers
 from reconciler.controller.parallel import Cancellation
 from reconciler.controller.readers import Readers
 from reconciler.controller.step import Outcome, Step, StoreAccess
-from reconciler.controller.threads import THREADS, Threads
 from reconciler.core.model.action import Action
 from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId, ShopDomain
@@ -24,6 +23,7 @@ from reconciler.ports import (
     CustomerWriter,
     MappingWriter,
 )
+from reconciler.ports.threads import THREADS, Threads
 
 Earlier = MappingOf[ClerkUserId, str | None]
 """Users with writes that an earlier run left: the digest of the row that was executed completely, or None."""

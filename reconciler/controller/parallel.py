@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Final, TypeVar
 
-from reconciler.controller.threads import THREADS, Threads
+from reconciler.ports.threads import THREADS, Threads
 
 STORES_AT_ONCE: Final = 8
 NAP_S = 1.0  # a wait checks so often whether it should end

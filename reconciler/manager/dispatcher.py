@@ -11,7 +11,6 @@ from queue import Empty
 import structlog
 
 from reconciler.controller.step import ReconcileResult
-from reconciler.controller.threads import THREADS, Threads
 from reconciler.controller.worker import Worker
 from reconciler.core.model.backoff import delay_s, fraction_of
 from reconciler.core.model.frozen import frozen
@@ -21,6 +20,7 @@ from reconciler.errors import LeaseLost, StateError
 from reconciler.manager.intervals import Intervals
 from reconciler.manager.shutdown import run_within
 from reconciler.ports import Clock, RequestQueue
+from reconciler.ports.threads import THREADS, Threads
 
 Caps = Callable[[], Mapping[StoreName, int]]
 _log = structlog.get_logger(__name__)

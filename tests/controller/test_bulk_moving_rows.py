@@ -88,7 +88,7 @@ def change(rig: BulkRig, worker: Worker) -> None:
         worker(rig, user)
 
 
-def changed(rig: BulkRig) -> None:
+def check_changed(rig: BulkRig) -> None:
     """Everything is as `change` left it."""
     newer = says(rig, MOVED)
     assert (newer["first_name"], newer["email"]) == ("Newer", "newer@x.example.com")
@@ -107,7 +107,7 @@ def test_who_is_made_by_an_older_row_ends_as_the_newer_one_says(rig: BulkRig, wo
     found = rig.cycle()
     assert {o.result for o in found.outcomes} == {"applied"}
     assert len(found.outcomes) == PEOPLE
-    changed(rig)
+    check_changed(rig)
 
 
 @pytest.mark.matrix
@@ -120,7 +120,7 @@ def test_who_is_changed_by_an_older_row_ends_as_the_newer_one_says(rig: BulkRig,
     under_way(rig, lambda: change(rig, worker))
     found = rig.cycle()
     assert {o.result for o in found.outcomes} == {"applied"}
-    changed(rig)
+    check_changed(rig)
     assert says(rig, user_of(5))["first_name"] == "Middle 5"
 
 
@@ -160,7 +160,7 @@ def test_a_row_that_moves_after_its_line_and_is_written_by_a_worker_keeps_what_w
 
     under_way(rig, runs_and_moves)
     rig.cycle()
-    changed(rig)
+    check_changed(rig)
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["newcomers", "known"])
@@ -222,7 +222,7 @@ def test_what_a_worker_writes_while_an_answer_is_read_stays_as_he_wrote_it(rig: 
     book = cast("BulkRepository", Settling(context.bulk.book, lambda: change(rig, a_worker)))
     found = list(apply_plan(planned.scans[NAME], replace(context, bulk=replace(context.bulk, book=book)), fresh=True))
     assert [o.result for o in found] == ["applied"] * PEOPLE
-    changed(rig)
+    check_changed(rig)
 
 
 @pytest.mark.matrix
@@ -236,7 +236,7 @@ def test_rows_that_moved_before_a_killed_run_is_continued_are_executed(
     change(rig, worker)
     found = [rig.cycle(), rig.cycle()]
     assert [o.result for cycle in found for o in cycle.outcomes if o.result != "applied"] == []
-    changed(rig)
+    check_changed(rig)
 
 
 @pytest.mark.slow
@@ -253,7 +253,7 @@ def test_a_run_that_dies_while_a_moved_row_is_put_right_leaves_it_to_the_next(tm
         before = rig.files.crossings
         rig.cycle()
         moments = rig.files.crossings - before
-        changed(rig)
+        check_changed(rig)
     for moment in range(30, moments, 23):
         with begun(tmp_path / f"dies-{moment}") as rig:
             with rig.killed_after(moment):
@@ -263,4 +263,4 @@ def test_a_run_that_dies_while_a_moved_row_is_put_right_leaves_it_to_the_next(tm
             change(rig, no_worker)
             found = [rig.cycle(), rig.cycle()]
             assert [o for cycle in found for o in cycle.failures] == [], moment
-            changed(rig)
+            check_changed(rig)

@@ -12,7 +12,7 @@ from concurrent.futures import Executor, Future
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
-from reconciler.controller.threads import Threads
+from reconciler.ports.threads import Threads
 from tests.simulation.scheduler import Machine, Scheduler, Task
 
 T = TypeVar("T")

@@ -130,7 +130,7 @@ def test_an_email_of_two_users_is_ambiguous(two: StoryHarness) -> None:
     said = two("explain", mail("ada"))
     assert said.code == 1
     words = " ".join(said.err.split())
-    assert f"user_ada (Ada, {mail('ada')}); user_eve (Eve, {mail('ada')})" in words
+    assert f"error: user_ada (Ada, {mail('ada')}) error: user_eve (Eve, {mail('ada')}) hint" in words
     assert "hint: use one of these Clerk ids" in words
 
 
