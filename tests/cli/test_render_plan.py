@@ -299,7 +299,7 @@ hint: `install the app again, or set its token`
 
 #### held, GuardExceeded: 3
 
-[GuardExceeded](https://github.com/customer-parity/customer-parity/blob/main/docs/errors.md#guardexceeded): the operator must act. More would change than the store's guards allow. See the plan, then approve it by its digest, or raise the guard.
+`reconciler docs GuardExceeded`: the operator must act. More would change than the store's guards allow. See the plan, then approve it by its digest, or raise the guard.
 
 `3 update actions are above the ceiling of 2`
 
@@ -308,14 +308,14 @@ hint: `install the app again, or set its token`
 
 #### held, EmailTaken: 2
 
-[EmailTaken](https://github.com/customer-parity/customer-parity/blob/main/docs/errors.md#emailtaken): the operator must act. The email belongs to the customer of another user, or two users claim it. Decide which user has it, and change the other profile.
+`reconciler docs EmailTaken`: the operator must act. The email belongs to the customer of another user, or two users claim it. Decide which user has it, and change the other profile.
 
 - `user_5`: `the email is also claimed by user_6`
 - `user_6`: `the email is also claimed by user_5`
 
 #### held, EmailUnverified: 2
 
-[EmailUnverified](https://github.com/customer-parity/customer-parity/blob/main/docs/errors.md#emailunverified): the profile must change. The email is not verified, so no customer is matched or changed by it. The user verifies it in Clerk, or set trust_email: always.
+`reconciler docs EmailUnverified`: the profile must change. The email is not verified, so no customer is matched or changed by it. The user verifies it in Clerk, or set trust_email: always.
 
 `the profile's email is not verified, so it is neither written nor used`: `user_7`, `user_8`
 

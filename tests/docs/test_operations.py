@@ -9,7 +9,6 @@ from typing import Any, get_args
 import pytest
 import yaml
 
-from reconciler.cli.render.parts import docs_url
 from reconciler.controller.scan.standing import CHANGES, FULL
 from reconciler.core.model.reasons import WHO_ACTS
 from reconciler.core.model.rollout import Phase
@@ -17,6 +16,7 @@ from tests.docs.telemetry import LogEvent, logged_events, names_in, registry_of_
 from tests.docs.test_docs import anchor, headings, text_of
 
 RULES = "config/prometheus/rules.yaml"
+RUNBOOKS = "https://github.com/YOUR-ORG/customer-parity/blob/main/docs/"
 DASHBOARD = "config/grafana/dashboard.json"
 METRIC = re.compile(r"\b(?:reconciler|controller_runtime|workqueue|parity)_\w+")
 LABEL = re.compile(r'(\w+)=~?"([^"]*)"')
@@ -87,11 +87,9 @@ def test_every_rule_says_what_is_wrong() -> None:
 
 
 def test_every_rule_leads_to_what_to_do() -> None:
-    root = docs_url(".")
-    assert root is not None
     for rule in rules():
         assert len(rule["annotations"]["description"]) > 20, rule["alert"]
-        page, _, part = rule["annotations"]["runbook_url"].removeprefix(root).partition("#")
+        page, _, part = rule["annotations"]["runbook_url"].removeprefix(RUNBOOKS).partition("#")
         assert part in {anchor(heading) for heading in headings(text_of(f"docs/{page}"))}, rule["alert"]
 
 

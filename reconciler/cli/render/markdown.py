@@ -20,7 +20,6 @@ from reconciler.cli.render.parts import (
     change_parts,
     common_why,
     docs_command,
-    docs_url,
     field_text,
     forecast_of,
     guarded_text,
@@ -187,9 +186,8 @@ def _change(change: Change, *, with_why: bool) -> str:
 def _held(group: HeldGroup, limit: int) -> Iterator[str]:
     yield f"#### held, {group.reason}: {group.count:,}"
     yield ""
-    url = docs_url(f"errors.md#{group.reason.lower()}")
-    link = f"[{group.reason}]({url})" if url else code(docs_command(group.reason))
-    yield " ".join(filter(None, (f"{link}: {WHO_WORDS[group.who_acts]}.", group.meaning, group.next_step)))
+    command = code(docs_command(group.reason))
+    yield " ".join(filter(None, (f"{command}: {WHO_WORDS[group.who_acts]}.", group.meaning, group.next_step)))
     yield ""
     if group.changes:
         yield from _withheld(group, limit)

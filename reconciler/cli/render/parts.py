@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from importlib.metadata import PackageNotFoundError, metadata
-from urllib.parse import urljoin
 
 from reconciler.cli.render.plain import clean, count_text, seconds_text, sentence, value_text
 from reconciler.core.model.action import KINDS, AcceptedDrift, Action, Change, Hold, Kind, WhoActs
@@ -293,18 +290,6 @@ def field_text(change: Change) -> str:
 def docs_command(reason: str) -> str:
     """The command that prints a reason's page, wherever the program is installed."""
     return f"reconciler docs {clean(reason)}"
-
-
-@cache
-def docs_url(page: str) -> str | None:
-    """The absolute address of a page of the documentation; None if the package says nothing of its documentation."""
-    try:
-        declared = metadata("customer-parity").get_all("Project-URL") or []
-    except PackageNotFoundError:
-        return None
-    known = dict(each.split(", ", maxsplit=1) for each in declared)
-    index = known.get("Documentation")
-    return urljoin(index, page) if index else None
 
 
 def guarded_text(stores: Sequence[StorePlan]) -> str:
