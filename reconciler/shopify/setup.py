@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from reconciler.core.model.ids import ShopDomain
-from reconciler.errors import Refused, SetupError
+from reconciler.errors import AccessError, Refused, SetupError
 from reconciler.outbound.reading import MalformedError
 from reconciler.ports import Definition, ShopFacts, Subscription
 from reconciler.shopify.api.client import ShopClient
@@ -18,6 +18,7 @@ BACKLINK_TYPE: Final = "id"
 BACKLINK_NAME: Final = "Clerk user ID"
 BACKLINK_DESCRIPTION: Final = "Which Clerk user this customer is. Kept by reconciler: please don't edit."
 PAGES_MAX: Final = 100
+FOREIGN: Final = "access to the namespace"  # what Shopify asks for in a namespace of another app, or without the scope
 
 
 class ShopSetup:
@@ -106,7 +107,17 @@ class ShopSetup:
             self._check_type(definition["namespace"], definition["key"])
 
     def _create(self, definition: Mapping[str, Any]) -> None:
-        payload = self._payload("metafield_definition_create", {"definition": definition})
+        try:
+            payload = self._payload("metafield_definition_create", {"definition": definition})
+        except AccessError as error:
+            if FOREIGN not in error.message:
+                raise
+            namespace, key = definition["namespace"], definition["key"]
+            raise SetupError(
+                f"{self._client.shop}: this app may not create the metafield definition {namespace}.{key}: the namespace "
+                f"{namespace} belongs to another app or to Shopify, or the app lacks the scope write_customers",
+                hint="set a `backlink` with another namespace in stores.yaml; `reconciler doctor` lists missing scopes",
+            ) from error
         if payload.get("userErrors"):
             raise refusal_error(payload["userErrors"])
 

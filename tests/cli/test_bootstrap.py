@@ -112,3 +112,13 @@ def test_another_back_link_is_made_under_its_own_name(cli: CliHarness) -> None:
     cli.stores[US]["backlink"] = {"namespace": "identity", "key": "clerk_id"}
     assert "identity.clerk_id" in cli("bootstrap", "--yes", "--store", US).out
     assert "nothing to create" in cli("bootstrap", "--store", US).out
+
+
+def test_a_namespace_of_another_app_is_named_as_the_cause(cli: CliHarness) -> None:
+    cli.stores[US]["backlink"] = {"namespace": "app--42", "key": "user_id"}
+    said = cli("bootstrap", "--yes", "--store", US, "--output", "json")
+    (us,) = said.json["stores"]
+    assert said.code == 1
+    assert "the namespace app--42 belongs to another app" in us["error"]
+    assert "another namespace" in us["hint"]
+    assert "\n" not in us["error"]

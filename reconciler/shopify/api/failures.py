@@ -235,7 +235,7 @@ def _needed_access(error: Mapping[str, Any]) -> str:
     extensions = error.get("extensions")
     needed = extensions.get("requiredAccess") if isinstance(extensions, Mapping) else None
     lacks = needed or (PROTECTED_DATA if UNAPPROVED in message else message)
-    return words_of(lacks, length_max=SAID_MAX).rstrip(".")
+    return words_of(lacks, length_max=SAID_MAX).strip().rstrip(".")
 
 
 def _of_error(sent: Sent, error: Mapping[str, Any], path: Path) -> ReconcilerError:
@@ -268,7 +268,7 @@ def access_denied(sent: Sent, message: str, extensions: Any = None) -> AccessErr
             f"{sent.shop}: {sent.document.operation}: the app is not approved for protected customer data",
             hint="request levels 1 and 2 (name, email, phone) in the app's settings in Shopify",
         )
-    lacks = words_of(needed or message, length_max=SAID_MAX).rstrip(".")
+    lacks = words_of(needed or message, length_max=SAID_MAX).strip().rstrip(".")
     kind = PermanentError if sent.document.name in ONE_USERS else AccessError
     return kind(
         f"{sent.shop}: {sent.document.operation}: access denied, needed: {lacks}",
