@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Final, get_args
 
 from fastapi import Request
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import Response
 
 from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import StoreName
@@ -96,7 +96,7 @@ class StorePages:
         name = StoreName(request.path_params["store"])
         row = next(iter(self._service.status_rows(name)), None)
         if row is None:
-            return RedirectResponse("/", 303)
+            return self._renderer.no_store(request, verdict, name)
         now = self._clock.now()
         samples = self._service.parity_lines([name], since=now - timedelta(days=DAYS))
         return self._renderer.page(

@@ -63,7 +63,7 @@ class PlanPages:
     def plan(self, request: Request, verdict: Verdict) -> Response:
         name = StoreName(request.path_params["store"])
         if name not in self._stores:
-            return RedirectResponse("/", 303)
+            return self._renderer.no_store(request, verdict, name)
         found = self._service.plan(name)
         return self._renderer.page("plan.html", request, verdict=verdict, store=name, run=None, **_shown(found))
 
@@ -91,7 +91,7 @@ class PlanPages:
     def revert(self, request: Request, verdict: Verdict) -> Response:
         number = number_of(request.path_params["number"])
         if number is None or not self._service.run_events(number, limit=1):
-            return RedirectResponse("/runs", 303)
+            return RedirectResponse(f"/runs/{number or 0}", 303)
         found = self._service.revert(number)
         return self._renderer.page("plan.html", request, verdict=verdict, store=None, run=number, **_shown(found))
 

@@ -10,6 +10,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from reconciler.core.model.ids import StoreName
 from reconciler.core.model.values import tag_changes
 from reconciler.core.report.answer import ago_text
 from reconciler.core.report.irreversible import is_irreversible
@@ -51,6 +52,10 @@ class Renderer:
             now=self._clock.now(), path=request.url.path, explain=words.explain, **values
         )
         return HTMLResponse(html, status)
+
+    def no_store(self, request: Request, verdict: Verdict, name: StoreName) -> Response:
+        """Return the page of a store that is not in stores.yaml."""
+        return self.page("no_store.html", request, status=404, verdict=verdict, store=name)
 
     def denied(self, request: Request, verdict: Verdict) -> Response:
         """Return the page of an act that this caller may not do, or that a page of another site asked for."""
