@@ -11,6 +11,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from reconciler.cli.render import outputs as render
+from reconciler.core.model.action import Change
 from reconciler.core.model.ids import ClerkUserId, CustomerId
 from reconciler.core.plan.guard import guard_hold
 from reconciler.core.plan.plan import Plan, build_plan
@@ -180,6 +181,15 @@ def test_a_plan_says_where_it_counts_what_can_not_be_reverted() -> None:
         assert "on_leave: keep" in page
         assert page.count("on_leave: delete, irreversible") == 1
     assert "irreversible" not in text_of(example())
+
+
+def test_a_deletion_by_undo_is_not_said_to_be_a_setting_of_the_store() -> None:
+    kept = next(action for action in example().stores[2].actions if action.kind == "release")
+    change = Change(field="customer", before=kept.customer_id, after=None, why="undo")
+    plan = build_plan([store_plan("acme-us", (replace(kept, how="delete", changes=(change,)),), ())], created_at=AT)
+    for page in (text_of(plan, width=200), render.plan_markdown(plan), "".join(render.plan_html(plan))):
+        assert "delete, irreversible" in page
+        assert "on_leave" not in page
 
 
 def test_no_name_can_command_the_terminal() -> None:

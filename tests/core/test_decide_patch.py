@@ -10,7 +10,7 @@ import pytest
 
 from reconciler.core.decide.decide import customer_digest, decide
 from reconciler.core.decide.patch import keeps_its_email
-from reconciler.core.decide.refused import refused_value_digest
+from reconciler.core.decide.refused import refusal_digest, refused_value_digest
 from reconciler.core.fields.desired import spec_of
 from reconciler.core.model.act import Acceptance, Actor
 from reconciler.core.model.customer import Customer
@@ -450,6 +450,14 @@ def test_what_a_person_took_back_waits_until_the_profile_moves() -> None:
     assert held(found) == {("Undone", "last_name")}
     [hold] = found.holds
     assert hold.message == "`undo` reverted last_name; it is not written until the profile or the config changes"
+
+
+def test_after_the_undo_of_a_create_the_user_is_said_to_be_released() -> None:
+    undone = RefusedValue(digest=refusal_digest(changed("backlink", None, ADA)), code="UNDONE", message="undone")
+    found = decided(ada, mapping(ADA, refused={"backlink": undone}))
+    assert found.action is None
+    [hold] = found.holds
+    assert hold.message == "`undo` released this user from their customer; they get none until the profile changes"
 
 
 def test_a_phone_shopify_says_is_taken_is_held_as_taken() -> None:

@@ -341,6 +341,7 @@ def test_a_plan_says_once_what_many_holds_share(http: httpx.Client, service: Mem
     assert shown.count("`undo` reverted tags") == 1
     assert shown.count("`undo` reverted note") == 1
     assert "release (irreversible), 2 alike: customer each → – (undo)" in shown
+    assert "on_leave" not in shown
     assert "1 with a change of its own" in shown
     assert "Approve exactly this plan" in shown
     assert "Irreversible: 2 customers to delete " in shown
@@ -732,3 +733,11 @@ def test_stores_that_do_not_want_a_person_are_listed_after_the_others(
     page = http.get(f"/people/{TOVE}", headers=BEARER).text
     assert page.count('<section class="card ') == 1
     assert page.index("In sync.") < page.index("Not wanted by 30 stores") < page.index("Not in 0.")
+
+
+def test_a_store_that_is_not_in_the_file_is_said_to_be_unknown(http: httpx.Client) -> None:
+    for path in ("/stores/gone", "/stores/gone/plan"):
+        answer = http.get(path, headers=BEARER)
+        assert answer.status_code == 404
+        assert "gone is not in stores.yaml" in text_of(answer)
+    assert http.get("/runs/999/undo", headers=BEARER).headers["location"] == "/runs/999"

@@ -163,7 +163,7 @@ def _action(action: Action) -> Iterator[str]:
     ]
     why = common_why(action)
     if action.how:
-        heading.append(how_text(action.how))
+        heading.append(how_text(action))
     if why:
         heading.append(f"({why})")
     yield "- " + " ".join(h for h in heading if h)
@@ -213,7 +213,7 @@ def _withheld(group: HeldGroup, limit: int) -> Iterator[str]:
             yield from _action(same.action)
             continue
         users = ", ".join(code(user) for user in same.users) + (", …" if same.count > len(same.users) else "")
-        how = f", {how_text(same.action.how)}" if same.action.how else ""
+        how = f", {how_text(same.action)}" if same.action.how else ""
         yield f"- **{same.action.kind}, {same.count:,} alike{how}**: {users}"
         for change in same.action.changes:
             yield f"  - {_change(change, with_why=True)}"

@@ -17,6 +17,7 @@ from reconciler.core.report.irreversible import (
     count_irreversible,
     irreversible_text,
     is_irreversible,
+    is_undo,
     is_withheld_by_guard,
 )
 from reconciler.core.report.same_change import EACH, ChangeValues, is_departure, same_change_key
@@ -305,6 +306,9 @@ def guarded_text(stores: Sequence[StorePlan]) -> str:
     return f"{count_text(count, 'action')} withheld by a guard" + (f" ({never})" if never else "")
 
 
-def how_text(how: str) -> str:
-    """`on_leave: erase, irreversible`."""
-    return f"on_leave: {clean(how)}" + (", irreversible" if is_irreversible(how) else "")
+def how_text(action: Action) -> str:
+    """`on_leave: erase, irreversible`; in the plan of an undo `delete, irreversible`; empty for an action without `how`."""
+    if not action.how:
+        return ""
+    setting = "" if is_undo(action) else "on_leave: "
+    return f"{setting}{clean(action.how)}" + (", irreversible" if is_irreversible(action.how) else "")

@@ -159,7 +159,7 @@ def _print_action(action: Action, lines: LinePrinter, *, why_shown: bool) -> Non
         heading += [(clean(text), "dim") for text in (action.name, action.email) if text]
     heading += [(words, "dim") for words in taken_words(action)]
     if action.how:
-        heading.append((how_text(action.how), "dim"))
+        heading.append((how_text(action), "dim"))
     if why:
         heading.append((f"({why})", "dim"))
     lines.flow(heading, indent=2, hang=2, between="  ")
@@ -225,7 +225,7 @@ def _print_withheld(group: HeldGroup, lines: LinePrinter, limit: int | None) -> 
             _print_action(same.action, lines, why_shown=False)
             continue
         words = KIND_WORDS[same.action.kind]
-        how = [(how_text(same.action.how), "dim")] if same.action.how else []
+        how = [(how_text(same.action), "dim")] if same.action.how else []
         heading = [(f"{words.mark} {same.action.kind}, {same.count:,} alike", words.style), *how]
         lines.flow(heading, indent=2, between="  ")
         for change in same.action.changes:

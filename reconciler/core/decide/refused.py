@@ -143,6 +143,8 @@ def without_refused(decision: Decision, mapping: Mapping | None, store: Store, *
         if refused.code == UNDONE:
             reason = "Undone"
             message = f"`undo` reverted {change.field}; it is not written until the profile or the config changes"
+            if change.field == "backlink":
+                message = "`undo` released this user from their customer; they get none until the profile changes"
         holds.append(hold(action.clerk_user_id, decision.customer or mapping, reason, message, change.field))
     return decision if len(kept) == len(action.changes) else with_changes(decision, action, tuple(kept), tuple(holds))
 

@@ -21,6 +21,11 @@ def is_irreversible(how: str) -> bool:
     return how in DESTRUCTIVE
 
 
+def is_undo(action: Action) -> bool:
+    """Whether the action reverts writes, so that the store's settings did not decide it."""
+    return bool(action.changes) and all(change.why == "undo" for change in action.changes)
+
+
 def count_irreversible(actions: Iterable[Action]) -> Counter[str]:
     """The numbers of customers that these actions `erase`, `delete` or `merge`."""
     found: Counter[str] = Counter()
