@@ -42,8 +42,7 @@ class Acts:
         requests = [Request(store.name, user) for store in stores for user in users]
         self._enqueue(requests)
         names: list[JsonValue] = [str(store.name) for store in stores]
-        for user in users:
-            self.note("nudge", user=user, detail={"stores": names})
+        self.book.note_acts([self._act("nudge", user=user, detail={"stores": names}) for user in users])
         return len(requests)
 
     def nudge_all(self, store: Store) -> None:
@@ -92,7 +91,7 @@ class Acts:
         detail: Mapping[str, JsonValue] | None = None,
     ) -> None:
         """Record an act that is done elsewhere."""
-        self.book.note_act(self._act(kind, store, user, detail))
+        self.book.note_acts([self._act(kind, store, user, detail)])
 
     def _act(
         self,

@@ -34,7 +34,7 @@ class ActReader(PauseReader, Protocol):
 class ActRepository(ActReader, Protocol):
     """Records what operators do. Each call is one transaction, durable when it returns."""
 
-    def note_act(self, act: Act) -> None: ...
+    def note_acts(self, acts: Sequence[Act]) -> None: ...
 
     def pause(self, shop: ShopDomain, act: Act) -> bool:
         """Pause the shop by this act; False, and nothing recorded, if it is paused in the state already."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 from reconciler.core.fields import normalise
 from reconciler.core.fields.people import Sought, full_name, name_key, sought, without_accents
-from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.ids import ClerkUserId, CustomerId
 from reconciler.core.model.mapping import Mapping
 from reconciler.core.model.profile import Profile
 from reconciler.core.report.answer import Candidate, Former
@@ -17,6 +18,7 @@ from reconciler.state.console.reader import ConsoleTable
 from reconciler.wiring.components import Components
 
 FOUND_MAX: Final = 20
+Found = dict[str, list[ClerkUserId]]  # users by the text that names them
 
 
 def meaning_of(text: str, stores: Iterable[StoreSettings]) -> Sought | None:
@@ -30,30 +32,26 @@ def _countries(stores: Iterable[StoreSettings]) -> set[str | None]:
 
 
 def find_users(components: Components, text: str) -> list[ClerkUserId]:
-    """The users that this text names, by the first of these that any user has: an id that the state knows, a customer, an
-    email, an id in the profiles, a phone, a part of a name.
+    """The users that this text names, as `find_each` finds them."""
+    return find_each(components, [text]).get(text.strip(), [])
 
-    An exact name goes before one with other accents, and that before a part. SourceError if the profiles must be read and
-    can't be.
+
+def find_each(components: Components, texts: Iterable[str]) -> Found:
+    """The users that each text names, by the text without its outer space; a text that names none is left out.
+
+    A text names users by the first of these that any user has: an id that the state knows, a customer, an email, an id in
+    the profiles, a phone, a part of a name. An exact name goes before one with other accents, and that before a part. The
+    state and the profiles are asked about all texts together, except about names, phones, and emails that no profile has.
+    SourceError if the profiles must be read and can't be.
     """
-    user, stores = ClerkUserId(text.strip()), components.stores()
-    meant = meaning_of(text, stores)
-    if meant is None:
-        return []
-    shops = [store.shop for store in stores]
-    if any(components.state.mappings.get(shop, [user]) for shop in shops) or components.profile_writes.refusals([user]):
-        return [user]
-    if meant.customer is not None:
-        owners = sorted(
-            {o for shop in shops for o in components.state.mappings.owners(shop, [meant.customer]).values()}
-        )
-        if owners:
-            return owners
-    if "@" in text and (claimants := _by_email(components, meant, shops)):
-        return claimants
-    if user in components.profiles.get([user]):
-        return [user]
-    return _by_name_or_phone(components, meant, stores)
+    stores = components.stores()
+    countries = _countries(stores)
+    left = [meant for text in dict.fromkeys(texts) if (meant := sought(text, countries)) is not None]
+    found: Found = {}
+    for way in (_by_known_id, _by_customer, _by_email, _by_profile_id, _by_name_or_phone):
+        found |= way(components, left, stores)
+        left = [meant for meant in left if meant.text not in found]
+    return found
 
 
 def find_former(components: Components, text: str) -> list[Former]:
@@ -98,27 +96,57 @@ def find_unmapped(components: Components, text: str, *, limit: int) -> list[Cand
     ]
 
 
-def _by_email(components: Components, meant: Sought, shops: Sequence[str]) -> list[ClerkUserId]:
-    """Who claims the email now; else who has or had it by the state."""
-    key = meant.email_key
-    assert key is not None
-    claimed = {profile.clerk_user_id for profile in components.profiles.sharing_email({key})}
-    if claimed:
-        return sorted(claimed)
-    rows = _table(components).find_people(meant, shops=shops, status=None, reason=None, limit=FOUND_MAX)
-    mapped = {row.clerk_user_id for row in rows if key in map(normalise.email_key, (row.email, row.profile_email))}
-    if mapped:
-        return sorted(mapped)
-    return sorted({one.user for one in components.profile_writes.refusals().values() if one.email_key == key})
+def _by_known_id(components: Components, left: Sequence[Sought], stores: Sequence[StoreSettings]) -> Found:
+    users = [ClerkUserId(meant.text) for meant in left]
+    known = {user for _, user in components.state.mappings.get_across([store.shop for store in stores], users)}
+    known |= components.profile_writes.refusals([user for user in users if user not in known]).keys()
+    return {user: [user] for user in users if user in known}
 
 
-def _by_name_or_phone(components: Components, meant: Sought, stores: Sequence[StoreSettings]) -> list[ClerkUserId]:
-    names: dict[ClerkUserId, str] = {}
-    if meant.phones or meant.name_words:
-        found = _table(components).search(meant, shops=[store.shop for store in stores])
-        names |= {row.clerk_user_id: name_key(row.profile_name) for row in found}
-        named = _search(components, meant, stores, FOUND_MAX)
-        names |= {profile.clerk_user_id: name_key(full_name(profile)) for profile in named}
+def _by_customer(components: Components, left: Sequence[Sought], stores: Sequence[StoreSettings]) -> Found:
+    asked = {meant.customer for meant in left if meant.customer is not None}
+    found: defaultdict[CustomerId | None, set[ClerkUserId]] = defaultdict(set)
+    for store in stores:
+        for customer, owner in components.state.mappings.owners(store.shop, asked).items():
+            found[customer].add(owner)
+    return {meant.text: sorted(found[meant.customer]) for meant in left if meant.customer in found}
+
+
+def _by_email(components: Components, left: Sequence[Sought], stores: Sequence[StoreSettings]) -> Found:
+    """Who claims each email now; else who has or had it by the state."""
+    asked = {meant.text: (meant, key) for meant in left if "@" in meant.text and (key := meant.email_key) is not None}
+    if not asked:
+        return {}
+    claimed: defaultdict[str | None, set[ClerkUserId]] = defaultdict(set)
+    for profile in components.profiles.sharing_email({key for _, key in asked.values()}):
+        claimed[normalise.email_key(profile.email)].add(profile.clerk_user_id)
+    found = {text: sorted(claimed[key]) for text, (_, key) in asked.items() if key in claimed}
+    unclaimed = {text: each for text, each in asked.items() if text not in found}
+    if not unclaimed:
+        return found
+    shops = [store.shop for store in stores]
+    refused = components.profile_writes.refusals().values()
+    for text, (meant, key) in unclaimed.items():
+        rows = _table(components).find_people(meant, shops=shops, status=None, reason=None, limit=FOUND_MAX)
+        had = {row.clerk_user_id for row in rows if key in map(normalise.email_key, (row.email, row.profile_email))}
+        if users := had or {one.user for one in refused if one.email_key == key}:
+            found[text] = sorted(users)
+    return found
+
+
+def _by_profile_id(components: Components, left: Sequence[Sought], _stores: Sequence[StoreSettings]) -> Found:
+    return {user: [user] for user in components.profiles.get([ClerkUserId(meant.text) for meant in left])}
+
+
+def _by_name_or_phone(components: Components, left: Sequence[Sought], stores: Sequence[StoreSettings]) -> Found:
+    found = {meant.text: _named(components, meant, stores) for meant in left if meant.phones or meant.name_words}
+    return {text: users for text, users in found.items() if users}
+
+
+def _named(components: Components, meant: Sought, stores: Sequence[StoreSettings]) -> list[ClerkUserId]:
+    rows = _table(components).search(meant, shops=[store.shop for store in stores])
+    names = {row.clerk_user_id: name_key(row.profile_name) for row in rows}
+    names |= {one.clerk_user_id: name_key(full_name(one)) for one in _search(components, meant, stores, FOUND_MAX)}
     key = name_key(meant.text)
     exact = [user for user, name in names.items() if name == key]
     plain = [user for user, name in names.items() if without_accents(name) == without_accents(key)]

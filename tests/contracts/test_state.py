@@ -537,8 +537,8 @@ def test_acts_are_found_by_store_and_by_user_newest_first(state: StateStore) -> 
         act("accept", AT + timedelta(seconds=1), store=STORE, user=user("1"), detail={"fields": ["email"]}),
         act("probe", AT + timedelta(seconds=2), store=StoreName("other")),
     ]
-    for each in acts:
-        state.note_act(each)
+    state.note_acts(acts[:2])
+    state.note_acts(acts[2:])
     assert state.acts(limit=10) == acts[::-1]
     assert state.acts(limit=1) == acts[2:]
     assert state.acts(store=STORE, limit=10) == [acts[1], acts[0]]

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from freezegun import freeze_time
+from sqlalchemy import Engine, event
 
 from tests.cli.harness import EU, US
 from tests.stories.harness import StoryHarness, mail
@@ -79,6 +80,49 @@ def test_a_name_of_two_people_lists_both_and_an_exact_one_goes_before_a_part(peo
         assert "hint: use one of these Clerk ids" in words
     assert people("nudge", "grace hopper").code == 0
     assert people.plan("--user", "hopperland")["summary"]["create"] == 1
+
+
+def test_unknown_words_and_those_of_several_users_are_reported_together(people: StoryHarness) -> None:
+    people.user("graceland", first_name="Grace", last_name="Hopperland", locale="en-US")
+    unknown = [f"user_{n}" for n in range(22)]
+    said = people("nudge", *unknown, "user_grace", "grace", "hopper")
+    assert said.code == 1
+    words = " ".join(said.err.split())
+    assert "unknown: user_0, user_1, " in words
+    assert "user_19 and 2 more: no profile and no mapping" in words
+    for word in ("grace", "hopper"):
+        assert f"'{word}' matches several users: error: user_grace (Grace Hopper, " in words
+    assert "user_20" not in words
+    assert "shows the mapped users; use one of these Clerk ids" in words
+    people.apply()
+    people.settles(held={("oy", "EmailUnverified")})
+
+
+def test_many_users_are_found_by_as_many_statements_as_a_few(people: StoryHarness) -> None:
+    """By their ids, in the state or only in the profiles, by emails and by customers."""
+    for n in range(24):
+        people.user(f"{n:02}", first_name="Ada", locale="en-US" if n % 4 else "da-DK")
+    people.apply()
+
+    def statements(numbers: range, word: str, *option: str) -> int:
+        words = [mail(f"{n:02}") if n % 3 == 1 else f"user_{n:02}" for n in numbers]
+        words += [people.theirs(f"{n:02}").id for n in numbers if n % 4 == 3]
+        asked: list[str] = []
+
+        def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+            asked.append(statement)
+
+        event.listen(Engine, "before_cursor_execute", note)
+        try:
+            said = people(word, *(each for name in words for each in (*option, name)))
+        finally:
+            event.remove(Engine, "before_cursor_execute", note)
+        assert said.code == 0, said.err
+        return len(asked)
+
+    for command in (("nudge",), ("plan", "--user")):
+        assert statements(range(24), *command) == statements(range(8), *command)
+    people.settles(held={("oy", "EmailUnverified")})
 
 
 def test_a_phone_without_a_country_code_is_read_by_the_countries_of_the_stores(people: StoryHarness) -> None:

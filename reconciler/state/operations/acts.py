@@ -86,9 +86,10 @@ class ActTable(Database):
         query = select(_act.c.store, func.max(_act.c.at, type_=UtcDateTime())).where(whole).group_by(_act.c.store)
         return {StoreName(store): at for store, at in self._rows(query)}
 
-    def note_act(self, act: Act) -> None:
-        with writing(self._engine) as connection:
-            insert_act(connection, act)
+    def note_acts(self, acts: Sequence[Act]) -> None:
+        if acts:
+            with writing(self._engine) as connection:
+                connection.execute(_act.insert(), [_act_row(act) for act in acts])
 
     def pause(self, shop: ShopDomain, act: Act) -> bool:
         row = {"shopify_shop": shop, "actor": act.actor.name, "via": act.actor.via, "since": act.at}
