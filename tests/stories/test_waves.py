@@ -104,6 +104,21 @@ def test_a_mapping_that_shopify_refuses_stops_after_wave_one(two: StoryHarness) 
     assert all(field["equal"] for field in explained["fields"]), "by the policy that the store has, nothing differs"
 
 
+def test_a_back_link_that_moves_waits_as_one_hold_a_user_and_is_shown_as_one_change(two: StoryHarness) -> None:
+    link = {"namespace": "identity", "key": "clerk_id"}
+    for name in (US, EU):
+        definition = {"ownerType": "CUSTOMER", "type": "id", "name": "Clerk", **link}
+        assert not two.shop(name).shop.metafield_definition_create(definition)["userErrors"]
+        two.stores[name]["backlink"] = link
+    holds = plans(two)[EU]["holds"]
+    assert [(h["clerk_user_id"], h["field"]) for h in holds] == [
+        (f"user_{n}", "backlink") for n in ("ada", "bob", "cleo")
+    ]
+    changed = {"backlink", "metafields.clerk.user_id"}
+    assert all({c["field"] for c in h["action"]["changes"]} == changed for h in holds)
+    assert "update, 3 alike" in two("plan").out
+
+
 def test_an_apply_ends_with_the_limit_that_its_wave_exceeded_and_what_to_do_next(two: StoryHarness) -> None:
     retag(two, "vip")
     two.sql("alter table customers add column nick text")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from reconciler.cli.render.plain import clean, count_text, seconds_text, sentence, value_text
@@ -20,7 +20,7 @@ from reconciler.core.report.irreversible import (
     is_undo,
     is_withheld_by_guard,
 )
-from reconciler.core.report.same_change import EACH, ChangeValues, is_departure, same_change_key
+from reconciler.core.report.same_change import ChangeValues, of_each, same_change_key
 
 TENTH_S = 0.1
 USERS_OF_A_CHANGE = 5  # users listed with a change that many share
@@ -177,9 +177,14 @@ def _step(reason: str, steps: set[str | None]) -> str:
 
 
 def _of_each(action: Action) -> Action:
-    """The action without the id of the one customer that goes."""
-    changes = (replace(c, before=EACH) if is_departure(c.field, c.after) else c for c in action.changes)
+    """The action without the ids of its user and of a customer that goes."""
+    each = (of_each(action.clerk_user_id, values) for values in _values_of(action))
+    changes = (replace(change, before=e.before, after=e.after) for change, e in zip(action.changes, each, strict=True))
     return replace(action, changes=tuple(changes))
+
+
+def _values_of(action: Action) -> Iterator[ChangeValues]:
+    return (ChangeValues(c.field, c.before, c.after, c.why) for c in action.changes)
 
 
 class _Withheld:
@@ -190,8 +195,7 @@ class _Withheld:
         self.uncounted = 0
 
     def add(self, action: Action) -> None:
-        changes = (ChangeValues(c.field, c.before, c.after, c.why) for c in action.changes)
-        key = same_change_key(action.kind, action.how, changes)
+        key = same_change_key(action.kind, action.how, action.clerk_user_id, _values_of(action))
         if (same := self._found.get(key)) is not None:
             same.count += 1
             if len(same.users) < USERS_OF_A_CHANGE:

@@ -72,15 +72,22 @@ def _sorted(actions: Iterable[Action]) -> Iterable[Action]:
 
 
 def _holds_of(action: Action, planned: Iterable[Action], words: str) -> Iterator[Hold]:
-    """One hold a field where the rest of the action is planned, or it is an update; else one for the whole action."""
+    """One hold a field where the rest of the action is planned, or it is an update; else one for the whole action.
+
+    A back-link that moves is one: the former metafield is removed with it.
+    """
     same = [part for part in planned if part.kind == action.kind]
     if not same and action.kind != "update":
         yield _hold(action, f"{action.kind} is held: {words}", None)
         return
     known = {(change.field, repr(change.after)) for part in same for change in part.changes}
-    for change in sorted(action.changes, key=attrgetter("field")):
-        if (change.field, repr(change.after)) not in known:
-            part = replace(action, changes=(change,), cost_points=points_of(action.kind, (change,), action.how))
+    added = [change for change in action.changes if (change.field, repr(change.after)) not in known]
+    link = next((change for change in added if change.field == "backlink"), None)
+    former = [change for change in added if link is not None and change.before == link.after and change.after is None]
+    for change in sorted(added, key=attrgetter("field")):
+        if change not in former:
+            changes = (change, *former) if change is link else (change,)
+            part = replace(action, changes=changes, cost_points=points_of(action.kind, changes, action.how))
             yield _hold(part, f"{change.field} differs ({change.why}), and is held: {words}", change.field)
 
 

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from reconciler.core.model.values import Value, tag_changes
 
-EACH: Final = "each"  # instead of the customers, where one change is that of several
+EACH: Final = "each"  # instead of a user or a customer, where one change is that of several
 
 
 class ChangeValues(NamedTuple):
@@ -19,23 +19,24 @@ class ChangeValues(NamedTuple):
     why: str
 
 
-def is_departure(field: str, after: Value) -> bool:
+def of_each(user: str, change: ChangeValues) -> ChangeValues:
+    """The change without the id of the one customer that goes, or of the user with the back-link."""
+    before: Value = EACH if _is_departure(change) or change.before == user else change.before
+    return change._replace(before=before, after=EACH if change.after == user else change.after)
+
+
+def same_change_key(kind: str, how: str, user: str, changes: Iterable[ChangeValues]) -> tuple[object, ...]:
+    """The key that same changes share. Of tags only those count that come and go, whatever others a customer has."""
+    each = (of_each(user, change) for change in changes)
+    return kind, how, tuple((change.field, *_values(change), change.why) for change in each)
+
+
+def _is_departure(change: ChangeValues) -> bool:
     """Whether the customer itself goes: it is deleted or erased."""
-    return field == "customer" and after is None
-
-
-def same_change_key(kind: str, how: str, changes: Iterable[ChangeValues]) -> tuple[object, ...]:
-    """The key that same changes share.
-
-    Of tags only those count that come and go, whatever others a customer has. A customer that goes is the same change
-    for all, whichever customer it is.
-    """
-    return kind, how, tuple((change.field, *_values(change), change.why) for change in changes)
+    return change.field == "customer" and change.after is None
 
 
 def _values(change: ChangeValues) -> tuple[object, object]:
-    if is_departure(change.field, change.after):
-        return None, None
     if change.field != "tags":
         return change.before, change.after
     come, gone = tag_changes(change.before, change.after)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
@@ -17,7 +17,7 @@ from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import StoreName
 from reconciler.core.report.irreversible import irreversible_text, is_irreversible
 from reconciler.core.report.pending import Pending
-from reconciler.core.report.same_change import EACH, ChangeValues, is_departure, same_change_key
+from reconciler.core.report.same_change import ChangeValues, of_each, same_change_key
 from reconciler.server.access import Verdict
 from reconciler.server.acting import PLANS_MAX
 from reconciler.server.console import words
@@ -176,8 +176,11 @@ def _same(holds: Iterable[Document]) -> tuple[SameHolds, ...]:
 
 
 def _key(action: Document) -> tuple[object, ...]:
-    changes = (ChangeValues(each["field"], each["before"], each["after"], each["why"]) for each in action["changes"])
-    return same_change_key(action["kind"], action["how"], changes)
+    return same_change_key(action["kind"], action["how"], action["clerk_user_id"], _values_of(action))
+
+
+def _values_of(action: Document) -> Iterator[ChangeValues]:
+    return (ChangeValues(each["field"], each["before"], each["after"], each["why"]) for each in action["changes"])
 
 
 def _title(holds: list[Document]) -> str:
@@ -185,7 +188,7 @@ def _title(holds: list[Document]) -> str:
     action = holds[0]["action"]
     if action is None:
         return "1 user" if len(holds) == 1 else f"{len(holds):,} users"
-    shown = [c | {"before": EACH} if is_departure(c["field"], c["after"]) else c for c in action["changes"]]
-    changes = [f"{words.change_text(change)} ({change['why']})" for change in shown]
+    shown = [of_each(action["clerk_user_id"], values) for values in _values_of(action)]
+    changes = [f"{words.change_text(change._asdict())} ({change.why})" for change in shown]
     never = " (irreversible)" if is_irreversible(action["how"]) else ""
     return f"{action['kind']}{never}, {len(holds):,} alike: {', '.join(changes) or 'no field'}"
