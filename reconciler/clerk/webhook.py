@@ -22,6 +22,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.errors import ConfigError, NotAnEvent, Unauthentic
+from reconciler.outbound.reading import pause_collection
 
 USER_TYPES: Final = frozenset({"user.created", "user.updated", "user.deleted"})
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105  a prefix, no secret
@@ -154,7 +155,8 @@ def _usable(signatures: str) -> str:
 
 def _parsed(body: bytes) -> Mapping[str, Any]:
     try:
-        parsed = json.loads(body, parse_constant=_no_constant)
+        with pause_collection():
+            parsed = json.loads(body, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise NotAnEvent("a signed webhook of Clerk's is not JSON") from error
     if not isinstance(parsed, dict):

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import gc
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
 from typing import Final
 
 import msgspec
@@ -12,10 +16,28 @@ import msgspec
 PARTS_MAX: Final = 400_000  # values of one reply: each takes much more memory than its text
 _MARK: Final = codecs.BOM_UTF8  # a parser may ignore it (RFC 8259, 8.1)
 _HALF: Final = re.compile("[\ud800-\udfff]")
+_PAUSING: Final = Lock()
 
 
 class MalformedError(ValueError):
     """A reply has an unexpected form. The message says where, without values."""
+
+
+@contextmanager
+def pause_collection() -> Iterator[None]:
+    """Collect no garbage while a parser may be deep in the stack.
+
+    A parser recurses for each level of its text. At the last levels, the finalizers of garbage would have no stack left:
+    each would end with a RecursionError that no caller sees, and what it was to close would stay open.
+    """
+    with _PAUSING:
+        was_enabled = gc.isenabled()
+        gc.disable()
+        try:
+            yield
+        finally:
+            if was_enabled:
+                gc.enable()
 
 
 def decode_json(body: bytes | bytearray, *, with_surrogates: bool = False) -> object:
@@ -28,7 +50,8 @@ def decode_json(body: bytes | bytearray, *, with_surrogates: bool = False) -> ob
     if parts > PARTS_MAX:
         raise MalformedError(f"it contains more than {PARTS_MAX:,} values")
     try:
-        return msgspec.json.decode(body.removeprefix(_MARK))
+        with pause_collection():
+            return msgspec.json.decode(body.removeprefix(_MARK))
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         if with_surrogates and b"\\ud" in body.lower():
             return _lenient(body)
@@ -37,8 +60,9 @@ def decode_json(body: bytes | bytearray, *, with_surrogates: bool = False) -> ob
 
 def _lenient(body: bytes | bytearray) -> object:
     try:
-        text = json.dumps(json.loads(body.removeprefix(_MARK)), ensure_ascii=False)
-        return msgspec.json.decode(_HALF.sub(r"\\u0000", text).encode())
+        with pause_collection():
+            text = json.dumps(json.loads(body.removeprefix(_MARK)), ensure_ascii=False)
+            return msgspec.json.decode(_HALF.sub(r"\\u0000", text).encode())
     except (ValueError, RecursionError, msgspec.MsgspecError) as error:
         raise MalformedError("it is no whole JSON") from error
 

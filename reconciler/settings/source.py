@@ -16,14 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml.composer import ComposerError
 
 from reconciler.errors import ConfigError
+from reconciler.outbound.reading import pause_collection
 from reconciler.settings.variables import UNSET, Missing, fill_in
 
 KeyPath = tuple[int | str, ...]
 SIZE_MAX = 4 * 1024 * 1024
 NODES_MAX = 200_000  # after expanding aliases: about ten thousand stores
 DEPTH_MAX = 50
+COMPOSED_MAX = 100  # levels that PyYAML composes, by calls of itself
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _HALF = "an escape in it is half a character: \\ud83d and the like come in pairs"
@@ -36,12 +39,21 @@ class _Loader(yaml.SafeLoader):
     """PyYAML's scanner with the scalars of YAML 1.2's core schema, and merge keys."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  as PyYAML declares it
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if parent is not None and self._depth == COMPOSED_MAX:
+            raise ComposerError(None, None, "it is nested too deeply", parent.start_mark)
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 # libyaml scans in a tenth of the time. It takes fewer files, and says less about their errors.
 _FastLoader: type[Any] = type(
     "_FastLoader",
-    (yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader,),
+    (yaml.CSafeLoader if yaml.__with_libyaml__ else _Loader,),
     {"yaml_implicit_resolvers": _Loader.yaml_implicit_resolvers},
 )
 
@@ -150,8 +162,6 @@ def _composed(path: Path, text: str) -> yaml.Node | None:
         raise ConfigError(f"{path}:{line}: not valid YAML: it contains a control character") from error
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"{path}: not valid YAML") from error
-    except RecursionError as error:
-        raise ConfigError(f"{path}: not valid YAML: it is nested too deeply") from error
 
 
 def _of_json(text: str) -> str:
@@ -162,7 +172,8 @@ def _of_json(text: str) -> str:
     if not text.lstrip("\ufeff \t\r\n").startswith(("{", "[")):
         return text
     try:
-        json.loads(text.removeprefix("\ufeff"))
+        with pause_collection():
+            json.loads(text.removeprefix("\ufeff"))
     except (ValueError, RecursionError):
         return text
     return _JSON_TOKEN.sub(_as_yaml, text)

@@ -21,6 +21,7 @@ from typing import Any, Final, Never
 from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import CustomerId, ShopDomain
 from reconciler.errors import ConfigError, NotAnEvent, Unauthentic
+from reconciler.outbound.reading import pause_collection
 
 # topic → the keys in its body with customer ids, preferred first
 _BY_ID: Final = (("admin_graphql_api_id", "id"),)
@@ -155,7 +156,8 @@ def named_shop(headers: Mapping[str, str]) -> str:
 
 def _parse_json(body: bytes) -> Mapping[str, Any]:
     try:
-        parsed = json.loads(body, parse_constant=_no_constant)
+        with pause_collection():
+            parsed = json.loads(body, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise NotAnEvent("a signed webhook from Shopify is not JSON") from error
     if not isinstance(parsed, dict):

@@ -12,6 +12,7 @@ from pathlib import Path
 from reconciler.core.fields.people import customer_in
 from reconciler.core.model.ids import ClerkUserId, CustomerId, StoreName
 from reconciler.errors import UsageError
+from reconciler.outbound.reading import pause_collection
 from reconciler.settings import StoreSettings
 
 USER, CUSTOMER = "clerk_user_id", "shopify_customer_id"
@@ -53,7 +54,8 @@ def _rows(path: Path) -> Iterator[tuple[int, MappingOf[str, object]]]:
         yield from _csv_rows(text, path)
         return
     try:
-        rows = json.loads(text)
+        with pause_collection():
+            rows = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not valid JSON: {error}", hint=HINT) from error
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):

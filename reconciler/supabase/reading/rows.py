@@ -16,6 +16,7 @@ from uuid import UUID
 from reconciler.core.fields.readings import UnreadableError, moment, truth
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import PROFILE_FIELDS, Problem, Profile
+from reconciler.outbound.reading import pause_collection
 
 T = TypeVar("T")
 
@@ -139,9 +140,10 @@ def json_object(value: Any) -> Mapping[str, Any] | None:
     if not isinstance(value, str):
         raise UnreadableError(f"is {_kind(value)}, not a JSON object")
     try:
-        found = _decoded(value)
-        if "\\u" in value:
-            json.dumps(found, ensure_ascii=False).encode()  # a lone surrogate is not a character
+        with pause_collection():
+            found = _decoded(value)
+            if "\\u" in value:
+                json.dumps(found, ensure_ascii=False).encode()  # a lone surrogate is not a character
     except (ValueError, RecursionError) as error:
         raise UnreadableError("is no JSON") from error
     if found is None:
