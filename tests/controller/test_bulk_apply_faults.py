@@ -136,6 +136,20 @@ def test_a_storage_that_fails_for_a_while_is_asked_again(
     assert rig.acme.counts.get("customerSet", 0) == 0
 
 
+def test_ended_files_are_read_while_no_further_one_can_be_sent(rig: BulkRig, wanted: Wanted) -> None:
+    rig.lines_min, rig.piece_lines = 2, 3
+    fault = rig.acme.faults.add("status", on="stagedUpload", times=3, after=5, status=503)
+    tried: list[int] = []
+
+    def note(lines: list[bytes]) -> list[bytes]:
+        tried.append(fault.hits)
+        return lines
+
+    rig.files.tampered = note
+    check_well(rig, wanted)
+    assert tried[0] == 1
+
+
 def test_a_result_that_is_cut_off_is_not_believed(rig: BulkRig, wanted: Wanted) -> None:
     rig.acme.faults.add("truncated", on="bulkResult", times=2)
     check_well(rig, wanted)

@@ -158,7 +158,7 @@ class BulkRun:
                 self._access.refused = error
                 break
             except (TemporaryError, PermanentError) as error:
-                failures += 1
+                failures, found = failures + 1, False
                 if failures >= FAILURES_MAX and not ended:
                     yield from self._give_up(error, enqueue)
                     return
