@@ -1,4 +1,7 @@
-"""A proxy that keeps connections to a server that is gone, as a pooler may: what it is sent vanishes."""
+"""A proxy that keeps connections to a server that is gone, as a pooler may: what it is sent vanishes.
+
+It can also end a connection with another answer than the server's.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ class SwallowingProxy:
         self._watched.register(self._listener, selectors.EVENT_READ)
         self._pairs: dict[socket.socket, socket.socket] = {}
         self._swallowed: set[socket.socket] = set()
+        self._last: tuple[bytes, bytes] | None = None
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
@@ -25,6 +29,10 @@ class SwallowingProxy:
 
     def swallow(self) -> None:
         self._swallowed |= set(self._pairs)
+
+    def end_after(self, answer: bytes, last: bytes) -> None:
+        """Put `last` in the place of the next such answer, and end its connection."""
+        self._last = (answer, last)
 
     def close(self) -> None:
         self._over.set()
@@ -53,6 +61,8 @@ class SwallowingProxy:
         read = b""
         with contextlib.suppress(OSError):
             read = source.recv(65_536)
+        if self._last is not None and self._last[0] in read:
+            read, self._last = self._cut(source, read, *self._last), None
         if read and source not in self._swallowed:
             with contextlib.suppress(OSError):
                 self._pairs[source].sendall(read)
@@ -60,3 +70,7 @@ class SwallowingProxy:
             self._watched.unregister(source)
             with contextlib.suppress(OSError):
                 self._pairs[source].shutdown(socket.SHUT_WR)
+
+    def _cut(self, source: socket.socket, read: bytes, answer: bytes, last: bytes) -> bytes:
+        self._pairs[source].sendall(read[: read.index(answer)] + last)
+        return b""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 
 import pytest
@@ -22,11 +22,14 @@ from reconciler.state.requests.queue import RequestTable
 from reconciler.supabase.reading.profiles import TableProfiles
 from tests import servers
 from tests.clock import WallClock
+from tests.outbound.swallowing import SwallowingProxy
 from tests.state_store import StateStore
 
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
 ENOUGH_S = 60.0
 HURRY_S = 0.4
+COMMITTED = b"C\x00\x00\x00\x0bCOMMIT\x00"
+SHUT_DOWN = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection due to administrator command\0\0"
 SHOP, ACME = ShopDomain("acme.myshopify.com"), StoreName("acme")
 ADA, BOB = ClerkUserId("user_ada"), ClerkUserId("user_bob")
 
@@ -97,6 +100,21 @@ def test_a_write_that_is_cut_off_before_its_commit_is_made_again(
                 admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
         writing.result(ENOUGH_S)
         assert [event.clerk_user_id for event in state.events()] == [ADA]
+
+
+def test_a_commit_that_is_answered_before_the_server_ends_the_session_is_not_repeated(
+    postgres: servers.Server, postgres_database: Callable[..., str]
+) -> None:
+    """Postgres does so where it logs how long statements take (seen 2026-11-30): it looks for a shutdown as it logs."""
+    with closing(SwallowingProxy(postgres.port)) as proxy:
+        url = postgres.url(postgres_database(migrated=True), port=proxy.port)
+        with opened(url, ENOUGH_S) as engine:
+            state = StateStore(engine)
+            state.put(mapping(BOB))
+            proxy.end_after(COMMITTED, COMMITTED + b"E" + (len(SHUT_DOWN) + 4).to_bytes(4) + SHUT_DOWN)
+            with pytest.raises(StateError):
+                state.put_many([mapping(ADA, "gid://1")], update(ADA))
+            assert [event.clerk_user_id for event in state.events()] == [ADA]
 
 
 def test_without_patience_and_for_another_reason_nothing_is_waited_for(

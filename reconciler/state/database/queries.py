@@ -130,7 +130,8 @@ def read_rows(engine: Engine, query: Any, values: Mapping[str, Any] | None = Non
 def _is_uncommitted(engine: Engine, cause: BaseException | None, *, commits: bool) -> bool:
     """Whether a transaction was lost that is certainly not committed, where calls wait for the database.
 
-    A server that shuts down ends sessions only between statements: a commit that it answers so was not begun.
+    A server that shuts down ends a session between statements. If it has committed before, its answer to COMMIT comes
+    first, and psycopg raises another error for two answers (since 3.3.9; 3.3.0 showed the last one only).
     """
     if OUTAGE not in engine.get_execution_options() or not isinstance(cause, DBAPIError) or not is_away(cause):
         return False
