@@ -35,13 +35,13 @@ from reconciler.core.fields.fingerprint import values_fp
 from reconciler.core.model.ids import ShopDomain, StoreName
 from reconciler.core.model.store import Store
 from reconciler.state.database.engine import open_engine
+from reconciler.state.repositories import Repositories
 from reconciler.state.requests.queue import RequestTable
 from reconciler.state.schema import upgrade
 from reconciler.state.tables.rows import number_of
 from reconciler.supabase.reading.profiles import TableProfiles
 from tests import servers
 from tests.benchmarks.alone import alone
-from tests.state_store import StateStore
 
 CPU_MAX: Final = 3.0  # times the driver's own fetching
 PEAK_MB_MAX: Final = 150
@@ -260,7 +260,7 @@ def scan_result(place: Place) -> int:
     profiles, (engine, state) = place.profiles(), _state(place)
     unasked: Any = _Unasked()
     stores = {
-        store.name: (store, Readers(profiles, unasked, state, pairs=state))
+        store.name: (store, Readers(profiles, unasked, state.mappings, pairs=state.mappings))
         for store in map(store_of, range(place.stores))
     }
     plan = plan_stores(stores, ObserveOptions(now=AT)).plan
@@ -281,8 +281,8 @@ def changed(place: Place) -> Callable[[], int]:
         return found.looked_at
 
     for number, at in enumerate((AT, AT + timedelta(minutes=10))):
-        mark = state.begin(store_of(0).shop, "changes", now=at)
-        state.finish(store_of(0).shop, "changes", now=at, watermark=at, cursor=mark.cursor)
+        mark = state.scans.begin(store_of(0).shop, "changes", now=at)
+        state.scans.finish(store_of(0).shop, "changes", now=at, watermark=at, cursor=mark.cursor)
         _touch(place, number, at + timedelta(minutes=1))
         if number == 0:
             look()
@@ -301,15 +301,15 @@ def _touch(place: Place, first: int, at: datetime) -> None:
         connection.commit()
 
 
-def _looked(place: Place, profiles: TableProfiles, state: StateStore, engine: Any) -> ResyncResult:
+def _looked(place: Place, profiles: TableProfiles, state: Repositories, engine: Any) -> ResyncResult:
     store, unasked = store_of(0), _Unasked()
     shop: Any = unasked
-    mirror = MirrorContext(store, state, shop, shop, shop, _Clock(), wait=lambda _seconds: True)
+    mirror = MirrorContext(store, state.mappings, shop, shop, shop, _Clock(), wait=lambda _seconds: True)
     context = ResyncContext(
         store=store,
-        readers=Readers(profiles, shop, state),
-        state=state,
-        book=state,
+        readers=Readers(profiles, shop, state.mappings),
+        state=state.mappings,
+        book=state.scans,
         queue=RequestTable(engine),
         clock=_Clock(),
         go_on=lambda: True,
@@ -320,9 +320,9 @@ def _looked(place: Place, profiles: TableProfiles, state: StateStore, engine: An
     return incremental_resync(context)
 
 
-def _state(place: Place) -> tuple[Any, StateStore]:
+def _state(place: Place) -> tuple[Any, Repositories]:
     engine = open_engine(place.url)
-    return engine, StateStore(engine)
+    return engine, Repositories(engine)
 
 
 WORK: Final[dict[str, Callable[[Place], Callable[[], int]]]] = {
