@@ -324,12 +324,21 @@ def test_a_tag_of_ours_that_is_gone_is_ours_no_more() -> None:
     assert found.tags == AgreedTags(agreed=("app-user",))  # that it is wanted was agreed on: its loss is drift
 
 
+def test_a_tag_of_ours_that_staff_took_off_is_ours_no_more_after_a_write_of_another_field() -> None:
+    policy = store(tags=["app-user"])
+    row, later = settled(ada, same(ada, 7, policy), policy), profile(ADA, first_name="Grace")
+    decision = decided(later, row, policy, mapped=same(ada, 7, policy, tags=()))
+    found = written(decision, row, later, changed("first_name", "User_Ada", "Grace"))
+    assert row.applied["tags"].tags.owned == ("app-user",)
+    assert found.applied["tags"].tags.owned == ()
+
+
 def test_a_tag_that_another_process_recorded_during_the_write_stays_ours() -> None:
     row = settled(ada, same(ada, 7, store(tags=["newer"])), store(tags=["newer"]))
     written = (changed("tags", ["app-user"], ["app-user", "older"]),)
     spec, seen = spec_of(ada, store(tags=["app-user", "older"])), same(ada, tags=("app-user",))
     shown = {"tags": ["app-user", "older"]}
-    found = last_applied(row, spec, seen, written=written, shown=shown, by_write=True)["tags"]
+    found = last_applied(row, spec, seen, written=written, shown=shown, is_newer=True)["tags"]
     assert found.tags.owned == ("newer", "older")
 
 

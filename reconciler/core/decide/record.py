@@ -97,7 +97,7 @@ def row_after_write(
 ) -> Mapping:
     """The row after these changes were written on this customer. `shown`: the fields in the shop's answer.
 
-    `healed`: those of them that `mapping` does not know of yet; None: all.
+    `healed`: those of them that `mapping` does not know of yet, where it was read after the action was decided; None: all.
 
     `finished` is False while more writes of the action follow. `intent` describes these, so that a crash in between is
     distinguished from an edit.
@@ -110,7 +110,9 @@ def row_after_write(
     if decision.spec is not None:
         inherited = decision.inherited
         agreed_by = replace(row, customer_id=customer_id, applied=inherited) if inherited else mapping
-        applied = last_applied(agreed_by, decision.spec, seen, written=written, shown=shown, by_write=True)
+        applied = last_applied(
+            agreed_by, decision.spec, seen, written=written, shown=shown, is_newer=healed is not None
+        )
         applied = with_contest(
             with_heals(applied, agreed_by, written if healed is None else healed, now), decision.contests
         )
@@ -208,12 +210,12 @@ def last_applied(
     *,
     written: tuple[Change, ...],
     shown: MappingOf[str, Value] = NOTHING_SHOWN,
-    by_write: bool = False,
+    is_newer: bool = False,
 ) -> dict[str, Applied]:
     """The last-applied fields. A field on which spec and customer differ keeps its earlier value.
 
-    `shown`: the fields in the shop's answers to these writes; others are missing. `by_write`: `customer` is older than
-    `mapping` may be.
+    `shown`: the fields in the shop's answers to these writes; others are missing. `is_newer`: `mapping` may be newer
+    than `customer`.
     """
     same_customer = mapping is not None and mapping.customer_id in {None, customer.id}
     base: dict[str, Applied] = dict(mapping.applied) if mapping is not None and same_customer else {}
@@ -240,7 +242,7 @@ def last_applied(
             customer,
             tags_of(now_written["tags"]) if "tags" in now_written else None,
             tags_of(shown["tags"]) if "tags" in now_written and "tags" in shown else None,
-            by_write=by_write,
+            is_newer=is_newer,
         )
     return base
 
@@ -283,7 +285,7 @@ def _agreed_tags(
     after: list[str] | None,
     shown: Sequence[str] | None,
     *,
-    by_write: bool,
+    is_newer: bool,
 ) -> Applied:
     """Our tags after an observation or a write. `after`: the tags that were written, `shown`: those in the answer."""
     base = tags_in(before)
@@ -300,7 +302,7 @@ def _agreed_tags(
         now = shown if shown is not None else [name for t in after if (name := as_shown(t, respelt)) is not None]
     present = normalise.tag_keys(now)
     kept = present
-    if by_write:  # another process may have recorded others since the action was decided
+    if is_newer:  # another process may have recorded others since the action was decided
         kept = present | (normalise.tag_keys(base.owned) - had - normalise.tag_keys(after or ()))
     known = {t.casefold() for t in base.agreed}  # also tags that were removed since
     value = AgreedTags(
