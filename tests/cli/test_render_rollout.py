@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 
+from pydantic import JsonValue
 from rich.console import Console
 
 from reconciler.cli.render.rollout import print_rollout
 from reconciler.core.model.act import Actor
 from reconciler.core.model.ids import ShopDomain, StoreName
-from reconciler.core.model.rollout import RolloutSettings, StoreProgress, WaveCounts
+from reconciler.core.model.rollout import PolicyDifference, RolloutSettings, StoreProgress, WaveCounts
 from reconciler.core.plan.waves import WaveStore, begin
 from reconciler.core.report.rollout import rollout_report
 from tests.core.people import NOW
@@ -43,4 +44,34 @@ def test_stores_that_wait_for_the_same_are_named_together() -> None:
         "wave 2  not begun\n"
         "  earlier policy: shop-6\n"
         "  not synced yet, or not known: shop-7\n"
+    )
+
+
+def test_changes_follow_the_stores_that_get_them_and_a_long_list_is_short() -> None:
+    def difference(key: str, before: JsonValue, after: JsonValue) -> PolicyDifference:
+        return PolicyDifference(key=key, before=before, after=after)
+
+    shop, new = ShopDomain("shop-1.myshopify.com"), ShopDomain("shop-2.myshopify.com")
+    stores = [
+        WaveStore(name=StoreName("shop-1"), shop=shop, wave=1, target="new", kept="old"),
+        WaveStore(name=StoreName("shop-2"), shop=new, wave=1, target="new", kept=None),
+    ]
+    emails: list[JsonValue] = [f"m{n}@example.com" for n in range(1000)]
+    changes = (
+        difference("country", None, "GB"),
+        difference("where.email", emails, [*emails[1:], "new@example.com"]),
+        difference("where.locale", None, [f"l{n}" for n in range(9)]),
+    )
+    out = io.StringIO()
+    print_rollout(
+        rollout_report(None, stores, {}, RolloutSettings(), {shop: changes}),
+        Console(file=out, width=200, color_system=None),
+    )
+    assert out.getvalue().partition("wave 1")[2] == (
+        "  not begun\n"
+        "  earlier policy: shop-1\n"
+        "    country: – → GB\n"
+        "    where.email: + new@example.com, - m0@example.com\n"
+        "    where.locale: – → l0, l1, l2, l3, l4 and 4 more\n"
+        "  not synced yet, or not known: shop-2\n"
     )

@@ -180,7 +180,7 @@ def test_an_aborted_rollout_leaves_later_shops_as_they_were_until_the_file_chang
 def test_the_status_of_a_rollout_shows_what_is_new_for_later_waves(two: StoryHarness) -> None:
     retag(two, "vip")
     two.apply()
-    assert "  earlier policy: acme-eu\n    tags: app-user → vip\n" in two("rollout", "status").out
+    assert "  earlier policy: acme-eu\n    tags: + vip, - app-user\n" in two("rollout", "status").out
     shown = two("rollout", "status", "--output", "json").json["waves"]
     assert [store["changes"] for wave in shown for store in wave["stores"]] == [
         [],

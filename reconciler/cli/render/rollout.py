@@ -10,6 +10,7 @@ from rich.console import Console
 from reconciler.cli.render.flow import LinePrinter
 from reconciler.cli.render.json import dumps
 from reconciler.cli.render.plain import clean, count_text, time_text, value_text
+from reconciler.core.model.rollout import PolicyDifference
 from reconciler.core.report.documents import rollout_document
 from reconciler.core.report.rollout import RolloutReport, WaveReport
 
@@ -19,6 +20,7 @@ POLICIES: Final = {
     "none": "not synced yet, or not known",
 }
 NAMES_MAX = 3
+VALUES_MAX = 5  # of a list, such as one of `where`
 
 
 def rollout_json(report: RolloutReport | None) -> str:
@@ -58,20 +60,32 @@ def print_rollout(report: RolloutReport, console: Console) -> None:
             names = [clean(store.store) for store in wave.stores if store.policy == policy]
             if names:
                 lines.prose(f"{words}: {', '.join(names)}", indent=2, hang=2)
-        for line in _changes(wave):
-            lines.prose(line, indent=4, hang=2)
+            for line in _changes(wave, policy):
+                lines.prose(line, indent=4, hang=2)
 
 
-def _changes(wave: WaveReport) -> Iterator[str]:
-    """What is new for stores with an earlier policy; each line names its stores where they are not all of these."""
-    earlier = [store for store in wave.stores if store.changes]
+def _changes(wave: WaveReport, policy: str) -> Iterator[str]:
+    """What is new for stores with this policy; each line names its stores where they are not all of these."""
+    earlier = [store for store in wave.stores if store.policy == policy and store.changes]
     stores_of: dict[str, list[str]] = {}
     for store in earlier:
         for change in store.changes:
-            line = f"{change.key}: {value_text(change.before)} → {value_text(change.after)}"
-            stores_of.setdefault(clean(line), []).append(store.store)
+            stores_of.setdefault(clean(f"{change.key}: {_change_text(change)}"), []).append(store.store)
     for line, names in stores_of.items():
         yield line if len(names) == len(earlier) else f"{line} ({_named(names)})"
+
+
+def _change_text(change: PolicyDifference) -> str:
+    """`locale → language`; of two lists what comes and what goes: `+ de, - fr`."""
+    parts = [f"{sign} {_listed(values)}" for sign, values in (("+", change.added), ("-", change.removed)) if values]
+    return ", ".join(parts) or f"{_listed(change.before)} → {_listed(change.after)}"
+
+
+def _listed(value: object) -> str:
+    """The value; of a long list the first ones, and how many more there are."""
+    if not isinstance(value, list | tuple) or len(value) <= VALUES_MAX:
+        return value_text(value)
+    return f"{value_text(value[:VALUES_MAX])} and {len(value) - VALUES_MAX:,} more"
 
 
 def _named(names: list[str]) -> str:

@@ -69,6 +69,23 @@ class PolicyDifference:
     before: JsonValue
     after: JsonValue
 
+    @property
+    def added(self) -> tuple[JsonValue, ...]:
+        """What a list gets; empty where one of the values is no list."""
+        return _only_in_first(self.after, self.before)
+
+    @property
+    def removed(self) -> tuple[JsonValue, ...]:
+        """What a list loses; empty where one of the values is no list."""
+        return _only_in_first(self.before, self.after)
+
+
+def _only_in_first(first: JsonValue, second: JsonValue) -> tuple[JsonValue, ...]:
+    if not isinstance(first, list) or not isinstance(second, list):
+        return ()
+    known = set(map(repr, second))
+    return tuple(each for each in first if repr(each) not in known)
+
 
 @frozen(kw_only=True)
 class WaveCounts:
