@@ -91,13 +91,8 @@ def decide(
         return _withhold_all(
             without_refused(_with_sent_values(leaving, mapping, view), mapping, store, explicit=explicit), store
         )
-    if mapping is not None and mapping.status == "erased":
-        held = hold(user, mapping, "Erased", "personal data was erased on request; `mappings forget` ends this hold")
-        return Decision(clerk_user_id=user, holds=(held,), status="erased")
-    if is_from_before(mapping, profile, store):
-        left = f"{mapping.left_at:%Y-%m-%d %H:%M:%S} UTC" if mapping is not None and mapping.left_at else "then"
-        message = f"stale row: the user was released at {left}, and this older row differs from the row of that time"
-        return Decision(clerk_user_id=user, holds=(hold(user, mapping, "Departed", message),), status="released")
+    if (gone := _decide_gone(user, profile, mapping, store)) is not None:
+        return gone
     case = Case(user, profile, mapping, view, store, spec or spec_of(profile, store), now, insists)
     customer, taken_by = _find_customer(case)
     if (redacted := redacted_hold(user, mapping, customer)) is not None:
@@ -110,6 +105,18 @@ def decide(
     return _withhold_all(
         without_refused(_with_sent_values(decision, mapping, view), mapping, store, explicit=explicit), store
     )
+
+
+def _decide_gone(user: ClerkUserId, profile: Profile, mapping: Mapping | None, store: Store) -> Decision | None:
+    """The decision about an erased user, and about a row that is older than the user's release; None for others."""
+    if mapping is not None and mapping.status == "erased":
+        held = hold(user, mapping, "Erased", "personal data was erased on request; `mappings forget` ends this hold")
+        return Decision(clerk_user_id=user, holds=(held,), status="erased")
+    if is_from_before(mapping, profile, store):
+        left = f"{mapping.left_at:%Y-%m-%d %H:%M:%S} UTC" if mapping is not None and mapping.left_at else "then"
+        message = f"stale row: the user was released at {left}, and this older row differs from the row of that time"
+        return Decision(clerk_user_id=user, holds=(hold(user, mapping, "Departed", message),), status="released")
+    return None
 
 
 def _with_sent_values(decision: Decision, mapping: Mapping | None, view: View) -> Decision:
