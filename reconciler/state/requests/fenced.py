@@ -32,13 +32,17 @@ class FencedMappings(MappingTable):
             check_claim(self._engine, self._claim, shop)
 
     def _put_alone(self, mapping: Mapping, events: Sequence[Event]) -> bool:
-        """A row that was written shows the same as a check: the claim holds, and the user was not erased."""
+        """A row that was written shows the same as a check, for the write that follows immediately.
+
+        The claim holds, and the user was not erased.
+        """
         written = super()._put_alone(mapping, events)
         is_mine = mapping.clerk_user_id == self._claim.clerk_user_id
         self._checked = mapping.shop if written and is_mine else None
         return written
 
     def _before_write(self, connection: Connection) -> None:
+        self._checked = None
         fence(connection, self._claim)
 
     def _note_losers(self, users: Sequence[ClerkUserId]) -> None:
