@@ -1,7 +1,7 @@
 """Which wanted values of metafields the definitions in a shop refuse, as far as that is known without Shopify.
 
 Shopify's documentation, "List of validation options", read 2026-11-30. A regular expression and a JSON schema are not
-evaluated here, as they come from the shop; neither are measurements and domains.
+evaluated here, as they come from the shop; neither are times of day, ratings, measurements and domains.
 """
 
 from __future__ import annotations
