@@ -26,11 +26,9 @@ from sqlalchemy import (
 from reconciler.core.model.request import Claim
 from reconciler.state.database.queries import insert_into
 from reconciler.state.tables.mappings import EventRow, MappingRow
-from reconciler.state.tables.requests import RequestRow
 
 _mapping: Table = MappingRow.__table__
 _event: Table = EventRow.__table__
-_request: Table = RequestRow.__table__
 OF_EVENT = "event_"  # before the names of an event's values: mappings have columns of the same names
 _ONE = literal_column("1", Integer())
 Unless = Callable[[Any], ColumnElement[bool]]
@@ -104,10 +102,13 @@ def _has_customer_or_none() -> ColumnElement[bool]:
 
 def _hold() -> Any:
     """The row of the claim if it still holds, locked until the write is done: `hold` of postgres.sql."""
+    from reconciler.state.tables.requests import RequestRow  # noqa: PLC0415  commands have no claims
+
+    request: Table = RequestRow.__table__
     mine = select(_ONE.label("held")).where(
-        _request.c.clerk_user_id == bindparam("claim_user"),
-        _request.c.store == bindparam("claim_store"),
-        _request.c.fencing == bindparam("claim_fencing"),
-        _request.c.lease_until.is_not(None),
+        request.c.clerk_user_id == bindparam("claim_user"),
+        request.c.store == bindparam("claim_store"),
+        request.c.fencing == bindparam("claim_fencing"),
+        request.c.lease_until.is_not(None),
     )
     return mine.with_for_update(read=True).subquery("hold")
