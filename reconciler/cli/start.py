@@ -1,4 +1,8 @@
-"""The installed command: until it knows what to do, an interrupt ends it quietly, as SIGTERM does."""
+"""The installed command: until it knows what to do, an interrupt ends it quietly, as SIGTERM does.
+
+pydantic would search all installed distributions for plugins at each start, and we use none. An operator who does sets
+PYDANTIC_DISABLE_PLUGINS, even to nothing.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,7 @@ def main(*, process: int | None = None) -> None:
         signal.signal(signal.SIGINT, _end)
     elif signal.getsignal(signal.SIGINT) != signal.SIG_IGN:  # as of a script's job in the background
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # noqa: TID251  it is read when the first model is made
     from reconciler.cli.main import main as run_and_exit  # noqa: PLC0415  imported after the signal is set
 
     run_and_exit()

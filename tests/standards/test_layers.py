@@ -173,7 +173,7 @@ NOT_OPENED = {
         "reconciler.state.operations.notices", "reconciler.state.operations.parity",
         "reconciler.state.operations.rollouts", "reconciler.state.operations.runs",
         "reconciler.state.processes.controllers", "reconciler.state.processes.leases",
-        "reconciler.state.requests.statements", "reconciler.state.tables.scans",
+        "reconciler.state.requests.statements", "reconciler.state.tables.requests", "reconciler.state.tables.scans",
         "reconciler.state.tokens",
     },
 }  # fmt: skip
