@@ -24,9 +24,7 @@ from reconciler.ports import METAFIELDS_MAX, BulkFile, BulkLine, BulkState
 
 AT_ONCE_MAX = 5  # operations of a kind that Shopify runs at the same time (since API 2026-01)
 LINES = 10_000  # in one file, about: a hundred thousand users are ten files
-ROUNDS = (
-    2  # of files at least, unless they were too short: what is left to do after the last one is done is half as much
-)
+ROUNDS = 2  # of files at least, unless they were too short: what is left after the last one is half as much
 SPREAD = 0.06  # by so much is the largest file larger than the mean of those that run at the same time
 LINES_MAX = 35_000  # in one file
 PAUSE_FIRST_S = 0.25  # before an operation is first asked for
