@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from reconciler.errors import StateError
 from reconciler.outbound.databases.patience import SILENCE_S, BoundedConnection
 from reconciler.state.database.engine import begin_writing, long_transactions, open_engine, reading, writing
+from reconciler.state.database.queries import read_rows
 from tests import servers
 from tests.outbound.swallowing import SwallowingProxy
 
@@ -68,6 +69,10 @@ def test_an_answer_that_comes_bit_by_bit_may_take_longer(engine: sa.Engine) -> N
     rows = f"SELECT repeat('x', 100000), pg_sleep({SHORT_S / 3}) FROM generate_series(1, 6)"
     with reading(engine) as connection:
         assert len(connection.execute(sa.text(rows)).all()) == 6
+
+
+def test_a_read_that_is_slow_is_answered_when_it_is_asked_again(engine: sa.Engine) -> None:
+    assert [row[0] for row in read_rows(engine, sa.text(f"SELECT 7, pg_sleep({2 * SHORT_S})"))] == [7]
 
 
 def test_a_migration_may_keep_the_server_silent(engine: sa.Engine) -> None:

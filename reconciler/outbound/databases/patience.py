@@ -16,6 +16,8 @@ from sqlalchemy import Connection, Engine, event
 
 SILENCE_S: Final = 40.0
 """Longer than any limit for a statement that we set, so that the server's own, more exact error comes first."""
+SLOW_S: Final = 300.0
+"""For a read that is asked again by a new connection: it has no limit at the server, and may have been slow, not lost."""
 T = TypeVar("T")
 
 
@@ -56,8 +58,8 @@ def bound_silence(engine: Engine) -> None:
             connection.silence_s = SILENCE_S
 
 
-def wait_in_silence(connection: Connection) -> None:
-    """Wait for each answer on this connection, however long it takes, until it returns to the pool: as in a migration."""
+def wait_in_silence(connection: Connection, silence_s: float = math.inf) -> None:
+    """Wait so long for each answer on this connection, until it returns to the pool: in a migration without end."""
     driver = connection.connection.driver_connection
     if isinstance(driver, BoundedConnection):
-        driver.silence_s = math.inf
+        driver.silence_s = silence_s

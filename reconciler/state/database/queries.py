@@ -124,6 +124,10 @@ def read_rows(engine: Engine, query: Any, values: Mapping[str, Any] | None = Non
         if not isinstance(error.__cause__, DBAPIError) or not error.__cause__.connection_invalidated:
             raise
     with reading(engine) as connection:
+        if not is_sqlite(engine):
+            from reconciler.outbound.databases.patience import SLOW_S, wait_in_silence  # noqa: PLC0415  imports psycopg
+
+            wait_in_silence(connection, SLOW_S)
         return connection.execute(query, values).all()
 
 
