@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from queue import SimpleQueue
 from typing import Final, TypeVar
 
@@ -25,6 +26,10 @@ class Threads:
     def pool(self, workers: int, name: str) -> Executor:
         """So many threads, which end with the `with` block around them."""
         return ThreadPoolExecutor(workers, thread_name_prefix=name)
+
+    def lock(self) -> AbstractContextManager[object]:
+        """A lock that is held over calls which wait."""
+        return threading.Lock()
 
     def event(self) -> threading.Event:
         return threading.Event()

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from reconciler.controller.apply.plan import apply_plan
 from reconciler.controller.bulk.context import BulkContext
+from reconciler.controller.leaving.handover import Successors
 from reconciler.controller.observe import ObserveOptions
 from reconciler.controller.runs import record_run
 from reconciler.controller.scan.plan import scan_store
@@ -58,6 +59,7 @@ class Person:
             context = replace(
                 components.store_context(store, plan_digest=plan.digest, run_id=run.id, bulk=self._bulk(store)),
                 threads=self._threads,
+                successors=Successors(lock=self._threads.lock()),
             )
             for outcome in apply_plan(found, context, fresh=scheduler.dice.random() < FRESH):
                 scheduler.note(f"apply {outcome.action.kind} {outcome.action.clerk_user_id} {outcome.result}")

@@ -1,6 +1,6 @@
-"""`controller.threads.Threads` under the scheduler: threads, and what they wait with, are tasks.
+"""`ports.threads.Threads` under the scheduler: threads, and what they wait with, are tasks.
 
-Only one task runs at a time, and none is interrupted, so that a lock need not be held: what counts is who waits.
+Only one task runs at a time, and none is interrupted, so that only a lock that is held over calls that wait counts.
 """
 
 from __future__ import annotations
@@ -57,6 +57,22 @@ class SimEvent(threading.Event):
         if not self.is_set():
             self._waiting.wait(timeout)
         return self.is_set()
+
+
+class SimLock:
+    """One that is held while its task waits for something else."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._waiting, self._is_held = Waiting(scheduler), False
+
+    def __enter__(self) -> None:
+        while self._is_held:
+            self._waiting.wait(None)
+        self._is_held = True
+
+    def __exit__(self, *_: object) -> None:
+        self._is_held = False
+        self._waiting.wake(1)
 
 
 class SimCondition(threading.Condition):
@@ -192,6 +208,9 @@ class SimThreads(Threads):
 
     def thread(self, call: Callable[[], None], name: str) -> threading.Thread:
         return SimThread(self.scheduler, self._machine, call, name)
+
+    def lock(self) -> SimLock:
+        return SimLock(self.scheduler)
 
     def event(self) -> threading.Event:
         return SimEvent(self.scheduler)

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from collections.abc import Mapping as MappingOf
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from reconciler.controller.leaving.departures import Departures
@@ -78,25 +79,25 @@ class Successors:
     """Who may adopt the customers of users who are released now; asked of the profiles just before each is deleted.
 
     The first hundred releases ask one by one. After them users who were named together (`expect`) are one question; its
-    answer is used for a second.
+    answer is used for a second. `lock` is held while the profiles are asked: who else wants to know waits for the answer.
     """
 
     seconds: Callable[[], float] = time.monotonic
+    lock: AbstractContextManager[object] = field(default_factory=threading.Lock)
     _expected: dict[ClerkUserId, tuple[Subject, Customer]] = field(default_factory=dict)
     _found: dict[ClerkUserId, tuple[ClerkUserId, ...]] = field(default_factory=dict)
     _asked_at: float = 0.0
     _questions: int = 0
-    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def expect(self, leaving: Sequence[tuple[Subject, Customer]]) -> None:
         """These are asked about together, as soon as the first of them is."""
-        with self._lock:
+        with self.lock:
             self._expected = {subject.user: (subject, customer) for subject, customer in leaving}
             self._found = {}
 
     def refuse_succeeded(self, subject: Subject, customer: Customer, departures: Departures) -> None:
         """Overtaken where another user may adopt this customer, as of now."""
-        with self._lock:
+        with self.lock:
             by_itself = self._questions < EACH
             is_old = self.seconds() - self._asked_at > ASKED_FOR_S
             if by_itself or is_old or subject.user not in self._found:
