@@ -182,6 +182,24 @@ def test_a_writer_waits_for_another_and_then_writes(tmp_path: Path) -> None:
     engine.dispose()
 
 
+def test_a_file_that_another_process_holds_is_locked_for_each_thread(tmp_path: Path) -> None:
+    """Also for those that wait behind a thread which waits for the file itself."""
+    file = tmp_path / "state.db"
+    patient, prompt = open_engine(f"sqlite:///{file}"), open_engine(f"sqlite:///{file}", wait_s=0.05)
+    ensure_schema(patient)
+    with closing(sqlite3.connect(file, isolation_level=None)) as other, ThreadPoolExecutor(1) as pool:
+        other.execute("BEGIN IMMEDIATE")
+        waiting = pool.submit(StateStore(patient).put, mapping("user_1"))
+        for _ in range(5):
+            with pytest.raises(StateError, match="database is locked") as caught:
+                StateStore(prompt).put(mapping("user_2"))
+            assert "another process holds the file" in caught.value.hint
+        other.execute("ROLLBACK")
+        assert waiting.result(60) == ()
+    patient.dispose()
+    prompt.dispose()
+
+
 def test_a_process_waits_for_another_that_is_just_making_the_file(tmp_path: Path) -> None:
     """SQLite waits for a lock, but not where it turns a new file to WAL: two simultaneous commands on a new machine."""
     url = f"sqlite:///{tmp_path}/state.db"

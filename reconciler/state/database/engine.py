@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from threading import Lock
@@ -53,6 +54,14 @@ PRAGMAS = (
 )
 
 
+@dataclass(slots=True)
+class FileLock:
+    """Of the threads of this process that write to one file. `has_begun`: the one that holds it can write."""
+
+    lock: Lock = field(default_factory=Lock)
+    has_begun: bool = False
+
+
 @frozen
 class Turn:
     """The threads of this process that write to an SQLite file take turns.
@@ -61,25 +70,28 @@ class Turn:
     all the time, some waited for a second.
     """
 
-    lock: Lock
+    file: FileLock
     wait_s: float
 
     @contextmanager
     def taken(self) -> Iterator[None]:
         """Wait for the turn, and keep it until the block ends. OperationalError after `wait_s`."""
-        if not self.lock.acquire(timeout=self.wait_s):
+        if not self.file.lock.acquire(timeout=self.wait_s):
             said = f"other threads of this process have been writing for {self.wait_s:g} s"
+            if not self.file.has_begun:  # it waits for another process, as this thread would
+                said = "database is locked"
             raise OperationalError("BEGIN IMMEDIATE", None, sqlite3.OperationalError(said))
         try:
             yield
         finally:
-            self.lock.release()
+            self.file.has_begun = False
+            self.file.lock.release()
 
 
 @cache
-def _write_lock(_path: str) -> Lock:
+def _file_lock(_path: str) -> FileLock:
     """The lock of all engines on this file."""
-    return Lock()
+    return FileLock()
 
 
 def open_engine(url: str, *, wait_s: float = WAIT_S, logins: DbLogins = DB_LOGINS, outage_s: float = 0.0) -> Engine:
@@ -144,7 +156,7 @@ def _sqlite(address: str, wait_s: float) -> Engine:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
-    turn = Turn(_write_lock(os.path.realpath(path)), wait_s)
+    turn = Turn(_file_lock(os.path.realpath(path)), wait_s)
     return engine.execution_options(**{"schema_translate_map": {SCHEMA: None}, TURN: turn, BEGIN: _begin_immediate})
 
 
@@ -215,6 +227,8 @@ def writing(engine: Engine) -> Iterator[Connection]:
     turn: Turn | None = engine.get_execution_options().get(TURN)
     taken = turn.taken() if turn is not None else nullcontext()
     with translate_errors(), taken, _begun(engine, engine.begin, begin_writing) as connection:
+        if turn is not None:
+            turn.file.has_begun = True
         yield connection
 
 
