@@ -108,6 +108,15 @@ class Running:
         }
         return self.client.post(f"/webhooks/shopify/{store}".rstrip("/"), content=body, headers=headers)
 
+    def shopify_accepted(self, topic: str, payload: Any, *, store: str = US, named: str = "") -> None:
+        """The same as Shopify sends it: again, while the replica is too busy to store it in time."""
+
+        def answer() -> httpx.Response | None:
+            found = self.shopify(topic, payload, store=store, named=named)
+            return None if found.status_code == httpx.codes.SERVICE_UNAVAILABLE else found
+
+        assert until(answer, f"{topic} is answered").status_code == httpx.codes.ACCEPTED
+
     def nudge(self, *users: str, store: str = US) -> None:
         requests = [Request(StoreName(store), ClerkUserId(user)) for user in users]
         self.components.queue.add(requests, self.components.clock.now(), reason="nudge", explicit=True)

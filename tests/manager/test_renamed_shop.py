@@ -29,7 +29,7 @@ def with_one_erased(run: Running, harness: RunHarness) -> None:
     with harness.shop().lock:
         body = {"shop_id": 1, "shop_domain": harness.shop().domain, "customer": {"id": customer, "email": None}}
     harness.shop().staff("delete", id=f"gid://shopify/Customer/{customer}")
-    until(lambda: run.shopify("customers/redact", body).status_code == 202, "the redaction is accepted")
+    run.shopify_accepted("customers/redact", body)
     until(lambda: run.status("user_b") == "erased", "the user is erased")
     run.settled()
 
@@ -53,11 +53,11 @@ def test_a_shop_that_is_renamed_in_the_file_continues_where_it_was(harness: RunH
         until(lambda: run.metric("reconciler_config_reloads_total", result="taken") == 1, "the file is taken")
         until(lambda: not run.manager.running.suspensions(), "the shop has told which one it is")
         check_works(run, harness, "New")
-        old_name = run.shopify("customers/update", {"admin_graphql_api_id": "gid://shopify/Customer/1"})
-        assert old_name.status_code == 202  # what Shopify has not delivered yet names the shop as it was
+        # What Shopify has not delivered yet names the shop as it was.
+        run.shopify_accepted("customers/update", {"admin_graphql_api_id": "gid://shopify/Customer/1"})
         body = {"id": 1, "myshopify_domain": NEW}
         for name in (NEW, f"{US}.myshopify.com"):
-            assert run.shopify("app/uninstalled", body, store="", named=name).status_code == 202, name
+            run.shopify_accepted("app/uninstalled", body, store="", named=name)
         assert {row.shop for row in run.manager.service.status_rows()} == {NEW}
         assert {row.shop for row in run.manager.service.person(ClerkUserId("user_a"))} == {NEW}
     with harness.replica() as run:
@@ -74,7 +74,7 @@ def test_webhooks_under_a_new_name_are_reasons_to_reconcile_before_the_file_has_
         customer = two_shops.customers()["user_a@example.com"]["id"]
         two_shops.shop().staff("edit", id=customer, first_name="Wrong")
         body = {"admin_graphql_api_id": customer}
-        assert run.shopify("customers/update", body, named=NEW).status_code == 202
+        run.shopify_accepted("customers/update", body, named=NEW)
         until(lambda: two_shops.customers()["user_a@example.com"]["firstName"] == "First", "the drift is healed")
         for name in (f"{EU}.myshopify.com", "acme.example", "a.b.myshopify.com"):
             assert run.shopify("customers/update", body, named=name).status_code == 401, name
@@ -104,7 +104,7 @@ def test_replicas_with_the_old_and_the_new_file_share_the_state_of_the_shop(shar
     with shared.replica() as old:  # with the old file once more, after the new name was seen
         old.scanned_all()
         body = {"admin_graphql_api_id": shared.customers()["user_a@example.com"]["id"]}
-        assert old.shopify("customers/update", body, store="", named=NEW).status_code == 202
+        old.shopify_accepted("customers/update", body, store="", named=NEW)
         check_works(old, shared, "Last")
 
 

@@ -17,11 +17,11 @@ from reconciler.settings import load
 from reconciler.wiring import open_components
 from tests import servers
 from tests.clock import WallClock
-from tests.manager.harness import RunHarness, run_harness, until, user_event
+from tests.manager.harness import RunHarness, Running, run_harness, until, user_event
 from tests.manager.processes import replicas
 from tests.outbound.swallowing import SwallowingProxy
 
-WEBHOOK_S = 4.0  # two, and what a loaded machine adds
+WEBHOOK_S = 15.0  # two, and what a loaded machine adds; a call to a frozen server would not end
 ANSWER_S = 20.0  # a call to a frozen server ends later by itself
 
 
@@ -34,13 +34,17 @@ def write_locked(harness: RunHarness) -> Iterator[None]:
         other.execute("ROLLBACK")
 
 
+def until_told(run: Running, why: str) -> None:
+    """Wait for this reason: on a loaded machine, one answer may only say that the state took too long."""
+    until(lambda: any(why in reason for reason in run.ready()), f"it is not ready: {why}")
+
+
 def test_a_state_that_another_program_has_locked(harness: RunHarness) -> None:
     with harness.replica(webhook_wait_s=0.3) as run:
         run.scanned_all()
-        assert run.ready() == []
+        until(lambda: run.ready() == [], "it is ready")
         with write_locked(harness):
-            (reason,) = run.ready()
-            assert "is locked" in reason
+            until_told(run, "is locked")
             assert run.clerk(data=user_event("user_a")) == 503
             assert run.client.get("/healthz").status_code == 200
         until(lambda: run.ready() == [], "it is ready again")
@@ -57,8 +61,7 @@ def test_the_file_of_a_state_is_removed_and_put_back(harness: RunHarness) -> Non
         away.mkdir()
         for path in harness.folder.glob("state.db*"):
             path.rename(away / path.name)
-        until(run.ready, "it is not ready")
-        assert any("removed" in reason for reason in run.ready())
+        until_told(run, "removed")
         assert run.clerk(data=user_event("user_a")) == 503
         assert not (harness.folder / "state.db").exists()
         for path in away.iterdir():
@@ -105,7 +108,7 @@ def test_a_postgres_that_is_frozen_is_a_reason_within_seconds(
         until(lambda: run.ready() == [], "it is ready")
         with postgres.frozen():
             began = time.monotonic()
-            assert any("has not answered" in reason for reason in run.ready())
+            until_told(run, "has not answered")
             assert time.monotonic() - began < ANSWER_S
             assert run.client.get("/healthz").status_code == 200
         until(lambda: run.ready() == [], "it is ready again")
@@ -154,7 +157,7 @@ def test_a_postgres_that_takes_no_writes(of_postgres: RunHarness, postgres: serv
         with postgres.connect() as admin:
             admin.execute(f"{only_reads}on".encode())
             admin.execute(ended, (database,))
-            until(lambda: any("read-only" in reason for reason in run.ready()), "it is not ready")
+            until_told(run, "read-only")
             admin.execute(f"{only_reads}off".encode())
             admin.execute(ended, (database,))
             until(lambda: run.ready() == [], "it is ready again")
