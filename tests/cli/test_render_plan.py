@@ -183,6 +183,20 @@ def test_a_plan_says_where_it_counts_what_can_not_be_reverted() -> None:
     assert "irreversible" not in text_of(example())
 
 
+def test_stores_in_which_only_customers_and_names_differ_are_printed_once() -> None:
+    same = update("user_1", 1, change("note", None, "x"))
+    new = create("user_2", "p@example.com", "Pat", "Doe")
+    actions = [(replace(same, customer_id=CustomerId(f"gid://shopify/Customer/{n}")), new) for n in (1, 2, 3)]
+    other = (update("user_1", 4, change("note", None, "y")),)
+    stores = [store_plan(f"shop-{n}", each, ()) for n, each in enumerate([*actions, other])]
+    text = text_of(build_plan(stores, created_at=AT))
+    assert "3 stores  shop-0, shop-1, shop-2\n  in each of them:\n  1 to create · 1 to update" in text
+    assert text.count("+ user_2") == 1
+    assert "  customer 1  " not in text
+    assert "shop-3  shop-3" in text
+    assert "customer 4" in text
+
+
 def test_a_deletion_by_undo_is_not_said_to_be_a_setting_of_the_store() -> None:
     kept = next(action for action in example().stores[2].actions if action.kind == "release")
     change = Change(field="customer", before=kept.customer_id, after=None, why="undo")

@@ -25,15 +25,19 @@ class LinePrinter:
         self.console = console
         self.width = max(console.width, 20)
 
+    def line(self, text: Text) -> None:
+        """Print one line without wrapping."""
+        self.console.print(text, soft_wrap=True)
+
     def blank(self) -> None:
-        self.console.print()
+        self.line(Text())
 
     def put(self, *pieces: Piece, indent: int = 0) -> None:
         """Print one line without wrapping."""
         text = Text(" " * indent)
         for words, style in pieces:
             text.append(self._printable(words), style)
-        self.console.print(text, soft_wrap=True)
+        self.line(text)
 
     def flow(self, pieces: Iterable[Piece], *, indent: int = 0, hang: int = 0, between: str = " ") -> None:
         """Print pieces in a row and wrap between them. Continuation lines are indented by `hang` more."""
@@ -46,7 +50,7 @@ class LinePrinter:
             trailing = 0 if coming is None else cell_len(gap.rstrip())
             if not is_first and filled + cell_len(gap) + cell_len(words) + trailing > self.width:
                 line.append(gap.rstrip(), "dim")
-                self.console.print(line, soft_wrap=True)
+                self.line(line)
                 line, filled = Text(" " * (indent + hang)), indent + hang
                 words = words.lstrip()  # no blanks at the start of a line
             elif not is_first:
@@ -56,7 +60,7 @@ class LinePrinter:
             filled += cell_len(words)
             is_first = False
         if not is_first:
-            self.console.print(line, soft_wrap=True)
+            self.line(line)
 
     def prose(self, words: str, style: str = "", *, indent: int = 0, hang: int = 0) -> None:
         """Print a sentence and wrap it between words."""
@@ -68,3 +72,14 @@ class LinePrinter:
         for sign, plain in ASCII.items():
             words = words.replace(sign, plain)
         return words
+
+
+class LineRecorder(LinePrinter):
+    """Keeps the lines for one console, so that those of several stores can be compared before they are printed."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self.lines: list[Text] = []
+
+    def line(self, text: Text) -> None:
+        self.lines.append(text)

@@ -5,15 +5,17 @@ Readable without colour and at 80 columns. Long lists are cut, with a line that 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from rich.console import Console
+from rich.text import Text
 
 from reconciler.cli.approval import APPROVE
 from reconciler.cli.render.accepted import print_accepted
 from reconciler.cli.render.alike import for_any_store, group_alike, print_heading
-from reconciler.cli.render.flow import LinePrinter, Piece, words_of
+from reconciler.cli.render.flow import LinePrinter, LineRecorder, Piece, words_of
 from reconciler.cli.render.parts import (
     KIND_WORDS,
     WHO_WORDS,
@@ -41,6 +43,7 @@ SHOWN = 3  # examples of a kind of action, or of a reason, in one store
 NEW_VALUE_MAX = 40  # characters of a value of a new customer; its email is never cut
 Detail = Literal["brief", "examples", "all"]
 IN_SYNC, HELD = "green", "yellow"
+CUSTOMER = re.compile(r"^  \S \S+(  customer \d+)")  # in the first line of an action
 NEWLY: frozenset[Kind] = frozenset({"create", "adopt"})  # most fields had no value: they are printed in one row
 
 
@@ -49,12 +52,11 @@ def print_plan(plan: Plan, console: Console, *, detail: Detail = "examples", app
 
     `approve` is the command that approves the withheld actions; the digest is appended to it.
     """
-    limit = None if detail == "all" else SHOWN
     lines = LinePrinter(console)
-    for store in plan.stores:
-        if not _is_quiet(store):
-            _print_store(store, lines, limit, brief=detail == "brief")
-            lines.blank()
+    if detail == "all":
+        _print_each(plan.stores, lines)
+    else:
+        _print_alike(plan.stores, lines, brief=detail == "brief")
     quiet = ((store, _unaffected_answers(store)) for store in plan.stores if _is_quiet(store))
     for answers, alike in group_alike(quiet).items():
         in_sync = sum(store.summary.in_sync for store in alike)
@@ -63,6 +65,39 @@ def print_plan(plan: Plan, console: Console, *, detail: Detail = "examples", app
         _print_unaffected(answers if len(alike) > 1 else [each.answer for each in alike[0].unaffected], lines)
         lines.blank()
     _print_totals(plan, lines, approve, brief=detail == "brief")
+
+
+def _print_each(stores: Iterable[StorePlan], lines: LinePrinter) -> None:
+    """Print each store with every action and hold: too many to compare them."""
+    for store in stores:
+        if not _is_quiet(store):
+            print_heading([(store.store, store.shop)], lines)
+            _print_store(store, lines, None, brief=False)
+            lines.blank()
+
+
+def _print_alike(stores: Iterable[StorePlan], lines: LinePrinter, *, brief: bool) -> None:
+    """Print the counts and examples of each store; once for stores where only the ids of the customers differ."""
+    drawn: dict[tuple[str, ...], tuple[list[StorePlan], list[Text]]] = {}
+    for store in stores:
+        if not _is_quiet(store):
+            recorder = LineRecorder(lines.console)
+            _print_store(store, recorder, SHOWN, brief=brief)
+            shape = tuple(_without_customer(line).plain for line in recorder.lines)
+            drawn.setdefault(shape, ([], recorder.lines))[0].append(store)
+    for alike, found in drawn.values():
+        print_heading([(store.store, store.shop) for store in alike], lines)
+        if len(alike) > 1:
+            lines.put(("in each of them:", "dim"), indent=2)
+        for line in found:
+            lines.line(line if len(alike) == 1 else _without_customer(line))
+        lines.blank()
+
+
+def _without_customer(line: Text) -> Text:
+    """The first line of an action without the id of the customer."""
+    found = CUSTOMER.match(line.plain)
+    return line[: found.start(1)] + line[found.end(1) :] if found is not None else line
 
 
 def _is_quiet(store: StorePlan) -> bool:
@@ -80,7 +115,6 @@ def _print_unaffected(answers: Iterable[str], lines: LinePrinter) -> None:
 
 
 def _print_store(store: StorePlan, lines: LinePrinter, limit: int | None, *, brief: bool) -> None:
-    lines.put((clean(store.store), "bold"), ("  ", ""), (clean(store.shop), "dim"))
     if store.error is not None:
         lines.prose(f"could not be planned: {sentence(store.error)}", "bold red", indent=2, hang=2)
         if store.error_hint:
