@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from reconciler.controller.execute import ROUNDS
 from tests.stories.harness import TRACE, StoryHarness, mail
 
 
@@ -206,10 +207,12 @@ def test_an_adoption_that_stops_between_any_two_writes_is_finished(four: StoryHa
     four.gone("ada")
     four.apply()
     four.user("again", email=mail("ada"), first_name="Again")
-    four.shop().faults.add(
+    lost = four.shop().faults.add(
         "lost_before", on=("metafieldsDelete", "metafieldsSet", "customerSet", "tagsRemove")[nth], times=40
     )
-    four("apply", "--yes")
+    (store,) = four.apply(code=1)["stores"]
+    assert [(one["clerk_user_id"], one["kind"]) for one in store["failed"]] == [("user_again", "adopt")]
+    assert lost.hits == ROUNDS
     four.shop().faults.clear()
     four.apply()
     assert (four.theirs("again").id, four.theirs("again").first_name, four.theirs("again").tags) == (
