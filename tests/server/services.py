@@ -19,7 +19,7 @@ from reconciler.core.model.act import Act, ActKind, Actor
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.model.mapping import Mapping, Status
-from reconciler.core.model.rollout import RolloutSettings, WaveCounts
+from reconciler.core.model.rollout import PolicyDifference, RolloutSettings, WaveCounts
 from reconciler.core.model.run import Run, RunKind
 from reconciler.core.plan.plan import StorePlan, build_plan
 from reconciler.core.plan.waves import WaveStore, begin
@@ -364,7 +364,15 @@ def stopped_rollout() -> RolloutReport:
     message = "wave 1 exceeds failed_percent 0.5: 3 of 100 touched users failed (3.0 %)"
     counts = {1: WaveCounts(touched=100, changed=97, failed=3)}
     stopped = replace(begun, phase="stopped", message=message, waves=counts)
-    return rollout_report(stopped, stores, {}, RolloutSettings())
+    emails: list[JsonValue] = [f"somebody-with-a-long-name-{n}@example.com" for n in range(30)]
+    changes = (
+        PolicyDifference(
+            key="metafields.loyalty.a_rather_long_key.from", before="metadata.tier", after="metadata.plan"
+        ),
+        PolicyDifference(key="tags", before=["club", "app-user"], after=["app-user", "vip"]),
+        PolicyDifference(key="where.email", before=None, after=emails),
+    )
+    return rollout_report(stopped, stores, {}, RolloutSettings(), {SHOP_EU: changes})
 
 
 def sources() -> Sources:

@@ -662,6 +662,7 @@ def test_the_page_of_a_rollout_shows_the_waves_and_asks_an_operator(http: httpx.
     assert "All stores are in one wave" in text_of(http.get("/rollout", headers=BEARER))
     service.waves = stopped_rollout()
     shown = http.get("/rollout", headers=BEARER)
+    assert "tags + vip club" in text_of(shown)
     assert "stopped: wave 1 exceeds failed_percent 0.5" in text_of(shown)
     assert "97 changed, 3 failed, 0 newly held, of 100 touched" in text_of(shown)
     assert "/acts/ask?kind=continue&amp;step=1.0" in shown.text

@@ -152,7 +152,7 @@ _KINDS: Final[tuple[tuple[str, RefusalKind, str], ...]] = (  # the first with ma
     (
         "the server has been silent for",
         "away",
-        "the server does not answer, and its pooler or a proxy keeps the connection: check both; a new connection is tried",
+        "the server does not answer, or the statement is very slow: check it, and a pooler or proxy that keeps connections",
     ),
 )
 
