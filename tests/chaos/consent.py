@@ -8,7 +8,8 @@ what the customer answered in that shop (`_writes`). In the end the last answer 
 
 Left out of the second, by rule: answers in the app that are not in the order of their times (the product may have
 seen all of them, or the last one only); users with another email or customer since their answer; what follows
-from an answer without a time after other answers; and answers that were taken away, for which only the first holds.
+from an answer without a time after other answers, also those of a former user of the customer; and answers that were
+taken away, for which only the first holds.
 """
 
 from __future__ import annotations
@@ -206,7 +207,7 @@ def _expected(user: User, shop: str, steps: list[Shown]) -> set[str]:
     moved_at = max([user.moved_at, *moments], default=0.0)
     earlier = [answer for answer in user.answers[:-1] if answer is not None]
     if last.second is None:
-        if earlier or moved_at:
+        if earlier or moved_at or _has_answered_before(user, steps):
             return set()
         if in_shop is not None:
             return {in_shop.state}
@@ -219,3 +220,8 @@ def _expected(user: User, shop: str, steps: list[Shown]) -> set[str]:
         waits = in_shop is not None and in_shop.state == WAITS and steps[-1] is in_shop and RULES[shop].withdraws
         return {WAITS} if waits else {YES}
     return {NO, NEVER} if RULES[shop].withdraws else set()
+
+
+def _has_answered_before(user: User, steps: Iterable[Shown]) -> bool:
+    """Whether the customer was that of another user, with a consent: it is adopted as it is."""
+    return any(step.owner not in {None, user.id} and step.state != NEVER for step in steps)

@@ -22,6 +22,10 @@ def theirs(state: str, at: int | None) -> Shown:
     return Shown("user_a", MAIL, state, at, by_shop=True)
 
 
+def formers(state: str, at: int | None) -> Shown:
+    return Shown("user_z", MAIL, state, at)
+
+
 def found(shop: str, answers: list[Answer | None], steps: list[Shown], *, moved_at: float = 0.0) -> tuple[int, int]:
     """How many writes are wrong, and whether the end is."""
     user = User("user_a", "app", MAIL, "Ada", "Byron", answers=answers, shops={shop}, moved_at=moved_at)
@@ -69,6 +73,10 @@ def found(shop: str, answers: list[Answer | None], steps: list[Shown], *, moved_
         # a no that the app dates before the yes ends our own grant, and not the customer's
         (US, [LATER_YES, SAID_NO], [ours(YES, 300), ours(NO, 340)], (0, 0)),
         (US, [LATER_YES, SAID_NO], [theirs(YES, 300), ours(NO, 340)], (1, 0)),
+        # the customer was that of a former user, with a consent: a grant of no user that is known here
+        (US, [TIMELESS_NO], [formers(YES, 50)], (1, 0)),
+        (US, [SAID_NO], [formers(YES, 50), ours(NO, 200)], (1, 0)),
+        (US, [SAID_NO], [formers(YES, 50)], (1, 1)),
         # the answer is taken away
         (US, [SAID_YES, None], [ours(YES, 100)], (0, 0)),
         (US, [SAID_YES, None], [ours(YES, 100), ours(NO, 160)], (1, 0)),
