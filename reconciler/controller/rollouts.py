@@ -19,10 +19,10 @@ from reconciler.core.fields.policy import (
     columns_of,
     holding_back,
     kept_digest,
+    kept_document,
     policy_differences,
     policy_digest,
     policy_document,
-    with_policy,
 )
 from reconciler.core.model.act import Act, ActKind, Actor
 from reconciler.core.model.frozen import frozen
@@ -203,12 +203,10 @@ class Rollouts(Generic[StoreT]):
         """How the policies that stores have differ from those of stores.yaml, as this version reads both."""
         found = {}
         for store in self.stores:
-            policy = state.policies[store.shop].policy
-            kept, columns = (with_policy(store, policy), columns_of(policy)) if policy else (None, None)
-            if kept is not None and columns is not None:
-                before, after = policy_document(kept, columns), policy_document(store, self.columns)
-                if before != after:
-                    found[store.shop] = policy_differences(before, after)
+            before = kept_document(store, state.policies[store.shop].policy)
+            after = policy_document(store, self.columns)
+            if before is not None and before != after:
+                found[store.shop] = policy_differences(before, after)
         return found
 
     def _target(self) -> dict[ShopDomain, str]:

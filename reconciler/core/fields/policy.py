@@ -98,11 +98,17 @@ def with_policy(store: StoreT, policy: Mapping[str, JsonValue]) -> StoreT | None
     )
 
 
-def kept_digest(store: AnyStore, policy: Mapping[str, JsonValue] | None) -> str | None:
-    """The digest of a kept policy as this version reads it; None where there is none, or it can't be read."""
+def kept_document(store: AnyStore, policy: Mapping[str, JsonValue] | None) -> dict[str, JsonValue] | None:
+    """A kept policy as this version reads it; None where there is none, or it can't be read."""
     kept = with_policy(store, policy) if policy else None
     columns = columns_of(policy) if policy else None
-    return policy_digest(kept, columns) if kept is not None and columns is not None else None
+    return policy_document(kept, columns) if kept is not None and columns is not None else None
+
+
+def kept_digest(store: AnyStore, policy: Mapping[str, JsonValue] | None) -> str | None:
+    """The digest of `kept_document`."""
+    kept = kept_document(store, policy)
+    return digest(kept) if kept is not None else None
 
 
 def holding_back(store: StoreT, policy: Mapping[str, JsonValue] | None, words: str) -> StoreT:
