@@ -232,10 +232,13 @@ def _is_denied(error: Mapping[str, Any]) -> bool:
 def _needed_access(error: Mapping[str, Any]) -> str:
     """The access that a refused field needs, as far as Shopify states it."""
     message = _message(error, "more access")
-    extensions = error.get("extensions")
+    return _required_access(error.get("extensions"), PROTECTED_DATA if UNAPPROVED in message else message)
+
+
+def _required_access(extensions: Any, otherwise: str) -> str:
+    """The access that Shopify names in the extensions of an error, or `otherwise`; as the end of a sentence of ours."""
     needed = extensions.get("requiredAccess") if isinstance(extensions, Mapping) else None
-    lacks = needed or (PROTECTED_DATA if UNAPPROVED in message else message)
-    return words_of(lacks, length_max=SAID_MAX).strip().rstrip(".")
+    return words_of(needed or otherwise, length_max=SAID_MAX).strip().rstrip(".")
 
 
 def _of_error(sent: Sent, error: Mapping[str, Any], path: Path) -> ReconcilerError:
@@ -262,13 +265,12 @@ def _of_error(sent: Sent, error: Mapping[str, Any], path: Path) -> ReconcilerErr
 
 def access_denied(sent: Sent, message: str, extensions: Any = None) -> AccessError | PermanentError:
     """The error of denied access: AccessError if it concerns customers, PermanentError for a call that few users need."""
-    needed = extensions.get("requiredAccess") if isinstance(extensions, Mapping) else None
     if UNAPPROVED in message:
         return AccessError(
             f"{sent.shop}: {sent.document.operation}: the app is not approved for protected customer data",
             hint="request levels 1 and 2 (name, email, phone) in the app's settings in Shopify",
         )
-    lacks = words_of(needed or message, length_max=SAID_MAX).strip().rstrip(".")
+    lacks = _required_access(extensions, message)
     kind = PermanentError if sent.document.name in ONE_USERS else AccessError
     return kind(
         f"{sent.shop}: {sent.document.operation}: access denied, needed: {lacks}",
