@@ -35,10 +35,10 @@ def plan_json(plan: Plan) -> Iterator[str]:
 
 def results_json(results: Sequence[ApplyResult], digest: str, rollout: RolloutReport | None = None) -> Iterator[str]:
     """The results of each store as JSON, in parts; with the rollout that is under way, if there is one."""
-    from reconciler.core.report.documents import rollout_document
+    from reconciler.core.report.documents import rollout_summary
 
     stores = [dump_around(result, {"failed": result.failed, "holds": result.holds}) for result in results]
-    under_way = {"rollout": rollout_document(rollout)["rollout"]} if rollout is not None else {}
+    under_way = {"rollout": rollout_summary(rollout)} if rollout is not None else {}
     return _parts({"version": 1, "digest": digest, "stores": stores, **under_way})
 
 

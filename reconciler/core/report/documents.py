@@ -126,9 +126,15 @@ def rollout_document(report: RolloutReport | None) -> Document:
     if report is None:
         return {"rollout": None, "limits": None, "waves": []}
     waves = [_with_text_times(asdict(wave)) for wave in report.waves]
+    return {"rollout": rollout_summary(report), "limits": report.limits.model_dump(), "waves": waves}
+
+
+def rollout_summary(report: RolloutReport) -> Document | None:
+    """The rollout without its waves; None before the first one."""
+    if report.phase is None:
+        return None
     names = ("id", "step", "phase", "wave", "began_at", "began_by", "soak_until", "message", "next_step", "is_current")
-    rollout = _with_text_times({name: getattr(report, name) for name in names}) if report.phase is not None else None
-    return {"rollout": rollout, "limits": report.limits.model_dump(), "waves": waves}
+    return _with_text_times({name: getattr(report, name) for name in names})
 
 
 def act_document(act: Act) -> Document:
