@@ -195,6 +195,8 @@ def test_stores_in_which_only_customers_and_names_differ_are_printed_once() -> N
     assert "  customer 1  " not in text
     assert "shop-3  shop-3" in text
     assert "customer 4" in text
+    narrow = text_of(build_plan(stores, created_at=AT), width=20)
+    assert "3 stores  shop-0" in narrow, "although the id of a customer does not fit into the line of its user"
 
 
 def test_a_deletion_by_undo_is_not_said_to_be_a_setting_of_the_store() -> None:

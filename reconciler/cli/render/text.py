@@ -5,8 +5,8 @@ Readable without colour and at 80 columns. Long lists are cut, with a line that 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from rich.console import Console
@@ -42,8 +42,8 @@ from reconciler.core.plan.plan import Plan, StorePlan
 SHOWN = 3  # examples of a kind of action, or of a reason, in one store
 NEW_VALUE_MAX = 40  # characters of a value of a new customer; its email is never cut
 Detail = Literal["brief", "examples", "all"]
+Groups = tuple[Sequence[KindGroup], Sequence[HeldGroup]]
 IN_SYNC, HELD = "green", "yellow"
-CUSTOMER = re.compile(r"^  \S \S+(  customer \d+)")  # in the first line of an action
 NEWLY: frozenset[Kind] = frozenset({"create", "adopt"})  # most fields had no value: they are printed in one row
 
 
@@ -72,32 +72,44 @@ def _print_each(stores: Iterable[StorePlan], lines: LinePrinter) -> None:
     for store in stores:
         if not _is_quiet(store):
             print_heading([(store.store, store.shop)], lines)
-            _print_store(store, lines, None, brief=False)
+            _print_store(store, _groups_of(store, None), lines, None, brief=False)
             lines.blank()
 
 
 def _print_alike(stores: Iterable[StorePlan], lines: LinePrinter, *, brief: bool) -> None:
     """Print the counts and examples of each store; once for stores where only the ids of the customers differ."""
-    drawn: dict[tuple[str, ...], tuple[list[StorePlan], list[Text]]] = {}
+    drawn: dict[tuple[str, ...], tuple[list[StorePlan], list[Text], list[Text]]] = {}
     for store in stores:
         if not _is_quiet(store):
-            recorder = LineRecorder(lines.console)
-            _print_store(store, recorder, SHOWN, brief=brief)
-            shape = tuple(_without_customer(line).plain for line in recorder.lines)
-            drawn.setdefault(shape, ([], recorder.lines))[0].append(store)
-    for alike, found in drawn.values():
+            groups = _groups_of(store, SHOWN)
+            full, anonymous = LineRecorder(lines.console), LineRecorder(lines.console)
+            _print_store(store, groups, full, SHOWN, brief=brief)
+            _print_store(store, _without_customers(groups), anonymous, SHOWN, brief=brief)
+            shape = tuple(line.plain for line in anonymous.lines)
+            drawn.setdefault(shape, ([], full.lines, anonymous.lines))[0].append(store)
+    for alike, full_lines, common_lines in drawn.values():
         print_heading([(store.store, store.shop) for store in alike], lines)
         if len(alike) > 1:
             lines.put(("in each of them:", "dim"), indent=2)
-        for line in found:
-            lines.line(line if len(alike) == 1 else _without_customer(line))
+        for line in full_lines if len(alike) == 1 else common_lines:
+            lines.line(line)
         lines.blank()
 
 
-def _without_customer(line: Text) -> Text:
-    """The first line of an action without the id of the customer."""
-    found = CUSTOMER.match(line.plain)
-    return line[: found.start(1)] + line[found.end(1) :] if found is not None else line
+def _groups_of(store: StorePlan, limit: int | None) -> Groups:
+    return actions_by_kind(store, limit), holds_by_reason(store, limit)
+
+
+def _without_customers(groups: Groups) -> Groups:
+    """These examples without the ids of their customers, as different shops never have the same."""
+    kinds, holds = groups
+    return (
+        [replace(kind, actions=[replace(each, customer_id=None) for each in kind.actions]) for kind in kinds],
+        [
+            replace(held, changes=[replace(c, action=replace(c.action, customer_id=None)) for c in held.changes])
+            for held in holds
+        ],
+    )
 
 
 def _is_quiet(store: StorePlan) -> bool:
@@ -114,21 +126,21 @@ def _print_unaffected(answers: Iterable[str], lines: LinePrinter) -> None:
         lines.prose(clean(answer), indent=2, hang=2)
 
 
-def _print_store(store: StorePlan, lines: LinePrinter, limit: int | None, *, brief: bool) -> None:
+def _print_store(store: StorePlan, groups: Groups, lines: LinePrinter, limit: int | None, *, brief: bool) -> None:
     if store.error is not None:
         lines.prose(f"could not be planned: {sentence(store.error)}", "bold red", indent=2, hang=2)
         if store.error_hint:
             lines.prose(f"hint: {sentence(store.error_hint)}", indent=2, hang=2)
         return
     lines.flow(((words, _count_style(name)) for name, _, words in counts_of(store.summary)), indent=2, between=" · ")
-    for kind in actions_by_kind(store, limit):
+    kinds, reasons = groups
+    for kind in kinds:
         _print_kind(kind, lines, limit, brief=brief)
-    groups = holds_by_reason(store, limit)
     if brief:
-        for group in groups:
-            lines.flow(_held_heading(group), indent=2, hang=4, between="  ")
+        for reason in reasons:
+            lines.flow(_held_heading(reason), indent=2, hang=4, between="  ")
     else:
-        _print_holds(store, groups, lines, limit)
+        _print_holds(store, reasons, lines, limit)
     if store.accepted:
         lines.blank()
         print_accepted(store.accepted, lines, limit)
@@ -188,9 +200,8 @@ def _print_action(action: Action, lines: LinePrinter, *, why_shown: bool) -> Non
     newly = action.kind in NEWLY
     why = common_why(action) if newly and not why_shown else ""
     heading: list[Piece] = [(f"{words.mark} {clean(action.clerk_user_id)}", words.style)]
-    if action.customer_id is not None:
-        heading.append((customer_text(action.customer_id), "dim"))
-        heading += [(clean(text), "dim") for text in (action.name, action.email) if text]
+    customer = (customer_text(action.customer_id), clean(action.name or ""), clean(action.email or ""))
+    heading += [(text, "dim") for text in customer if text]
     heading += [(words, "dim") for words in taken_words(action)]
     if action.how:
         heading.append((how_text(action), "dim"))
