@@ -73,7 +73,7 @@ def _rivals_left(step: Step, context: StoreContext) -> tuple[ClerkUserId, ...]:
     """Who waits for a value that this user waited for as well, and does not claim any more."""
     row = step.subject.mapping
     left = {*row.awaited_keys} - {taken.key for taken in step.decision.taken} if row is not None else set()
-    return _others(step, *waiting_for(left, context.readers.mappings, context.store.shop))
+    return _others(step, *context.readers.mappings.waiting_for(context.store.shop, left))
 
 
 def _heirs(step: Step, context: StoreContext) -> tuple[ClerkUserId, ...]:
@@ -82,7 +82,7 @@ def _heirs(step: Step, context: StoreContext) -> tuple[ClerkUserId, ...]:
     leaves = step.decision.status == "released" or step.decision.successor is not None
     if customer is None or not is_living(mapping) or not leaves:
         return ()
-    return _others(step, *context.readers.mappings.waiting_at(context.store.shop, [customer.id]))
+    return _others(step, *context.readers.mappings.waiting_for(context.store.shop, customers=[customer.id]))
 
 
 def _act(step: Step, context: StoreContext, budgets: Budgets) -> ReconcileResult:
@@ -292,13 +292,7 @@ def waiting_on(
     if not freed:
         return ()
     at = [customer for customer in (action.customer_id, action.from_customer_id) if customer is not None]
-    found = {*waiting_for(freed, mappings, shop), *mappings.waiting_at(shop, at)}
-    return tuple(sorted(found - {action.clerk_user_id}))
-
-
-def waiting_for(keys: Collection[str], mappings: MappingReader, shop: ShopDomain) -> tuple[ClerkUserId, ...]:
-    """Who waits for one of these values."""
-    return mappings.waiting_for(shop, sorted(keys)) if keys else ()
+    return tuple(user for user in mappings.waiting_for(shop, freed, at) if user != action.clerk_user_id)
 
 
 def _others(step: Step, *users: ClerkUserId) -> tuple[ClerkUserId, ...]:

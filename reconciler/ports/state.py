@@ -82,16 +82,16 @@ class MappingReader(LivingReader, Protocol):
     def by_emails(self, shop: ShopDomain, emails: Collection[str]) -> dict[str, tuple[ClerkUserId, ...]]:
         """The users with a customer by the email in their mapping (email_key form)."""
 
-    def waiting_for(self, shop: ShopDomain, keys: Collection[str]) -> tuple[ClerkUserId, ...]:
-        """The users who wait for one of these emails (email_key form) or phones (phone_key form); sorted.
+    def waiting_for(
+        self, shop: ShopDomain, keys: Collection[str] = (), customers: Collection[CustomerId] = ()
+    ) -> tuple[ClerkUserId, ...]:
+        """The users who wait for one of these emails (email_key form) or phones (phone_key form), or for a value of one of
+        these customers; sorted.
 
         Of more than 20 who wait for one value, those who may get it when it becomes free: of a phone the first 20, and of an
         email, which no one gets while several claim it, the only one with a customer, or none. Who ceases to claim it
         asks again.
         """
-
-    def waiting_at(self, shop: ShopDomain, customers: Collection[CustomerId]) -> tuple[ClerkUserId, ...]:
-        """The users who wait for a value of one of these customers; sorted, and of many the same ones."""
 
     def scan(self, shop: ShopDomain, *, chunk: int = 1000, after: ClerkUserId | None = None) -> Iterator[list[Mapping]]:
         """All mappings of the shop in key order (code points), in chunks."""

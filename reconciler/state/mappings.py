@@ -42,8 +42,8 @@ from reconciler.state.erased_rows import PresentRows, restores_erased, tombs, wi
 from reconciler.state.put_row import put_row
 from reconciler.state.tables.mappings import TOMBSTONES, EventRow, MappingRow, StoreRow, names_consent
 from reconciler.state.tables.rows import event_of, event_row, facts_of, facts_row, mapping_of, mapping_row
+from reconciler.state.waits import waiting_for
 
-WAITING_MAX = 20  # users who wait for one value; of more, only those are named who may get it when it becomes free
 OWNERS = 1  # class of advisory locks: changes of customers' owners
 
 _mapping: Table = MappingRow.__table__
@@ -137,31 +137,10 @@ class MappingTable(Database):
     def by_emails(self, shop: ShopDomain, emails: Collection[str]) -> dict[str, tuple[ClerkUserId, ...]]:
         return self._users_by(_mapping.c.email_key, shop, emails, _mapping.c.shopify_customer_id.is_not(None))
 
-    def waiting_for(self, shop: ShopDomain, keys: Collection[str]) -> tuple[ClerkUserId, ...]:
-        return self._waiting_by(shop, keys, _mapping.c.waits_for_email, _mapping.c.waits_for_phone)
-
-    def waiting_at(self, shop: ShopDomain, customers: Collection[CustomerId]) -> tuple[ClerkUserId, ...]:
-        return self._waiting_by(shop, customers, _mapping.c.waits_at_email, _mapping.c.waits_at_phone)
-
-    def _waiting_by(
-        self, shop: ShopDomain, values: Collection[str], email: Column[str], phone: Column[str]
+    def waiting_for(
+        self, shop: ShopDomain, keys: Collection[str] = (), customers: Collection[CustomerId] = ()
     ) -> tuple[ClerkUserId, ...]:
-        found: set[str] = set()
-        for value in sorted(set(values)):
-            found.update(user for user, _ in self._first_waiting(shop, phone, value)[:WAITING_MAX])
-            claim = self._first_waiting(shop, email, value)
-            mapped = [user for user, customer in claim if customer is not None]
-            if len(claim) <= WAITING_MAX:
-                found.update(user for user, _ in claim)
-            elif len(mapped) == 1:
-                found.update(mapped)
-        return tuple(ClerkUserId(user) for user in sorted(found))
-
-    def _first_waiting(self, shop: ShopDomain, column: Column[str], value: str) -> Sequence[tuple[str, str | None]]:
-        """The first users who wait for this value, with their customers: those with one first, and one more than counts."""
-        customer, user = _mapping.c.shopify_customer_id, _mapping.c.clerk_user_id
-        query = select(user, customer).where(_mapping.c.shopify_shop == shop, column == value)
-        return self._rows(query.order_by(customer.is_(None), user).limit(WAITING_MAX + 1))
+        return waiting_for(self._rows, shop, keys, customers)
 
     def _users_by(
         self, column: Column[str], shop: ShopDomain, emails: Collection[str], *also: ColumnElement[bool]

@@ -252,7 +252,7 @@ def test_of_many_who_wait_for_one_value_only_those_are_named_who_may_get_it(stat
     assert state.waiting_for(SHOP, ["no@example.com"]) == (user("09"),), (
         "the others make way for the one with a customer"
     )
-    assert state.waiting_at(SHOP, [customer(1)]) == (user("09"),)
+    assert state.waiting_for(SHOP, customers=[customer(1)]) == (user("09"),)
     state.put(mapping("10"))
     assert state.waiting_for(SHOP, ["no@example.com"]) == tuple(user(name) for name in names if name != "10")
 
@@ -262,8 +262,8 @@ def test_who_waits_for_a_phone_or_for_what_a_customer_has_is_found(state: StateS
     state.put(mapping("2", 2, waits_for_phone="+16135550101", waits_at_phone=customer(3)))
     state.put(mapping("3", 3, waits_for_phone="+16135550102", waits_at_phone=customer(2)))
     assert state.waiting_for(SHOP, ["+16135550101", "ada@example.com"]) == (user("1"), user("2"))
-    assert state.waiting_at(SHOP, [customer(2)]) == (user("1"), user("3"))
-    assert state.waiting_at(SHOP, [customer(1)]) == state.waiting_at(OTHER, [customer(2)]) == ()
+    assert state.waiting_for(SHOP, customers=[customer(2)]) == (user("1"), user("3"))
+    assert state.waiting_for(SHOP, customers=[customer(1)]) == state.waiting_for(OTHER, customers=[customer(2)]) == ()
 
 
 def test_counts_leave_out_tombstones_and_people_without_a_customer(state: StateStore) -> None:

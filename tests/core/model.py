@@ -263,11 +263,11 @@ class ModelState:
     def by_emails(self, shop: ShopDomain, emails: Collection[str]) -> dict[str, tuple[ClerkUserId, ...]]:
         return {e: tuple(u for u, m in self.rows.items() if normalise.email_key(m.email) == e) for e in emails}
 
-    def waiting_for(self, shop: ShopDomain, keys: Collection[str]) -> tuple[ClerkUserId, ...]:
-        return tuple(sorted(u for u, m in self.rows.items() if {*m.awaited_keys} & {*keys}))
-
-    def waiting_at(self, shop: ShopDomain, customers: Collection[CustomerId]) -> tuple[ClerkUserId, ...]:
-        return tuple(sorted(u for u, m in self.rows.items() if {*m.awaited_customers} & {*customers}))
+    def waiting_for(
+        self, shop: ShopDomain, keys: Collection[str] = (), customers: Collection[CustomerId] = ()
+    ) -> tuple[ClerkUserId, ...]:
+        freed: set[str] = {*keys, *customers}
+        return tuple(sorted(u for u, m in self.rows.items() if {*m.awaited_keys, *m.awaited_customers} & freed))
 
     def scan(self, shop: ShopDomain, *, chunk: int = 1000, after: ClerkUserId | None = None) -> Iterator[list[Mapping]]:
         yield [m for u, m in sorted(self.rows.items()) if after is None or u > after]

@@ -132,7 +132,7 @@ class ManagerService:
         owner = mappings.owners(settings.shop, [customer]).get(customer)
         if owner is not None:
             self._add([Request(store, owner)], reason, None)
-        waiting = [user for user in mappings.waiting_at(settings.shop, [customer]) if user != owner]
+        waiting = [user for user in mappings.waiting_for(settings.shop, customers=[customer]) if user != owner]
         if waiting:  # for an email or a phone that this customer may have released
             self._add([Request(store, user) for user in waiting], reason, None)
 
@@ -395,7 +395,7 @@ class ManagerService:
         Customers that we wrote again before the request came stay in the shop: a webhook never deletes anything there.
         """
         now, since = self._clock.now(), event.triggered_at
-        waiting = self._webhook_state.state.mappings.waiting_at(store.shop, event.customers)
+        waiting = self._webhook_state.state.mappings.waiting_for(store.shop, customers=event.customers)
         for erased in self._webhook_state.erasure.redact(
             store.shop, event.customers, event.email, since=since, now=now
         ):
