@@ -104,6 +104,23 @@ def test_what_was_written_before_counts(
     assert (found[0], found[2]) == (outcome, written_at)
 
 
+@pytest.mark.parametrize(
+    ("source", "at", "outcome"),
+    [
+        ("metadata.news", None, "withdraw"),
+        ("metadata.old", None, "nothing"),
+        ("metadata.old", BEFORE, "nothing"),
+        ("metadata.old", LATER, "withdraw"),
+    ],
+)
+def test_a_no_of_another_path_than_the_yes_that_we_wrote_needs_a_later_time(
+    source: str, at: datetime | None, outcome: str
+) -> None:
+    wrote = LastConsent(Consent(state=YES, at=THEN, source=source), ours=True)
+    found, why, _ = judge(Said(granted=False, at=at), Consent(state=YES, at=THEN), wrote, rule(withdraw=True), NOW)
+    assert (found, "metadata.old" in why) == (outcome, outcome == "nothing")
+
+
 def test_without_a_time_only_the_first_yes_is_written() -> None:
     undated = ConsentRule.model_validate({"from": "metadata.news", "withdraw": True})
     for shown, last, outcome in [
@@ -163,7 +180,11 @@ def test_only_a_confirmed_yes_ends_a_wait_for_confirmation() -> None:
         (True, "2026-03-01T10:00:00.75+02:00", (True, "2026-03-01T08:00:00+00:00")),
         ("yes", "2026-03-01", (True, "2026-03-01T00:00:00+00:00")),
         (1, 1_772_355_600, (True, "2026-03-01T09:00:00+00:00")),
-        ("2026-03-01T10:00:00Z", "2026-03-01T10:00:00Z", (True, "2026-03-01T10:00:00+00:00")),
+        ("2026-03-01T10:00:00Z", "2026-03-02T10:00:00Z", (True, "2026-03-02T10:00:00+00:00")),
+        # a time as the answer is a yes at that time
+        ("2026-03-01T10:00:00+02:00", None, (True, "2026-03-01T08:00:00+00:00")),
+        ("1772355600", "", (True, "2026-03-01T09:00:00+00:00")),
+        (1_772_355_600_000, None, (True, "2026-03-01T09:00:00+00:00")),
         ("0", None, (False, None)),
         ("", "2026-03-01", (None, None)),
         (None, "never", (None, None)),
@@ -189,6 +210,8 @@ def test_usual_spellings_are_read(value: object, at: object, said: tuple[bool | 
         (True, "1969-12-31T23:59:59Z"),
         ("0001-01-01T00:00:00Z", None),
         ("1970-01-01", "2026-03-01"),
+        (20_260_301, "2026-03-01"),
+        ("2999-12-31", None),
     ],
 )
 def test_what_cannot_be_read_is_said_and_not_written(value: object, at: object) -> None:

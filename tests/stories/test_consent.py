@@ -102,6 +102,23 @@ def test_a_yes_that_becomes_a_no_without_a_time_is_withdrawn_only_where_it_was_o
     news.settles()
 
 
+def test_a_no_without_a_time_ends_no_grant_to_a_former_user_of_the_customer(news: StoryHarness) -> None:
+    answers(news, "ada", yes=True, at=MID)
+    news.user("bob")
+    news.apply()
+    news.gone("ada")
+    answers(news, "eve", yes=False, at=None, email=mail("ada"))
+    assert news.actions() == {"eve": "adopt"}
+    news.apply()
+    assert consents(news)["ada"] == (YES, MID)
+    said = news("explain", "user_eve", "--output", "json").json["stores"][0]["consent"][0]
+    assert (said["granted"], said["why"]) == (False, "the profile has no time of the no")
+    answers(news, "eve", yes=False, at=NEW)
+    news.apply()
+    assert consents(news)["ada"] == (NO, NEW)
+    news.settles()
+
+
 def test_a_store_without_times_withdraws_what_it_granted(news: StoryHarness) -> None:
     news.store["consent"] = {"email": {"from": "metadata.news.yes", "withdraw": True}}
     guest(news, "bob", YES, OLD)
@@ -377,6 +394,13 @@ def test_doctor_says_what_the_rows_answer(news: StoryHarness) -> None:
     }
     answers(news, "bob", yes=True, at="2026-02-01 10:00:00")
     assert ("warning", "metadata.news.at has no zone and is read as UTC: 1 of 4 rows") in said()
+    news.store["consent"] = {"email": {"from": "metadata.news.yes"}, "sms": {"from": "metadata.news.at"}}
+    assert said() == {
+        ("warning", "metadata.news.yes can't be read: 1 of 4 rows"),
+        ("warning", "metadata.news.yes has no `at` with its time: 2 of 4 rows, only a first yes is written"),
+        ("warning", "metadata.news.at has no zone and is read as UTC: 1 of 4 rows"),
+        ("ok", "metadata.news.at: 2 of 4 rows with an answer and its time"),
+    }
 
 
 def test_switches_hold_consents_like_any_change_of_the_profile(news: StoryHarness) -> None:

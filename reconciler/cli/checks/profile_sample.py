@@ -58,7 +58,8 @@ class ProfileSample:
         self.ahead += profile.updated_at is not None and profile.updated_at > now + AHEAD
         self.clerk_ids += profile.clerk_user_id.startswith(CLERK_ID)
         for rule, consent in self.consents.items():
-            time = profile.value_at(rule.at) if rule.at is not None and profile.knows("metadata") else None
+            paths = [path for path in (rule.at, rule.source) if path is not None and profile.knows("metadata")]
+            time = next((value for path in paths if (value := profile.value_at(path)) is not None), None)
             consent.add(*said_of(profile, rule, "email"), time)
         for message in {problem.message for problem in profile.problems}:
             self.problems[message] += 1

@@ -171,16 +171,17 @@ def _consent_checks(sample: ProfileSample) -> Iterator[Check]:
             )
             yield _check("consent", "warning", message, "correct the rows; their users are held until then")
         if found.zoneless:
-            message = f"{rule.at} has no zone and is read as UTC: {_share(found.zoneless, sample)}"
+            message = f"{rule.at or rule.source} has no zone and is read as UTC: {_share(found.zoneless, sample)}"
             hint = "store it with its zone: a local time may make an old yes look newer than a later unsubscription"
             yield _check("consent", "warning", message, hint)
         if not found.answers:
             hint = "correct the path in stores.yaml, or wait for the first answer"
             yield _check("consent", "warning", f"no row says yes or no at {rule.source}: nothing is written", hint)
-        elif found.undated and rule.at is not None:
-            message = (
-                f"{rule.at} is missing beside an answer: {_share(found.undated, sample)}, only a first yes is written"
+        elif found.undated:
+            missing = (
+                f"{rule.at} is missing beside an answer" if rule.at else f"{rule.source} has no `at` with its time"
             )
+            message = f"{missing}: {_share(found.undated, sample)}, only a first yes is written"
             yield _check("consent", "warning", message, "have the app store when the user answered")
         elif not found.unreadable:
             yield _check("consent", "ok", f"{rule.source}: {_share(found.answers, sample)} with an answer and its time")

@@ -100,6 +100,10 @@ def _on_no(said: Said, shown: Consent, last: LastConsent | None, rule: ConsentRu
     ours = last.consent if last is not None and last.ours and last.consent.state == SUBSCRIBED else None
     if ours is not None and shown.state == SUBSCRIBED and not _is_newer(shown.at, ours.at):
         at = said.at if _is_newer(said.at, ours.at) else None
+        if at is None and ours.source not in {None, rule.source}:
+            return _nothing(
+                f"the yes that we wrote was at {ours.source}, and no later time shows that the no came after it"
+            )
         return "withdraw", "the profile said yes when we subscribed the customer, and says no now", at
     if said.at is None:
         return _nothing("the profile has no time of the no")

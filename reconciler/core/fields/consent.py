@@ -42,13 +42,19 @@ class LastConsent:
 
 
 def said_of(profile: Profile, rule: ConsentRule, channel: Channel) -> tuple[Said, Doubt | None]:
-    """What the profile says of this consent; with a doubt, where something is there that can't be read."""
+    """What the profile says of this consent; with a doubt, where something is there that can't be read.
+
+    A time as the answer (`subscribed_at`) is a yes at that time, if `at` has no other.
+    """
     if not profile.knows("metadata"):
         return Said(), None
+    answer, answered_at = profile.value_at(rule.source), None
     try:
-        granted = _yes_or_no(profile.value_at(rule.source))
+        granted = truth(answer)
     except UnreadableError as error:
-        return Said(), _doubt(channel, rule.source, error)
+        granted, answered_at = True, _time_of(answer)
+        if answered_at is None:
+            return Said(), _doubt(channel, rule.source, error)
     if granted is None:
         return Said(), None
     try:
@@ -57,25 +63,17 @@ def said_of(profile: Profile, rule: ConsentRule, channel: Channel) -> tuple[Said
         return Said(), _doubt(channel, rule.at or rule.source, error)
     if at is not None and at < EARLIEST:
         return Said(), _doubt(channel, rule.at or rule.source, UnreadableError(TOO_EARLY))
+    at = at or answered_at
     return Said(granted=granted, at=at.replace(microsecond=0) if at is not None else None), None
 
 
-def _yes_or_no(value: object) -> bool | None:
-    """A boolean. A time (`subscribed_at`) is a yes, if it is no value in place of none, such as 0001-01-01."""
+def _time_of(answer: object) -> datetime | None:
+    """The answer as a time; None where it is none, or a value in place of none, such as 0 and 0001-01-01."""
     try:
-        return truth(value)
+        at = moment(answer)
     except UnreadableError:
-        if isinstance(value, str) and _is_time(value):
-            return True
-        raise
-
-
-def _is_time(text: str) -> bool:
-    try:
-        at = moment(text)
-    except UnreadableError:
-        return False
-    return at is not None and at >= EARLIEST
+        return None
+    return at if at is not None and at >= EARLIEST else None
 
 
 def _doubt(channel: Channel, path: str, error: UnreadableError) -> Doubt:
