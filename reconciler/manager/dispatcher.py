@@ -148,25 +148,36 @@ class Dispatcher:
         """Claim a request for each free worker; return whether there may be more for the rest of them now.
 
         Fewer than free workers: no more are due of these stores, and to ask again would take time from those that begin.
-        What is added or finished meanwhile wakes the loop.
+        What is added or finished meanwhile wakes the loop. Slow stores that had to let others go first are asked next.
         """
-        held = self.in_progress()
-        free = self._workers - len(held)
+        asked: set[StoreName] = set()
+        while True:
+            held = self.in_progress()
+            free = self._workers - len(held)
+            caps = self._caps_now(held)
+            caps = {name: cap for name, cap in caps.items() if name not in asked}
+            if free <= 0 or not caps:
+                return False
+            if self._claim_of(caps, free, held) == free:
+                return True
+            asked |= caps.keys()
+
+    def _caps_now(self, held: tuple[InProgress, ...]) -> dict[StoreName, int]:
         now, slow_s = self._steady_s(), self._intervals.slow_s
-        caps = effective_caps(self._caps(), held, self._durations, workers=self._workers, slow_s=slow_s, now=now)
-        if free <= 0 or not caps:
-            return False
-        claims = self._queue.claim(
-            self.owner, self._clock.now(), limit=free, lease_s=self._intervals.lease_s, stores=caps
-        )  # fmt: skip
+        return effective_caps(self._caps(), held, self._durations, workers=self._workers, slow_s=slow_s, now=now)
+
+    def _claim_of(self, caps: Mapping[StoreName, int], free: int, held: tuple[InProgress, ...]) -> int:
+        """Claim requests of these stores, and return how many."""
+        now, lease_s = self._clock.now(), self._intervals.lease_s
+        claims = self._queue.claim(self.owner, now, limit=free, lease_s=lease_s, stores=caps)
         busy = {claim.store for claim in claims} | {one.claim.store for one in held}
         for name in (caps.keys() & self._durations.keys()) - busy:  # otherwise idle slow stores would block the others
-            self._durations[name] = (now, self._durations[name][1])
+            self._durations[name] = (self._steady_s(), self._durations[name][1])
         for claim in claims:
             with self._changed:
                 self._in_progress[claim.request, claim.fencing] = InProgress(claim, self._steady_s())
             self._ready.put(claim)
-        return len(claims) == free
+        return len(claims)
 
     def _work_loop(self) -> None:
         while (claim := self._ready.get()) is not None:
@@ -243,7 +254,7 @@ def effective_caps(
     slow = hanging | {name for name, (_, seconds) in durations.items() if seconds > slow_s}
     busy = [h.claim.store for h in held if h.claim.store in slow]
     left = max(1, workers // 2) - len(busy)
-    for name in sorted(slow & given.keys(), key=lambda n: durations.get(n, (0.0, 0.0))[0]):
+    for name in sorted(slow & given.keys(), key=lambda n: (durations.get(n, (0.0, 0.0))[0], n)):
         if name in busy or left <= 0:
             given.pop(name)
         else:

@@ -31,11 +31,13 @@ def test_slow_stores_that_have_no_request_keep_no_other_slow_store_waiting(tmp_p
     names = [f"acme-{number}" for number in range(5)]
     with run_harness(tmp_path, *names) as harness:
         harness.person("user_a")
-        with harness.replica(slow_s=0.0) as run:  # each store is slow after its first request
+        # each store is slow after its first request, and no other look at the queue helps the one that comes last
+        with harness.replica(slow_s=0.0, poll_s=600.0, idle_poll_s=600.0) as run:
             run.scanned_all()
             for number, name in enumerate([*names, *reversed(names)]):
                 harness.person("user_a", first_name=f"Ada{number}")
                 run.nudge("user_a", store=name)
+                run.manager.dispatcher.wake()
                 until(
                     lambda n=name, m=number: harness.customers(n)["user_a@example.com"]["firstName"] == f"Ada{m}",  # type: ignore[misc]
                     f"{name} is served",
