@@ -28,6 +28,7 @@ from reconciler.errors import AccessError, AnswerLost, PartUnreadable, Reconcile
 from reconciler.outbound.addresses import Resolve, addresses_of
 from reconciler.outbound.databases.url import is_loopback
 from reconciler.outbound.exchange import PACKED, USER_AGENT, Bounds, exchange
+from reconciler.outbound.outage import Outage
 from reconciler.outbound.reading import MalformedError, decode_json
 from reconciler.outbound.transport import BoundedTransport
 from reconciler.shopify.api import failures
@@ -62,7 +63,6 @@ BUSY_MAX_S: Final = 30.0  # total wait of one call after 429; a longer Retry-Aft
 OUTAGE_FIRST_PAUSE_S: Final = 0.5  # after the first failure of a call; doubles with each, less a jitter of up to a half
 OUTAGE_PAUSE_MAX_S: Final = 4.0
 OUTAGE_SENDS_MAX: Final = 6
-UNKNOWN_OUTAGE_S: Final = 2.5  # for a shop that has not answered yet: its address may be wrong
 TOKEN_PATH: Final = "/admin/oauth/access_token"  # noqa: S105  a path
 TOKEN_EXCHANGE: Final = Document("access_token", "query", "", 0)
 """Names the token endpoint in messages. Repeating a request to it is harmless, so its failures are those of a query."""
@@ -115,8 +115,7 @@ class ShopClient:
     as well; a first mutation is preceded by a query of one point.
 
     `outage_s`: for so many seconds after its first failure, a call is sent again: a query, or a mutation that was certainly
-    not executed. So a moment's failure does not end the scan of a large shop. A shop that has not answered yet gets
-    UNKNOWN_OUTAGE_S at most. 0 leaves it to the caller.
+    not executed. So a moment's failure does not end the scan of a large shop. 0 leaves it to the caller.
     """
 
     def __init__(
@@ -153,9 +152,7 @@ class ShopClient:
         self._transport = transport
         self._resolve = resolve
         self._check_shop = check_shop
-        self._outage_s = outage_s
-        self._failing: dict[str, tuple[float, float]] = {}  # by the document's name: first and last failure, monotonic
-        self._has_replied = False
+        self._outage = Outage(outage_s, apart_s=outage_s, clock=self.pace.now_s)  # one for each document
         self._checked: SecretStr | None = None  # the token by which the shop was checked: a token is of one shop only
         self._connections = ConnectionPool(self._open_connection, connections)
 
@@ -221,38 +218,22 @@ class ShopClient:
             asked_s = self.pace.now_s()
             try:
                 reply = self._run(document, variables, lane, points)
+            except (AnswerLost, PartUnreadable, Throttled):
+                raise
             except TemporaryError as error:
-                pause_s = self._outage_pause_s(document, error, asked_s, failed)
-                if pause_s is None:
+                pause_s = max(error.retry_after_s or 0.0, self._outage_pause_s(failed))
+                again = self._outage.allows(pause_s, call=document.name, since_s=asked_s)
+                if not again or failed + 1 == OUTAGE_SENDS_MAX:
                     raise
                 self.pace.wait(pause_s)
             else:
-                self._failing.pop(document.name, None)
-                self._has_replied = True
+                self._outage.note_answer(document.name)
                 return reply
         raise AssertionError("the last attempt returns or raises")
 
-    def _outage_pause_s(self, document: Document, error: TemporaryError, asked_s: float, failed: int) -> float | None:
-        """The seconds after which to send the call again; None if the caller must know.
-
-        An outage is waited out once for each document: later calls of one that still fails do not wait again. A failure so
-        long after the last one is of another outage.
-        """
-        if self._outage_s <= 0 or isinstance(error, AnswerLost | PartUnreadable | Throttled):
-            return None
-        since_s, last_s = self._failing.get(document.name, (asked_s, asked_s))
-        if asked_s - last_s > self._outage_s:
-            since_s = asked_s
-        self._failing[document.name] = since_s, self.pace.now_s()
-        end_s = since_s + (self._outage_s if self._has_replied else min(self._outage_s, UNKNOWN_OUTAGE_S))
-        pause_s = delay_s(
-            failed + 1,
-            fraction_of(self.shop, failed, os.getpid()),
-            base_s=OUTAGE_FIRST_PAUSE_S,
-            cap_s=OUTAGE_PAUSE_MAX_S,
-        )
-        pause_s = max(pause_s, error.retry_after_s or 0.0)
-        return pause_s if failed + 1 < OUTAGE_SENDS_MAX and self.pace.now_s() + pause_s < end_s else None
+    def _outage_pause_s(self, failed: int) -> float:
+        jitter = fraction_of(self.shop, failed, os.getpid())
+        return delay_s(failed + 1, jitter, base_s=OUTAGE_FIRST_PAUSE_S, cap_s=OUTAGE_PAUSE_MAX_S)
 
     def _run(self, document: Document, variables: Mapping[str, Any] | None, lane: Lane, points: float | None) -> Reply:
         turn: int | None = None

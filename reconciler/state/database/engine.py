@@ -20,16 +20,17 @@ from sqlalchemy.exc import DatabaseError, DBAPIError, IntegrityError, Operationa
 
 from reconciler.core.model.frozen import frozen
 from reconciler.errors import ConfigError, StateError
+from reconciler.outbound.databases.away import wait_for
 from reconciler.outbound.databases.client import POSTGRES_CLIENT, keep_iso_dates
 from reconciler.outbound.databases.limits import is_read_committed, learn_limits
 from reconciler.outbound.databases.logins import DB_LOGINS, DbLogins
-from reconciler.outbound.databases.outage import Outage
 from reconciler.outbound.databases.pings import ping_idle
 from reconciler.outbound.databases.pool import PatientPool
 from reconciler.outbound.databases.refusals import db_refusal, telling_line
 from reconciler.outbound.databases.sqlite_file import follow_file, keep_from_making
 from reconciler.outbound.databases.standby import leave_standby
 from reconciler.outbound.databases.url import rewritten, shown
+from reconciler.outbound.outage import Outage
 from reconciler.state.database.bounds import BOUNDS_MS, PATIENT, REPEATABLE, SINGLE, begin_bounded
 
 SCHEMA = "reconciler"
@@ -245,7 +246,7 @@ def _begun(
                 begin(connection)
                 opened = stack.pop_all()
         except DBAPIError as error:
-            if outage is None or not outage.wait(error):
+            if outage is None or not wait_for(outage, error):
                 raise
         else:
             break

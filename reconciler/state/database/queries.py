@@ -11,7 +11,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 
 from reconciler.errors import StateError
-from reconciler.outbound.databases.outage import is_away
+from reconciler.outbound.databases.away import is_away
 from reconciler.state.database.engine import OUTAGE, is_sqlite, reading, writing
 
 T = TypeVar("T")

@@ -32,8 +32,9 @@ from reconciler.core.model.batches import batches
 from reconciler.core.model.ids import USER_ID_MAX, ClerkUserId
 from reconciler.core.model.profile import Profile
 from reconciler.errors import SourceError
+from reconciler.outbound.databases.away import wait_for
 from reconciler.outbound.databases.logins import DB_LOGINS, DbLogins
-from reconciler.outbound.databases.outage import Outage
+from reconciler.outbound.outage import Outage
 from reconciler.supabase.connection import (
     POOL_WAIT_S,
     begin_reading,
@@ -264,7 +265,7 @@ class TableProfiles:
                 with self.transaction(fresh=fresh) as (connection, table):
                     found = work(connection, table)
             except SourceError as error:
-                if not (left > 0 and is_lost(error.__cause__)) and not self._outage.wait(error.__cause__):
+                if not (left > 0 and is_lost(error.__cause__)) and not wait_for(self._outage, error.__cause__):
                     raise
             else:
                 self._outage.note_answer()
