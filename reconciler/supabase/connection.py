@@ -17,7 +17,7 @@ from sqlalchemy.pool import QueuePool
 
 from reconciler.errors import SourceBusy, SourceError
 from reconciler.outbound.databases.client import POSTGRES_CLIENT, keep_iso_dates
-from reconciler.outbound.databases.limits import BEGIN, begin_limited, learn_limits
+from reconciler.outbound.databases.limits import BEGIN, begin_limited, learn_server, server_of
 from reconciler.outbound.databases.logins import DB_LOGINS, DbLogins
 from reconciler.outbound.databases.pings import ping_idle
 from reconciler.outbound.databases.pool import PatientPool
@@ -29,8 +29,6 @@ from reconciler.supabase.limits import BUSY_S, LIMITS_MS, SILENT
 POOL_WAIT_S = 20.0
 # Unless the digits are set, a time in seconds would be rounded to days.
 READ_ONLY = f"{BEGIN} READ ONLY; SET LOCAL extra_float_digits = 3"
-_STANDBY = "reconciler_standby"  # in a connection's info: whether it led to a standby when it was opened
-_POOLED = "reconciler_pooled"  # in a connection's info: whether a pooler is in between
 CONNECTIONS = 4  # kept open: to open one costs more than ten reads
 CONNECTIONS_MAX = 8  # each read uses one for a short time, and never a second
 
@@ -65,8 +63,7 @@ def open_source(url: str, *, logins: DbLogins = DB_LOGINS, wait_s: float = POOL_
     logins.watch(engine)
     keep_iso_dates(engine)
     ping_idle(engine)
-    learn_limits(engine, LIMITS_MS)
-    _learn_server(engine)
+    learn_server(engine, LIMITS_MS)
     return engine
 
 
@@ -95,27 +92,18 @@ def begin_reading(connection: Connection) -> None:
         begin_limited(connection, LIMITS_MS, begin=READ_ONLY)
 
 
-def _learn_server(engine: Engine) -> None:
-    """Note for each new connection whether it leads to a standby, and whether through a pooler.
+def is_standby(connection: Connection) -> bool:
+    """Whether the server of this connection may lag behind another.
 
     Postgres 14 and later reports it whenever it changes. PgBouncer passes on what the first server said that it ever
     connected to (measured with 1.18, 2026-11), so there the answer at the connect counts, for `pool_recycle` at most.
     """
-
-    @event.listens_for(engine, "connect")
-    def learn(connection: Any, record: Any) -> None:
-        with connection.cursor() as cursor:
-            process, record.info[_STANDBY] = cursor.execute("SELECT pg_backend_pid(), pg_is_in_recovery()").fetchone()
-        record.info[_POOLED] = process != connection.info.backend_pid
-
-
-def is_standby(connection: Connection) -> bool:
-    """Whether the server of this connection may lag behind another."""
-    if connection.dialect.name == "sqlite":
-        return False
+    server = server_of(connection)
+    if server is None or server.is_pooled:
+        return server is not None and server.is_standby
     driver: Any = connection.connection.dbapi_connection
-    reported = None if connection.info[_POOLED] else driver.info.parameter_status("in_hot_standby")
-    return bool(connection.info[_STANDBY]) if reported is None else bool(reported == "on")
+    reported = driver.info.parameter_status("in_hot_standby")
+    return server.is_standby if reported is None else bool(reported == "on")
 
 
 def _text(raw: bytes) -> str | bytes:

@@ -1,7 +1,7 @@
-"""Time limits of Postgres transactions, which are sent in one message with BEGIN, so they cost no round trip.
+"""What a Postgres says of itself, and our time limits there, which cost no round trip: they are sent together with BEGIN.
 
-They are local to the transaction, so a transaction pooler honours them and does not pass them to the next client of the
-connection. A tighter limit of the server, the database or the role stays in force.
+The limits are local to the transaction, so a transaction pooler honours them and does not pass them to the next client
+of the connection. A tighter limit of the server, the database or the role stays in force.
 """
 
 from __future__ import annotations
@@ -11,33 +11,54 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, event
 
+from reconciler.core.model.frozen import frozen
+
 BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"  # whatever the server, the database or the role sets
-_LIMITS: Final = "reconciler_limits"  # in the connection's info: the limits that the server sets
-_ISOLATION: Final = "default_transaction_isolation"  # in the connection's info too, by this name
+_SERVER: Final = "reconciler_server"  # in the connection's info
+_ISOLATION: Final = "default_transaction_isolation"
 _OURS: Final = "read committed"
-_ASK: Final = "SELECT name, setting FROM pg_settings WHERE name = ANY(%s)"
+_ASK: Final = "SELECT pg_backend_pid(), pg_is_in_recovery(), name, setting FROM pg_settings WHERE name = ANY(%s)"
 
 
-def learn_limits(engine: Engine, names: Collection[str]) -> None:
-    """Note for each connection of this Postgres engine which of these limits the server sets, and its isolation."""
+@frozen
+class Server:
+    """What the server of a connection said when it was opened: its settings, and whether it is a standby.
+
+    `is_pooled`: a pooler is in between.
+    """
+
+    limits_ms: Mapping[str, int]
+    isolation: str
+    is_standby: bool
+    is_pooled: bool
+
+
+def learn_server(engine: Engine, limits: Collection[str]) -> None:
+    """Ask the server of each new connection of this Postgres engine what it is, and which of these limits it sets."""
 
     @event.listens_for(engine, "connect")
     def learn(connection: Any, record: Any) -> None:
         with connection.cursor() as cursor:
-            found = dict(cursor.execute(_ASK, [[*names, _ISOLATION]]).fetchall())
-        record.info[_ISOLATION] = found.pop(_ISOLATION, _OURS)
-        record.info[_LIMITS] = {name: int(setting) for name, setting in found.items()}
+            rows = cursor.execute(_ASK, [[*limits, _ISOLATION]]).fetchall()
+        (process, is_standby, *_), found = rows[0], {name: setting for *_, name, setting in rows}
+        isolation, is_pooled = found.pop(_ISOLATION), process != connection.info.backend_pid
+        record.info[_SERVER] = Server({name: int(ms) for name, ms in found.items()}, isolation, is_standby, is_pooled)
+
+
+def server_of(connection: Connection) -> Server | None:
+    """What `learn_server` learned; None on SQLite."""
+    return connection.info.get(_SERVER)
 
 
 def is_read_committed(connection: Connection) -> bool:
     """Whether a statement without a transaction is READ COMMITTED on this connection, or the database is SQLite."""
-    isolation: str = connection.info.get(_ISOLATION, _OURS)
-    return isolation == _OURS
+    server = server_of(connection)
+    return server is None or server.isolation == _OURS
 
 
 def begin_limited(connection: Connection, ours_ms: Mapping[str, int], *, begin: str = BEGIN) -> None:
     """Begin a Postgres transaction with these limits. The connection must be in autocommit."""
-    connection.exec_driver_sql(begin_statement(ours_ms, connection.info[_LIMITS], begin=begin))
+    connection.exec_driver_sql(begin_statement(ours_ms, connection.info[_SERVER].limits_ms, begin=begin))
 
 
 def begin_statement(ours_ms: Mapping[str, int], server_ms: Mapping[str, int], *, begin: str = BEGIN) -> str:

@@ -22,7 +22,7 @@ from reconciler.core.model.frozen import frozen
 from reconciler.errors import ConfigError, StateError
 from reconciler.outbound.databases.away import wait_for
 from reconciler.outbound.databases.client import POSTGRES_CLIENT, keep_iso_dates
-from reconciler.outbound.databases.limits import is_read_committed, learn_limits
+from reconciler.outbound.databases.limits import is_read_committed, learn_server
 from reconciler.outbound.databases.logins import DB_LOGINS, DbLogins
 from reconciler.outbound.databases.pings import ping_idle
 from reconciler.outbound.databases.pool import PatientPool
@@ -124,7 +124,7 @@ def open_engine(url: str, *, wait_s: float = WAIT_S, logins: DbLogins = DB_LOGIN
     keep_iso_dates(engine)
     ping_idle(engine)
     leave_standby(engine)
-    learn_limits(engine, BOUNDS_MS)
+    learn_server(engine, BOUNDS_MS)
     return engine.execution_options(**{OUTAGE: Outage(outage_s)}) if outage_s else engine
 
 
