@@ -39,7 +39,7 @@ from reconciler.ports.mirror import (
     Source,
     Touched,
 )
-from reconciler.ports.parity import ParityReader, ParityRepository
+from reconciler.ports.parity import ParityReader
 from reconciler.ports.profiles import ProfileReader, RowChunk, RowReader
 from reconciler.ports.queue import RequestQueue
 from reconciler.ports.runs import RunReader, RunRepository
@@ -91,7 +91,6 @@ __all__ = [
     "Pair",
     "PairReader",
     "ParityReader",
-    "ParityRepository",
     "PauseReader",
     "ProfileReader",
     "RangeReader",

@@ -39,13 +39,15 @@ _COUNTS = ("profiles", "in_sync", "pending", "held", "parity")
 
 
 class ParityTable(Database):
-    """`ports.ParityRepository` on SQLite or Postgres."""
+    """`ports.ParityReader` on SQLite or Postgres. At most one sample of a shop in five minutes, of whichever replica."""
 
     def is_sampled(self, shops: Collection[ShopDomain], *, at: datetime) -> bool:
+        """Whether one of these shops has a sample within the five minutes of this time."""
         query = select(_parity.c.slot).where(_parity.c.shopify_shop.in_(list(shops)), _parity.c.slot == _slot(at))
         return bool(self._rows(query.limit(1)))
 
     def note_parity(self, samples: Sequence[ParitySample]) -> None:
+        """Record samples. One within five minutes that have a sample is dropped."""
         rows = [
             {"shopify_shop": one.shop, "slot": _slot(one.at), "at": one.at}
             | {name: getattr(one, name) for name in _COUNTS}
