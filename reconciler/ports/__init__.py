@@ -3,7 +3,7 @@
 Readers change nothing. Only code that applies a plan gets writers.
 """
 
-from reconciler.ports.acts import ActReader, ActRepository, PauseReader
+from reconciler.ports.acts import ActRepository, PauseReader
 from reconciler.ports.bulk import (
     FILE_KINDS,
     BulkAnswer,
@@ -42,7 +42,7 @@ from reconciler.ports.mirror import (
 from reconciler.ports.parity import ParityReader
 from reconciler.ports.profiles import ProfileReader, RowChunk, RowReader
 from reconciler.ports.queue import RequestQueue
-from reconciler.ports.runs import RunReader, RunRepository
+from reconciler.ports.runs import RunRepository
 from reconciler.ports.shops import Definition, ShopFacts, ShopMaker, ShopReader, ShopRepository, Subscription
 from reconciler.ports.state import (
     Budgets,
@@ -61,7 +61,6 @@ from reconciler.ports.state import (
 __all__ = [
     "FILE_KINDS",
     "METAFIELDS_MAX",
-    "ActReader",
     "ActRepository",
     "Answer",
     "Budgets",
@@ -97,7 +96,6 @@ __all__ = [
     "RequestQueue",
     "RowChunk",
     "RowReader",
-    "RunReader",
     "RunRepository",
     "ScanMark",
     "ScanRepository",

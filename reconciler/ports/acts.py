@@ -18,8 +18,8 @@ class PauseReader(Protocol):
         """The pauses by shop."""
 
 
-class ActReader(PauseReader, Protocol):
-    """Reads what operators did."""
+class ActRepository(PauseReader, Protocol):
+    """Reads and records what operators do. Each call is one transaction, durable when it returns."""
 
     def acts(self, *, store: StoreName | None = None, user: ClerkUserId | None = None, limit: int) -> list[Act]:
         """The newest acts, newest first: of this store (those of all stores included), of this user, or of all."""
@@ -29,10 +29,6 @@ class ActReader(PauseReader, Protocol):
 
     def nudged_stores(self, *, since: datetime) -> Mapping[StoreName, datetime]:
         """The stores of which an operator wants a full resync since then, each with the time of the newest act."""
-
-
-class ActRepository(ActReader, Protocol):
-    """Records what operators do. Each call is one transaction, durable when it returns."""
 
     def note_acts(self, acts: Sequence[Act]) -> None: ...
 

@@ -29,8 +29,8 @@ class WaveFacts:
     untried: int = 0
 
 
-class RolloutReader(Protocol):
-    """Reads the rollout and the policies."""
+class RolloutRepository(Protocol):
+    """Reads and records rollouts, and the policies of stores. Each call is one transaction, durable when it returns."""
 
     def rollout_state(self) -> RolloutState:
         """The newest rollout, and the policy that is kept for each store."""
@@ -42,10 +42,6 @@ class RolloutReader(Protocol):
         self, store: StoreName, shop: ShopDomain, *, since: datetime, passed_at: datetime | None, now: datetime
     ) -> WaveFacts:
         """What became of the users of this store since then. `passed_at`: when the scan that queued all of them ended."""
-
-
-class RolloutRepository(RolloutReader, Protocol):
-    """Records rollouts. Each call is one transaction, durable when it returns."""
 
     def put_rollout(
         self, after: Rollout, before: Rollout | None, policies: Sequence[KeptPolicy], act: Act | None = None

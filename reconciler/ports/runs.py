@@ -10,8 +10,8 @@ from reconciler.core.model.ids import StoreName
 from reconciler.core.model.run import NewRun, Run, RunCounts, RunEnd, RunKind
 
 
-class RunReader(Protocol):
-    """Reads the runs."""
+class RunRepository(Protocol):
+    """Reads and records runs: one short statement at the beginning, and one at the end."""
 
     def runs(
         self,
@@ -26,10 +26,6 @@ class RunReader(Protocol):
 
     def find_run(self, number: int, *, now: datetime) -> Run | None:
         """The run with this id."""
-
-
-class RunRepository(RunReader, Protocol):
-    """Records runs: one short statement at the beginning, and one at the end."""
 
     def begin_run(self, run: NewRun, *, at: datetime) -> int:
         """Record a run that begins; return its id, to which its events point."""
