@@ -24,16 +24,6 @@ if TYPE_CHECKING:
               help="Share of customers with orders, which can't be deleted.")  # fmt: skip
 @click.option("--restore-rate", type=click.FloatRange(min=1), default=100, show_default=True, metavar="POINTS",
               help="Points a second: 100 Standard, 200 Advanced, 1000 Plus. The bucket holds 20 times as many.")  # fmt: skip
-@click.option("--lag", type=click.FloatRange(min=0), default=1, show_default=True, metavar="SECONDS",
-              help="Delay of the search index.")  # fmt: skip
-@click.option("--latency", type=click.FloatRange(0, 30), default=0, show_default=True, metavar="SECONDS",
-              help="Delay of each response.")  # fmt: skip
-@click.option(
-    "--bulk-rate",
-    type=click.FloatRange(min=0.001),
-    metavar="ROWS",
-    help="Rows a second in bulk operations; without it, no limit.",
-)
 @click.option("--webhooks-to", metavar="URL", help="Scheme, host and port on loopback that receive all webhooks.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the generated customers.")
 @click.pass_obj

@@ -60,9 +60,6 @@ def simulate(
     count: int,
     orders: float,
     restore_rate: float,
-    lag: float,
-    latency: float,
-    bulk_rate: float | None,
     webhooks_to: str | None,
     seed: int,
 ) -> int:
@@ -72,7 +69,6 @@ def simulate(
     world = World()
     for served in to_serve:
         sim = _add_shop(world, served, restore_rate, seed)
-        sim.shop.search_lag_s, sim.latency_s, sim.shop.bulk_rows_per_s = lag, latency, bulk_rate
         if count:
             _populate(sim, count, orders, seed)
     _serve(context, world, to_serve, webhooks_to)
