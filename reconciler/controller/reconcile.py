@@ -9,14 +9,14 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import datetime
 
-from reconciler.controller import wait_cycles
+from reconciler.controller import wait_circles
 from reconciler.controller.context import StoreContext
 from reconciler.controller.execute import execute
 from reconciler.controller.leaving.handover import Overtaken
 from reconciler.controller.observe import observe_users
 from reconciler.controller.record import record_decision
 from reconciler.controller.step import Outcome, ReconcileResult, Step, verdict_of
-from reconciler.controller.wait_cycles import park
+from reconciler.controller.wait_circles import park
 from reconciler.core.decide.actions import without_action
 from reconciler.core.decide.consent import decided_without_consent
 from reconciler.core.decide.leaving.absence import AGAIN_FIRST_S, absence_hold, absent_row, is_absent, is_living
@@ -227,22 +227,22 @@ def _act_on_rest(step: Step, context: StoreContext, budgets: Budgets) -> Reconci
 
 
 def _take_turn(step: Step, context: StoreContext, budgets: Budgets) -> ReconcileResult:
-    """Find the users to reconcile next: the one who breaks the cycle, else those who have the values.
+    """Find the users to reconcile next: the one who breaks the circle, else those who have the values.
 
     The row says by now who waits, and only then are others observed. So of two concurrent reconciles one sees both, and a
     user who frees a value later finds this user among those who wait for it.
     """
     user, awaited = step.subject.user, {taken.key for taken in step.decision.taken}
     is_news = not awaited <= {*(step.subject.mapping.awaited_keys if step.subject.mapping is not None else ())}
-    wait_cycle = wait_cycles.wait_cycle(step, context)
-    now = wait_cycle.steps.get(user) or (observe_users([user], context, explicit=False)[0] if is_news else step)
+    wait_circle = wait_circles.wait_circle(step, context)
+    now = wait_circle.steps.get(user) or (observe_users([user], context, explicit=False)[0] if is_news else step)
     if now.blocked is None:
         return _act(now, context, budgets)
-    mine = wait_cycle.decisions.get(user)
+    mine = wait_circle.decisions.get(user)
     if mine is not None and mine.action is not None and mine.action.waits_for:
         if mine.action.park:
-            return _park(wait_cycle, mine.action, context, budgets)
-        parkers = [u for u, d in wait_cycle.decisions.items() if d.action is not None and d.action.park]
+            return _park(wait_circle, mine.action, context, budgets)
+        parkers = [u for u, d in wait_circle.decisions.items() if d.action is not None and d.action.park]
         return ReconcileResult(
             "waiting", nudge=_others(step, *(parkers or mine.action.waits_for)), reasons=_reasons(step)
         )
@@ -257,11 +257,11 @@ def _take_turn(step: Step, context: StoreContext, budgets: Budgets) -> Reconcile
 
 
 def _park(
-    wait_cycle: wait_cycles.WaitCycle, action: Action, context: StoreContext, budgets: Budgets
+    wait_circle: wait_circles.WaitCircle, action: Action, context: StoreContext, budgets: Budgets
 ) -> ReconcileResult:
     """Park what breaks the circle, if this hour's budget is enough for all who wait in it; who waits for it goes next."""
-    step = wait_cycle.steps[action.clerk_user_id]
-    turning = [d for d in wait_cycle.decisions.values() if d.action is not None and d.action.waits_for]
+    step = wait_circle.steps[action.clerk_user_id]
+    turning = [d for d in wait_circle.decisions.values() if d.action is not None and d.action.waits_for]
     hour = context.clock.now()
     decided = Step(action, step.subject, replace(step.decision, action=action))
     if (held := _spend(decided, context, budgets, len(turning))) is not None:

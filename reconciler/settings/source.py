@@ -30,6 +30,7 @@ COMPOSED_MAX = 100  # levels that PyYAML composes, by calls of itself
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _HALF = "an escape in it is half a character: \\ud83d and the like come in pairs"
+_BARE_VARIABLE = re.compile(r"(?<!\")\$\{")
 _JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|\t')
 _TAG = "tag:yaml.org,2002:"
 _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
@@ -197,10 +198,14 @@ def _advice(problem: str, text: str, line: int) -> str:
     """The likely fix of a YAML error, or empty."""
     if "'\\t'" in problem:
         return " (indent with spaces: YAML allows no tabs)"
+    if "<block end>" in problem:
+        return " (compare the indentation with the lines above)"
+    if "expected ','" not in problem:
+        return ""
     lines = text.splitlines()
-    if line <= len(lines) and "${" in lines[line - 1]:
+    if line <= len(lines) and _BARE_VARIABLE.search(lines[line - 1]):
         return ' (quote a variable inside { } and [ ]: "${NAME}")'
-    return ""
+    return " (is every { and [ before it closed?)"
 
 
 class _BombError(Exception):

@@ -17,6 +17,7 @@ from reconciler.core.report.status import StatusRow
 from tests.server.services import EU, NOON, SHOP_EU, SHOP_US, US, MemoryService, stopped_rollout
 
 LONG = "Wolfeschlegelsteinhausenbergerdorff-Featherstonehaugh-Ángeles"
+RIGHT_TO_LEFT = ("دجلة", "بوستة")
 UNBROKEN = ClerkUserId("user_" + "2txGgIr9lH9DZ3UpjTkG0rwXXt9" * 4)
 ADA = ClerkUserId("user_2txGgIr9lH9DZ3UpjTkG0rwXXt9")
 EMAIL = "a.very.long.local.part.without.any.place.to.break.it@a-domain-of-considerable-length.example.com"
@@ -72,7 +73,10 @@ def busy(service: MemoryService) -> MemoryService:
             customer_id=None,
             kind=kind,
             message="" if n % 3 else f"a message about {EMAIL}",
-            changes=(Change(field="first_name", before=LONG, after=LONG[::-1], why="profile changed"),),
+            changes=(
+                Change(field="first_name", before=LONG, after=LONG[::-1], why="profile changed"),
+                Change(field="last_name", before=RIGHT_TO_LEFT[0], after=RIGHT_TO_LEFT[1], why="profile changed"),
+            ),
             run_id=2 if n < 2 else None,
         )
         for n, kind in enumerate(("create", "adopt", "update", "relink", "merge", "release"))
@@ -97,7 +101,7 @@ def busy(service: MemoryService) -> MemoryService:
     ]
     service.plans[US] = _plan()
     service.waves = stopped_rollout()
-    service.explained[ADA] = Explained(clerk_user_id=ADA, stores=(_explained(),))
+    service.explained[ADA] = Explained(clerk_user_id=ADA, name=LONG, stores=(_explained(),))
     return service
 
 

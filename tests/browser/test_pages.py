@@ -12,7 +12,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.shops import ADA, UNBROKEN, busy
+from tests.browser.shops import ADA, RIGHT_TO_LEFT, UNBROKEN, busy
 from tests.server.services import TOKEN, VIEWER, MemoryService, Noon, options, serving
 
 Scheme = Literal["light", "dark"]
@@ -245,6 +245,15 @@ def test_who_may_only_read_finds_nothing_to_act_with(page: Page) -> None:
         expect(page.get_by_role("link", name=name, exact=True)).to_have_count(0)
     page.goto("/acts/ask?kind=pause&store=acme-us")
     expect(page.get_by_role("heading", name="Pause acme-us?")).to_have_count(0)
+
+
+def test_a_change_of_right_to_left_values_reads_from_the_former_to_the_new_one(operator: Page) -> None:
+    operator.goto("/events")
+    former, new = (operator.get_by_text(value).first.bounding_box() for value in RIGHT_TO_LEFT)
+    assert former is not None
+    assert new is not None
+    assert former["y"] == new["y"]
+    assert former["x"] < new["x"]
 
 
 def test_a_plan_is_selected_beside_the_name_of_its_store(operator: Page) -> None:

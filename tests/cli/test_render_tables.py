@@ -126,7 +126,8 @@ def test_status_shows_how_far_long_work_is_and_when_it_ends() -> None:
         bulk=bulk_progress(began, 400, 300, 100, files=2, operations=1, now=AT),
     )
     assert shown(lambda console: render.print_status([row], console)).partition("myshopify.com\n")[2] == snapshot("""\
-  full scan in progress: 5,000 of 20,000 rows, until about 2026-11-23 09:30 UTC
+  full scan since 2026-11-23 08:50 UTC: 5,000 of 20,000 rows, until about
+    2026-11-23 09:30 UTC
   a bulk query fills the mirror since 2026-11-23 08:50 UTC: 2,500 of 10,000
     customers stored, until about 2026-11-23 09:30 UTC
   bulk writes in progress since 2026-11-23 08:50 UTC, 2 files, 1 operation

@@ -101,5 +101,5 @@ def test_writes_by_bulk_end_never_in_the_past_either() -> None:
 
 def test_no_scan_is_in_progress_while_the_shop_refuses() -> None:
     scan = scan_progress(NOW, 0, 10, now=NOW)
-    assert list(under_way_of(row(scan=scan))) == ["full scan in progress: 0 of 10 rows"]
+    assert list(under_way_of(row(scan=scan))) == [f"full scan since {NOW:%Y-%m-%d %H:%M} UTC: 0 of 10 rows"]
     assert not list(under_way_of(row(scan=scan, suspended="the token is refused")))

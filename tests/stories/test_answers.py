@@ -87,7 +87,7 @@ def test_a_user_who_is_gone_or_deleted_is_reported_as_such(ada: StoryHarness) ->
     ada.user("bob")
     said = answer(ada, "bob")
     assert said.startswith(f"Bob was erased from {US} on request")
-    assert said.endswith("To create a customer again: reconciler mappings forget USER.")
+    assert said.endswith("if there is one; then run reconciler mappings forget USER.")
     ada.settles(held={("bob", "Erased")})
 
 

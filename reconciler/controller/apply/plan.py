@@ -22,7 +22,7 @@ from reconciler.controller.observe import observe_users
 from reconciler.controller.parallel import Cancelled, run_parallel
 from reconciler.controller.record import events_found, record_decisions, record_failures
 from reconciler.controller.step import Outcome, Step, StoreAccess, failure, not_tried
-from reconciler.controller.wait_cycles import park, unpark
+from reconciler.controller.wait_circles import park, unpark
 from reconciler.core.fields.consent import last_consents
 from reconciler.core.model.action import Action, Hold
 from reconciler.core.model.batches import batches
@@ -208,14 +208,12 @@ class _SinglePart:
 
         Where that fails, each action in it is refused in turn, and the next plan shows what is due.
         """
-        for wait_cycle in chains.connected_circles(actions):
+        for circle in chains.connected_circles(actions):
             with self._forgiving():
-                steps = observe_users(
-                    [a.clerk_user_id for a in wait_cycle], self._context, explicit=self._context.explicit
-                )
-                if not still_turns(wait_cycle, steps):
+                steps = observe_users([a.clerk_user_id for a in circle], self._context, explicit=self._context.explicit)
+                if not still_turns(circle, steps):
                     continue
-                fields = {a.clerk_user_id: a.park for a in wait_cycle if a.park}
+                fields = {a.clerk_user_id: a.park for a in circle if a.park}
                 for step in (s for s in steps if s.subject.user in fields):
                     found = {f: step.decision.value(f) for f in fields[step.subject.user]}
                     self._parked[step.subject.user] = {f: v for f, v in found.items() if v is not None}

@@ -94,10 +94,10 @@ class Preconditions:
             yield from observe_users(others, self._context, explicit=self._context.explicit)
 
 
-def still_turns(wait_cycle: Sequence[Action], steps: Sequence[Step]) -> bool:
-    """Whether all users in a cycle, and all who wait for it, wait as planned: otherwise it would stop half-way."""
+def still_turns(circle: Sequence[Action], steps: Sequence[Step]) -> bool:
+    """Whether all users in a circle, and all who wait for it, wait as planned: otherwise it would stop half-way."""
     now = {s.subject.user: s for s in steps}
-    return all(_still_waits(a, now[a.clerk_user_id]) for a in wait_cycle)
+    return all(_still_waits(a, now[a.clerk_user_id]) for a in circle)
 
 
 def _still_waits(action: Action, step: Step) -> bool:

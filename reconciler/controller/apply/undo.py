@@ -9,7 +9,7 @@ from reconciler.controller.context import StoreContext
 from reconciler.controller.execute import event_of, send
 from reconciler.controller.readers import Readers
 from reconciler.controller.step import Outcome, Step, failure, not_tried
-from reconciler.controller.wait_cycles import park
+from reconciler.controller.wait_circles import park
 from reconciler.controller.writes import undo_writes_of
 from reconciler.core.decide.actions import customer_digest
 from reconciler.core.decide.record import with_refused

@@ -375,7 +375,7 @@ def _unreadable_holds(case: Case, customer: Customer) -> list[Hold]:
             case.user,
             customer,
             "Unreadable",
-            f"Shopify did not return {', '.join(names)}: whether they are in sync is unknown; needed: {access}",
+            f"Shopify did not return {', '.join(names)}, so it is unknown whether this is in sync; needed: {access}",
             ", ".join(names),
         )
         for access, names in found.items()

@@ -49,17 +49,17 @@ HOLD_REASONS: Final[MappingOf[str, Reason]] = {
     ),
     "EmailConflict": Reason(
         "operator",
-        "The email belongs to a customer without a user, or a cycle of emails can't be resolved.",
+        "The email belongs to a customer without a user, or a circle of emails can't be resolved.",
         "Merge or change the customer in Shopify, or set on_email_conflict.",
     ),
     "PhoneTaken": Reason(
         "operator",
-        "Another customer has this phone. All other fields are in sync; the phone follows when it becomes free.",
+        "Another customer has this phone. The other fields are written; the phone follows when it becomes free.",
         "Change one of the two, or leave it.",
     ),
     "PhoneInvalid": Reason(
         "profile",
-        "Shopify does not accept this phone. All other fields are in sync.",
+        "Shopify does not accept this phone. The other fields are written.",
         "Write it with its country code, or set country for the store.",
     ),
     "CustomerMissing": Reason(
@@ -71,27 +71,28 @@ HOLD_REASONS: Final[MappingOf[str, Reason]] = {
     "CannotDelete": Reason(
         "operator",
         "Shopify never deletes a customer with orders; it is tagged instead.",
-        "Nothing, or request an erasure in Shopify.",
+        "No action is needed; to delete the personal data, request an erasure in Shopify.",
     ),
     "Departed": Reason(
         "time",
         "Stale row: the user was released, and the row is older than that and differs from the one then.",
-        "Nothing: a newer row, or the row as it was before, undoes the release.",
+        "No action is needed: a newer row, or the row as it was before, undoes the release.",
+        "the user was released, and this row is older than that and differs from the one then",
     ),
     "StaleRow": Reason(
         "time",
         "The standby shows an earlier row than the one that was read last.",
-        "Nothing: the row is read again until the standby has caught up.",
+        "No action is needed: the row is read again until the standby has caught up.",
     ),
     "RowMissing": Reason(
         "time",
         "The profile row is missing, which does not prove a deletion yet.",
-        "Nothing: the user is released if the row stays missing, and kept if it returns.",
+        "No action is needed: the user is released if the row stays missing, and kept if it returns.",
     ),
     "NoLongerWanted": Reason(
         "time",
         "The row has ceased to match the store's where, and on_leave deletes; the column may be about to be filled.",
-        "Nothing: the user is released if the row does not match for the grace, and kept if it does.",
+        "No action is needed: the user is released if the row does not match for the grace, and kept if it does.",
     ),
     "CannotAssign": Reason(
         "operator",
@@ -101,7 +102,8 @@ HOLD_REASONS: Final[MappingOf[str, Reason]] = {
     "Erased": Reason(
         "operator",
         "The user's data was erased on request; no customer is created again.",
-        "To create a customer again: reconciler mappings forget USER.",
+        "To create a customer again: remove the back-link of the erased customer, if there is one; "
+        "then run reconciler mappings forget USER.",
         "the personal data was erased on request",
     ),
     "GuardExceeded": Reason(
@@ -148,8 +150,8 @@ HOLD_REASONS: Final[MappingOf[str, Reason]] = {
     ),
     "Unreadable": Reason(
         "operator",
-        "Shopify hides a managed field from this app.",
-        "Grant the app the named access, or set the field's policy to ignore.",
+        "Shopify does not show something that the decision needs.",
+        "Provide what the message says is needed, such as an access for the app, or set the field's policy to ignore.",
     ),
     "Contested": Reason(
         "operator",
@@ -174,10 +176,12 @@ STATUS_REASONS: Final[MappingOf[str, Reason]] = {
     "Outdated": Reason(
         "time",
         "What `apply` had planned for this customer was not due any more: the profile or the customer changed meanwhile.",
-        "Nothing: the next plan, or the controller, decides again.",
+        "No action is needed: the next plan, or the controller, decides again.",
     ),
     "Queued": Reason(
-        "time", "A change may be pending: a reconcile of this user is queued.", "Nothing: the controller runs it."
+        "time",
+        "A change may be pending: a reconcile of this user is queued.",
+        "No action is needed: the controller runs it.",
     ),
 }
 """Reasons of a pending mapping that come from no decision."""

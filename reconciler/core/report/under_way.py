@@ -13,7 +13,7 @@ def under_way_of(row: StatusRow) -> Iterator[str]:
     scan, mirror, bulk = row.sweep, row.mirror, row.bulk
     if scan is not None:
         total = f" of {scan.total:,}" if scan.total is not None else ""
-        yield f"full scan in progress: {scan.looked_at:,}{total} rows{_until(scan.ends_at)}"
+        yield f"full scan since {_time(scan.started_at)}: {scan.looked_at:,}{total} rows{_until(scan.ends_at)}"
     if mirror is not None and mirror.operation is not None:
         total = f" of {mirror.expected:,}" if mirror.expected is not None else ""
         since = f" since {_time(mirror.began_at)}" if mirror.began_at is not None else ""

@@ -1,6 +1,6 @@
-"""Who waits for what another user has: cycles of such users, and the values that are parked so that a cycle ends.
+"""Who waits for what another user has: circles of such users, and the values that are parked so that a circle ends.
 
-Each row says which customers have what its user waits for. So a cycle of any length is found by the last of its users who
+Each row says which customers have what its user waits for. So a circle of any length is found by the last of its users who
 is reconciled, at the price of a few reads of the state; only where it closes are its users observed together. Parked
 values are taken off a customer for a moment.
 """
@@ -29,25 +29,25 @@ from reconciler.errors import Refused
 
 
 @frozen
-class WaitCycle:
-    """All users that a user waits for, in one step or several, and what is decided for them together; empty: no cycle."""
+class WaitCircle:
+    """All users that a user waits for, in one step or several, and what is decided for them together; empty: no circle."""
 
     decisions: MappingOf[ClerkUserId, Decision] = field(default_factory=dict)
     steps: MappingOf[ClerkUserId, Step] = field(default_factory=dict)
 
 
-def wait_cycle(step: Step, context: StoreContext) -> WaitCycle:
-    """The cycle that this user is part of, by the state, and by what the shop shows now."""
+def wait_circle(step: Step, context: StoreContext) -> WaitCircle:
+    """The circle that this user is part of, by the state, and by what the shop shows now."""
     user = step.subject.user
     waits_on = _all_reached(step, context)
     is_parked = step.subject.mapping is not None and bool(step.subject.mapping.parked_values)
     if not is_parked and not any(user in owners for owners in waits_on.values()):
-        return WaitCycle()
+        return WaitCircle()
     users = sorted({user, *waits_on, *(owner for owners in waits_on.values() for owner in owners)})
     steps = {s.subject.user: s for s in observe_users(users, context, explicit=False)}
     blocked = {name: s.blocked for name, s in steps.items() if s.blocked is not None}
     freed = {name: chains.frees(s.decision) for name, s in steps.items() if s.blocked is None}
-    return WaitCycle(chains.resolve(blocked, freed), steps)
+    return WaitCircle(chains.resolve(blocked, freed), steps)
 
 
 def _all_reached(step: Step, context: StoreContext) -> dict[ClerkUserId, set[ClerkUserId]]:
