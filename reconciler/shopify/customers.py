@@ -33,7 +33,7 @@ from reconciler.shopify.api.consents import consent_of
 from reconciler.shopify.api.document import document
 from reconciler.shopify.api.failures import Path
 from reconciler.shopify.api.pace import Lane
-from reconciler.shopify.api.refusals import merge_reasons, refusal_error
+from reconciler.shopify.api.refusals import merge_reasons, write_error
 from reconciler.shopify.api.shapes import MergeJobReply, Payload, WrittenCustomer
 from reconciler.shopify.api.writes import Mutation, mutation_of
 from reconciler.shopify.reads import CustomerReads
@@ -75,11 +75,11 @@ class ShopCustomers(CustomerReads):
     # --- below the port -------------------------------------------------------------------------------------------
 
     def _run(self, mutation: Mutation) -> tuple[Payload, Collection[Path]]:
-        """Send one mutation. Returns its payload and the hidden paths in it; Refused if it has userErrors."""
+        """Send one mutation. Returns its payload and the hidden paths in it; `write_error` if it has userErrors."""
         reply = self._client.run(document(mutation.document), mutation.variables, lane=self._lane)
         payload = reply.payload(Payload)
         if payload.user_errors:
-            raise refusal_error(next(iter(reply.data.values()))["userErrors"], items=mutation.items)
+            raise write_error(reply.sent, next(iter(reply.data.values()))["userErrors"], items=mutation.items)
         return payload, reply.denied.keys()
 
     def _answer(  # noqa: C901  a table

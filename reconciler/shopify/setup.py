@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 from reconciler.core.model.ids import ShopDomain
@@ -11,7 +11,7 @@ from reconciler.outbound.reading import MalformedError
 from reconciler.ports import Definition, ShopFacts, Subscription
 from reconciler.shopify.api.client import ShopClient
 from reconciler.shopify.api.document import document
-from reconciler.shopify.api.refusals import refusal_error
+from reconciler.shopify.api.refusals import write_error
 from reconciler.shopify.api.shapes import DefinitionReply, Payload, ShopFactsReply, SubscriptionReply
 
 BACKLINK_TYPE: Final = "id"
@@ -85,7 +85,7 @@ class ShopSetup:
             "pin": True,
         }
         try:
-            self._create(definition)
+            self._create_one(definition)
         except Refused as error:
             if error.has("TAKEN"):
                 self._check_type(namespace, key)
@@ -95,20 +95,23 @@ class ShopSetup:
                 raise
 
     def subscribe(self, topic: str, uri: str) -> None:
-        payload = self._payload("webhook_subscription_create", {"topic": topic, "uri": uri})
-        _raise_unless(payload, "TAKEN")
+        try:
+            self._create("webhook_subscription_create", {"topic": topic, "uri": uri})
+        except Refused as error:
+            if not error.has("TAKEN"):
+                raise
 
     def _create_unpinned(self, definition: Mapping[str, Any]) -> None:
         try:
-            self._create({**definition, "pin": False})
+            self._create_one({**definition, "pin": False})
         except Refused as error:
             if not error.has("TAKEN"):
                 raise
             self._check_type(definition["namespace"], definition["key"])
 
-    def _create(self, definition: Mapping[str, Any]) -> None:
+    def _create_one(self, definition: Mapping[str, Any]) -> None:
         try:
-            payload = self._payload("metafield_definition_create", {"definition": definition})
+            self._create("metafield_definition_create", {"definition": definition})
         except AccessError as error:
             if FOREIGN not in error.message:
                 raise
@@ -118,8 +121,6 @@ class ShopSetup:
                 f"{namespace} belongs to another app or to Shopify, or the app lacks the scope write_customers",
                 hint="set a `backlink` with another namespace in stores.yaml; `reconciler doctor` lists missing scopes",
             ) from error
-        if payload.get("userErrors"):
-            raise refusal_error(payload["userErrors"])
 
     def _check_type(self, namespace: str, key: str) -> None:
         """SetupError if the existing definition of this name is not of our type."""
@@ -132,15 +133,7 @@ class ShopSetup:
                 hint="set another `backlink` in stores.yaml, or delete that definition in Shopify",
             )
 
-    def _payload(self, name: str, variables: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _create(self, name: str, variables: Mapping[str, Any]) -> None:
         reply = self._client.run(document(name), variables, lane="nudge")
-        reply.payload(Payload)
-        payload: Mapping[str, Any] = next(iter(reply.data.values()))
-        return payload
-
-
-def _raise_unless(payload: Mapping[str, Any], code: str) -> None:
-    """Raise the refusal of this payload, unless it has this code."""
-    errors: Sequence[Mapping[str, Any]] = payload.get("userErrors") or ()
-    if errors and not (failure := refusal_error(errors)).has(code):
-        raise failure
+        if reply.payload(Payload).user_errors:
+            raise write_error(reply.sent, next(iter(reply.data.values()))["userErrors"])

@@ -26,6 +26,7 @@ FaultKind = Literal[
     "internal_error",  # INTERNAL_SERVER_ERROR on HTTP 200; the call is not executed
     "internal_error_after",  # the same, but the call is executed
     "user_error",  # a user error without a field; the call is not executed
+    "internal_user_error",  # a user error with the code INTERNAL_ERROR; the call is not executed
     "null_payload",  # data with the root field null and no error; the call is not executed
 ]
 KINDS: Final[frozenset[str]] = frozenset(get_args(FaultKind))

@@ -244,6 +244,7 @@ SENT = Sent(DOMAIN, document("customer_set"))
         b'{"data":{"customerSet":{"customer":null,"userErrors":[]}},"__lineNumber":3}',
         b'{"errors":[{"message":"Internal error","extensions":{"code":"INTERNAL_SERVER_ERROR"}}],"__lineNumber":3}',
         b'{"errors":[{"message":"Throttled","extensions":{"code":"THROTTLED"}}],"__lineNumber":3}',
+        b'{"data":{"metafieldsSet":{"userErrors":[{"field":[],"message":"?","code":"INTERNAL_ERROR"}]}},"__lineNumber":3}',
     ],
 )
 def test_a_line_that_tells_nothing_counts_as_lost(text: bytes) -> None:

@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
-from reconciler.errors import Refusal
-from reconciler.shopify.api.refusals import refusal, refusal_error
+from reconciler.core.model.ids import ShopDomain
+from reconciler.errors import AnswerLost, Refusal, Refused
+from reconciler.shopify.api.document import document
+from reconciler.shopify.api.failures import Sent
+from reconciler.shopify.api.refusals import refusal, refusal_error, write_error
 
 CASES: list[tuple[dict[str, Any], str | None, str]] = [
     ({"code": "TAKEN", "field": ["input", "email"], "message": "Email has already been taken"}, "email", "TAKEN"),
@@ -112,3 +115,21 @@ def test_several_refusals_come_together_with_a_remedy() -> None:
     assert error.has("INVALID", "email")
     assert not error.has("INVALID", "phone")
     assert "on_leave" in error.hint
+
+
+SENT = Sent(ShopDomain("acme.myshopify.com"), document("metafields_set"))
+FAILURE = {"code": "INTERNAL_ERROR", "field": None, "message": "Something went wrong, please try again"}
+
+
+def test_a_failure_of_shopifys_own_is_no_refusal_of_what_was_sent() -> None:
+    error = write_error(SENT, [FAILURE, FAILURE])
+    assert isinstance(error, AnswerLost)
+    assert error.message == (
+        "acme.myshopify.com: mutation metafieldsSet: INTERNAL_ERROR: Something went wrong, please try again"
+    )
+
+
+def test_beside_a_failure_of_shopifys_own_what_was_refused_is_refused() -> None:
+    error = write_error(SENT, [FAILURE, {"code": "INVALID", "field": ["input", "email"], "message": "bad"}])
+    assert isinstance(error, Refused)
+    assert error.refusals == (Refusal("email", "INVALID", "bad"),)

@@ -48,6 +48,7 @@ def check_all_is_done(story: StoryHarness) -> None:
         "truncated",
         "internal_error",
         "internal_error_after",
+        "internal_user_error",
         "null_payload",
         "html",
         "status_after",

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from reconciler.core.fields.normalise import NOTE_MAX, TAGS_MAX
-from reconciler.errors import Refusal, Refused
+from reconciler.errors import Refusal, Refused, TemporaryError
 from reconciler.outbound.reading import words_of
+from reconciler.shopify.api.failures import Sent
 from reconciler.shopify.api.scalars import OURS_WRITTEN
 
 OUR_NAME: Final[Mapping[str, str]] = {
@@ -21,6 +22,7 @@ OUR_NAME: Final[Mapping[str, str]] = {
     "metafields": "metafields",
     "customId": "backlink",
 }
+FAILED: Final = "INTERNAL_ERROR"  # Shopify failed at the write: nothing is wrong with what was sent
 SAID_MAX: Final = 500  # characters of a message of Shopify in ours
 _SAME: Final[Mapping[str, str]] = {"DOES_NOT_EXIST": "NOT_FOUND", "INVALID_CUSTOMER_ID": "NOT_FOUND"}
 _BY_TEXT: Final[tuple[tuple[str, str], ...]] = (
@@ -64,8 +66,22 @@ _PREDICATE: Final = re.compile(
 )
 
 
+def write_error(
+    sent: Sent, errors: Sequence[Mapping[str, Any]], *, items: Sequence[str] = ()
+) -> Refused | TemporaryError:
+    """The error of a write, from the userErrors of its payload. `items`: our names of a sent list's items, in order.
+
+    Refused with what is refused. Where nothing is, as Shopify itself failed: AnswerLost, like any other failure of a write.
+    """
+    refused = refusal_error(errors, items=items)
+    reasons = tuple(each for each in refused.refusals if each.code != FAILED)
+    if not reasons:
+        return sent.no_answer(f"{FAILED}: {refused.refusals[0].message}")
+    return Refused(reasons, hint=refused.hint)
+
+
 def refusal_error(errors: Sequence[Mapping[str, Any]], *, items: Sequence[str] = ()) -> Refused:
-    """The Refused error of a payload's userErrors, each cause once. `items`: our names of a sent list's items, in order."""
+    """The Refused error of these userErrors, each cause once. `items`: our names of a sent list's items, in order."""
     refusals = tuple(dict.fromkeys(refusal(error, items=items) for error in errors))
     hints = [HINTS[r.code] for r in refusals if r.code in HINTS]
     return Refused(refusals, hint=hints[0] if hints else "")

@@ -29,7 +29,7 @@ from reconciler.shopify.api.client import STORAGE_HEADERS, TIMEOUTS, ShopClient
 from reconciler.shopify.api.document import Document, document, with_mark
 from reconciler.shopify.api.failures import DEFECT_HINT, Path, Sent, errors_of, of_errors
 from reconciler.shopify.api.pace import Lane
-from reconciler.shopify.api.refusals import refusal_error
+from reconciler.shopify.api.refusals import write_error
 from reconciler.shopify.api.shapes import BulkPayload, BulkRecentReply, Payload, StagePayload, as_shape
 from reconciler.shopify.api.writes import BULK_DOCUMENTS, mutation_of
 from reconciler.shopify.bulk.reader import FILE_BYTES_S, FILE_FIRST_S, BulkOperations
@@ -138,7 +138,7 @@ def _answer(sent: Sent, text: bytes) -> BulkAnswer | None:
     except MalformedError as malformed:
         return BulkAnswer(number, error=sent.malformed_answer(malformed))
     if payload.user_errors:
-        return BulkAnswer(number, error=refusal_error(raw["userErrors"]))
+        return BulkAnswer(number, error=write_error(sent, raw["userErrors"]))
     return _written_answer(sent, number, payload, hidden)
 
 

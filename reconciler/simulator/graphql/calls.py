@@ -17,6 +17,7 @@ from reconciler.simulator.faults import Fault
 from reconciler.simulator.graphql.costs import COST_MAX, cost_report
 from reconciler.simulator.graphql.documents import Json, ParsedDocument, RefusedError, prepare, runnable
 from reconciler.simulator.graphql.execution import Execution, internal_error
+from reconciler.simulator.ledger import user_error
 from reconciler.simulator.world import SimShop, World
 
 RATE_LIMITS: Final = "https://shopify.dev/api/usage/rate-limits"
@@ -29,6 +30,10 @@ BODIES: Final[dict[int, Any]] = {
     423: {"errors": "[API] This shop is unavailable"},
     429: {"errors": "Exceeded 2 calls per second for api client. Reduce request rates."},
     430: {"errors": "Forbidden"},
+}
+_USER_ERRORS: Final = {
+    "user_error": ("This change is not allowed", "INVALID"),
+    "internal_user_error": ("Something went wrong, please try again", "INTERNAL_ERROR"),
 }
 PAGE: Final = "<!DOCTYPE html><html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>"
 
@@ -119,12 +124,13 @@ def _paid(world: World, sim: SimShop, call: GraphQLCall, document: ParsedDocumen
         return CallAnswer(JSONResponse(_max_cost(requested, sim)), 0, "refused")
     if kind == "throttled" or not sim.bucket.take(requested):
         return CallAnswer(JSONResponse(_throttled(requested, sim)), 0, "throttled")
-    if kind in {"internal_error", "null_payload", "user_error"}:
+    if kind in {"internal_error", "internal_user_error", "null_payload", "user_error"}:
         reply: Json = {"data": None, "errors": [internal_error(call.request_id)]}
         if kind == "null_payload":
             reply = {"data": dict.fromkeys(document.roots)}
-        if kind == "user_error":
-            error = {"field": None, "message": "This change is not allowed", "code": "INVALID"}
+        if kind in _USER_ERRORS:
+            message, code = _USER_ERRORS[kind]
+            error = user_error(None, message, code)
             reply = {"data": {root: {"userErrors": [error], "customer": None} for root in document.roots}}
         reply["extensions"] = {"cost": cost_report(requested, requested, sim.bucket)}
         return CallAnswer(JSONResponse(reply), requested, "fault")
