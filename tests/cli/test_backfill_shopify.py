@@ -26,3 +26,13 @@ def test_a_shop_that_refuses_every_login_does_not_delay_the_others(cli: CliHarne
     assert told[EU] is None
     assert told[US]
     assert "hint: " in found.err
+
+
+def test_a_shop_that_fails_is_reported_with_what_to_do_next(cli: CliHarness) -> None:
+    cli.shop().status = 503
+    found = cli("backfill", "shopify", "--store", US)
+    assert found.code == 1
+    assert found.err.splitlines()[-2:] == [
+        f"error: {US}: {US}.myshopify.com: query customersCount: HTTP 503",
+        f"hint: reconciler doctor --store {US}",
+    ]

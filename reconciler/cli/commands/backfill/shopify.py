@@ -12,7 +12,6 @@ import click
 
 from reconciler.cli.context import Context
 from reconciler.cli.render.json import dumps
-from reconciler.cli.render.plain import clean
 from reconciler.controller.mirror.refresh import Filled, Progress, fill
 from reconciler.controller.runs import record_run
 from reconciler.core.model.run import NewRun, RunCounts
@@ -38,9 +37,7 @@ def backfill_shopify(
                 done[store.name] = _fill_mirror(context, components, store)
             except (AccessError, ConfigError, PermanentError, TemporaryError) as error:
                 errors[store.name] = error.message
-                context.say(f"error: {store.name}: {clean(error.message)}")
-                if error.hint:
-                    context.say(f"hint: {clean(error.hint)}")
+                context.report_failure(store.name, error.message, error.hint)
     if output == "json":
         results = [{"store": name, "error": None, **asdict(found)} for name, found in done.items()]
         results += [{"store": name, "error": message} for name, message in errors.items()]
