@@ -36,6 +36,8 @@ PAGE: Final = 500
 PAGES_MAX: Final = 20_000
 REPLY_BYTES_MAX: Final = 16_777_216  # 32 KiB for each user of a page
 CONNECTIONS: Final = 4
+CALL_S: Final = 20.0
+SINGLE_S: Final = 5.0  # of a call for which others wait
 TRIES: Final = 5
 WAIT_MAX_S: Final = 30.0
 WAIT_FIRST_S: Final = 0.5
@@ -198,7 +200,10 @@ def _letters(value: object) -> str:
 
 
 class ClerkUsers:
-    """Reads users from Clerk. Thread-safe. `now` is needed for a Retry-After that is a date."""
+    """Reads users from Clerk. Thread-safe. `now` is needed for a Retry-After that is a date.
+
+    `repeats`: a call that fails for the moment is made TRIES times. Without, it is left to the caller, within seconds.
+    """
 
     def __init__(
         self,
@@ -207,7 +212,8 @@ class ClerkUsers:
         api_url: str = API_URL,
         sleep: Callable[[float], None] = time.sleep,
         now: Callable[[], datetime] | None = None,
-        timeout_s: float = 20.0,
+        timeout_s: float = CALL_S,
+        repeats: bool = True,
     ) -> None:
         if not secret_key.strip().startswith("sk_") or not secret_key.isascii():
             raise ConfigError(
@@ -216,6 +222,7 @@ class ClerkUsers:
             )
         self._sleep = sleep
         self._now = now
+        self._tries = TRIES if repeats else 1
         self._bounds = Bounds(timeout_s, REPLY_BYTES_MAX)
         self._url = api_url.rstrip("/")
         self._headers = {
@@ -316,9 +323,9 @@ class ClerkUsers:
     def _ask(
         self, path: str, parameters: Mapping[str, str | int] | None = None, *, or_else: frozenset[int] = frozenset()
     ) -> httpx.Response:
-        """The response: 200, 404 or one of `or_else`; retries temporary failures TRIES times."""
+        """The response: 200, 404 or one of `or_else`; repeats what fails for the moment."""
         wait_s = WAIT_FIRST_S
-        for tries_left in reversed(range(TRIES)):
+        for tries_left in reversed(range(self._tries)):
             try:
                 response = exchange(self._transport, self._request(path, parameters), self._bounds)
             except httpx.HTTPError as error:

@@ -10,9 +10,11 @@ from typing import Final
 from reconciler.clerk.instance import key_sight
 from reconciler.clerk.users import ClerkUsers
 from reconciler.core.model.ids import ClerkUserId
+from reconciler.errors import SourceError, TemporaryError
 
 OURS_FOR_S: Final = 3600.0
 FOREIGN_FOR_S: Final = 60.0
+AWAY_FOR_S: Final = 30.0  # after a call that failed: users without a row must not keep the workers waiting one by one
 
 
 class ClerkAbsence:
@@ -23,17 +25,30 @@ class ClerkAbsence:
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._known: tuple[ClerkUsers, bool, float] | None = None
+        self._failed: tuple[TemporaryError, float] | None = None  # and until when Clerk is not asked again
 
     def is_gone(
         self, clerk: ClerkUsers, user: ClerkUserId, present: Callable[[], Sequence[ClerkUserId]]
     ) -> bool | None:
         """Return whether Clerk no longer has this user; None if its answer proves nothing.
 
-        `present` returns mapped users with existing rows. Raises what `ClerkUsers.get` and `present` raise.
+        `present` returns mapped users with existing rows. Raises what `ClerkUsers.get` and `present` raise, and for a while
+        after a TemporaryError of Clerk the same without asking.
         """
-        if clerk.exists(user):
-            return False
-        return True if self._is_ours(clerk, present) else None
+        with self._lock:
+            failed = self._failed
+        if failed is not None and self._monotonic() < failed[1]:
+            raise failed[0]
+        try:
+            if clerk.exists(user):
+                return False
+            return True if self._is_ours(clerk, present) else None
+        except SourceError:  # of `present`
+            raise
+        except TemporaryError as error:
+            with self._lock:
+                self._failed = error, self._monotonic() + max(AWAY_FOR_S, error.retry_after_s or 0.0)
+            raise
 
     def _is_ours(self, clerk: ClerkUsers, present: Callable[[], Sequence[ClerkUserId]]) -> bool:
         with self._lock:

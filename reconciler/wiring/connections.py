@@ -38,7 +38,8 @@ class Connections:
     """What the settings of the process's start name, each opened on first use. Close them when done.
 
     `warn` takes warnings. `state_key` encrypts rotated tokens. `clock` replaces the wall clock that the shops check.
-    `wait_s`: how long a call waits for a free connection at most. `outage_s` is that of `ShopClient`, and of Postgres.
+    `wait_s`: how long a call waits for a free connection at most. `outage_s` is that of `ShopClient` and of
+    Postgres; if it is 0, calls to Clerk are not repeated either.
     """
 
     def __init__(
@@ -161,9 +162,16 @@ class Connections:
         clerk = self._settings.clerk
         if clerk.secret_key is None or not clerk.secret_key.get_secret_value():
             return None
-        from reconciler.clerk.users import ClerkUsers
+        from reconciler.clerk.users import CALL_S, SINGLE_S, ClerkUsers
 
-        users = ClerkUsers(clerk.secret_key.get_secret_value(), api_url=clerk.api_url, now=self.clock.now)
+        repeats = self.outage_s > 0
+        users = ClerkUsers(
+            clerk.secret_key.get_secret_value(),
+            api_url=clerk.api_url,
+            now=self.clock.now,
+            timeout_s=CALL_S if repeats else SINGLE_S,
+            repeats=repeats,
+        )
         self._open.callback(users.close)
         return users
 

@@ -134,6 +134,17 @@ def test_a_server_that_fails_is_asked_again_with_longer_and_longer_waits(
     assert waited == [0.5, 1, 2]
 
 
+def test_where_others_wait_for_the_answer_a_call_is_made_once(backend: Backend, waited: list[float]) -> None:
+    backend.troubles = [(503, {})]
+    with (
+        serving(backend) as url,
+        ClerkUsers(KEY, api_url=url, sleep=waited.append, repeats=False) as users,
+        pytest.raises(TemporaryError),
+    ):
+        users.get(ClerkUserId("user_ada"))
+    assert (len(backend.asked), waited) == (1, [])
+
+
 def test_a_server_that_keeps_failing_is_a_temporary_error(
     clerk: ClerkUsers, backend: Backend, waited: list[float]
 ) -> None:

@@ -1,4 +1,4 @@
-"""A 404 of Clerk's API releases a user only where the key is known to see our users."""
+"""A 404 of Clerk's API releases a user only where the key is known to see our users. No one waits for an API that fails."""
 
 from __future__ import annotations
 
@@ -91,4 +91,21 @@ def test_an_answer_that_is_not_clerks_proves_no_absence(patient: RunHarness, ans
     with without_ada(patient, backend) as run:
         until(lambda: run.status("user_ada") == "pending", "the row is waited for")
         assert ("/v1/users/user_ada", {}) in backend.asked
+    assert left(patient) == []
+
+
+def test_an_api_that_fails_keeps_no_worker_from_other_users(patient: RunHarness) -> None:
+    backend = Backend(troubles=[(429, {"Retry-After": "20"})] * 100)
+    with without_ada(patient, backend) as run:
+        for user in USERS[1:4]:
+            patient.gone(user)
+        patient.person("user_eve", first_name="Evelyn")
+        run.nudge(*USERS)
+        until(lambda: run.statuses(USERS[:4]) == {"pending"}, "their rows are waited for", within_s=15)
+        until(
+            lambda: patient.customers()["user_eve@example.com"]["firstName"] == "Evelyn",
+            "this user is served",
+            within_s=15,
+        )
+    assert len(backend.asked) <= 4, "once by each worker at most"
     assert left(patient) == []
