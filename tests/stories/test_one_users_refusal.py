@@ -9,6 +9,7 @@ import pytest
 from reconciler.simulator.faults import FaultKind
 from reconciler.simulator.world import ALL_SCOPES
 from tests.cli.harness import US
+from tests.stories.consent import MID, RULE, WRITE, answers, consents
 from tests.stories.harness import StoryHarness, mail
 
 GUEST = "ada.new@village.example.com"
@@ -82,6 +83,26 @@ def test_an_erasure_that_is_refused_is_that_users_failure_alone(
     story.shop().faults.add(kind, on="customerRequestDataErasure", status=status, times=NEVER)
     (result,) = story.apply(code=1)["stores"]
     assert (result["applied"], result["error"]) == ({"create": 1}, None)
+
+
+@pytest.mark.parametrize(("kind", "status"), [("status", 403), ("missing_scope", None)])
+def test_a_consent_that_is_refused_is_that_users_failure_alone(
+    story: StoryHarness, kind: FaultKind, status: int | None
+) -> None:
+    story.store["consent"] = {"email": RULE}
+    answers(story, "ada", yes=True, at=MID)
+    story.apply()
+    answers(story, "ada", yes=False, at=story.now())
+    story.shop().faults.add(kind, on=WRITE, status=status, times=NEVER)
+    for name in ("bob", "cleo"):
+        story.user(name)
+    (result,) = story.apply(code=1)["stores"]
+    assert (result["applied"], result["error"]) == ({"create": 2}, None)
+    assert [failed["clerk_user_id"] for failed in result["failed"]] == ["user_ada"]
+    story.shop().faults.clear()
+    story.apply()
+    assert consents(story)["ada"][0] == "UNSUBSCRIBED"
+    story.settles()
 
 
 @pytest.mark.parametrize("status", [400, 403, 422])

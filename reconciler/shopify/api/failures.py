@@ -68,9 +68,12 @@ SAID_MAX: Final = 500  # characters of a message of Shopify in ours
 PATH_MAX: Final = 50
 ERRORS_MAX: Final = 1_000  # errors that are read in one reply
 ONE_USERS: Final = frozenset(
-    {"customer_merge", "customer_merge_preview", "customer_merge_job_status", "customer_request_data_erasure"}
-)
-"""Calls with their own scopes, which few users need: a refusal of one does not affect the others."""
+    {
+        "customer_email_consent", "customer_merge", "customer_merge_job_status", "customer_merge_preview",
+        "customer_request_data_erasure", "customer_sms_consent",
+    }
+)  # fmt: skip
+"""Calls with access of their own, which few users need: a refusal of one does not affect the others."""
 PAYLOAD_DEPTH: Final = (
     2  # steps of a path in a mutation's reply: its name and an object of the payload; deeper fields are hidden
 )
