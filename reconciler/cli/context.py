@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from reconciler.cli.render.plain import clean, sentence
+from reconciler.cli.render.plain import WAVE_UNKNOWN, clean, sentence
 from reconciler.core.model.batches import batches
 from reconciler.errors import PermanentError
 
@@ -142,10 +142,13 @@ class Context:
         click.echo(message, err=True)
 
     def report_error(self, store: StorePlan) -> bool:
-        """Print the error of a store that could not be planned to stderr. Returns whether there was one."""
-        if store.error is None:
+        """Print what could not be planned of a store to stderr. Returns whether there was anything."""
+        if store.error is not None:
+            self.report_failure(store.store, store.error, store.error_hint)
+        elif store.wave_error:
+            self.report_failure(store.store, f"{WAVE_UNKNOWN}: {store.wave_error}", store.wave_hint)
+        else:
             return False
-        self.report_failure(store.store, store.error, store.error_hint)
         return True
 
     def report_failure(self, store: str, message: str, hint: str | None = None) -> None:

@@ -157,6 +157,14 @@ class Components:
         """The rollouts of these stores; None where all are in one wave. StateError."""
         return self._rollouts() if has_waves(self.loaded.stores) else None
 
+    @property
+    def rollouts_to_steer(self) -> Rollouts[StoreSettings] | None:
+        """The same; also of stores in one wave while a rollout is under way in shops that their files lack. StateError."""
+        if (rollouts := self.rollouts) is not None:
+            return rollouts
+        rollouts = self._rollouts()
+        return rollouts if rollouts.is_blocked(rollouts.read()) else None
+
     def end_waves(self) -> None:
         """Delete the policies kept for these stores, which are in one wave, and finish a rollout. ConfigError, StateError.
 
@@ -169,7 +177,7 @@ class Components:
         if missing and rollout is not None and rollout.is_under_way:
             raise ConfigError(
                 f"a rollout in waves is under way, and these files have one wave and lack {_some(missing)}",
-                hint="use the files that the rollout began with; `reconciler rollout abort` with them ends it",
+                hint="use the files that the rollout began with, or end it: reconciler rollout abort",
             )
         self.state.rollouts.forget_policies(shops)
         if ended is not None and not missing:

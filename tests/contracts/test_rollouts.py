@@ -77,6 +77,7 @@ def test_a_wave_is_judged_by_what_came_since_it_began(engine: Engine, state: Sta
         mapping("6", 6, status="held", reason="GuardExceeded", message="too many", reason_since=AT),
         mapping("7", 7, status="pending", reason="RowMissing", reason_since=AT),
         mapping("9", 9, status="held", reason="DriftHeld", reason_since=AT),  # edited in Shopify: no policy did that
+        mapping("10", 10, status="held", reason="Undone", reason_since=AT),  # an operator did that
         mapping("1", 1, shop=OTHER, status="held", reason="EmailTaken", reason_since=AT),
     ):
         state.put(row)

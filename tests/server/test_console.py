@@ -336,8 +336,11 @@ def test_a_plan_says_once_what_many_holds_share(http: httpx.Client, service: Mem
     other = hold(ClerkUserId("user_9"), None, "Undone", "`undo` reverted note")
     gone = [withheld("user_x", 7001, "GuardExceeded"), withheld("user_y", 7002, "GuardExceeded")]
     paused = withheld("user_z", 7003, "StorePaused")
-    service.plans = {US: StorePlan(store=US, shop=SHOP_US, holds=(*alike, other, *gone, paused))}
+    found = StorePlan(store=US, shop=SHOP_US, holds=(*alike, other, *gone, paused))
+    unknown = replace(found, wave_error="the definition is missing", wave_hint="run `reconciler bootstrap`")
+    service.plans = {US: unknown}
     shown = text_of(http.get("/stores/acme-us/plan", headers=BEARER))
+    assert "will write is not known: the definition is missing. → run" in shown
     assert shown.count("`undo` reverted tags") == 1
     assert shown.count("`undo` reverted note") == 1
     assert "release (irreversible), 2 alike: customer each → – (undo)" in shown

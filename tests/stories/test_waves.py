@@ -119,6 +119,31 @@ def test_a_back_link_that_moves_waits_as_one_hold_a_user_and_is_shown_as_one_cha
     assert "update, 3 alike" in two("plan").out
 
 
+def test_changes_of_users_reach_a_later_shop_that_lacks_what_the_new_policy_needs(two: StoryHarness) -> None:
+    link = {"namespace": "identity", "key": "clerk_id"}
+    definition = {"ownerType": "CUSTOMER", "type": "id", "name": "Clerk", **link}
+    assert not two.shop(US).shop.metafield_definition_create(definition)["userErrors"]
+    for store in two.stores.values():
+        store["backlink"] = link
+    two.user("ada", first_name="Adah")
+    said = two("plan", "--output", "json")
+    found = {s["store"]: s for s in said.json["stores"]}
+    assert (said.code, [a["kind"] for a in found[EU]["actions"]], found[EU]["error"]) == (1, ["update"], None)
+    assert "no metafield definition" in found[EU]["wave_error"]
+    assert "wave_error" not in found[US]
+    for output in ("text", "markdown", "html"):
+        shown = " ".join(two("plan", "--output", output).out.split())
+        assert "hat its wave will write is not known: " in shown, output
+    said = two("apply", "--yes")
+    assert (said.code, two.theirs("ada", EU).first_name) == (1, "Adah")
+    assert f"error: {EU}: what its wave will write is not known" in said.err
+    assert "hint: run `reconciler bootstrap`" in said.err
+    assert report(two)["phase"] == "waiting"
+    quiet = two("plan")
+    assert quiet.code == 1
+    assert "nothing to do" not in quiet.out, "that is not known"
+
+
 def test_an_apply_ends_with_the_limit_that_its_wave_exceeded_and_what_to_do_next(two: StoryHarness) -> None:
     retag(two, "vip")
     two.sql("alter table customers add column nick text")
@@ -142,7 +167,10 @@ def test_an_operator_continues_and_later_shops_follow(two: StoryHarness) -> None
     assert (tags(two, US), tags(two, EU)) == ({"vip"}, {"app-user"})
     assert report(two)["phase"] == "waiting"
     assert two("rollout", "continue").code == 1, "it asks"
-    assert two("rollout", "continue", "--yes").code == 0
+    step = report(two)["step"]
+    assert two("rollout", "continue", "--yes", "--step", step).code == 0
+    again = two("rollout", "continue", "--yes", "--step", step)
+    assert (again.code, "the rollout has moved on" in again.err) == (1, True), "the wave that has begun"
     assert waves(two) == {US: ("done", "new"), EU: ("open", "new")}
     assert "rollout: finished: all waves have the policy" in two("apply", "--yes").err
     assert tags(two, EU) == {"vip"}
@@ -343,6 +371,22 @@ def test_files_with_a_part_of_the_stores_do_not_pass_by_a_rollout(two: StoryHarn
     assert two("rollout", "continue", "--yes").code == 0
     two.apply()
     assert tags(two, EU) == {"vip"}
+
+
+def test_an_operator_ends_a_rollout_although_the_stores_that_are_left_are_in_one_wave(two: StoryHarness) -> None:
+    retag(two, "vip")
+    two.apply()
+    del two.stores[EU]
+    assert f"stores.yaml lacks {EU}.myshopify.com" in " ".join(two("rollout", "status").out.split())
+    refused = two("rollout", "continue", "--yes")
+    assert (refused.code, "stores.yaml has changed" in refused.err) == (1, True)
+    assert two("apply", "--yes").code == 1
+    assert two("rollout", "abort", "--yes").code == 0
+    retag(two, "gold")
+    two.apply()
+    assert tags(two, US) == {"gold"}
+    assert "all stores are in one wave" in two("rollout", "status").out
+    two.settles()
 
 
 def test_pairs_are_imported_into_a_store_that_waits_for_its_first_sync(story: StoryHarness) -> None:

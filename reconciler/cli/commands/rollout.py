@@ -26,7 +26,7 @@ ONE_WAVE = "all stores are in one wave: a change of policy reaches them together
 
 def show_rollout(context: Context, *, output: str) -> None:
     with context.components() as components:
-        rollouts = components.rollouts
+        rollouts = components.rollouts_to_steer
         report = rollouts.report(rollouts.read(), with_changes=True) if rollouts is not None else None
         replicas = components.state.replicas.replicas(now=components.state_clock.now())
     if output == "json":
@@ -38,13 +38,13 @@ def show_rollout(context: Context, *, output: str) -> None:
         print_replicas(replicas, digest_of(context.paths), context.out)
 
 
-def continue_rollout(context: Context, *, yes: bool) -> int:
+def continue_rollout(context: Context, *, yes: bool, step: str | None) -> int:
     return _act(
         context,
         yes=yes,
         what="continue",
         question=lambda report: report.question,
-        act=lambda rollouts, seen: rollouts.resume(context.actor, seen=seen),
+        act=lambda rollouts, seen: rollouts.resume(context.actor, seen=step or seen),
         can=lambda state: state.rollout is not None and state.rollout.phase != "finished",
     )
 
@@ -92,7 +92,7 @@ def _say(context: Context, report: RolloutReport) -> None:
 
 
 def _rollouts(components: Components, what: str) -> Rollouts[StoreSettings]:
-    rollouts = components.rollouts
+    rollouts = components.rollouts_to_steer
     if rollouts is None:
         raise PermanentError(f"there is no rollout to {what}: {ONE_WAVE}", hint="set `wave` of stores in stores.yaml")
     return rollouts

@@ -28,7 +28,7 @@ from reconciler.cli.render.parts import (
     taken_words,
     totals_of,
 )
-from reconciler.cli.render.plain import clean, count_text, customer_text, time_text
+from reconciler.cli.render.plain import WAVE_UNKNOWN, clean, count_text, customer_text, time_text
 from reconciler.core.model.action import KINDS, AcceptedDrift, Action, Change
 from reconciler.core.plan.plan import Plan, StorePlan, Summary
 
@@ -104,6 +104,9 @@ def _store(store: StorePlan, actions: Sequence[KindGroup], holds: Sequence[HeldG
         if store.error_hint:
             yield f"hint: {code(store.error_hint)}"
         return
+    if store.wave_error:
+        yield f"**{_word(store.store)}**: {WAVE_UNKNOWN}: {code(store.wave_error)}, hint: {code(store.wave_hint)}"
+        yield ""
     if not (store.actions or store.holds or store.accepted):
         yield f"**{_word(store.store)}** ({_word(store.shop)}): nothing to do, {store.summary.in_sync:,} in sync"
         yield from _unaffected(store, limit)

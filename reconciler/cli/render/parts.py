@@ -227,12 +227,15 @@ def counts_of(summary: Summary) -> list[tuple[str, int, str]]:
 def totals_of(summary: Summary, stores: Sequence[StorePlan]) -> str:
     """One line on the whole plan."""
     broken = sum(1 for s in stores if s.error)
+    unknown = sum(1 for s in stores if s.wave_error)
     never = irreversible_in(stores)
     actions = count_text(summary.actions, "action") + (f" ({never})" if never else "")
     parts = [actions, count_text(summary.hold, "hold"), f"{summary.in_sync:,} in sync"]
     parts += [accepted] if (accepted := accepted_text(stores)) else []
     if broken:
         parts.append(f"{count_text(broken, 'store')} could not be planned")
+    if unknown:
+        parts.append(f"{count_text(unknown, 'store')} with a wave that could not be planned")
     return ", ".join(parts)
 
 

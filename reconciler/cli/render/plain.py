@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 JOINERS = frozenset("\u200c\u200d")  # words of Persian, Hindi and others, and many emoji, need them
+WAVE_UNKNOWN = "what its wave will write is not known"
 LONGEST = 200  # characters of one value in text; JSON does not shorten it
 
 

@@ -43,6 +43,8 @@ class Redaction:
             store,
             error=None if store.error is None else self.text(store.error),
             error_hint=self.text(store.error_hint),
+            wave_error=self.text(store.wave_error),
+            wave_hint=self.text(store.wave_hint),
             actions=with_each(store.actions, self._action),
             holds=with_each(store.holds, self._hold),
             accepted=tuple(self._accepted(each) for each in store.accepted),

@@ -35,7 +35,15 @@ from reconciler.cli.render.parts import (
     taken_words,
     totals_of,
 )
-from reconciler.cli.render.plain import clean, count_text, customer_text, sentence, short_text, time_text
+from reconciler.cli.render.plain import (
+    WAVE_UNKNOWN,
+    clean,
+    count_text,
+    customer_text,
+    sentence,
+    short_text,
+    time_text,
+)
 from reconciler.core.model.action import Action, Change, Kind
 from reconciler.core.plan.plan import Plan, StorePlan
 
@@ -113,8 +121,9 @@ def _without_customers(groups: Groups) -> Groups:
 
 
 def _is_quiet(store: StorePlan) -> bool:
-    """Whether this store has neither actions, nor holds, nor drift that is accepted."""
-    return store.error is None and not (store.summary.actions or store.summary.hold or store.accepted)
+    """Whether this store has neither actions, nor holds, nor drift that is accepted, and all of it is known."""
+    anything = store.summary.actions or store.summary.hold or store.accepted or store.wave_error
+    return store.error is None and not anything
 
 
 def _unaffected_answers(store: StorePlan) -> tuple[str, ...]:
@@ -133,6 +142,9 @@ def _print_store(store: StorePlan, groups: Groups, lines: LinePrinter, limit: in
             lines.prose(f"hint: {sentence(store.error_hint)}", indent=2, hang=2)
         return
     lines.flow(((words, _count_style(name)) for name, _, words in counts_of(store.summary)), indent=2, between=" · ")
+    if store.wave_error:
+        lines.prose(f"{WAVE_UNKNOWN}: {sentence(store.wave_error)}", "bold red", indent=2, hang=2)
+        lines.prose(f"hint: {sentence(store.wave_hint)}", indent=2, hang=2)
     kinds, reasons = groups
     for kind in kinds:
         _print_kind(kind, lines, limit, brief=brief)
@@ -293,7 +305,7 @@ def _print_rest(count: int, limit: int | None, what: str, lines: LinePrinter) ->
 
 def _print_totals(plan: Plan, lines: LinePrinter, approve: str, *, brief: bool) -> None:
     summary = plan.summary
-    broken = any(s.error for s in plan.stores)
+    broken = any(s.error or s.wave_error for s in plan.stores)
     if not summary.actions and not summary.hold and not broken:
         accepted = f", {words}" if (words := accepted_text(plan.stores)) else ""
         lines.put(("✓ ", "bold green"), (f"nothing to do: {summary.in_sync:,} in sync{accepted}", "bold"))

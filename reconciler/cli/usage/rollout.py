@@ -29,6 +29,9 @@ def status(context: Context, /, **options: Any) -> None:
 
 @command.command("continue")
 @click.option("--yes", is_flag=True, help="Don't ask.")
+@click.option(
+    "--step", metavar="STEP", help="Only from this step (`rollout status --output json`), so once if repeated."
+)
 @click.pass_obj
 def continue_(context: Context, /, **options: Any) -> int:
     """Open the next wave now: after a wave that waits for you, in spite of a limit, without a store, or after an abort.

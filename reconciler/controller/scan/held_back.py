@@ -25,12 +25,14 @@ PLANNED, TARGET = 0, 1
 def with_held_back(planned: ScanResult, target: ScanResult, held_back: HeldBack) -> ScanResult:
     """The plan of a store with the policy that it has, and with holds for what the policy of stores.yaml adds.
 
-    Where the second scan failed, nothing is planned: the shop does not answer.
+    Where the second scan failed, as for a back-link that the shop does not have yet, changes of users are planned all the
+    same, and the plan says that these holds are not known.
     """
     if planned.plan.error is not None:
         return planned
-    if target.plan.error is not None:
-        return replace(target, withheld=())
+    failed = target.plan
+    if failed.error is not None:
+        return replace(planned, plan=replace(planned.plan, wave_error=failed.error, wave_hint=failed.error_hint))
     added = Spool(Hold, hold_order)
     for each in holds_between(_actions(planned), _actions(target), held_back):
         added.add(each)

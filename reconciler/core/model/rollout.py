@@ -17,7 +17,7 @@ Phase = Literal["rolling", "soaking", "waiting", "stopped", "finished", "aborted
 ENDED: Final = frozenset({"finished", "aborted"})
 WITHHELD: Final = frozenset({"GuardExceeded", "NoLongerWanted", "RollOutHeld", "StorePaused", "StoreSuspended"})
 """Reasons of users that a change has not reached yet: a wave with such users is not done."""
-NOT_BY_POLICY: Final = frozenset({"RowMissing", "StaleRow", "Departed", "DriftHeld", "Erased"})
+NOT_BY_POLICY: Final = frozenset({"RowMissing", "StaleRow", "Departed", "DriftHeld", "Erased", "Undone"})
 """Reasons that no policy causes."""
 FAILURES: Final = frozenset({"Failed", "Rejected"})
 ATTEMPTS: Final = 3  # a request that failed so often, and is not due soon, counts as failed; the wave waits for others

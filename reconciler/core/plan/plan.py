@@ -66,7 +66,7 @@ class StorePlan:
 
     Actions are sorted by kind and user, holds by user and reason; both may be larger than memory. `accepted` is
     drift that is accepted for now; its users count as in sync unless something else is to be done. `unaffected` is
-    empty in a plan of all users.
+    empty in a plan of all users. `wave_error`: why the plan lacks the holds for what its wave of a rollout will write.
     """
 
     store: StoreName
@@ -78,6 +78,8 @@ class StorePlan:
     holds: Series[Hold] = ()
     accepted: tuple[AcceptedDrift, ...] = ()
     unaffected: Annotated[tuple[Unaffected, ...], Field(exclude_if=not_)] = ()
+    wave_error: Annotated[str, Field(exclude_if=not_)] = ""
+    wave_hint: Annotated[str, Field(exclude_if=not_)] = ""
     forecast: Forecast = Forecast()
     config_digest: str = ""
 
@@ -119,6 +121,7 @@ def digest_of_stores(stores: Iterable[StorePlan]) -> str:
     for part in body:
         del part["forecast"], part["error_hint"], part["accepted"]
         part.pop("unaffected", None)
+        part.pop("wave_hint", None)
     for text in canonical_parts(body):
         found.update(text.encode())
     return "sha256:" + found.hexdigest()
