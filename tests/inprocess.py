@@ -185,7 +185,7 @@ class Rows:
     def users_without_row(self, users: Collection[ClerkUserId]) -> frozenset[ClerkUserId]:
         return frozenset(u for u in users if u not in self.rows)
 
-    def sharing_email(self, emails: Collection[str] | None = None) -> list[Profile]:
+    def sharing_email(self, emails: Collection[str] | None = None, *, enough: int | None = None) -> list[Profile]:
         by_key: dict[str, list[Profile]] = {}
         for profile in self.rows.values():
             key = normalise.email_key(profile.email)
@@ -193,7 +193,8 @@ class Rows:
                 by_key.setdefault(key, []).append(profile)
         if emails is None:
             return self._turned([p for sharing in by_key.values() if len(sharing) > 1 for p in sharing])
-        return self._turned([p for email in sorted(emails) for p in by_key.get(email, ())])
+        found = [sorted(by_key.get(email, ()), key=lambda p: p.clerk_user_id)[:enough] for email in sorted(emails)]
+        return self._turned([profile for sharing in found for profile in sharing])
 
     def _turned(self, items: list[Any]) -> list[Any]:
         return items[::-1] if self.backwards else items

@@ -43,12 +43,19 @@ from reconciler.ports import Clock, CustomerReader, MappingReader, ProfileReader
 
 RIVALS_MAX: Final = NAMED_MAX + 2  # of each sort: the user may be one of them, and one more is "others"
 FEW: Final = 50  # users who claim one email; of more, only the first with a customer are searched
+ENOUGH: Final = 2 * FEW  # of those who claim one email, so many are read where they suffice for the decision
 CORRECTED: Final = timedelta(hours=1)  # a clock that advances by so much while users are read has been set meanwhile
 REFUSED_MAX: Final = 5  # of one chunk; more are a refusal of the question, and an error of the store
 
 Claims = MappingOf[str, tuple[ClerkUserId, ...]]
-ClaimReader = Callable[[Sequence[Subject]], Claims]
-"""Reads who else claims the emails of these users. Asked only where it matters."""
+
+
+class ClaimReader(Protocol):
+    """Reads who else claims the emails of these users; of many, some may do, unless `whole`. Asked only where it matters."""
+
+    def __call__(self, subjects: Sequence[Subject], /, *, whole: bool = False) -> Claims: ...
+
+
 Views = dict[ClerkUserId, View]
 Refusals = dict[ClerkUserId, PermanentError | PartUnreadable]
 
@@ -235,10 +242,23 @@ def claims_of(profiles: Iterable[Profile], store: Store) -> dict[str, tuple[Cler
     return {key: tuple(sorted(users)) for key, users in found.items() if len(users) > 1}
 
 
-def claims_on(subjects: Sequence[Subject], profiles: ProfileReader, store: Store) -> dict[str, tuple[ClerkUserId, ...]]:
-    """The same for a few users, asked of the profiles by their addresses."""
+def claims_on(
+    subjects: Sequence[Subject], /, profiles: ProfileReader, store: Store, *, whole: bool = False
+) -> dict[str, tuple[ClerkUserId, ...]]:
+    """The same for a few users, asked of the profiles by their addresses.
+
+    Of many who claim one address, the first ENOUGH are asked for: each of thousands would read all the others. All are,
+    if the store wants too few of these.
+    """
     keys = {k for s in subjects if s.profile and (k := normalise.email_key(s.profile.email))}
-    return claims_of(profiles.sharing_email(keys), store) if keys else {}
+    if not keys:
+        return {}
+    if len(keys) == 1 and not whole:
+        some = profiles.sharing_email(keys, enough=ENOUGH)
+        found = claims_of(some, store)
+        if len(some) < ENOUGH or any(len(users) > FEW for users in found.values()):
+            return found
+    return claims_of(profiles.sharing_email(keys), store)
 
 
 @dataclass(slots=True)
@@ -249,7 +269,7 @@ class AllClaims:
     store: Store
     _found: Claims | None = None
 
-    def __call__(self, _subjects: Sequence[Subject]) -> Claims:
+    def __call__(self, _subjects: Sequence[Subject], /, *, whole: bool = True) -> Claims:  # noqa: ARG002  all are read
         if self._found is None:
             self._found = claims_of(self.profiles.sharing_email(None), self.store)
         return self._found
@@ -290,7 +310,7 @@ def views_of(
     formers = departures.formers(_strangers(seen, owners))
     heirs = departures.heirs(subjects, current)
     claims = _claims_that_matter(subjects, specs, current, read_claims)
-    rivals = _rivals(specs, claims, mappings, store)
+    rivals = _rivals(subjects, specs, claims, mappings, store, read_claims)
     former = _former_links(subjects, specs, store, customers)
     views = {
         s.user: View(
@@ -462,18 +482,30 @@ def _claimed(spec: Spec | None) -> str:
 
 
 def _rivals(
-    specs: MappingOf[ClerkUserId, Spec], claims: Claims, mappings: MappingReader, store: Store
+    subjects: Sequence[Subject],
+    specs: MappingOf[ClerkUserId, Spec],
+    claims: Claims,
+    mappings: MappingReader,
+    store: Store,
+    read_claims: ClaimReader,
 ) -> dict[str, tuple[Rival, ...]]:
-    """By email, those who claim it, as far as a hold names them: of many, a few with a customer here, and a few others."""
+    """By email, those who claim it, as far as a hold names them: of many, a few with a customer here, and a few others.
+
+    To a user with a customer only those with one matter: where some of many claimants were read, and none of them has one,
+    all are.
+    """
     asked = {key: claims[key] for key in {_claimed(spec) for spec in specs.values()} if key in claims}
+    mapped_of_many = partial(mappings.first_mapped, store.shop, limit=RIVALS_MAX)
     few = sorted({user for claimants in asked.values() if len(claimants) <= FEW for user in claimants})
     known = mappings.first_mapped(store.shop, few, limit=len(few)) if few else frozenset[ClerkUserId]()
     found: dict[str, tuple[Rival, ...]] = {}
-    for key, claimants in asked.items():
-        many = len(claimants) > FEW
-        mapped = (
-            mappings.first_mapped(store.shop, claimants, limit=RIVALS_MAX) if many else known.intersection(claimants)
-        )
+    for key, some in asked.items():
+        claimants, many = some, len(some) > FEW
+        mapped = mapped_of_many(claimants) if many else known.intersection(claimants)
+        theirs = [s for s in subjects if _claimed(specs.get(s.user)) == key] if many else []
+        if not mapped - {s.user for s in theirs} and any(s.mapping and s.mapping.customer_id for s in theirs):
+            claimants = read_claims(theirs, whole=True).get(key, ())
+            mapped = mapped_of_many(claimants)
         others = islice((user for user in claimants if user not in mapped), RIVALS_MAX)
         found[key] = tuple(Rival(clerk_user_id=u, mapped=u in mapped) for u in (*sorted(mapped)[:RIVALS_MAX], *others))
     return found

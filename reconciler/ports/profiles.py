@@ -48,8 +48,11 @@ class ProfileReader(Protocol):
     def users_without_row(self, users: Collection[ClerkUserId]) -> frozenset[ClerkUserId]:
         """Those of these users without a row."""
 
-    def sharing_email(self, emails: Collection[str] | None = None) -> list[Profile]:
-        """Rows, not deleted, with one of these emails (normalise.email_key); None: all that share theirs with another."""
+    def sharing_email(self, emails: Collection[str] | None = None, *, enough: int | None = None) -> list[Profile]:
+        """Rows, not deleted, with one of these emails (normalise.email_key); None: all that share theirs with another.
+
+        `enough`: of one email, so many users may do, always the same ones; where there are fewer, these are all.
+        """
 
 
 class RowChunk(Protocol):

@@ -331,6 +331,17 @@ def test_who_shares_an_email_is_found_as_shopify_would_find_them(people: People,
     assert profiles.sharing_email(set()) == []
 
 
+def test_of_many_with_one_email_the_first_may_be_enough(people: People, profiles: ProfileReader) -> None:
+    ada = {"ada@example.com"}
+    rows = [(f"user_{n}", "ada@example.com") for n in range(9)]
+    people.add_many('clerk_id, "Email"', rows)
+    assert [p.clerk_user_id for p in profiles.sharing_email(ada, enough=3)] == ["user_0", "user_1", "user_2"]
+    assert len(profiles.sharing_email(ada, enough=9)) == len(profiles.sharing_email(ada, enough=99)) == len(rows)
+    assert profiles.sharing_email({"absent@example.com"}, enough=3) == []
+    people.add({"clerk_id": "user_!", "Email": "ada@example.com", "deleted": AT})
+    assert len(profiles.sharing_email(ada, enough=3)) == len(rows), "of the first, not all count: so all are read"
+
+
 def test_sharing_is_the_same_as_comparing_everybody_with_everybody(people: People, profiles: ProfileReader) -> None:
     seed = 4711
     print(f"seed {seed}")  # noqa: T201  shown where the test fails

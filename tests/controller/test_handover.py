@@ -49,9 +49,9 @@ class Meanwhile(Rows):
         self._asked("count")
         return super().count(at_most=at_most)
 
-    def sharing_email(self, emails: Collection[str] | None = None) -> list[Profile]:
+    def sharing_email(self, emails: Collection[str] | None = None, *, enough: int | None = None) -> list[Profile]:
         self._asked("sharing_email")
-        return super().sharing_email(emails)
+        return super().sharing_email(emails, enough=enough)
 
 
 class World(Rig):

@@ -113,6 +113,42 @@ def test_of_many_with_one_address_one_who_corrects_theirs_nudges_no_other_as_non
     assert components.plan().plan.summary.actions == 0
 
 
+class CountedClaims(Rows):
+    """Counts the rows that are read because of their email."""
+
+    read = 0
+
+    def sharing_email(self, emails: Collection[str] | None = None, *, enough: int | None = None) -> list[Profile]:
+        found = super().sharing_email(emails, enough=enough)
+        self.read += len(found)
+        return found
+
+
+def test_of_thousands_with_one_address_each_reads_few_of_the_others(components: Rig) -> None:
+    """Each read all: three thousand rows of a faulty import cost as many seconds of the processor as a day's work."""
+    components.profiles = rows = CountedClaims()
+    for user in (*THREE, "user_zoe"):
+        components.user(user, email="one@x.example.com" if user == "user_zoe" else f"{user}@x.example.com")
+    assert told(components, "user_zoe") == [("user_zoe", "applied")]
+    many = [f"user_{n:04}" for n in range(1000)]
+    for user in many:
+        components.user(user, email="one@x.example.com")
+    assert {result for _, result in told(components, *many[-20:])} == {"held"}
+    assert rows.read <= 21 * 100
+    components.user(ADA, email="one@x.example.com")
+    assert told(components, ADA) == [(ADA, "held")]
+    (held,) = components.plan(users=[ADA]).plan.stores[0].holds
+    assert "user_zoe" in held.message, "to a user with a customer, only those with one matter: all are searched"
+    assert told(components, "user_zoe") == [("user_zoe", "in_sync")]
+
+
+def test_where_the_first_with_an_address_are_not_wanted_here_all_are_searched(tmp_path: Path) -> None:
+    with Rig(tmp_path, acme(where={"locale": ["de"]})) as rig:
+        for n in range(130):
+            rig.user(f"user_{n:03}", email="one@x.example.com", locale="de" if n >= 128 else "en")
+        assert told(rig, "user_129", "user_128") == [("user_129", "held"), ("user_128", "held")]
+
+
 @pytest.mark.matrix
 @pytest.mark.parametrize("lost", [False, True])
 @pytest.mark.parametrize("size", [2, 3])

@@ -195,9 +195,9 @@ class SimProfiles(TableProfiles):
         self._way.point("got")
         return found
 
-    def sharing_email(self, emails: Collection[str] | None = None) -> list[Profile]:
+    def sharing_email(self, emails: Collection[str] | None = None, *, enough: int | None = None) -> list[Profile]:
         self._before_read("sharing")
-        return super().sharing_email(emails)
+        return super().sharing_email(emails, enough=enough)
 
 
 # --- the shops --------------------------------------------------------------------------------------------------------

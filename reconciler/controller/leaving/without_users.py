@@ -37,8 +37,9 @@ class WithoutUsers:
     def users_without_row(self, users: Collection[ClerkUserId]) -> frozenset[ClerkUserId]:
         return self._profiles.users_without_row(users) | (self._gone & frozenset(users))
 
-    def sharing_email(self, emails: Collection[str] | None = None) -> list[Profile]:
-        return self._left(self._profiles.sharing_email(emails))
+    def sharing_email(self, emails: Collection[str] | None = None, *, enough: int | None = None) -> list[Profile]:
+        more = None if enough is None else enough + len(self._gone)
+        return self._left(self._profiles.sharing_email(emails, enough=more))
 
     def _left(self, profiles: list[Profile]) -> list[Profile]:
         return [p for p in profiles if p.clerk_user_id not in self._gone]

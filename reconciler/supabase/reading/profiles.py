@@ -160,13 +160,13 @@ class TableProfiles:
             there.update(row[0] for row in rows)
         return frozenset(users) - there
 
-    def sharing_email(self, emails: Collection[str] | None = None) -> list[Profile]:
+    def sharing_email(self, emails: Collection[str] | None = None, *, enough: int | None = None) -> list[Profile]:
         if "email" not in self._columns:
             return []
         if emails is None:
             return self._sharing_any()
         wanted = {key for e in emails if (key := normalise.email_key(e)) is not None}
-        claims = self._claims(wanted) if wanted else {}
+        claims = self._claims(wanted, enough) if wanted else {}
         return _sorted(profile for people in claims.values() for profile in people.values())
 
     def search(self, sought: Sought, countries: Collection[str | None], *, limit: int) -> list[Profile]:
@@ -201,21 +201,45 @@ class TableProfiles:
             _add_claims(claims, part.table, part.rows)
         return _sorted(profile for people in claims.values() if len(people) > 1 for profile in people.values())
 
-    def _claims(self, wanted: set[str]) -> dict[str, dict[ClerkUserId, Profile]]:
-        """The users who claim each of these emails: on Postgres by an index if there is one, otherwise page by page."""
+    def _claims(self, wanted: set[str], enough: int | None) -> dict[str, dict[ClerkUserId, Profile]]:
+        """The users who claim each of these emails: on Postgres by an index if there is one, otherwise page by page.
+
+        `enough`: of a single email, so many users; all if the first rows lead to fewer.
+        """
         table = self._table()
         claims: dict[str, dict[ClerkUserId, Profile]] = {}
+        if enough is not None:
+            (key,) = wanted
+            first = self._first_claims(table, key, enough)
+            if first is not None:
+                return {key: first}
         if table.postgres:
             for part in _parts(table.rough_emails(wanted)):
                 asked = partial(_rows_with_rough_email, part=part)
                 _add_claims(claims, *self._ask(asked))
         else:
-            found = pages(self._ask, table, _emails, size=KEYS)
-            users = (row[0] for _, rows in found for row in rows if _email_key(row[1]) in wanted)
-            for named in batches(users, ASK):
-                part_of = self._rows_of([user for user in named if isinstance(user, str)], ASK)
+            for named in batches(self._users_with(table, wanted), ASK):
+                part_of = self._rows_of(named, ASK)
                 _add_claims(claims, part_of.table, part_of.rows)
         return {key: people for key, people in claims.items() if key in wanted}
+
+    def _first_claims(self, table: ProfileTable, key: str, enough: int) -> dict[ClerkUserId, Profile] | None:
+        """So many users with this email, or all; None where the first rows with it are of too few."""
+        claims: dict[str, dict[ClerkUserId, Profile]] = {}
+        if table.postgres:
+            part = table.rough_emails({key})
+            read = Chunk(*self._ask(partial(_first_with_rough_email, part=part, enough=enough)))
+        else:
+            read = self._rows_of(list(islice(self._users_with(table, {key}), enough)), ASK)
+        rows = read.rows
+        _add_claims(claims, read.table, rows)
+        theirs = claims.get(key, {})
+        return theirs if len(rows) < enough or len(theirs) >= enough else None
+
+    def _users_with(self, table: ProfileTable, wanted: set[str]) -> Iterator[str]:
+        """SQLite: the keys of rows with one of these emails, in key order."""
+        for _, rows in pages(self._ask, table, _emails, size=KEYS):
+            yield from (row[0] for row in rows if isinstance(row[0], str) and _email_key(row[1]) in wanted)
 
     def _touched(self, table: ProfileTable, since: datetime) -> tuple[Build, Walks]:
         """The statement and walks for the keys and times of rows that may have been touched since."""
@@ -320,6 +344,10 @@ def _emails(table: ProfileTable, condition: ColumnElement[bool], by: ColumnEleme
 
 def _rows_with_rough_email(table: ProfileTable, *, part: Sequence[str]) -> Asked:
     return table.rows_with_rough_email, {"emails": part}
+
+
+def _first_with_rough_email(table: ProfileTable, *, part: Sequence[str], enough: int) -> Asked:
+    return table.first_with_rough_email, {"emails": part, "enough": enough}
 
 
 def _touched(

@@ -282,6 +282,11 @@ class ProfileTable:
         """`select` for the rows with a rough email of the parameter `emails`. Postgres only."""
         return self.select().where(self.rough_email().in_(sa.bindparam("emails", type_=sa.Text, expanding=True)))
 
+    @cached_property
+    def first_with_rough_email(self) -> sa.Select[Any]:
+        """The same, and no more than the parameter `enough`, in key order."""
+        return self.rows_with_rough_email.order_by(self.key).limit(sa.bindparam("enough", type_=sa.Integer))
+
     def rough_email(self) -> ColumnElement[str]:
         """An expression that is equal for emails with the same email_key, and maybe for others. Postgres only.
 
