@@ -26,13 +26,13 @@ from reconciler.core.decide.record import (
 )
 from reconciler.core.decide.refused import WHOLE, refused_value_digest, whole_digest
 from reconciler.core.decide.written import as_before, as_written, in_place, intent_of
-from reconciler.core.fields.desired import profile_digest
+from reconciler.core.fields.desired import used_digest
 from reconciler.core.fields.normalise import is_same_email
 from reconciler.core.model.action import Action, Change, Hold
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId
 from reconciler.core.model.mapping import Intent, Mapping, RefusedValue
-from reconciler.core.model.store import DESTRUCTIVE
+from reconciler.core.model.store import DESTRUCTIVE, Store
 from reconciler.core.model.values import text_of
 from reconciler.core.model.view import Subject
 from reconciler.core.model.write import CREATED, Create, DeleteMetafields, SetConsent, SetMetafields, Write
@@ -107,7 +107,7 @@ def _outcome_of_end(outcome: Outcome, *, wrote: bool) -> Outcome:
 def _observe_after_loss(lost: Step, step: Step, context: StoreContext) -> Step:
     """The step after a lost answer, with what of it was ours; observed once more if the row changed since the lost write."""
     found = claim_written(lost, step, context)
-    if found is step or not has_moved(lost.action, step.subject):
+    if found is step or not has_moved(lost.action, step.subject, context.store):
         return found
     return observe_users([step.subject.user], context, explicit=False)[0]
 
@@ -285,7 +285,7 @@ def claim_written(lost: Step, step: Step, context: StoreContext) -> Step:
     there = in_place(sent, customer, step.decision.spec)
     if not there:
         return step
-    moved = has_moved(lost.action, step.subject)
+    moved = has_moved(lost.action, step.subject, context.store)
     spec = step.decision.spec
     spec = as_written(spec, there) if moved and spec is not None else spec
     decision = replace(step.decision, customer=as_before(customer, there), spec=spec)
@@ -300,9 +300,9 @@ def claim_written(lost: Step, step: Step, context: StoreContext) -> Step:
     return Step(step.action, subject, step.decision, step.blocked, seen_at=step.seen_at)
 
 
-def has_moved(action: Action, subject: Subject) -> bool:
-    """Whether the row is no longer the one that the action rests on."""
-    return profile_digest(subject.profile) != action.profile_digest
+def has_moved(action: Action, subject: Subject, store: Store) -> bool:
+    """Whether the row is no longer what the action rests on."""
+    return used_digest(subject.profile, store) != action.profile_digest
 
 
 def declare(step: Step, context: StoreContext, intent: Intent) -> None:

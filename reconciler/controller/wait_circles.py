@@ -17,7 +17,7 @@ from reconciler.controller.observe import observe_users
 from reconciler.controller.step import Step
 from reconciler.core.decide.record import with_refused
 from reconciler.core.decide.refused import park_digest, park_key
-from reconciler.core.fields.desired import profile_digest
+from reconciler.core.fields.desired import used_digest
 from reconciler.core.model.action import Change
 from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId, Unique
@@ -91,7 +91,7 @@ def _remember_park(step: Step, context: StoreContext, fields: Collection[Unique]
     """Write down that Shopify refused to take these values off, so that it is not asked again until something moves."""
     customer, mapping = step.decision.customer, step.subject.mapping
     assert customer is not None
-    profile = profile_digest(step.subject.profile)
+    profile = used_digest(step.subject.profile, context.store)
     said = {
         park_key(field): RefusedValue(
             digest=park_digest(field, customer, profile, context.store),

@@ -63,7 +63,10 @@ def test_an_action_says_which_row_and_which_customer_it_was_decided_on() -> None
     first = decided(later, settled(ada, there), mapped=there).action
     edited = there.model_copy(update={"note": "by staff"})
     second = decided(later, settled(ada, there), mapped=edited).action
-    third = decided(profile(ADA, last_name="Byron", note="x"), settled(ada, there), mapped=there).action
+    third = decided(profile(ADA, last_name="Byron", phone="+4520123456"), settled(ada, there), mapped=there).action
+    unused = decided(
+        profile(ADA, last_name="Byron", note="x", metadata={"visits": 1}), settled(ada, there), mapped=there
+    )
     seen = there.model_copy(update={"updated_at": NOW, "can_delete": True})
     fourth = decided(later, settled(ada, there), mapped=seen).action
     assert first is not None
@@ -72,6 +75,7 @@ def test_an_action_says_which_row_and_which_customer_it_was_decided_on() -> None
     assert first.customer_digest != second.customer_digest
     assert first.profile_digest != third.profile_digest
     assert first == fourth
+    assert first == unused.action
 
 
 def test_what_shopify_does_not_show_is_left_alone_and_never_called_equal() -> None:

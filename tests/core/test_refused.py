@@ -47,7 +47,7 @@ def test_a_refused_merge_is_held_with_its_cause_and_the_rest_is_written() -> Non
 @pytest.mark.parametrize(
     "seen",
     [
-        {"who": profile(ADA, email="new@x.example.com", note="again")},
+        {"who": profile(ADA, email="new@x.example.com", first_name="Again")},
         {"policy": store(on_email_conflict="merge", tags=["vip"])},
         {"by_email": theirs.model_copy(update={"tags": ("fewer",)})},
         {"mapped": there.model_copy(update={"note": "shorter"})},

@@ -13,7 +13,7 @@ from reconciler.controller.record import record_decisions
 from reconciler.controller.step import Outcome, Step
 from reconciler.core.decide.consent import decided_without_consent, has_consent, with_addresses_only
 from reconciler.core.fields import normalise
-from reconciler.core.fields.desired import is_wanted, profile_digest, spec_of
+from reconciler.core.fields.desired import is_wanted, spec_of, used_digest
 from reconciler.core.model.action import Action, Hold
 from reconciler.core.model.ids import UNIQUE, ClerkUserId
 from reconciler.core.model.spec import Spec
@@ -158,7 +158,7 @@ def _creates(batch: Sequence[Action], context: StoreContext, holds: _HoldsOf, si
     ready: list[Step | Outcome] = []
     for action in batch:
         subject = subjects[action.clerk_user_id]
-        if subject.profile is None or profile_digest(subject.profile) != action.profile_digest:
+        if subject.profile is None or used_digest(subject.profile, context.store) != action.profile_digest:
             ready.append(Outcome(action, "refused", "the profile has changed since the plan was made"))
         elif not is_wanted(subject.profile, context.store):
             ready.append(Outcome(action, "refused", "the store does not want this user any more"))

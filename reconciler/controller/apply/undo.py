@@ -14,7 +14,7 @@ from reconciler.controller.writes import undo_writes_of
 from reconciler.core.decide.actions import customer_digest
 from reconciler.core.decide.record import with_refused
 from reconciler.core.decide.refused import refused_undo, undo_digest, undo_key
-from reconciler.core.fields.desired import config_digest
+from reconciler.core.fields.desired import config_digest, used_digest
 from reconciler.core.fields.diff import respelt_of
 from reconciler.core.model.action import Action, sorted_actions, sorted_holds
 from reconciler.core.model.batches import batches
@@ -36,6 +36,7 @@ from reconciler.errors import (
     CallError,
     ReconcilerError,
     Refused,
+    SourceError,
 )
 
 BATCH = 200
@@ -149,11 +150,23 @@ def _send_all(step: Step, context: StoreContext) -> None:
     """Send all writes that take one action back, then record the row that says so: nothing of it is written again."""
     action, customer = step.action, step.action.customer_id
     assert customer is not None
+    row_digest = _row_digest(step, context)
     for planned in undo_writes_of(action, context.store):
         send(planned.write, context)
     events = [event_of(step, context, customer, "undo", action.changes)]
     if step.subject.mapping is not None:
-        context.state.put(after_undo(step.subject.mapping, action, now=context.clock.now()), *events)
+        context.state.put(
+            after_undo(step.subject.mapping, action, row_digest=row_digest, now=context.clock.now()), *events
+        )
+
+
+def _row_digest(step: Step, context: StoreContext) -> str:
+    """The digest of what the store uses of the profile row; of the row as it was last read, if it can't be read now."""
+    user, mapping = step.subject.user, step.subject.mapping
+    try:
+        return used_digest(context.readers.profiles.get([user]).get(user), context.store)
+    except SourceError:
+        return mapping.profile_digest if mapping is not None else ""
 
 
 def _remember(action: Action, refused: Refused, context: StoreContext) -> None:

@@ -16,7 +16,7 @@ from reconciler.controller.observe import subjects_of
 from reconciler.controller.step import PlannedWrite, Step
 from reconciler.core.decide.consent import has_consent
 from reconciler.core.decide.written import as_written
-from reconciler.core.fields.desired import is_wanted, profile_digest, spec_of
+from reconciler.core.fields.desired import is_wanted, spec_of, used_digest
 from reconciler.core.model.action import Action
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.json import adapter_of
@@ -128,7 +128,9 @@ class BulkLines:
 
     def _bulk_step(self, line: BulkLine, subject: Subject) -> BulkStep:
         bulk_step = self._bare(line)
-        moved_to = profile_digest(subject.profile) if has_moved(bulk_step.step.action, subject) else None
+        store = self._context.store
+        has_row_moved = has_moved(bulk_step.step.action, subject, store)
+        moved_to = used_digest(subject.profile, store) if has_row_moved else None
         spec = self._spec(bulk_step.step.action, subject, moved=moved_to is not None)
         step = Step(bulk_step.step.action, subject, replace(bulk_step.step.decision, spec=spec))
         step.at = bulk_step.step.at

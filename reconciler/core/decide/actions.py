@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from reconciler.core.decide.case import Case
 from reconciler.core.decide.cost import points_of
-from reconciler.core.fields.desired import digest, profile_digest
+from reconciler.core.fields.desired import digest, used_digest
 from reconciler.core.model.action import Action, Change, FoundBy, Hold, Kind
 from reconciler.core.model.customer import Customer
 from reconciler.core.model.reasons import BY_SWITCH, hold
@@ -36,7 +36,7 @@ def action_of(
         cost_points=points_of(kind, changes),
         from_customer_id=moved_from.id if moved_from else None,
         former_user=former.clerk_user_id if former is not None else None,
-        profile_digest=profile_digest(case.profile),
+        profile_digest=used_digest(case.profile, case.store),
         customer_digest=digest(*seen) if isinstance(seen, tuple) else seen,
         email=customer.email if customer else None,
         name=customer_name(customer),

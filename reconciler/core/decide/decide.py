@@ -29,7 +29,7 @@ from reconciler.core.decide.patch import decide_patch, doubt_holds, phone_holds,
 from reconciler.core.decide.refused import refusal_digest, whole_refusal, without_refused
 from reconciler.core.decide.stale_row import stale_row_hold
 from reconciler.core.fields import normalise
-from reconciler.core.fields.desired import deciding_problems, digest, is_wanted, profile_digest, spec_of
+from reconciler.core.fields.desired import deciding_problems, digest, is_wanted, spec_of, used_digest
 from reconciler.core.fields.diff import owned_tags, respelt_of
 from reconciler.core.model.action import Action, Change, Hold, Why
 from reconciler.core.model.customer import Customer
@@ -89,7 +89,8 @@ def decide(
     if not wanted or profile is None:
         leaving = _decide_leaving(user, profile, mapping, view, store)
         return _withhold_all(
-            without_refused(_with_sent_values(leaving, mapping, view), mapping, store, explicit=explicit), store
+            without_refused(_with_sent_values(leaving, mapping, view), profile, mapping, store, explicit=explicit),
+            store,
         )
     if (gone := _decide_gone(user, profile, mapping, store)) is not None:
         return gone
@@ -103,7 +104,7 @@ def decide(
         else _decide_patch(case, customer, explicit=explicit)
     )
     return _withhold_all(
-        without_refused(_with_sent_values(decision, mapping, view), mapping, store, explicit=explicit), store
+        without_refused(_with_sent_values(decision, mapping, view), profile, mapping, store, explicit=explicit), store
     )
 
 
@@ -255,7 +256,7 @@ def _decide_leaving(
         changes=tuple(changes),
         cost_points=points_of("release", tuple(changes), how),
         how=how,
-        profile_digest=profile_digest(profile),
+        profile_digest=used_digest(profile, store),
         customer_digest=customer_digest(customer),
         email=customer.email,
         name=customer_name(customer),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from collections.abc import Mapping as MappingOf
 from dataclasses import replace
 
@@ -9,11 +10,12 @@ from reconciler.core.decide.actions import customer_digest
 from reconciler.core.decide.consent import with_addresses_only
 from reconciler.core.decide.cost import points_of
 from reconciler.core.fields import normalise
-from reconciler.core.fields.desired import config_digest, digest
+from reconciler.core.fields.desired import config_digest, digest, profile_digest
 from reconciler.core.model.action import Action, Change, Hold, Kind
 from reconciler.core.model.customer import Customer
 from reconciler.core.model.ids import UNIQUE, CustomerId, Unique
 from reconciler.core.model.mapping import Mapping, RefusedValue
+from reconciler.core.model.profile import Profile
 from reconciler.core.model.reasons import hold
 from reconciler.core.model.scalars import IDENTITIES
 from reconciler.core.model.store import Store
@@ -116,7 +118,9 @@ def _unparkable(
     return found
 
 
-def without_refused(decision: Decision, mapping: Mapping | None, store: Store, *, explicit: bool) -> Decision:
+def without_refused(
+    decision: Decision, profile: Profile | None, mapping: Mapping | None, store: Store, *, explicit: bool
+) -> Decision:
     """The decision without refused changes.
 
     An explicit command tries each refused change once, but never an undone one.
@@ -131,11 +135,12 @@ def without_refused(decision: Decision, mapping: Mapping | None, store: Store, *
         message = f"Shopify refused the {action.kind}: {whole.message}"
         held = hold(action.clerk_user_id, decision.customer or mapping, "Rejected", message)
         return replace(decision, action=None, holds=(*decision.holds, held), status="held")
+    rows = {action.profile_digest, profile_digest(profile)}  # the latter is that of earlier versions
     holds = list(decision.holds)
     kept: list[Change] = []
     for change in action.changes:
         refused = mapping.refused.get(change.field)
-        if refused is None or not _still_applies(refused, change, action.profile_digest, store, explicit=explicit):
+        if refused is None or not _still_applies(refused, change, rows, store, explicit=explicit):
             kept.append(change)
             continue
         reason = "PhoneTaken" if change.field == "phone" and refused.code == "TAKEN" else "Rejected"
@@ -162,9 +167,11 @@ def with_changes(decision: Decision, action: Action, kept: tuple[Change, ...], h
     return replace(decision, action=patched, holds=holds)
 
 
-def _still_applies(refused: RefusedValue, change: Change, profile: str, store: Store, *, explicit: bool) -> bool:
-    """Whether the refusal still applies to this change."""
+def _still_applies(
+    refused: RefusedValue, change: Change, rows: Collection[str], store: Store, *, explicit: bool
+) -> bool:
+    """Whether the refusal still applies to this change; `rows` are the digests of the row now."""
     known = refusal_digest(change) if refused.code == UNDONE else refused_value_digest(change, store)
-    if refused.digest != known or (refused.profile and refused.profile != profile):
+    if refused.digest != known or (refused.profile and refused.profile not in rows):
         return False
     return refused.code == UNDONE or refused.asked or not explicit

@@ -26,6 +26,9 @@ _canonical = json.JSONEncoder(sort_keys=True, default=str, separators=(",", ":")
 _EXPONENT = re.compile(r'"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?e[-+]\d+')
 """In JSON: a string, or a number with an exponent, which Shopify does not accept as a number."""
 
+_DECIDING = frozenset({"clerk_user_id", "email", "email_verified", "deleted_at"})
+"""Columns that count whatever the policy says."""
+
 _TEXTS = {name: (normalise.KEYS[field.form], field.length_max) for name, field in FIELDS.items()}
 _WORDS = {True: frozenset({"yes", "on"}), False: frozenset({"no", "off"})}
 
@@ -46,6 +49,8 @@ class _Rules:
     tags: tuple[str, ...]
     tags_config: str
     columns: frozenset[str]
+    deciding: frozenset[str]
+    paths: tuple[str, ...]
 
 
 class _This:
@@ -74,6 +79,8 @@ def _rules(this: _This) -> _Rules:
         tags=normalise.tags(store.tags),
         tags_config=digest(store.tags),
         columns=frozenset(_used_columns(store)),
+        deciding=frozenset({*_used_columns(store), *_DECIDING, *(path.split(".")[0] for path in store.where)}),
+        paths=tuple(sorted(path for path in _used_paths(store) if path.startswith("metadata."))),
     )
 
 
@@ -96,6 +103,19 @@ def profile_digest(profile: Profile | None) -> str:
         if values[name] is None:
             del values[name]
     return digest(values)
+
+
+def used_digest(profile: Profile | None, store: Store) -> str:
+    """The digest of what decisions in this store read of a profile.
+
+    Other columns and keys of the metadata, such as the time of the last visit, may change with each read.
+    """
+    if profile is None:
+        return digest(None)
+    rules = _rules(_This(store))
+    values = profile.model_dump(mode="json", include=set(rules.deciding - {"metadata"}))
+    problems = sorted((p.field, p.message) for p in profile.problems if p.field in rules.deciding)
+    return digest(values, profile.deleted, [profile.value_at(path) for path in rules.paths], problems)
 
 
 def is_wanted(profile: Profile | None, store: Store) -> bool | None:
@@ -255,6 +275,14 @@ def _used_columns(store: Store) -> set[str]:
     used = {f for f in SCALARS if store.fields.of(f) != "ignore"}
     used |= {rule.source.split(".")[0] for rule in store.metafields.values() if rule.policy != "ignore"}
     return used | ({"metadata"} if store.consent.channels else set())
+
+
+def _used_paths(store: Store) -> set[str]:
+    """The paths of `where`, of metafields and of consents."""
+    used = {*store.where, *(rule.source for rule in store.metafields.values() if rule.policy != "ignore")}
+    for rule in store.consent.rules.values():
+        used |= {rule.source, rule.at or rule.source}
+    return used
 
 
 def _has(profile: Profile, path: str) -> bool:

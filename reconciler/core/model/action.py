@@ -33,13 +33,13 @@ class Action:
     """One step of a plan: everything that `apply` needs besides the store. `how` is the on_leave of a release, else
     empty.
 
-    `profile_digest` and `customer_digest` identify the row and the customer that it was decided on. A re-link or merge
-    goes from `from_customer_id` to `customer_id`. `waits_for` are users with customers that must give up the new email
-    or phone first. `park` are the fields that are cleared temporarily on this customer, to break a circle of such
-    waits. `former_user` is the released user of the customer that is taken. `email` and `name` are those of the
-    customer, as Shopify returns them; None for a create. `found_by` says why an adoption, re-link or merge has chosen this
-    customer; empty for other kinds. `has_orders`: whether the customer has bought; None if Shopify did not say. The number
-    is left out, since each order would change the digest that a person approves.
+    `profile_digest` and `customer_digest` identify what the store uses of the row, and the customer, that it was decided
+    on. A re-link or merge goes from `from_customer_id` to `customer_id`. `waits_for` are users with customers that must
+    give up the new email or phone first. `park` are the fields that are cleared temporarily on this customer, to break a
+    circle of such waits. `former_user` is the released user of the customer that is taken. `email` and `name` are those
+    of the customer, as Shopify returns them; None for a create. `found_by` says why an adoption, re-link or merge has
+    chosen this customer; empty for other kinds. `has_orders`: whether the customer has bought; None if Shopify did not
+    say. The number is left out, since each order would change the digest that a person approves.
     """
 
     kind: Kind

@@ -89,9 +89,12 @@ def plan_undo(
     return tuple(actions), tuple(holds)
 
 
-def after_undo(mapping: Mapping, action: Action, *, now: datetime) -> Mapping:
-    """The row after one undo action: held as `Undone`, with the undone values recorded as refused."""
-    refused = dict(mapping.refused) | _refusals(mapping, action)
+def after_undo(mapping: Mapping, action: Action, *, row_digest: str, now: datetime) -> Mapping:
+    """The row after one undo action: held as `Undone`, with the undone values recorded as refused.
+
+    `row_digest`: that of the profile row now; a user who has lost the back-link waits until the row changes.
+    """
+    refused = dict(mapping.refused) | _refusals(action, row_digest)
     row = replace(
         mapping, status="held", reason="Undone", message="reverted by `undo`", refused=refused,
         reason_since=now, last_seen_at=now, generation=mapping.generation + 1, intent=None,
@@ -125,7 +128,7 @@ def _applied_before(agreed: Applied, change: Change) -> Applied:
     return replace(agreed, value=AgreedTags(owned=owned, agreed=known), ours=bool(owned))
 
 
-def _refusals(mapping: Mapping, action: Action) -> dict[str, RefusedValue]:
+def _refusals(action: Action, row_digest: str) -> dict[str, RefusedValue]:
     """The refusals of undone changes; that of a back-link only until the profile row changes."""
     changes = action.changes
     if action.kind == "release":
@@ -136,7 +139,7 @@ def _refusals(mapping: Mapping, action: Action) -> dict[str, RefusedValue]:
         if back_on_it and change.field in {"backlink", "tags"}:
             continue  # removed by a re-link to another customer: only the back-link there is refused
         meant = Change(field=change.field, before=change.after, after=change.before, why="profile changed")
-        row = mapping.profile_digest if change.field == "backlink" else ""
+        row = row_digest if change.field == "backlink" else ""
         found[change.field] = RefusedValue(digest=refusal_digest(meant), code=UNDONE, message="undone", profile=row)
     return found
 
