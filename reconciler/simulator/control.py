@@ -21,8 +21,10 @@ Shopify has none of this. It is served on loopback only, like the whole simulato
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from json import JSONDecodeError
 from typing import Any, Final
 
+from graphql import GraphQLError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -101,9 +103,11 @@ class _Control:
         if sim is None:
             return _unknown("shop")
         action = request.path_params["action"]
-        details = await request.json() if await request.body() else {}
         own = OWN_ACTIONS.get(action)
         try:
+            details = await request.json() if await request.body() else {}
+            if not isinstance(details, dict):
+                return JSONResponse({"error": "the body is no JSON object"}, 400)
             if action == "rename":
                 return JSONResponse({"domain": self.world.rename_shop(sim.domain, str(details["domain"])).domain})
             if own is not None:
@@ -111,7 +115,9 @@ class _Control:
             if not hasattr(sim.shop, f"staff_{action}"):
                 return _unknown(f"action {action}")
             return JSONResponse(plain(sim.staff(action, **details)))
-        except (TypeError, ValueError, KeyError) as error:
+        except JSONDecodeError as error:
+            return JSONResponse({"error": f"the body is no JSON: {error}"}, 400)
+        except (TypeError, ValueError, KeyError, GraphQLError) as error:
             return JSONResponse({"error": str(error)}, 400)
 
 

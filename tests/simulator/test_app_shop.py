@@ -120,6 +120,18 @@ def test_the_habits_of_a_shop_are_set_over_http(server: SimulatorServer, world: 
         assert (refused.status_code, "unknown" in refused.json()["error"]) == (400, True)
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [('{"id": "gid://shopify/Customer/…"}', "Invalid id"), ("nonsense", "no JSON"), ("[1]", "no JSON object")],
+)
+def test_an_act_of_staff_that_makes_no_sense_is_refused_with_the_reason(
+    server: SimulatorServer, body: str, said: str
+) -> None:
+    refused = httpx.post(f"{server.url(US)}/_sim/{US}/edit", content=body)
+    assert refused.status_code == 400
+    assert said in refused.json()["error"]
+
+
 def test_an_uninstalled_app_is_let_in_no_more(server: SimulatorServer) -> None:
     there = f"{server.url(UK)}/_sim/{UK}"
     assert httpx.post(f"{there}/unapprove", json={"fields": ["email"]}).json() == {"unapproved_fields": ["email"]}
