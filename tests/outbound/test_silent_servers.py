@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -13,6 +14,7 @@ from reconciler.outbound.databases.patience import SILENCE_S, BoundedConnection
 from reconciler.state.database.engine import begin_writing, long_transactions, open_engine, reading, writing
 from reconciler.state.database.queries import read_rows
 from tests import servers
+from tests.manager.harness import until
 from tests.outbound.swallowing import SwallowingProxy
 
 SHORT_S = 0.3
@@ -84,3 +86,21 @@ def test_a_migration_may_keep_the_server_silent(engine: sa.Engine) -> None:
         assert driver.silence_s == math.inf
         connection.execute(sa.text(f"SELECT pg_sleep({2 * SHORT_S})"))
     assert driver.silence_s == SILENCE_S
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_a_statement_that_is_given_up_ends_at_the_server_too(
+    postgres: servers.Server, pooler: int, *, pooled: bool
+) -> None:
+    """It ran on, and each attempt added another one."""
+    mark = f"given up, {pooled}"
+    running = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE %s"
+    url = postgres.url("postgres", port=pooler if pooled else None)
+    with (
+        BoundedConnection.connect(url, autocommit=True, prepare_threshold=None) as ours,
+        psycopg.connect(postgres.url("postgres"), autocommit=True) as other,
+    ):
+        ours.silence_s = SHORT_S
+        with pytest.raises(psycopg.OperationalError, match="silent"):
+            ours.execute(f"SELECT pg_sleep(60) /* {mark} */")
+        until(lambda: other.execute(running, [f"%pg_sleep%{mark}%"]).fetchone() == (0,), "it has ended", within_s=5)

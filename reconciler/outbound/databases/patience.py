@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 import psycopg
@@ -18,6 +19,8 @@ SILENCE_S: Final = 40.0
 """Longer than any limit for a statement that we set, so that the server's own, more exact error comes first."""
 SLOW_S: Final = 300.0
 """For a read that is asked again by a new connection: it has no limit at the server, and may have been slow, not lost."""
+CANCEL_S: Final = 1.0
+"""For the request to end a statement, which gets no answer either where the server is gone."""
 T = TypeVar("T")
 
 
@@ -41,12 +44,19 @@ class BoundedConnection(psycopg.Connection[Any]):
                 elif silent_since is None:
                     silent_since = time.monotonic()
                 elif time.monotonic() - silent_since > self.silence_s:
+                    self._end_at_server()
                     self.pgconn.finish()
                     raise psycopg.OperationalError(f"the server has been silent for {self.silence_s:g} s")
                 waits_for = answer.send(ready)
         except StopIteration as end:
             value: T = end.value
             return value
+
+    def _end_at_server(self) -> None:
+        """Have the server end the statement: it would run on until it has something to send. A pooler passes this on."""
+        if psycopg.capabilities.has_cancel_safe():  # otherwise libpq has no limit of time for it
+            with suppress(psycopg.Error):
+                self.cancel_safe(timeout=CANCEL_S)
 
 
 def bound_silence(engine: Engine) -> None:
