@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, field_validator, model_validator
 
 from reconciler.core.model.profile import PROFILE_FIELDS
-from reconciler.core.model.rollout import RolloutSettings
+from reconciler.core.model.rollout import YEAR_S, RolloutSettings
 from reconciler.core.model.scalars import LATER
 from reconciler.core.model.store import Store, TrustEmail
 from reconciler.settings.values import DatabaseUrl, Number, SigningKey, Token, Version, origin, weekdays
@@ -99,7 +99,7 @@ class ControllerSettings(_Part):
 
     workers: Number = Field(default=8, ge=1, le=256, description="threads that reconcile users")
     resync_s: float = Field(
-        default=900, gt=0, allow_inf_nan=False, description="seconds between incremental resyncs of a store"
+        default=900, gt=0, le=YEAR_S, allow_inf_nan=False, description="seconds between incremental resyncs of a store"
     )
     full_resync_cron: str = Field(
         default="0 3 * * *", description="when full resyncs start: minute, hour, day, month, weekday, in UTC"
@@ -108,6 +108,7 @@ class ControllerSettings(_Part):
     absence_grace_s: float = Field(
         default=300,
         ge=0,
+        le=YEAR_S,
         allow_inf_nan=False,
         description="a user is released if every read for so many seconds has missed the row",
     )

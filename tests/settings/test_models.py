@@ -94,6 +94,11 @@ def test_the_name_of_a_metafields_source_is_from_and_nothing_else(files: Files) 
     assert any("unknown key" in line for line in files.store_refused("metafields: {crm.tier: {source: locale}}"))
 
 
+def test_a_soak_that_ends_beyond_all_dates_is_refused(files: Files) -> None:
+    [line] = files.refused(stores=f"{STORES}rollout: {{soak_s: 1000000000000}}\n")
+    assert line.endswith("rollout.soak_s: it must be less than or equal to 31536000")
+
+
 @pytest.mark.parametrize(
     ("config", "path"),
     [
@@ -119,6 +124,8 @@ def test_the_name_of_a_metafields_source_is_from_and_nothing_else(files: Files) 
         ("controller: {resync_s: 0}", "controller.resync_s"),
         ("controller: {resync_s: nan}", "controller.resync_s"),
         ("controller: {resync_s: inf}", "controller.resync_s"),
+        ("controller: {resync_s: 1000000000000}", "controller.resync_s"),
+        ("controller: {absence_grace_s: 1000000000000}", "controller.absence_grace_s"),
         ("controller: {full_resync_cron: daily}", "controller.full_resync_cron"),
         ("controller: {full_resync_cron: 0 3 * * 5-1}", "controller.full_resync_cron"),
         ("controller: {full_resync_cron: 0 3 * * 8}", "controller.full_resync_cron"),

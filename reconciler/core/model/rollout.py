@@ -22,6 +22,7 @@ NOT_BY_POLICY: Final = frozenset({"RowMissing", "StaleRow", "Departed", "DriftHe
 FAILURES: Final = frozenset({"Failed", "Rejected"})
 ATTEMPTS: Final = 3  # a request that failed so often, and is not due soon, counts as failed; the wave waits for others
 SOON: Final = timedelta(seconds=30)
+YEAR_S: Final = 31_536_000  # the longest duration of a setting: a date that is a longer one away may not exist
 
 
 class RolloutSettings(BaseModel):
@@ -36,7 +37,11 @@ class RolloutSettings(BaseModel):
         default=20, ge=0, le=100, description="stop if more of the users that a wave touches are newly held"
     )
     soak_s: float = Field(
-        default=600, ge=0, allow_inf_nan=False, description="seconds after a wave before it is judged once more"
+        default=600,
+        ge=0,
+        le=YEAR_S,
+        allow_inf_nan=False,
+        description="seconds after a wave before it is judged once more",
     )
     pause: Literal["manual", "auto"] = Field(
         default="manual", description="manual: each next wave waits for `reconciler rollout continue`; auto: it begins"
