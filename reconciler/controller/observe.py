@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from itertools import islice
 from typing import Final, Protocol
@@ -44,7 +44,6 @@ from reconciler.ports import Clock, CustomerReader, MappingReader, ProfileReader
 RIVALS_MAX: Final = NAMED_MAX + 2  # of each sort: the user may be one of them, and one more is "others"
 FEW: Final = 50  # users who claim one email; of more, only the first with a customer are searched
 ENOUGH: Final = 2 * FEW  # of those who claim one email, so many are read where they suffice for the decision
-CORRECTED: Final = timedelta(hours=1)  # a clock that advances by so much while users are read has been set meanwhile
 REFUSED_MAX: Final = 5  # of one chunk; more are a refusal of the question, and an error of the store
 
 Claims = MappingOf[str, tuple[ClerkUserId, ...]]
@@ -111,15 +110,8 @@ def observe_users(
     readers, store = context.readers, context.store
     subjects = _with_sightings(subjects_of(users, store, readers), store, context.state)
     claims = partial(claims_on, profiles=readers.profiles, store=store)
-
-    def decided() -> list[Step]:
-        options = ObserveOptions(now=context.clock.now(), users=users, explicit=explicit, insists=context.insists)
-        return decide_users(subjects, store, readers, claims, options, by_mirror=by_mirror)
-
-    began = context.clock.now()
-    steps = decided()
-    if not timedelta(0) <= context.clock.now() - began < CORRECTED:
-        steps = decided()
+    options = ObserveOptions(now=context.clock.now(), users=users, explicit=explicit, insists=context.insists)
+    steps = decide_users(subjects, store, readers, claims, options, by_mirror=by_mirror)
     for step in steps:
         if step.action is NO_ACTION:
             step.action = _no_action(step.subject.user)

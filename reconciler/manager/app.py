@@ -143,7 +143,7 @@ class Manager:
             self.running,
             settings,
             self._clock,
-            connections.wall,
+            connections.clock,
             self.scans,
             self._probes,
             read_files=self._follow_files,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
@@ -18,7 +19,6 @@ from reconciler.state.database.engine import WAIT_S, Engine, open_engine
 from reconciler.state.database.version import is_current
 from reconciler.state.processes.clock import DatabaseClock
 from reconciler.state.repositories import Repositories
-from reconciler.wiring.clock import CheckedClock, WallClock
 
 if TYPE_CHECKING:
     import ssl
@@ -34,10 +34,17 @@ if TYPE_CHECKING:
     from reconciler.supabase.writing.upsert import ProfileUpserts
 
 
+class SystemClock:
+    """The wall clock, aware and UTC."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)  # noqa: TID251  the one clock
+
+
 class Connections:
     """What the settings of the process's start name, each opened on first use. Close them when done.
 
-    `warn` takes warnings. `state_key` encrypts rotated tokens. `clock` replaces the wall clock that the shops check.
+    `warn` takes warnings. `state_key` encrypts rotated tokens. `clock` replaces the wall clock.
     `wait_s`: how long a call waits for a free connection at most. `outage_s` is that of `ShopClient` and of
     Postgres; if it is 0, calls to Clerk are not repeated either.
     """
@@ -53,10 +60,8 @@ class Connections:
         outage_s: float = 0.0,
     ) -> None:
         self.outage_s = outage_s
+        self.clock = clock or SystemClock()
         self.warn = warn
-        self.clock: Clock = clock or CheckedClock(WallClock(), warn=warn)
-        self._checked = self.clock if isinstance(self.clock, CheckedClock) else None
-        self.wall = self.clock if self._checked is None else self._checked.wall
         self.shop_clients = ShopClients()
         self._settings = settings
         self._state_key = state_key
@@ -92,14 +97,7 @@ class Connections:
     @cached_property
     def state_clock(self) -> DatabaseClock:
         """The time of all that the state stores: the same for every process that shares it. StateError."""
-        return DatabaseClock(self.engine, self.clock, is_confirmed=self._checked_by_shops)
-
-    def is_time_confirmed(self) -> bool:
-        """Whether the time is known to be right: no history is deleted, and nothing is over, by one that is not."""
-        return self._checked is None or self._checked.is_confirmed
-
-    def _checked_by_shops(self) -> bool:
-        return self._checked is not None and self._checked.is_confirmed
+        return DatabaseClock(self.engine, self.clock)
 
     @cached_property
     def queue(self) -> RequestTable:
@@ -202,7 +200,6 @@ class Connections:
             on_warning=self.warn,
             pace=pace,
             check_shop=check_shop,
-            note_time=None if self._checked is None else self._checked.note,
             outage_s=self.outage_s,
         )
 

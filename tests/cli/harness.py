@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from reconciler.cli.main import run
-from reconciler.ports import Clock
 from reconciler.simulator.control import all_customers
 from reconciler.simulator.server import SimulatorServer
 from reconciler.simulator.world import ALL_SCOPES, SimShop, World
@@ -51,8 +50,6 @@ class CliHarness:
     settings: dict[str, Any] = field(default_factory=dict)
     stores: dict[str, dict[str, Any]] = field(default_factory=dict)
     rollout: dict[str, Any] = field(default_factory=dict)
-    clock: Clock | None = None
-    """In place of the wall clock, which the shops check."""
     outage_s: float = 0.6
     """So long a command waits for a shop that fails: one more attempt, where the product makes several."""
 
@@ -71,7 +68,7 @@ class CliHarness:
     def type(self, words: Sequence[str]) -> Said:
         """Run exactly these words, with the files as the command before left them."""
         self.capsys.readouterr()
-        code = run(list(words), group=program(clock=self.clock, outage_s=self.outage_s))
+        code = run(list(words), group=program(outage_s=self.outage_s))
         out, err = self.capsys.readouterr()
         return Said(code, out, err)
 

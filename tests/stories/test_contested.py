@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from freezegun import freeze_time
 
 from tests.cli.harness import US
-from tests.inprocess import VirtualClock
 from tests.stories.harness import StoryHarness
+
+START = "2026-11-23T09:00:00Z"
 
 
 @pytest.fixture
@@ -105,21 +108,21 @@ def test_what_ends_it(one: StoryHarness, how: str) -> None:
 
 
 def test_three_edits_in_a_week_are_staff_at_work(one: StoryHarness) -> None:
-    one.clock = clock = VirtualClock()
     for day in range(4):
-        edited(one, first_name=f"Edit {day}")
-        one.apply("--store", US)
-        clock.sleep(25 * 3600)
+        with freeze_time(START, ignore=["reconciler.simulator", "asyncio"]) as clock:
+            clock.tick(timedelta(hours=25 * day))
+            edited(one, first_name=f"Edit {day}")
+            one.apply("--store", US)
         assert one.theirs("ada").first_name == "Ada"
 
 
 def test_it_stays_held_the_day_after(one: StoryHarness) -> None:
-    one.clock = clock = VirtualClock()
-    fought(one, 2, first_name="Imported")
-    edited(one, first_name="Imported")
-    one.apply()
-    clock.sleep(30 * 3600)
-    one.apply()
+    with freeze_time(START, ignore=["reconciler.simulator", "asyncio"]) as clock:
+        fought(one, 2, first_name="Imported")
+        edited(one, first_name="Imported")
+        one.apply()
+        clock.tick(timedelta(hours=30))
+        one.apply()
     assert one.theirs("ada").first_name == "Imported"
 
 

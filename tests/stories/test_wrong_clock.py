@@ -16,7 +16,6 @@ from reconciler.state.requests.queue import RequestTable
 from tests import servers
 from tests.clock import WallClock
 from tests.manager.harness import US, run_harness
-from tests.stories.harness import StoryHarness
 
 
 @pytest.mark.parametrize("wrong_s", [3600, -3600])
@@ -38,19 +37,3 @@ def test_a_nudge_from_a_machine_with_a_wrong_clock_is_due_now(
     )
     assert abs(claim.due_at - WallClock().now()) < timedelta(seconds=60)
     engine.dispose()
-
-
-def test_accepted_drift_stays_where_this_machines_clock_is_a_year_ahead(story: StoryHarness) -> None:
-    story.user("ada", first_name="Ada")
-    story.apply()
-    story.staff("edit", id=story.theirs("ada").id, first_name="Countess")
-    until = (WallClock().now() + timedelta(days=30)).date().isoformat()
-    words = ("--store", US, "--field", "first_name", "--until", until, "--yes")
-    assert story("accept", "user_ada", *words).code == 0
-    with freeze_time(
-        WallClock().now() + timedelta(days=365), ignore=["reconciler.simulator", "uvicorn", "asyncio"], tick=True
-    ):
-        said = story("apply", "--yes", "--output", "json")
-    assert story.theirs("ada").first_name == "Countess", said
-    assert "from that of the shops" in said.err
-    story.settles()

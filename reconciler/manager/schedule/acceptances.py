@@ -22,14 +22,9 @@ class EndedAcceptances:
         self._running, self._clock, self._wake = running, clock, wake
 
     def end(self) -> None:
-        """Enqueue the users of acceptances that are over, then delete these: a crash in between repeats it.
-
-        By a clock that is ahead they would be over, and lost: so not before the time is confirmed.
-        """
-        connections = self._running.connections
-        if not connections.is_time_confirmed():
-            return
+        """Enqueue the users of acceptances that are over, then delete these: a crash in between repeats it."""
         now = self._clock.now()
+        connections = self._running.connections
         found: defaultdict[ShopDomain, list[ClerkUserId]] = defaultdict(list)
         for shop, user in connections.state.acts.ended_acceptances(now=now):
             found[shop].append(user)

@@ -73,11 +73,7 @@ class RolloutFollower:
                 if rollouts is None:
                     return
                 waits = self._may_begin and self._waits_to_begin(rollouts)
-                state = rollouts.advance(
-                    SCHEDULE,
-                    may_begin=self._may_begin and not waits,
-                    may_open=self._running.connections.is_time_confirmed(),
-                )
+                state = rollouts.advance(SCHEDULE, may_begin=self._may_begin and not waits)
                 self._may_begin = waits or rollouts.is_blocked(state)
             before = self._running.rollout()
             changed = self._running.follow_rollout(state)

@@ -220,9 +220,7 @@ class Scheduler:
         self._scan_soon(*due)
 
     def housekeeping(self) -> None:
-        """Delete old budgets and events, and requests of stores that were removed long ago, by a time that is confirmed."""
-        if not self._running.connections.is_time_confirmed():
-            return
+        """Delete old budgets and events, and requests of stores that were removed long ago."""
         now = self._clock.now()
         known = {s.name for s in self._running.stores()}
         with self._running.components() as components:

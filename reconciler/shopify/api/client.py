@@ -112,7 +112,7 @@ class ShopClient:
 
     `transport` replaces httpx's sockets, for tests. `resolve` returns a host's addresses. `check_shop` receives the gid of
     the shop that answers, before any of its data is used, and raises if it is another shop. The first query asks for the gid
-    as well; a first mutation is preceded by a query of one point. `note_time` receives the shop's time with each reply.
+    as well; a first mutation is preceded by a query of one point.
 
     `outage_s`: for so many seconds after its first failure, a call is sent again: a query, or a mutation that was certainly
     not executed. So a moment's failure does not end the scan of a large shop. 0 leaves it to the caller.
@@ -132,7 +132,6 @@ class ShopClient:
         transport: httpx.BaseTransport | None = None,
         resolve: Resolve = addresses_of,
         check_shop: Callable[[str], None] | None = None,
-        note_time: Callable[[datetime], None] | None = None,
         outage_s: float = 0.0,
     ) -> None:
         if connections not in CONNECTIONS_ALLOWED:
@@ -153,7 +152,6 @@ class ShopClient:
         self._transport = transport
         self._resolve = resolve
         self._check_shop = check_shop
-        self._note_time = note_time
         self._outage = Outage(outage_s, apart_s=outage_s, clock=self.pace.now_s)  # one for each document
         self._checked: SecretStr | None = None  # the token by which the shop was checked: a token is of one shop only
         self._connections = ConnectionPool(self._open_connection, connections)
@@ -356,10 +354,7 @@ class ShopClient:
             raise sent.no_answer("the response has neither data nor errors")
         if sent.is_mutation and (not data or any(payload is None for payload in data.values())):
             raise sent.no_answer("the response is empty and has no error")
-        server_time = _date(response)
-        if server_time is not None and self._note_time is not None:
-            self._note_time(server_time)
-        return Reply(sent, data, denied, requested, spent, version, server_time, *response.extensions[SPAN])
+        return Reply(sent, data, denied, requested, spent, version, _date(response), *response.extensions[SPAN])
 
     def _error_of_call(self, sent: Sent, response: httpx.Response, error: AccessError) -> ReconcilerError | None:
         """The error of a refused call if the shop answers other calls; None if it refuses the app as a whole."""
@@ -472,9 +467,7 @@ def _number(value: object, *, least: float = 0.0) -> float | None:
 
 
 def _date(response: httpx.Response) -> datetime | None:
-    """The shop's time; None where it is missing or names no zone (-0000)."""
     try:
-        found = parsedate_to_datetime(response.headers.get("Date", ""))
+        return parsedate_to_datetime(response.headers.get("Date", ""))
     except (TypeError, ValueError, OverflowError):
         return None
-    return None if found.tzinfo is None else found

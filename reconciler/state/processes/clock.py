@@ -1,8 +1,7 @@
 """The database's time: one clock for all replicas that share a state, so that a lease is as long for one as for another.
 
 The database is asked now and then; in between a steady clock of this machine counts on, so that a call costs nothing. A
-wall clock that jumps changes nothing, not even while the database does not answer. Where the shops have confirmed another
-time, the database's clock is wrong, and theirs counts.
+wall clock that jumps changes nothing, not even while the database does not answer.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from reconciler.ports import Clock
 from reconciler.state.database.engine import is_sqlite, reading
 from reconciler.state.tables.mappings import UtcDateTime
 
-APART_S = 300.0  # clocks that differ by more are not both right
 EVERY_S = 60.0
 AGAIN_S = 2.0  # after the database did not answer
 
@@ -33,22 +31,15 @@ def steady_s() -> float:
 
 
 class DatabaseClock:
-    """ports.Clock by the database's time; the local one where SQLite serves one process, or where that is confirmed.
+    """ports.Clock by the database's time; the local one where SQLite serves one process.
 
     StateError until the database has answered once; a later outage is bridged by the steady clock.
     """
 
     def __init__(
-        self,
-        engine: Engine,
-        local: Clock,
-        *,
-        is_confirmed: Callable[[], bool] = lambda: False,
-        every_s: float = EVERY_S,
-        steady_s: Callable[[], float] = steady_s,
+        self, engine: Engine, local: Clock, *, every_s: float = EVERY_S, steady_s: Callable[[], float] = steady_s
     ) -> None:
-        """`is_confirmed`: whether the local time is known to be right."""
-        self._engine, self._local, self._is_confirmed = engine, local, is_confirmed
+        self._engine, self._local = engine, local
         self._every_s, self._steady_s = every_s, steady_s
         self._lock = Lock()
         self._ahead = timedelta()
@@ -62,12 +53,7 @@ class DatabaseClock:
             if self._base is None or self._steady_s() >= self._ask_at_s:
                 self._base = self._ask(self._base)
             at, since_s = self._base
-            found = at + timedelta(seconds=self._steady_s() - since_s)
-        if self._is_confirmed():
-            local = self._local.now()
-            if abs((found - local).total_seconds()) > APART_S:
-                return local
-        return found
+            return at + timedelta(seconds=self._steady_s() - since_s)
 
     def ahead_s(self) -> float:
         """How far the database's clock is ahead of ours, in seconds, as last measured: for `doctor`."""

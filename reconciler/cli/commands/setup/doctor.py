@@ -110,7 +110,7 @@ def _state_checks(components: Components, found: StateFound) -> Iterator[Check]:
     differences, open_to = list[str](), list[str]()
     with open_read_only(components.loaded.settings.state.url, outage_s=components.connections.outage_s) as engine:
         if not found.is_sqlite:
-            yield state_clock_check(DatabaseClock(engine, components.connections.wall).ahead_s())
+            yield state_clock_check(DatabaseClock(engine, components.clock).ahead_s())
         if found.is_usable:
             differences, open_to = schema_differences(engine), openings(engine)
     if not found.is_usable:
@@ -187,7 +187,7 @@ def store_checks(components: Components, store: StoreSettings, *, has_state: boo
     def read_shop() -> Iterator[Check]:
         reader = components.setup(store, by_state=has_state)
         seen = replace(read_setup(reader, store), metafields=read_metafields(reader, store))
-        now, monotonic_s = components.connections.wall.now(), time.monotonic()
+        now, monotonic_s = components.clock.now(), time.monotonic()
         yield from shop_checks(seen, store, components.loaded.settings, now=now, monotonic_s=monotonic_s)
         defined = seen.metafields
         yield from _with_failures(
