@@ -90,7 +90,7 @@ class SimulatorServer:
         self._server.should_exit = True
         self._server.force_exit = True
         if self._thread is not None:
-            self._thread.join(START_S)
+            self._thread.join()
         for port in self._mine:
             self.world.ports.pop(port, None)
         for listener in self._sockets:
