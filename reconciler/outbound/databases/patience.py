@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
@@ -24,39 +24,49 @@ CANCEL_S: Final = 1.0
 T = TypeVar("T")
 
 
+class SilentServer(psycopg.OperationalError):
+    """Nothing has arrived for too long."""
+
+
 class BoundedConnection(psycopg.Connection[Any]):
-    """Raises psycopg.OperationalError, and is closed, once it has waited `silence_s` and nothing has arrived."""
+    """Raises SilentServer, and is closed, once it has waited `silence_s` and nothing has arrived."""
 
     silence_s: float = SILENCE_S
 
     def wait(self, gen: Generator[Any, Any, T], *args: Any, **options: Any) -> T:
-        """The driver's wait for an answer, which calls the generator with 0 at intervals in which nothing has arrived."""
-        return super().wait(self._bounded(gen), *args, **options)
-
-    def _bounded(self, answer: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
-        silent_since: float | None = None  # no clock is asked while answers come within an interval
         try:
-            waits_for = next(answer)
-            while True:
-                ready = yield waits_for
-                if ready:
-                    silent_since = None
-                elif silent_since is None:
-                    silent_since = time.monotonic()
-                elif time.monotonic() - silent_since > self.silence_s:
-                    self._end_at_server()
-                    self.pgconn.finish()
-                    raise psycopg.OperationalError(f"the server has been silent for {self.silence_s:g} s")
-                waits_for = answer.send(ready)
-        except StopIteration as end:
-            value: T = end.value
-            return value
+            return super().wait(bounded(gen, self.silence_s), *args, **options)
+        except SilentServer:
+            self._end_at_server()
+            self.pgconn.finish()
+            raise
 
     def _end_at_server(self) -> None:
         """Have the server end the statement: it would run on until it has something to send. A pooler passes this on."""
         if psycopg.capabilities.has_cancel_safe():  # otherwise libpq has no limit of time for it
             with suppress(psycopg.Error):
                 self.cancel_safe(timeout=CANCEL_S)
+
+
+def bounded(
+    answer: Generator[Any, Any, T], silence_s: float, *, clock: Callable[[], float] = time.monotonic
+) -> Generator[Any, Any, T]:
+    """The driver's wait for an answer, into which it sends 0 after each interval in which nothing has arrived."""
+    silent_since: float | None = None  # no clock is asked while answers come within an interval
+    try:
+        waits_for = next(answer)
+        while True:
+            ready = yield waits_for
+            if ready:
+                silent_since = None
+            elif silent_since is None:
+                silent_since = clock()
+            elif clock() - silent_since > silence_s:
+                raise SilentServer(f"the server has been silent for {silence_s:g} s")
+            waits_for = answer.send(ready)
+    except StopIteration as end:
+        value: T = end.value
+        return value
 
 
 def bound_silence(engine: Engine) -> None:
