@@ -89,9 +89,12 @@ class Running:
 
     def clerk(self, kind: str = "user.updated", data: Any = None, *, message_id: str | None = None) -> int:
         """A webhook of Clerk's, signed by hand; gives the status."""
+        return self.clerk_response(kind, data, message_id=message_id).status_code
+
+    def clerk_response(self, kind: str, data: Any = None, *, message_id: str | None = None) -> httpx.Response:
         body = sender.event(kind, data)
         signed = sender.headers(body, message_id=message_id or self.harness.new_id(), at=WallClock().now())
-        return self.client.post("/webhooks/clerk", content=body, headers=signed).status_code
+        return self.client.post("/webhooks/clerk", content=body, headers=signed)
 
     def accepted(self, kind: str = "user.updated", data: Any = None, *, message_id: str | None = None) -> None:
         """The same as Clerk sends it: again, until it is accepted."""
