@@ -109,10 +109,6 @@ class SimCustomer:
             self.rare = Rare()
         return self.rare
 
-    @property
-    def has_identity(self) -> bool:
-        return bool(self.email or self.phone or self.first_name or self.last_name)
-
 
 _NOTHING_RARE = Rare()
 
