@@ -9,6 +9,7 @@ from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import httpx
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -18,6 +19,8 @@ from cryptography.x509.oid import NameOID
 from reconciler.clerk.users import ClerkUsers
 from reconciler.core.model.ids import ClerkUserId, ShopDomain
 from reconciler.errors import TemporaryError
+from reconciler.outbound.notifications import Webhook
+from reconciler.shopify.api import failures
 from reconciler.shopify.api.auth import FixedToken
 from reconciler.shopify.api.client import ShopClient
 from tests.clock import WallClock
@@ -49,7 +52,7 @@ def untrusted(tmp_path: Path) -> Iterator[str]:
         thread.join()
 
 
-def test_a_shop_and_a_clerk_with_an_untrusted_certificate_say_so(untrusted: str) -> None:
+def test_a_shop_a_clerk_and_a_webhook_with_an_untrusted_certificate_say_so(untrusted: str) -> None:
     shop = ShopClient(
         ShopDomain("acme.myshopify.com"), auth=FixedToken("t"), api_version="2026-10", admin_url=untrusted
     )
@@ -63,3 +66,17 @@ def test_a_shop_and_a_clerk_with_an_untrusted_certificate_say_so(untrusted: str)
     ):
         clerk.exists(ClerkUserId("user_x"))
     assert "SSL_CERT_FILE" in of_clerk.value.hint
+    webhook = Webhook(f"{untrusted}/secret", ssl_context=ssl.create_default_context(), sleep=lambda _seconds: None)
+    with pytest.raises(TemporaryError, match="certificate is not trusted") as of_webhook:
+        webhook.send("x")
+    webhook.close()
+    assert "SSL_CERT_FILE" in of_webhook.value.hint
+
+
+def test_a_file_on_a_storage_service_that_can_not_be_reached_names_the_host_and_no_more() -> None:
+    address = "https://storage.example.com/x?signature=secret"
+    error = failures.of_storage(
+        "acme: a file", address, httpx.ConnectTimeout("to https://storage.example.com/x?secret")
+    )
+    assert error.message == "acme: a file: storage.example.com: ConnectTimeout"
+    assert error.hint == "check that this machine reaches storage.example.com, where Shopify keeps such files"

@@ -58,19 +58,24 @@ def people(acme: Acme) -> int:
         (403, AccessError, AccessError),
         (404, AccessError, AccessError),
         (406, PermanentError, PermanentError),
+        (407, TemporaryError, TemporaryError),
         (408, TemporaryError, AnswerLost),
         (409, TemporaryError, AnswerLost),
         (414, PermanentError, PermanentError),
         (415, PermanentError, PermanentError),
         (418, PermanentError, PermanentError),
+        (421, TemporaryError, TemporaryError),
         (422, PermanentError, PermanentError),
         (423, AccessError, AccessError),
+        (425, TemporaryError, TemporaryError),
         (430, TemporaryError, TemporaryError),
+        (451, AccessError, AccessError),
         (500, TemporaryError, AnswerLost),
         (501, TemporaryError, TemporaryError),
         (502, TemporaryError, AnswerLost),
         (503, TemporaryError, TemporaryError),
         (504, TemporaryError, AnswerLost),
+        (511, TemporaryError, TemporaryError),
         (530, TemporaryError, TemporaryError),
         (540, TemporaryError, TemporaryError),
     ],
@@ -85,7 +90,9 @@ def test_each_http_status_says_who_acts_next(
         assert type(error) is expected
         assert DOMAIN in error.message
         assert str(status) in error.message
-        if isinstance(error, TemporaryError):
+        if status in {407, 511}:
+            assert "HTTPS_PROXY" in error.hint
+        elif isinstance(error, TemporaryError):
             assert error.retry_after_s == 7
         else:
             assert error.hint

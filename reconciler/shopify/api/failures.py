@@ -27,7 +27,7 @@ from reconciler.errors import (
     SetupError,
     TemporaryError,
 )
-from reconciler.outbound.certificates import UNTRUSTED_HINT, is_untrusted
+from reconciler.outbound.certificates import UNTRUSTED, UNTRUSTED_HINT, is_untrusted
 from reconciler.outbound.reading import MalformedError, words_of
 from reconciler.shopify.api.document import Document
 
@@ -42,9 +42,12 @@ ACCESS: Final[Mapping[int, tuple[str, str]]] = {
         "compare `shop`, `admin_url` and `api_version` in stores.yaml with the shop's own address",
     ),
     423: ("is locked by Shopify", "its owner must resolve this with Shopify"),
+    451: ("is not available for legal reasons", "its owner must resolve this with Shopify"),
 }
 DEFECTS: Final = frozenset({400, 405, 406, 411, 413, 414, 415, 422})
 MAYBE_DONE: Final = frozenset({408, 409})
+OF_A_PROXY: Final = frozenset({407, 511})  # Proxy and Network Authentication Required: no shop sends them
+REROUTED: Final = frozenset({421, 425, 429, 430})  # the call is to be sent again, elsewhere or later
 NOT_DONE: Final = frozenset({501, 503, 505, 530, 540})
 """The statuses from 500 on by which Shopify says that it did not execute a mutation. After any other, including those of the
 proxy before Shopify (520 to 529), it may have been executed: the response may have been lost on its way back.
@@ -62,6 +65,7 @@ DEFECT_CODES: Final = frozenset(
 )  # fmt: skip
 MAYBE_DONE_HINT: Final = "it may have been executed: run the command again, which looks first"
 DEFECT_HINT: Final = "this is a defect of reconciler, or it does not support this API version: please report it"
+PROXY_HINT: Final = "a proxy between here and Shopify refuses: check HTTPS_PROXY and NO_PROXY"
 UNAPPROVED: Final = "not approved to access"
 RETRY_AFTER_MAX_S: Final = 3_600.0
 SAID_MAX: Final = 500  # characters of a message of Shopify in ours
@@ -141,11 +145,15 @@ def of_status(sent: Sent, response: httpx.Response) -> ReconcilerError | None:
         return PermanentError(
             f"{sent.shop}: {sent.document.operation} was refused with HTTP {status}", hint=DEFECT_HINT
         )
+    if status in OF_A_PROXY:
+        return TemporaryError(
+            f"{sent.shop}: {sent.document.operation}: a proxy asks for a login (HTTP {status})", hint=PROXY_HINT
+        )
     wait_s = retry_after_s(response)
     is_start = sent.document.name in STARTS
     if response.is_success or status in MAYBE_DONE or (status >= 500 and (is_start or status not in NOT_DONE)):  # noqa: PLR2004
         return sent.no_answer(f"HTTP {status}", retry_after_s=wait_s)
-    if status in {429, 430} | NOT_DONE:
+    if status in REROUTED | NOT_DONE:
         return TemporaryError(f"{sent.shop}: {sent.document.operation}: HTTP {status}", retry_after_s=wait_s)
     return PermanentError(f"{sent.shop}: {sent.document.operation} got HTTP {status}", hint=DEFECT_HINT)
 
@@ -165,11 +173,20 @@ def of_transport(sent: Sent, error: httpx.RequestError) -> ReconcilerError:
         said = ""  # it repeats a header, which may be the token
     why = f"{type(error).__name__}: {said}" if said else type(error).__name__
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.ProxyError):
-        hint = f"nothing was sent; {UNTRUSTED_HINT}" if is_untrusted(error) else "nothing was sent; check the network"
+        advice = PROXY_HINT if isinstance(error, httpx.ProxyError) else "check the network"
+        hint = f"nothing was sent; {UNTRUSTED_HINT if is_untrusted(error) else advice}"
         return TemporaryError(f"{sent.shop}: {sent.document.operation}: no connection ({why})", hint=hint)
     if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
         return PermanentError(f"{sent.shop}: {sent.document.operation} can't be sent ({why})", hint=DEFECT_HINT)
     return sent.no_answer(f"the connection broke before the response was complete ({why})")
+
+
+def of_storage(what: str, address: str, error: httpx.HTTPError) -> TemporaryError:
+    """The error of a file that was not sent or read whole. The address is a secret, and so are the error's words."""
+    host, is_refused = _host(address), isinstance(error, httpx.ProxyError)
+    why = UNTRUSTED if is_untrusted(error) else type(error).__name__
+    advice = PROXY_HINT if is_refused else f"check that this machine reaches {host}, where Shopify keeps such files"
+    return TemporaryError(f"{what}: {host}: {why}", hint=UNTRUSTED_HINT if is_untrusted(error) else advice)
 
 
 def of_one_call(sent: Sent, error: AccessError) -> PermanentError:

@@ -18,7 +18,7 @@ from reconciler.outbound.exchange import Bounds, TooLargeError, open_exchange
 from reconciler.ports import BulkState, BulkStatus
 from reconciler.shopify.api.client import STORAGE_HEADERS, TIMEOUTS, ShopClient
 from reconciler.shopify.api.document import bulk_customers, document
-from reconciler.shopify.api.failures import DEFECT_HINT
+from reconciler.shopify.api.failures import DEFECT_HINT, of_storage
 from reconciler.shopify.api.pace import Lane
 from reconciler.shopify.api.refusals import refusal_error
 from reconciler.shopify.api.shapes import BulkNode, BulkPayload, BulkReply, UserError, utc
@@ -133,9 +133,7 @@ class BulkOperations:
                 f"{where} is longer than the {bounds.body_bytes:,} bytes that the shop states", hint=DEFECT_HINT
             ) from None
         except httpx.HTTPError as error:
-            raise TemporaryError(
-                f"{where} broke off ({type(error).__name__})"
-            ) from None  # its message contains the address
+            raise of_storage(f"{where} broke off", address, error) from None
         if rest.strip():
             held.append(rest)
         wanted = expected if node.status == "COMPLETED" else 0
@@ -160,7 +158,7 @@ class BulkOperations:
     def _start_error(self, errors: list[Mapping[str, Any]]) -> ReconcilerError:
         """The error for the userErrors of an operation that did not start."""
         failure = refusal_error(errors)
-        said = f"{self._client.shop}: {failure.message}"
+        said = f"{self._client.shop}: {'; '.join(each.message for each in failure.refusals)}"
         if failure.has("OPERATION_IN_PROGRESS"):
             return TemporaryError(
                 said, hint="Shopify runs at most five of a kind: wait, or cancel one", retry_after_s=BUSY_RETRY_S

@@ -27,7 +27,7 @@ from reconciler.ports import BulkAnswer, BulkState, Upload
 from reconciler.shopify.api.answers import metafields_by_owner, shown_of, tags_of
 from reconciler.shopify.api.client import STORAGE_HEADERS, TIMEOUTS, ShopClient
 from reconciler.shopify.api.document import Document, document, with_mark
-from reconciler.shopify.api.failures import DEFECT_HINT, Path, Sent, errors_of, of_errors
+from reconciler.shopify.api.failures import DEFECT_HINT, Path, Sent, errors_of, of_errors, of_storage
 from reconciler.shopify.api.pace import Lane
 from reconciler.shopify.api.refusals import write_error
 from reconciler.shopify.api.shapes import BulkPayload, BulkRecentReply, Payload, StagePayload, as_shape
@@ -108,9 +108,7 @@ class ShopBulkWriter(BulkOperations):
                 )
                 response = exchange(http, request, bounds)
         except httpx.HTTPError as error:
-            raise TemporaryError(
-                f"{self._client.shop}: a file could not be uploaded ({type(error).__name__})"
-            ) from None  # its words hold the address
+            raise of_storage(f"{self._client.shop}: a file could not be uploaded", address, error) from None
         if not response.is_success:
             raise TemporaryError(f"{self._client.shop}: a file could not be uploaded: HTTP {response.status_code}")
 
