@@ -214,7 +214,7 @@ def _send_all(step: Step, context: StoreContext) -> None:
         note_answer(step, planned, answer.customer, next(iter(answer.shown.values()), {}))
         step.written.extend(planned.covers)
         last = position == len(writes) - 1
-        _record(step, context, planned.tells or planned.covers, finished=last and action.kind != "merge")
+        _record(step, context, planned.records or planned.covers, finished=last and action.kind != "merge")
     if not writes:
         _record(step, context, (), finished=True)
 

@@ -100,7 +100,7 @@ class ObserveContext(Protocol):
 class SightingWriter(Protocol):
     """Records rows of the mapping table, unless they were written since they were read."""
 
-    def put_unchanged(self, looked: Sequence[tuple[Mapping | None, Mapping]]) -> tuple[ClerkUserId, ...]: ...
+    def put_unchanged(self, decided: Sequence[tuple[Mapping | None, Mapping]]) -> tuple[ClerkUserId, ...]: ...
 
 
 def observe_users(
@@ -300,7 +300,7 @@ def views_of(
     with_phones = {user: (*found, by_phone.get(user)) for user, found in seen.items()}
     owners = _owners(with_phones, mappings, store)
     formers = departures.formers(_strangers(seen, owners))
-    heirs = departures.heirs(subjects, current)
+    claimants = departures.claimants(subjects, current)
     claims = _claims_that_matter(subjects, specs, current, read_claims)
     rivals = _rivals(subjects, specs, claims, mappings, store, read_claims)
     former = _former_links(subjects, specs, store, customers)
@@ -315,7 +315,7 @@ def views_of(
             rivals=tuple(r for r in rivals.get(_claimed(specs.get(s.user)), ()) if r.clerk_user_id != s.user),
             former_link=former.get(s.user),
             formers={owner: formers[owner] for owner in _strangers({s.user: seen[s.user]}, owners) & formers.keys()},
-            heirs=heirs.get(s.user, ()),
+            claimants=claimants.get(s.user, ()),
             assigned_to=departures.readers.assigned.get(s.user),
             assigned=assigned.get(s.user),
         )

@@ -63,8 +63,12 @@ def reconcile(
     if (absent := _absent(step, context)) is not None:
         return absent
     result = _act(step, context, budgets)
-    heir = step.decision.successor
-    others = [*([heir] if heir is not None else []), *_rivals_left(step, context), *_heirs(step, context)]
+    successor = step.decision.successor
+    others = [
+        *([successor] if successor is not None else []),
+        *_rivals_left(step, context),
+        *_waiting_on_left_customer(step, context),
+    ]
     result = replace(result, nudge=(*result.nudge, *(u for u in others if u not in result.nudge)))
     return replace(result, early=True) if _is_older(step.subject.profile, wants_updated_at) else result
 
@@ -76,7 +80,7 @@ def _rivals_left(step: Step, context: StoreContext) -> tuple[ClerkUserId, ...]:
     return _others(step, *context.readers.mappings.waiting_for(context.store.shop, left))
 
 
-def _heirs(step: Step, context: StoreContext) -> tuple[ClerkUserId, ...]:
+def _waiting_on_left_customer(step: Step, context: StoreContext) -> tuple[ClerkUserId, ...]:
     """Who waits for a value on the customer of a user who has left just now, and may adopt or take it."""
     customer, mapping = step.decision.customer, step.subject.mapping
     leaves = step.decision.status == "released" or step.decision.successor is not None
@@ -196,9 +200,11 @@ def _execute(step: Step, context: StoreContext, budgets: Budgets) -> Outcome:
 
 def _result_of(outcome: Outcome, step: Step, context: StoreContext) -> ReconcileResult:
     if isinstance(outcome.error, Overtaken) and outcome.result == "refused":
-        heir = outcome.successor
-        still_due = heir is not None and context.store.on_leave in DESTRUCTIVE  # if the successor goes, too
-        return ReconcileResult("waiting" if still_due else "nothing", nudge=(heir,) if heir is not None else ())
+        successor = outcome.successor
+        still_due = successor is not None and context.store.on_leave in DESTRUCTIVE  # if the successor goes, too
+        return ReconcileResult(
+            "waiting" if still_due else "nothing", nudge=(successor,) if successor is not None else ()
+        )
     if outcome.result != "applied":
         verdict = verdict_of(outcome.error)
         return ReconcileResult(verdict, error=outcome.error, reasons=(outcome.message,), kind=outcome.action.kind)

@@ -28,7 +28,7 @@ class PlannedWrite:
 
     write: Write
     covers: tuple[Change, ...] = ()
-    tells: tuple[Change, ...] = ()
+    records: tuple[Change, ...] = ()
     moves_to: CustomerId | None = None
     may_join: bool = False
 

@@ -188,6 +188,3 @@ def cap_of(workers: int, stores: int) -> int:
     Half of them are enough for what a shop's bucket lets through: ten writes a second, of a third of a second each.
     """
     return workers if stores <= 1 else (workers + 1) // 2
-
-
-__all__ = ["ADDRESS", "DELETED", "Pauses", "StoreProvider", "Worker", "cap_of"]

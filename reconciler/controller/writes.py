@@ -51,8 +51,8 @@ def writes_of(
             one, other = action.from_customer_id, action.customer_id
             assert one is not None
             assert other is not None
-            told = Change(field="customer", before=one, after=other, why="profile changed")
-            return [PlannedWrite(Merge(one, other, keep_email_of=other), tells=(told,))]
+            change = Change(field="customer", before=one, after=other, why="profile changed")
+            return [PlannedWrite(Merge(one, other, keep_email_of=other), records=(change,))]
         case "relink":
             return [*_leave_old(action, store, customer, mapping), *_patch(action, store)]
         case "adopt" if is_assigned:
@@ -107,16 +107,16 @@ def _leave_old(action: Action, store: Store, old: Customer | None, mapping: Mapp
     new, trace = _customer_of(action), _trace(store)
     assert old is not None
     if old.backlink is not None:
-        told = Change(field="backlink", before=action.clerk_user_id, after=None, why="profile changed")
-        yield PlannedWrite(Unlink(old.id), tells=(told,))
+        change = Change(field="backlink", before=action.clerk_user_id, after=None, why="profile changed")
+        yield PlannedWrite(Unlink(old.id), records=(change,))
     ours = {t.casefold() for t in owned_tags(mapping)}
     stale = [t for t in old.tags if t.casefold() in ours]
     if stale:
         left = [t for t in old.tags if t not in stale]
-        told = Change(field="tags", before=list(old.tags), after=left, why="profile changed")
-        yield PlannedWrite(RemoveTags(old.id, stale), tells=(told,))
-    told = Change(field=f"metafields.{trace}", before=None, after=new, why="profile changed")
-    yield PlannedWrite(SetMetafields({old.id: {trace: (new, TRACE_TYPE)}}), tells=(told,))
+        change = Change(field="tags", before=list(old.tags), after=left, why="profile changed")
+        yield PlannedWrite(RemoveTags(old.id, stale), records=(change,))
+    change = Change(field=f"metafields.{trace}", before=None, after=new, why="profile changed")
+    yield PlannedWrite(SetMetafields({old.id: {trace: (new, TRACE_TYPE)}}), records=(change,))
     yield PlannedWrite(DeleteMetafields(new, [trace]))
 
 
@@ -132,8 +132,8 @@ def _patch(action: Action, store: Store) -> Iterator[PlannedWrite]:
     scalars = tuple(c for c in action.changes if c.field in SCALARS)
     former = next((c.before for c in link), None)
     if former is not None:  # it is written only where there is none
-        told = Change(field="backlink", before=former, after=None, why="profile changed")
-        yield PlannedWrite(Unlink(customer), tells=(told,))
+        change = Change(field="backlink", before=former, after=None, why="profile changed")
+        yield PlannedWrite(Unlink(customer), records=(change,))
     if link:
         yield PlannedWrite(Link(customer, action.clerk_user_id), link, moves_to=customer)
     if scalars:

@@ -106,7 +106,7 @@ class _Forgetful(MappingWriter):
         return ()
 
     def put_unchanged(
-        self, looked: Sequence[tuple[Mapping | None, Mapping]], *events: Event
+        self, decided: Sequence[tuple[Mapping | None, Mapping]], *events: Event
     ) -> tuple[ClerkUserId, ...]:
         return ()
 

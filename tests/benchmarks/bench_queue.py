@@ -83,11 +83,11 @@ def _throughput(queue: RequestTable, url: str, processes: int) -> float:
         assert helper.stdout.readline() == "ready\n"
     queue.add((Request(ACME, ClerkUserId(f"user_{n}")) for n in range(KEYS)), WallClock().now(), reason="bench")
     began = time.perf_counter()
-    looked = [helper.communicate("go\n") for helper in helpers]
+    replies = [helper.communicate("go\n") for helper in helpers]
     took_s = time.perf_counter() - began
-    total = sum(int(out) for out, _ in looked)
+    total = sum(int(out) for out, _ in replies)
     if total != KEYS:
-        raise RuntimeError(f"{KEYS} keys were asked for and {total} looked at")
+        raise RuntimeError(f"{KEYS} keys were asked for and {total} done")
     return KEYS / took_s
 
 
@@ -107,14 +107,14 @@ def _drain(url: str) -> None:
 
 
 def _looks(queue: RequestTable, owner: str) -> int:
-    looked = 0
+    ended = 0
     while True:
         now = WallClock().now()
         claims = queue.claim(owner, now, limit=BATCH, lease_s=30, stores={ACME: BATCH})
         if claims:
-            looked += queue.done(claims, now).count("done")
+            ended += queue.done(claims, now).count("done")
         elif not queue.depth():
-            return looked
+            return ended
 
 
 def _waits_ms(queue: RequestTable) -> dict[str, float]:

@@ -276,7 +276,7 @@ def changed(place: Place) -> Callable[[], int]:
     profiles, (engine, state) = place.profiles(), _state(place)
 
     def look() -> int:
-        found = _looked(place, profiles, state, engine)
+        found = _scan_of_changes(place, profiles, state, engine)
         assert found.looked_at == found.queued == CHANGED
         return found.looked_at
 
@@ -301,7 +301,7 @@ def _touch(place: Place, first: int, at: datetime) -> None:
         connection.commit()
 
 
-def _looked(place: Place, profiles: TableProfiles, state: Repositories, engine: Any) -> ResyncResult:
+def _scan_of_changes(place: Place, profiles: TableProfiles, state: Repositories, engine: Any) -> ResyncResult:
     store, unasked = store_of(0), _Unasked()
     shop: Any = unasked
     mirror = MirrorContext(store, state.mappings, shop, shop, shop, _Clock(), wait=lambda _seconds: True)

@@ -55,9 +55,9 @@ class Calm:
             pid = replica.popen.pid if replica.popen is not None else 0
             if not self.cluster.postgres.scalar(TOLD.format(at=self.cluster.files_at.isoformat(), pid=pid)):
                 yield replica.name, "has not told yet that it runs the newest files"
-        looked = self.cluster.postgres.scalar(LOOKED.format(at=self.since.isoformat()))
-        if looked < len(SHOPS):
-            yield "stores", f"only {looked} were looked at as a whole since the last change"
+        scanned = self.cluster.postgres.scalar(LOOKED.format(at=self.since.isoformat()))
+        if scanned < len(SHOPS):
+            yield "stores", f"only {scanned} were scanned as a whole since the last change"
 
 
 def _metrics(replica: Replica) -> str:

@@ -333,9 +333,9 @@ class ModelState:
         return tuple(losers)
 
     def put_unchanged(
-        self, looked: Sequence[tuple[Mapping | None, Mapping]], *events: Event
+        self, decided: Sequence[tuple[Mapping | None, Mapping]], *events: Event
     ) -> tuple[ClerkUserId, ...]:
-        return self.put_many([row for read, row in looked if self.rows.get(row.clerk_user_id) == read], *events)
+        return self.put_many([row for read, row in decided if self.rows.get(row.clerk_user_id) == read], *events)
 
     def forget(self, shop: ShopDomain, user: ClerkUserId) -> None:
         self.rows.pop(user, None)

@@ -41,7 +41,7 @@ from tests.core.people import (
 THREE = (ADA, BOB, CYD)
 Wants = dict[ClerkUserId, str]
 Owners = dict[ClerkUserId, ClerkUserId]
-Looked = tuple[Subject, Decision, Blocked | None]
+Observed = tuple[Subject, Decision, Blocked | None]
 
 
 def blocked(decision: Decision, email_free: Decision) -> Blocked | None:
@@ -49,7 +49,7 @@ def blocked(decision: Decision, email_free: Decision) -> Blocked | None:
     return Blocked(decisions={frozenset(): decision, frozenset({"email"}): email_free}) if decision.taken else None
 
 
-def looked(wants: Wants, policy: Store | None = None, **shared: Any) -> list[Looked]:
+def observed(wants: Wants, policy: Store | None = None, **shared: Any) -> list[Observed]:
     """Each of these users has a customer with the user's own address, and now wants the address of `wants`."""
     owners = {f"{user}@x.example.com": (user, number) for number, user in enumerate(sorted(wants), 1)}
     found = []
@@ -71,7 +71,7 @@ def looked(wants: Wants, policy: Store | None = None, **shared: Any) -> list[Loo
 def gathered(
     wants: Wants, policy: Store | None = None, order: tuple[int, ...] | None = None, **shared: Any
 ) -> ScanResult:
-    found = looked(wants, policy, **shared)
+    found = observed(wants, policy, **shared)
     gather = PlanBuilder(policy or store(), now=NOW)
     for position in order or range(len(found)):
         gather.add(*found[position])
@@ -124,7 +124,7 @@ def test_a_circle_is_broken_by_parking_one_address(size: int) -> None:
 
 def test_the_one_who_can_park_parks() -> None:
     wants = {ADA: address(BOB), BOB: address(ADA)}
-    found = looked(wants, FREE)
+    found = observed(wants, FREE)
     cases = {}
     for subject, _, case in found:
         assert case is not None
@@ -147,7 +147,7 @@ def test_a_circle_in_which_no_one_can_park_is_held_and_named() -> None:
 
 
 def test_a_circle_in_which_one_may_not_move_waits() -> None:
-    found = looked({ADA: address(BOB), BOB: address(ADA)}, FREE)
+    found = observed({ADA: address(BOB), BOB: address(ADA)}, FREE)
     gather = PlanBuilder(FREE, now=NOW)
     for subject, decision, case in found:
         assert case is not None

@@ -8,7 +8,8 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from reconciler.core.decide.decide import customer_digest, decide
+from reconciler.core.decide.actions import customer_digest
+from reconciler.core.decide.decide import decide
 from reconciler.core.decide.patch import keeps_its_email
 from reconciler.core.decide.refused import refusal_digest, refused_value_digest
 from reconciler.core.fields.desired import spec_of

@@ -70,9 +70,9 @@ def test_the_command_itself_runs_ends_by_sigterm_and_logs_json_without_anything_
     entries = process.log()
     assert len(entries) >= 8
     assert all({"event", "level", "at"} <= entry.keys() for entry in entries)
-    looked = [entry for entry in entries if entry["event"] == "reconciled"]
-    assert looked
-    assert all({"store", "user", "request"} <= entry.keys() for entry in looked)
+    reconciled = [entry for entry in entries if entry["event"] == "reconciled"]
+    assert reconciled
+    assert all({"store", "user", "request"} <= entry.keys() for entry in reconciled)
     whole = "".join(process.lines)
     for personal in ("private.example", "Tove", "Personal", "Guest", "Other", "31415926", "token-acme", "whsec_"):
         assert personal not in whole, personal

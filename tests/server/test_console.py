@@ -514,7 +514,7 @@ def test_anyone_who_has_the_token_may_request_a_reconcile(http: httpx.Client, se
     own = {"origin": str(http.base_url).rstrip("/")}
     assert "Reconcile now" in http.get(f"/people/{TOVE}", headers=BEARER).text
     answer = http.post(f"/people/{TOVE}/look", headers=BEARER | own)
-    assert (answer.status_code, answer.headers["location"]) == (303, f"/people/{TOVE}?looked")
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/people/{TOVE}?queued")
     assert service.nudges == [Nudged(TOVE, "nudge", None)]
     http.post("/people/user_unknown/look", headers=BEARER | own)
     assert len(service.nudges) == 1

@@ -273,6 +273,3 @@ def _record_held(holds: Iterable[Hold], context: StoreContext) -> None:
             record_decisions(idle, context.store, context.state, context.clock.now())
     except CallError as error:
         context.warn(f"{context.store.name}: held users could not be observed again: {error.message}")
-
-
-__all__ = ["Outcome", "apply_plan"]

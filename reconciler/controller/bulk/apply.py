@@ -307,9 +307,9 @@ class BulkRun:
                     continue
             step.written.extend(planned.covers)
             finished = bulk_step.is_last and not moved
-            told_of = planned.tells or planned.covers
+            recorded = planned.records or planned.covers
             row, told = row_after(
-                step, self._of_plan(bulk_step.line), told_of, finished=finished, healed=planned.covers
+                step, self._of_plan(bulk_step.line), recorded, finished=finished, healed=planned.covers
             )
             rows.append(replace(row, profile_digest=step.action.profile_digest) if moved else row)
             events += told

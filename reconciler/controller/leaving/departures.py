@@ -10,7 +10,7 @@ from datetime import datetime
 
 from reconciler.controller.readers import Readers
 from reconciler.core.decide.leaving.absence import is_living
-from reconciler.core.decide.leaving.succession import addresses_of, has_left, heirs_of, is_left_behind
+from reconciler.core.decide.leaving.succession import addresses_of, claimants_of, has_left, is_left_behind
 from reconciler.core.decide.record import new_row
 from reconciler.core.fields import normalise
 from reconciler.core.fields.desired import is_wanted
@@ -49,7 +49,7 @@ class Departures:
             if has_left(profiles.get(user), row, self.store, self.readers.absence, self.now)
         }
 
-    def heirs(
+    def claimants(
         self, subjects: Sequence[Subject], current: MappingOf[ClerkUserId, Customer | None]
     ) -> dict[ClerkUserId, tuple[ClerkUserId, ...]]:
         """Who may adopt the customers of those of these users who leave, or are missing; where several are, none may yet."""
@@ -61,16 +61,16 @@ class Departures:
         mappings = {s.user: s.mapping for s in subjects}
         keys = {user: addresses_of(customer, mappings[user]) for user, customer in leaving.items()}
         asked = frozenset[str]().union(*keys.values())
-        claimants = _by_address(self.readers.profiles.sharing_email(asked) if asked else ())
+        written = _by_address(self.readers.profiles.sharing_email(asked) if asked else ())
         unwritten = _by_address(self._unwritten(asked))
-        names = {p.clerk_user_id for found in (claimants, unwritten) for profiles in found.values() for p in profiles}
+        names = {p.clerk_user_id for found in (written, unwritten) for profiles in found.values() for p in profiles}
         rows = self.readers.mappings.get(self.store.shop, sorted(names)) if names else {}
         found: dict[ClerkUserId, tuple[ClerkUserId, ...]] = {}
         for user, customer in leaving.items():
-            theirs, coming = ([p for key in keys[user] for p in each[key]] for each in (claimants, unwritten))
-            heirs = heirs_of(user, keys[user], theirs, rows, self.store, unwritten=coming)
-            if heirs and not is_left_behind(customer, None):
-                found[user] = heirs
+            theirs, coming = ([p for key in keys[user] for p in each[key]] for each in (written, unwritten))
+            claimants = claimants_of(user, keys[user], theirs, rows, self.store, unwritten=coming)
+            if claimants and not is_left_behind(customer, None):
+                found[user] = claimants
         return found
 
     def _unwritten(self, keys: Collection[str]) -> Iterable[Profile]:

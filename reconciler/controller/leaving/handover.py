@@ -103,14 +103,17 @@ class Successors:
             if by_itself or is_old or subject.user not in self._found:
                 self._ask({**({} if by_itself else self._expected), subject.user: (subject, customer)}, departures)
             self._expected.pop(subject.user, None)
-            heirs = self._found[subject.user]
-        if heirs:
-            message = f"{named(heirs)} has the same verified email, and may adopt {customer.id}: it is not deleted"
+            claimants = self._found[subject.user]
+        if claimants:
+            have = "has" if len(claimants) == 1 else "have"
+            message = (
+                f"{named(claimants)} {have} the same verified email, and may adopt {customer.id}: it is not deleted"
+            )
             raise Overtaken(message, hint="the next plan shows the adoption")
 
     def _ask(self, asked: MappingOf[ClerkUserId, tuple[Subject, Customer]], departures: Departures) -> None:
         """One question for all of these."""
         self._asked_at = self.seconds()
         self._questions += 1
-        found = departures.heirs([s for s, _ in asked.values()], {user: c for user, (_, c) in asked.items()})
+        found = departures.claimants([s for s, _ in asked.values()], {user: c for user, (_, c) in asked.items()})
         self._found = {user: found.get(user, ()) for user in asked}

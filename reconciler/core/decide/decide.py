@@ -26,21 +26,21 @@ from reconciler.core.decide.leaving.redacted import redacted_hold
 from reconciler.core.decide.leaving.succession import is_free_for, is_left_behind, kept_hold, left_behind_hold
 from reconciler.core.decide.leaving.tombstone import is_from_before
 from reconciler.core.decide.patch import decide_patch, doubt_holds, phone_holds, rival_holds, taken_phone
-from reconciler.core.decide.refused import refusal_digest, whole_refusal, without_refused
+from reconciler.core.decide.refused import whole_refusal, without_refused
 from reconciler.core.decide.stale_row import stale_row_hold
 from reconciler.core.fields import normalise
-from reconciler.core.fields.desired import deciding_problems, digest, is_wanted, spec_of, used_digest
-from reconciler.core.fields.diff import owned_tags, respelt_of
+from reconciler.core.fields.desired import deciding_problems, is_wanted, spec_of, used_digest
+from reconciler.core.fields.diff import respelt_of
 from reconciler.core.model.action import Action, Change, Hold, Why
 from reconciler.core.model.customer import Customer
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.mapping import Mapping, Status
 from reconciler.core.model.profile import Profile
-from reconciler.core.model.reasons import WHO_ACTS, hold
+from reconciler.core.model.reasons import hold
 from reconciler.core.model.scalars import IDENTITIES
 from reconciler.core.model.spec import Spec
 from reconciler.core.model.store import DESTRUCTIVE, Store
-from reconciler.core.model.view import Decision, Rival, Taken, View
+from reconciler.core.model.view import Decision, Taken, View
 
 
 def decide(
@@ -235,7 +235,7 @@ def _decide_leaving(
     if view.successor is not None:  # the successor adopts the customer: do not change it here
         status: Status = "pending" if how in DESTRUCTIVE else "released"
         return Decision(clerk_user_id=user, customer=customer, status=status, successor=view.successor)
-    if how in DESTRUCTIVE and (kept := kept_hold(user, customer, mapping, view.heirs)) is not None:
+    if how in DESTRUCTIVE and (kept := kept_hold(user, customer, mapping, view.claimants)) is not None:
         return Decision(clerk_user_id=user, holds=(kept,), customer=customer, status="held")
     why: Why = "profile changed" if profile is None or profile.deleted else "config changed"
     changes: list[Change] = []
@@ -274,9 +274,3 @@ def _withhold_all(decision: Decision, store: Store) -> Decision:
     if not store.paused:
         return decision
     return withhold(decision, "StorePaused", f"{decision.action.kind} is held: the store is {store.pause_words}")
-
-
-__all__ = [
-    "WHO_ACTS", "Decision", "Rival", "View", "customer_digest", "decide", "digest", "owned_tags",
-    "points_of", "refusal_digest", "unreadable_decision",
-]  # fmt: skip

@@ -59,7 +59,7 @@ def _frozen(kind: type[T], *, kw_only: bool) -> type[T]:
 
 def _init_of(kind: type[object]) -> Callable[..., None]:
     """Compile the `__init__` of a dataclass that has none: a dataclass derived from it inherits the fields."""
-    heir = type(kind.__name__, (kind,), {"__doc__": kind.__doc__, "__module__": kind.__module__})
-    made: Callable[..., None] = vars(dataclass(eq=False, repr=False)(heir))["__init__"]
+    subclass = type(kind.__name__, (kind,), {"__doc__": kind.__doc__, "__module__": kind.__module__})
+    made: Callable[..., None] = vars(dataclass(eq=False, repr=False)(subclass))["__init__"]
     made.__qualname__ = f"{kind.__qualname__}.__init__"
     return made

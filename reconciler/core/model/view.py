@@ -55,7 +55,7 @@ class View:
 
     `owners` are users by our mappings. `rivals` claim the same email: all of a few, and of many a few with a customer and
     a few without. `formers` are owners who have left, with their mappings: their customers are
-    free for a user with the same verified email. `heirs` are users without a customer who claim the email of the
+    free for a user with the same verified email. `claimants` are users without a customer who claim the email of the
     customer of this leaving user; a single one is the `successor`, who may adopt the customer. `merge_blockers` are
     Shopify's objections to merging the user's customer with `by_email` (None: not requested). `assigned_to` is the
     customer that an operator assigned to the user, `assigned` that customer where it exists. `former_link` names the
@@ -73,14 +73,14 @@ class View:
     merge_blockers: tuple[str, ...] | None = None
     former_link: str | None = None
     formers: MappingOf[ClerkUserId, Mapping] = field(default_factory=dict)
-    heirs: tuple[ClerkUserId, ...] = ()
+    claimants: tuple[ClerkUserId, ...] = ()
     assigned_to: CustomerId | None = None
     assigned: Customer | None = None
 
     @property
     def successor(self) -> ClerkUserId | None:
         """The user who may adopt the customer of this leaving user; None where there is none, or several."""
-        return self.heirs[0] if len(self.heirs) == 1 else None
+        return self.claimants[0] if len(self.claimants) == 1 else None
 
     def owner(self, customer: Customer) -> str | None:
         """The user of this customer, by its back-link, else by our mappings; None where it has no user."""

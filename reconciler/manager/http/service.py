@@ -17,13 +17,12 @@ from reconciler.clerk.webhook import ClerkEvent
 from reconciler.controller.acts import Acts
 from reconciler.controller.profile_rows.writer import RowDone
 from reconciler.controller.rollouts import Rollouts
-from reconciler.controller.worker import DELETED
 from reconciler.core.decide.profile_rows.write import ClerkChange, shown_mapping
 from reconciler.core.model.act import Act, Actor
 from reconciler.core.model.event import Event
 from reconciler.core.model.ids import ClerkUserId, CustomerId, StoreName
 from reconciler.core.model.mapping import Mapping, Status
-from reconciler.core.model.request import Priority, Request
+from reconciler.core.model.request import DELETED, Priority, Request
 from reconciler.core.model.rollout import RolloutState
 from reconciler.core.model.run import Run, RunKind
 from reconciler.core.report.answer import Candidate, Former

@@ -108,7 +108,7 @@ class PeoplePages:
             names=sorted({*rows, *explained}),
             unwanted=[n for n, e in sorted(explained.items()) if n not in rows and e.agrees and e.status == "unwanted"],
             done=done_act(request),
-            looked="looked" in request.query_params,
+            queued="queued" in request.query_params,
             acts=self._service.acts(user=user, limit=ACTS_MAX) if there else (),
             events=self._service.recent_events(user=user, limit=EVENTS_MAX) if there else (),
         )
@@ -123,4 +123,4 @@ class PeoplePages:
         caller = self._caller(request)
         assert caller is not None
         self._service.reconcile(user, Actor(caller.name, "console"))
-        return RedirectResponse(f"/people/{quote(user, safe='')}?looked", 303)
+        return RedirectResponse(f"/people/{quote(user, safe='')}?queued", 303)

@@ -58,14 +58,14 @@ def _has_intent(mapping: Mapping, kind: str) -> bool:
     return mapping.intent is not None and mapping.intent.kind == kind
 
 
-def is_free_for(heir: Mapping | None, former: Mapping | None) -> bool:
+def is_free_for(claimant: Mapping | None, former: Mapping | None) -> bool:
     """Whether this user may take the customer of a user who has left.
 
-    Before the release of that user, only the heir (`heirs_of`) may. During the release, no user may.
+    Before the release of that user, only the claimant (`claimants_of`) may. During the release, no user may.
     """
     if former is None or is_leaving(former):
         return False
-    return former.status == "released" or not has_customer(heir)
+    return former.status == "released" or not has_customer(claimant)
 
 
 def addresses_of(customer: Customer, mapping: Mapping | None) -> frozenset[str]:
@@ -76,7 +76,7 @@ def addresses_of(customer: Customer, mapping: Mapping | None) -> frozenset[str]:
     return frozenset(key for key in found if key is not None)
 
 
-def heirs_of(
+def claimants_of(
     user: ClerkUserId,
     keys: Collection[str],
     claimants: Iterable[Profile],
@@ -105,13 +105,15 @@ def heirs_of(
     return tuple(found)
 
 
-def kept_hold(user: ClerkUserId, customer: Customer, mapping: Mapping, heirs: Collection[ClerkUserId]) -> Hold | None:
+def kept_hold(
+    user: ClerkUserId, customer: Customer, mapping: Mapping, claimants: Collection[ClerkUserId]
+) -> Hold | None:
     """The hold of a destructive release; None where it may be executed.
 
     The customer is kept if several users claim it, or if its email, and so the claimants, are unknown.
     """
-    if heirs:
-        return _contended_hold(user, customer, heirs)
+    if claimants:
+        return _contended_hold(user, customer, claimants)
     if "email" not in customer.unknown or mapping.email is not None:
         return None
     message = (
@@ -121,11 +123,11 @@ def kept_hold(user: ClerkUserId, customer: Customer, mapping: Mapping, heirs: Co
     return hold(user, customer, "CannotDelete", message)
 
 
-def _contended_hold(user: ClerkUserId, customer: Customer, heirs: Collection[ClerkUserId]) -> Hold:
+def _contended_hold(user: ClerkUserId, customer: Customer, claimants: Collection[ClerkUserId]) -> Hold:
     """The hold of a destructive release while several users claim the customer."""
     message = (
-        f"the user has left, and {named(sorted(heirs))} claim the email of {customer.id}: it is not deleted, since one of "
-        "them may adopt it; change the email of the others"
+        f"the user has left, and {named(sorted(claimants))} claim the email of {customer.id}: it is not deleted, since "
+        "one of them may adopt it; change the email of the others"
     )
     return hold(user, customer, "EmailTaken", message)
 
