@@ -24,7 +24,7 @@ from reconciler.core.decide.record import (
     with_intent,
     with_refused,
 )
-from reconciler.core.decide.refused import WHOLE, refused_value_digest, whole_digest
+from reconciler.core.decide.refused import refused_value_digest, whole_digest, whole_key
 from reconciler.core.decide.written import as_before, as_written, in_place, intent_of
 from reconciler.core.fields.desired import used_digest
 from reconciler.core.fields.normalise import is_same_email
@@ -143,7 +143,7 @@ def _remember_refusals(refused: Refused, step: Step, context: StoreContext, *, a
         if refusal.code in WORLD_MOVED and not again:
             moved = True
             continue
-        for name in names or [WHOLE]:
+        for name in names or [whole_key(step.action)]:
             known = (
                 refused_value_digest(changes[name], context.store)
                 if names

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from alembic import command
 from alembic.autogenerate import compare_metadata
@@ -20,6 +20,20 @@ from reconciler.state.tables import requests as requests_table
 
 LOCK_KEY = 7_305_811_905  # advisory lock, so that two processes never create the schema at the same time
 API_ROLES = ("anon", "authenticated", "service_role")
+
+_SEQUENCES = text(
+    """
+SELECT s.oid::regclass::text, t.oid::regclass::text, quote_ident(a.attname)
+FROM pg_class s JOIN pg_namespace n ON n.oid = s.relnamespace AND n.nspname = :schema
+JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = s.oid AND d.deptype IN ('a', 'i')
+  AND d.refclassid = 'pg_class'::regclass
+JOIN pg_class t ON t.oid = d.refobjid
+JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = d.refobjsubid
+WHERE s.relkind = 'S' ORDER BY 1
+"""
+)
+
+_MOVE_SEQUENCE = text("SELECT setval(CAST(:name AS regclass), :highest)")
 
 requests_table.make_partial_on_postgres()
 
@@ -51,9 +65,13 @@ def check(engine: Engine) -> list[str]:
         _refuse_newer(_current(connection))
         if _current(connection) != _script().get_current_head():
             return [f"it is at {_current(connection) or 'nothing'}, this program needs {_script().get_current_head()}"]
+        late = _late_sequences(connection) if connection.dialect.name == "postgresql" else []
         return [
-            str(difference)
-            for difference in compare_metadata(_context(connection), options(connection)["target_metadata"])
+            *(str(each) for each in compare_metadata(_context(connection), options(connection)["target_metadata"])),
+            *(
+                f"the sequence {each.name} is behind its table, as after a copy that leaves sequences out"
+                for each in late
+            ),
         ]
 
 
@@ -77,7 +95,28 @@ def _upgrade(connection: Connection) -> None:
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
     if connection.dialect.name == "postgresql":
+        for late in _late_sequences(connection):
+            connection.execute(_MOVE_SEQUENCE, {"name": late.name, "highest": late.highest})
         _revoke_api_roles(connection)
+
+
+class _LateSequence(NamedTuple):
+    """A sequence that would give a number which a row has already, and the highest of these."""
+
+    name: str
+    highest: int
+
+
+def _late_sequences(connection: Connection) -> list[_LateSequence]:
+    """The sequences behind their tables: logical replication and copies of rows leave them where they were."""
+    found = connection.execute(_SEQUENCES, {"schema": SCHEMA}).all()
+    late: list[_LateSequence] = []
+    for sequence, table, column in found:
+        given = connection.execute(text(f"SELECT last_value - (NOT is_called)::int FROM {sequence}")).scalar_one()  # noqa: S608  quoted
+        highest = connection.execute(text(f"SELECT max({column}) FROM {table}")).scalar_one()  # noqa: S608  as above
+        if highest is not None and highest > given:
+            late.append(_LateSequence(sequence, highest))
+    return late
 
 
 def _has_schema(connection: Connection) -> bool:

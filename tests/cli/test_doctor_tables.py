@@ -242,6 +242,25 @@ def test_times_in_the_future_are_named(app: AppDatabase) -> None:
     assert "timestamptz" in app.the_odd("updated_at")["hint"]
 
 
+def test_an_index_by_another_version_of_the_collation_is_named(app: AppDatabase) -> None:
+    app.make("clerk_user_id text primary key, email text")
+    app.run("update pg_database set datcollversion = '2.31' where datname = current_database()")
+    found = app.the_odd("index")
+    assert "was built by version 2.31 of its collation" in found["message"]
+    assert found["hint"].startswith("reindex table public.customers")
+    app.run("drop table customers")
+    app.make('clerk_user_id text collate "C" primary key, email text')
+    assert not [check for check in app.odd() if check["what"] == "index"]
+
+
+def test_times_of_deletion_in_the_future_are_named(app: AppDatabase) -> None:
+    app.columns(clerk_user_id="clerk_user_id", email="email", deleted_at="deleted_at")
+    app.make("clerk_user_id text primary key, email text")
+    app.run("alter table customers add column deleted_at timestamptz; grant select on customers to profile_reader")
+    app.run("update customers set deleted_at = now() + interval '30 days' where clerk_user_id = 'user_7'")
+    assert app.the_odd("deleted_at")["message"].startswith("deleted_at is in the future: 1 of 30 rows")
+
+
 def test_a_key_that_holds_no_ids_of_clerk_is_named(app: AppDatabase) -> None:
     app.make("id uuid primary key, email text", "insert into customers values (gen_random_uuid(), 'a@example.com')")
     app.columns(clerk_user_id="id", email="email")

@@ -7,9 +7,17 @@ from typing import Any
 import pytest
 
 from reconciler.core.fields.desired import config_digest, digest, is_wanted, profile_digest, spec_of
+from reconciler.core.model.profile import Problem
 from tests.core.people import ADA, NOW, profile, store
 
 ada = profile(ADA)
+
+
+def test_an_email_of_which_the_verification_cannot_be_read_is_held_with_that_cause() -> None:
+    unread = Problem(field="email_verified", message="email_verified is neither yes nor no")
+    (doubt,) = spec_of(profile(ADA, email_verified=None, problems=(unread,)), store()).doubts
+    assert (doubt.field, doubt.reason) == ("email", "EmailUnverified")
+    assert "is unknown (email_verified is neither yes nor no)" in doubt.message
 
 
 @pytest.mark.parametrize(

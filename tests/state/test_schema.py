@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -19,18 +20,21 @@ from sqlalchemy import Engine, text
 from sqlalchemy.schema import CreateSchema
 
 from reconciler import state
+from reconciler.core.model.act import Act, Actor
 from reconciler.core.model.ids import ShopDomain
 from reconciler.errors import StateError
 from reconciler.state.all_tables import metadata
 from reconciler.state.database.engine import SCHEMA, open_engine
 from reconciler.state.database.version import VERSION_TABLE, head, is_current
 from reconciler.state.mirror.customers import MirrorTable
+from reconciler.state.operations.acts import ActTable
 from reconciler.state.schema import check, ensure_schema, upgrade
 from reconciler.state.shops import ShopTable
 from tests import servers
 from tests.conftest import Database
 
 MIGRATIONS = Path(state.__file__).with_name("migrations")
+AT = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 STRANGERS = ("anon", "authenticated", "service_role")
 
 
@@ -166,6 +170,25 @@ def test_a_column_that_somebody_dropped_is_reported(state_database: Database, op
     differences = "\n".join(check(engine))
     assert "waits_for_email" in differences
     assert "reconciler_mapping_waits" in differences
+
+
+def test_a_sequence_behind_its_table_is_reported_and_moved(
+    postgres: servers.Server, postgres_database: Callable[..., str], opened: Callable[[str], Engine]
+) -> None:
+    engine = opened(postgres.url(postgres_database(migrated=True)))
+    acts = ActTable(engine)
+    act = Act(AT, Actor("ada", "console"), "pause")
+    acts.note_acts([act, act])
+    assert check(engine) == []
+    with engine.begin() as connection:
+        connection.exec_driver_sql("SELECT setval('reconciler.reconciler_act_id_seq', 1, false)")
+    with pytest.raises(StateError) as refused:
+        acts.note_acts([act])
+    assert refused.value.hint == "reconciler db check"
+    assert "reconciler_act_id_seq" in "".join(check(engine))
+    upgrade(engine)
+    assert check(engine) == []
+    acts.note_acts([act])
 
 
 def _set_version(engine: Engine, version: str) -> None:

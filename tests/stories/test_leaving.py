@@ -183,6 +183,23 @@ def test_a_user_with_orders_is_tagged_instead_and_that_is_reported(four: StoryHa
     four.settles()
 
 
+@pytest.mark.parametrize("tags", [[], [f"foreign-{n:03}" for n in range(249)]], ids=["few tags", "no space"])
+def test_a_user_with_a_customer_that_shopify_refuses_to_delete_is_tagged_instead(
+    four: StoryHarness, tags: list[str]
+) -> None:
+    four.store["on_leave"] = "delete"
+    at = four.theirs("ada").id
+    four.staff("block_merge", id=at, fields=["SUBSCRIPTIONS"])
+    four.staff("tag", id=at, tags=tags)
+    four.gone("ada")
+    four.apply(code=1 if tags else 0)
+    assert ("clerk-left" in four.theirs("ada").tags) is not bool(tags)
+    row = four.mappings()["ada"]
+    assert (row["status"], row["reason"]) == ("held" if tags else "released", "CannotDelete")
+    assert "because of subscriptions" in row["message"]
+    four.settles(held={("ada", "Rejected"), ("ada", "CannotDelete")} if tags else ())
+
+
 def test_an_order_between_plan_and_apply_forbids_the_deletion(four: StoryHarness) -> None:
     four.store["on_leave"] = "delete"
     four.gone("ada")

@@ -262,6 +262,27 @@ def test_a_customer_that_a_re_link_left_behind_is_taken_by_no_user(
     four.settles()
 
 
+@pytest.mark.parametrize("winner", ["new", "left"])
+def test_a_customer_that_was_merged_with_the_one_of_a_re_link_is_taken_by_the_next_user(
+    story: StoryHarness, winner: str
+) -> None:
+    story.user("ada")
+    story.user("bob")
+    story.apply()
+    left, new = story.theirs("ada").id, story.staff("create", email=mail("new")).id
+    story.user("ada", email=mail("new"))
+    story.apply()
+    keep, other = (new, left) if winner == "new" else (left, new)
+    story.staff("merge", keep=keep, other=other)
+    story.apply()
+    assert story.theirs("ada").id == keep
+    story.gone("ada")
+    story.user("cleo", email=mail("new"))
+    story.apply()
+    assert story.theirs("cleo").id == keep
+    story.settles()
+
+
 def test_the_very_user_who_left_a_customer_may_go_back_to_it(four: StoryHarness, left: str) -> None:
     four.user("ada", email=mail("ada"))
     four.apply()

@@ -187,6 +187,18 @@ def test_a_row_with_a_time_of_deletion_is_gone(value: Any, at: datetime | None) 
     assert (profile.deleted, profile.deleted_at, profile.problems) == (True, at, ())
 
 
+@pytest.mark.parametrize("never", ["9999-12-31", "9999-12-31T23:59:59Z", "1970-01-01 00:00:00", "0001-01-01T00:00:00Z"])
+def test_a_time_of_deletion_that_means_none_deletes_no_one(never: str) -> None:
+    found = profile_of("user_1", {"deleted_at": never})
+    assert not found.deleted
+    assert [p.field for p in found.problems] == ["deleted_at"]
+
+
+@pytest.mark.parametrize(("status", "is_verified"), [("verified", True), (" Unverified", False), ("expired", False)])
+def test_the_status_of_clerk_says_whether_an_email_is_verified(status: str, is_verified: bool) -> None:  # noqa: FBT001
+    assert profile_of("user_1", {"email_verified": status}).email_verified is is_verified
+
+
 @pytest.mark.parametrize("value", ["soon", Endless(), b"x", {"a": 1}])
 def test_an_unreadable_time_of_deletion_neither_keeps_nor_releases_anybody(value: Any) -> None:
     assert problem("deleted_at", value) == "deleted_at is neither a time nor yes or no"

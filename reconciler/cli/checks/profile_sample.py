@@ -44,6 +44,7 @@ class ProfileSample:
     without_email: int = 0
     verified: int = 0
     ahead: int = 0
+    deleted_ahead: int = 0
     clerk_ids: int = 0
     consents: dict[ConsentRule, ConsentSample] = field(default_factory=dict)
     problems: Counter[str] = field(default_factory=Counter)
@@ -56,6 +57,7 @@ class ProfileSample:
         self.without_email += profile.email is None
         self.verified += profile.email_verified is True
         self.ahead += profile.updated_at is not None and profile.updated_at > now + AHEAD
+        self.deleted_ahead += profile.deleted_at is not None and profile.deleted_at > now + AHEAD
         self.clerk_ids += profile.clerk_user_id.startswith(CLERK_ID)
         for rule, consent in self.consents.items():
             paths = [path for path in (rule.at, rule.source) if path is not None and profile.knows("metadata")]

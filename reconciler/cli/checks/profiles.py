@@ -58,6 +58,14 @@ def _key_checks(found: Inspection, rows: int) -> Iterator[Check]:
             "for each user"
         )
         yield _check("key", "warning", message, parted if found.kind == "p" else _index(found, found.key, "unique "))
+    if found.collations is not None and found.is_indexed:
+        built, there = found.collations
+        message = (
+            f"the index on {found.key} was built by version {built} of its collation, and the server has {there}: it may "
+            "not find a row that is there, and its user would be released"
+        )
+        hint = f"reindex table {found.table}; then alter database … refresh collation version (or alter collation …)"
+        yield _check("index", "warning", message, hint)
     if rows < LARGE:
         return
     if not found.is_indexed:
@@ -155,6 +163,13 @@ def row_checks(sample: ProfileSample, found: Inspection | None, settings: Settin
         message = f"{columns['updated_at']} is in the future: {_share(sample.ahead, sample)}"
         hint = "a time without a zone is read as UTC: use timestamptz, or write UTC"
         yield _check("updated_at", "warning", message, hint)
+    if sample.deleted_ahead:
+        column = columns["deleted_at"]
+        message = (
+            f"{column} is in the future: {_share(sample.deleted_ahead, sample)}, users who count as deleted already"
+        )
+        hint = f"create a view with (case when {column} <= now() then {column} end) as {column}, and name it"
+        yield _check("deleted_at", "warning", message, hint)
     yield from _consent_checks(sample)
     if not sample.clerk_ids:
         message = f"no value of {columns['clerk_user_id']} begins with user_, as Clerk's ids do: webhooks match no row"

@@ -39,7 +39,7 @@ from reconciler.core.model.profile import Profile
 from reconciler.core.model.reasons import hold
 from reconciler.core.model.scalars import IDENTITIES
 from reconciler.core.model.spec import Spec
-from reconciler.core.model.store import DESTRUCTIVE, Store
+from reconciler.core.model.store import DESTRUCTIVE, OnLeave, Store
 from reconciler.core.model.view import Decision, Taken, View
 
 
@@ -87,7 +87,7 @@ def decide(
             successor=view.successor,
         )
     if not wanted or profile is None:
-        leaving = _decide_leaving(user, profile, mapping, view, store)
+        leaving = _decide_leaving(user, profile, mapping, view, store, explicit=explicit)
         return _withhold_all(
             without_refused(_with_sent_values(leaving, mapping, view), profile, mapping, store, explicit=explicit),
             store,
@@ -219,7 +219,7 @@ def _held_decision(case: Case, holds: tuple[Hold, ...], taken: Taken | None = No
 
 
 def _decide_leaving(
-    user: ClerkUserId, profile: Profile | None, mapping: Mapping | None, view: View, store: Store
+    user: ClerkUserId, profile: Profile | None, mapping: Mapping | None, view: View, store: Store, *, explicit: bool
 ) -> Decision:
     """The decision for a user that the store does not want: nothing without a mapping, else a release by `on_leave`."""
     if mapping is None or mapping.status == "erased":
@@ -237,13 +237,25 @@ def _decide_leaving(
         return Decision(clerk_user_id=user, customer=customer, status=status, successor=view.successor)
     if how in DESTRUCTIVE and (kept := kept_hold(user, customer, mapping, view.claimants)) is not None:
         return Decision(clerk_user_id=user, holds=(kept,), customer=customer, status="held")
+    released = _release_by(how, user, profile, customer, store)
+    if how == "delete" and (cause := _undeletable(released, customer, mapping, store, explicit=explicit)):
+        held = hold(user, customer, "CannotDelete", f"{cause}: the customer is tagged instead")
+        released = replace(_release_by("tag", user, profile, customer, store), holds=(held,))
+    return withhold_roll_out(released, store)
+
+
+def _undeletable(deleted: Decision, customer: Customer, mapping: Mapping, store: Store, *, explicit: bool) -> str:
+    """Why Shopify does not delete the customer; empty where it may."""
+    if customer.can_delete is not True:
+        return "Shopify can't delete a customer with orders"
+    refused = whole_refusal(deleted, mapping, store, explicit=explicit)
+    return f"Shopify refused to delete the customer ({refused.message})" if refused is not None else ""
+
+
+def _release_by(how: OnLeave, user: ClerkUserId, profile: Profile | None, customer: Customer, store: Store) -> Decision:
+    """The release of a user with a customer."""
     why: Why = "profile changed" if profile is None or profile.deleted else "config changed"
     changes: list[Change] = []
-    holds: list[Hold] = []
-    if how == "delete" and customer.can_delete is not True:
-        message = "Shopify can't delete a customer with orders: the customer is tagged instead"
-        holds.append(hold(user, customer, "CannotDelete", message))
-        how = "tag"
     if how == "tag" and store.leave_tag.casefold() not in normalise.tag_keys(customer.tags):
         after = normalise.tags([*customer.tags, store.leave_tag])
         changes.append(Change(field="tags", before=list(normalise.tags(customer.tags)), after=list(after), why=why))
@@ -261,8 +273,7 @@ def _decide_leaving(
         email=customer.email,
         name=customer_name(customer),
     )
-    decision = Decision(clerk_user_id=user, action=action, holds=tuple(holds), customer=customer, status="released")
-    return withhold_roll_out(decision, store)
+    return Decision(clerk_user_id=user, action=action, customer=customer, status="released")
 
 
 def _withhold_all(decision: Decision, store: Store) -> Decision:

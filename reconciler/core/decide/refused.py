@@ -24,6 +24,7 @@ from reconciler.core.model.view import Decision
 
 UNDONE = "UNDONE"
 WHOLE = "*"  # in place of a field: Shopify refused the action without naming a field
+DELETION = "* delete"  # the same of a deletion: the customer is tagged instead, which may be refused as well
 NEEDED: MappingOf[Kind, frozenset[str]] = {  # fields without which the action is not executed
     "create": frozenset({"backlink", "email"}),
     "adopt": frozenset({"backlink"}),
@@ -52,6 +53,11 @@ def refused_value_digest(change: Change, store: Store) -> str:
     return digest(change.field, change.before, change.after, *typed)
 
 
+def whole_key(action: Action) -> str:
+    """The key in `Mapping.refused` for this action, if Shopify refused it without naming a field."""
+    return DELETION if action.how == "delete" else WHOLE
+
+
 def whole_digest(action: Action, decision: Decision, store: Store) -> str:
     """The digest of an action that was refused as a whole. It changes with profile, policy or customer.
 
@@ -66,8 +72,10 @@ def whole_digest(action: Action, decision: Decision, store: Store) -> str:
 
 def whole_refusal(decision: Decision, mapping: Mapping | None, store: Store, *, explicit: bool) -> RefusedValue | None:
     """The refusal of this very action, if it still applies; None where the action may be tried."""
-    refused = mapping.refused.get(WHOLE) if mapping is not None else None
-    if refused is None or decision.action is None or (explicit and not refused.asked):
+    if mapping is None or decision.action is None:
+        return None
+    refused = mapping.refused.get(whole_key(decision.action))
+    if refused is None or (explicit and not refused.asked):
         return None
     return refused if refused.digest == whole_digest(decision.action, decision, store) else None
 

@@ -261,6 +261,10 @@ def _email(profile: Profile, store: Store) -> str | None:
         raise _DoubtError("EmailInvalid", message)
     if not normalise.email_is_valid(email):
         raise _DoubtError("EmailInvalid", "Shopify does not accept the profile's email: correct it in the profile")
+    unread = next((p.message for p in profile.problems if p.field == "email_verified"), None)
+    if store.trust_email == "verified" and unread is not None:
+        message = f"whether the profile's email is verified is unknown ({unread}), so it is neither written nor used"
+        raise _DoubtError("EmailUnverified", message)
     if store.trust_email == "verified" and profile.email_verified is not True:
         raise _DoubtError("EmailUnverified", "the profile's email is not verified, so it is neither written nor used")
     return email

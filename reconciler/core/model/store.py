@@ -30,6 +30,7 @@ Switch = Literal["auto", "hold"]
 TrustEmail = Literal["verified", "always", "never"]
 
 SHOP_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]*\.myshopify\.com")
+OnLeave = Literal["keep", "tag", "delete", "erase"]
 DESTRUCTIVE = frozenset({"delete", "erase"})  # values of `on_leave` that can't be reverted
 TAGS_MAX = 250  # of one customer, Shopify's own limit
 METAFIELD_PATTERN = re.compile(r"metafields\.[!-~]{1,255}\.[!-~]{1,64}")  # a field, as plans name it
@@ -149,7 +150,7 @@ class PolicyChange(TypedDict, total=False):
     consent: ConsentRules
     country: str | None
     require_email: bool
-    on_leave: Literal["keep", "tag", "delete", "erase"]
+    on_leave: OnLeave
     leave_tag: str
     on_email_conflict: Literal["relink", "merge", "hold"]
     on_missing: Literal["recreate", "hold"]
@@ -210,7 +211,7 @@ class Store(_Part):
     require_email: bool = Field(
         default=True, description="false: users without an email are created by their back-link alone"
     )
-    on_leave: Literal["keep", "tag", "delete", "erase"] = Field(
+    on_leave: OnLeave = Field(
         default="keep", description="what happens to the customer of a user who has left or is not wanted any more"
     )
     leave_tag: Annotated[str, StringConstraints(min_length=1, max_length=255)] = Field(

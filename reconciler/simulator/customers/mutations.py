@@ -30,6 +30,10 @@ _INLINE: Final = (
 )  # fmt: skip
 
 
+KEPT: Final = frozenset({"COMPANY_CONTACT", "SUBSCRIPTIONS"})
+"""What forbids a deletion, though `canDelete` knows orders only. The words of the refusal are not recorded."""
+
+
 def check_writable(state: str) -> None:
     """A top-level error for a consent state that only Shopify may set."""
     if state not in WRITABLE:
@@ -104,6 +108,8 @@ class Customers(Definitions):
             message = "Customer can't be found"
         elif customer.orders or rare(customer).had_orders:
             message = "Customer can’t be deleted because they have associated orders"
+        elif bound := sorted(KEPT & rare(customer).blockers):
+            message = f"Customer can’t be deleted because of {bound[0].replace('_', ' ').lower()}"
         if customer is None or message is not None:
             error = user_error(("id",), str(message))
             return {"deletedCustomerId": None, "shop": self.shop(), "userErrors": [error]}

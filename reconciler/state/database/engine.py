@@ -302,9 +302,9 @@ def translate_errors() -> Iterator[None]:
     try:
         yield
     except IntegrityError as error:
-        raise StateError(
-            f"the state refuses the row: {_first_line(error)}", hint="reconciler mappings list shows who has it"
-        ) from error
+        line = _first_line(error)
+        hint = "reconciler db check" if '_pkey"' in line else "reconciler mappings list shows who has it"
+        raise StateError(f"the state refuses the row: {line}", hint=hint) from error
     except OperationalError as error:
         raise StateError(f"the state's database can't be used: {_first_line(error)}", hint=_hint(error)) from error
     except SQLAlchemyError as error:
@@ -326,6 +326,7 @@ _WAYS_OUT = (
     ("read-only transaction", "the server takes no writes now: a full disk or a standby; see the server's dashboard"),
     ("other threads", "look for what keeps them: a slow disk, or a process that holds the file, such as a backup"),
     ("is locked", "another process holds the file: stop it, or use Postgres for several processes"),
+    ("is malformed", "restore a backup, or move the file away: reconciler docs restore-a-state"),
     ("not a database", "the file in state.url is something else: name another"),
     ("has no equivalent in encoding", "the state needs a database that was created with ENCODING 'UTF8'"),
     ("row-level security", "connect as the owner of the schema reconciler, or: alter role … bypassrls;"),

@@ -68,6 +68,19 @@ SELECT kind, quoted, quoted_key, quoted_updated, role_name,
 FROM facts
 """
 )
+_COLLATION = sa.text(
+    """
+SELECT CASE WHEN co.collprovider = 'd' THEN to_jsonb(d)->>'datcollversion' ELSE co.collversion END AS built,
+       CASE WHEN co.collprovider = 'd' THEN pg_database_collation_actual_version(d.oid)
+            ELSE pg_collation_actual_version(co.oid) END AS there
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = :key
+JOIN pg_collation co ON co.oid = a.attcollation
+JOIN pg_database d ON d.datname = current_database()
+WHERE n.nspname = :schema AND c.relname = :name
+"""
+)
+"""The versions of the key's collation. Needs Postgres 15, which notes that of a database."""
 _SQLITE = sa.text(
     """
 SELECT
@@ -94,7 +107,8 @@ class Inspection:
     `moved_by`: triggers that set `updated_at`. `may_insert`, `may_update`: a policy lets this role write some rows;
     `may_all`: any row; all three are True without row level security. `still`: the number of checked rows if `updated_at`
     equals `created_at` in all of them, otherwise None. `email`: the expression that finds the users of an email, or empty;
-    `is_email_indexed`: an index supports it.
+    `is_email_indexed`: an index supports it. `collations`: the version of the key's collation by which its index was built,
+    and the server's, where they differ.
     """
 
     kind: str
@@ -118,6 +132,7 @@ class Inspection:
     may_update: bool
     may_all: bool
     still: int | None
+    collations: tuple[str, str] | None = None
 
     @property
     def is_postgres(self) -> bool:
@@ -139,6 +154,7 @@ def inspect_profiles(url: str, table: str, columns: Mapping[str, str]) -> Inspec
             if is_sqlite:
                 return _of_sqlite(connection, row, asked)
             found = _of_postgres(connection, row, asked)
+            found = replace(found, collations=_collations(connection, asked))
             return (
                 _with_email(connection, found, find_table(connection, table, columns)) if "email" in columns else found
             )
@@ -173,6 +189,13 @@ def _of_postgres(connection: Connection, row: Mapping[Any, Any], asked: Mapping[
         may_all=is_free or row["may_all"],
         still=_still(connection, row["quoted"], updated, later) if updated and row["has_created_at"] else None,
     )
+
+
+def _collations(connection: Connection, asked: Mapping[str, str]) -> tuple[str, str] | None:
+    if (connection.dialect.server_version_info or ()) < (15,):
+        return None
+    row = connection.execute(_COLLATION, asked).one_or_none()
+    return (row.built, row.there) if row is not None and row.built and row.there and row.built != row.there else None
 
 
 def _with_email(connection: Connection, found: Inspection, table: ProfileTable) -> Inspection:

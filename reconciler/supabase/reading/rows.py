@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, TypeVar
 from uuid import UUID
@@ -19,6 +19,10 @@ from reconciler.core.model.profile import PROFILE_FIELDS, Problem, Profile
 from reconciler.outbound.reading import pause_collection
 
 T = TypeVar("T")
+
+DELETED_FROM = datetime(2000, 1, 1, tzinfo=UTC)  # 1970-01-01 and 0001-01-01 are defaults of programs
+DELETED_UNTIL = datetime(2900, 1, 1, tzinfo=UTC)  # 9999-12-31 means "never", as infinity does
+_STATUSES = frozenset({"verified", "unverified", "failed", "expired"})
 
 
 class Misfit:
@@ -125,7 +129,15 @@ def deletion(value: Any) -> tuple[bool, datetime | None]:
         at = moment(value)
     except UnreadableError as error:
         raise UnreadableError("is neither a time nor yes or no") from error
+    if at is not None and not DELETED_FROM <= at < DELETED_UNTIL:
+        raise UnreadableError("means no time: map a column that is empty where the user is not deleted")
     return at is not None, at
+
+
+def verification(value: Any) -> bool | None:
+    """Whether an email is verified: yes or no, a time, or the status as Clerk names it."""
+    word = value.strip().lower() if isinstance(value, str) else None
+    return word == "verified" if word in _STATUSES else truth(value)
 
 
 def json_object(value: Any) -> Mapping[str, Any] | None:
@@ -194,7 +206,7 @@ def _reader(field: str) -> Callable[[Any], Any]:
 
 _READERS: Mapping[str, Callable[[Any], Any]] = {
     "email": email,
-    "email_verified": truth,
+    "email_verified": verification,
     "updated_at": moment,
     "metadata": json_object,
 }

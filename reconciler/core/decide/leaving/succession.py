@@ -133,8 +133,11 @@ def _contended_hold(user: ClerkUserId, customer: Customer, claimants: Collection
 
 
 def is_left_behind(customer: Customer, current: Customer | Mapping | None) -> bool:
-    """Whether a re-link left this customer behind, and it was not a re-link to `current`."""
-    if customer.moved_to is None:
+    """Whether a re-link left this customer behind, and it was not a re-link to `current`.
+
+    A re-link takes the back-link off. A customer with both was merged with the one that was left: a merge copies metafields.
+    """
+    if customer.moved_to in {None, customer.id} or customer.backlink is not None:
         return False
     at = current.id if isinstance(current, Customer) else current.customer_id if current is not None else None
     return customer.moved_to != at
