@@ -10,12 +10,15 @@ within limits.BODY_S, and idle connections are closed.
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import threading
+import time
 from types import TracebackType
 from typing import Any, ClassVar, Final, Self
 
 import anyio.to_thread
+import structlog
 import uvicorn
 from h11 import IDLE, SEND_BODY
 from starlette.types import ASGIApp
@@ -29,6 +32,10 @@ KEEP_ALIVE_S: Final = 30
 START_S: Final = 20.0
 STOP_S: Final = 10.0
 WAITING_MAX: Final = 500  # fewer than the usual limit of 1,024 open files
+LACKS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+REPORT_EVERY_S: Final = 60.0
+
+_log = structlog.get_logger(__name__)
 
 
 class _Waiting:
@@ -98,12 +105,30 @@ def _protocol(head_s: float, waiting: _Waiting) -> type[PromptProtocol]:
     return type("Protocol", (PromptProtocol,), {"head_s": head_s, "waiting": waiting})
 
 
+class _LoopErrors:
+    """The loop's exception handler. asyncio reports a lack of open files for each connection of the backlog, each second."""
+
+    def __init__(self) -> None:
+        self._again_s = float("-inf")
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if not isinstance(error, OSError) or error.errno not in LACKS:
+            loop.default_exception_handler(context)
+        elif (now_s := time.monotonic()) >= self._again_s:
+            self._again_s = now_s + REPORT_EVERY_S
+            _log.error(
+                "connections_not_accepted", error=error.strerror, hint="raise the limit of open files (ulimit -n)"
+            )
+
+
 class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.ready = threading.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        asyncio.get_running_loop().set_exception_handler(_LoopErrors())
         await anyio.to_thread.run_sync(int)  # imports what handlers in threads need, before the first webhook does
         await super().startup(sockets=sockets)
         self.ready.set()

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import resource
 import socket
 import threading
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from reconciler.errors import ConfigError
 from reconciler.server.app import make_app
 from reconciler.server.run import ServerThread
+from tests.manager.harness import until
 from tests.server.services import MemoryService, options, serving
 
 
@@ -141,3 +145,29 @@ def test_a_thousand_silent_connections_do_not_keep_a_probe_out() -> None:
         with httpx.Client(base_url=http.base_url) as newcomer:
             assert newcomer.get("/healthz").status_code == 200
             assert newcomer.get("/readyz").status_code == 200
+
+
+def test_without_open_files_it_reports_once_and_accepts_again_when_there_are_some() -> None:
+    """asyncio logged a traceback for each place of the backlog, each second: 30 MB in ten seconds."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with (
+        serving(MemoryService()) as http,
+        capture_logs() as lines,
+        contextlib.ExitStack() as clients,
+    ):
+        assert http.get("/healthz").status_code == 200
+        waiting = [clients.enter_context(socket.socket()) for _ in range(3)]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (waiting[-1].fileno() + 1, hard))
+        try:
+            with contextlib.suppress(OSError):
+                while True:
+                    clients.callback(os.close, os.dup(0))
+            for one in waiting:
+                one.connect((http.base_url.host, http.base_url.port))
+            until(lambda: lines, "it is reported")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        waiting[-1].settimeout(60)
+        waiting[-1].sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert waiting[-1].recv(12) == b"HTTP/1.1 200"
+    assert [(line["event"], line["error"]) for line in lines] == [("connections_not_accepted", "Too many open files")]

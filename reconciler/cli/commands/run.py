@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import structlog
 
@@ -21,6 +22,7 @@ from reconciler.server.starting import StartupServer
 from reconciler.settings import Loaded
 from reconciler.wiring import Components
 
+OPEN_FILES_MAX = 65_536
 _log = structlog.get_logger(__name__)
 
 
@@ -33,6 +35,7 @@ def run(
     log_format: str,
 ) -> int:
     configure(debug=context.debug, readable=log_format == "text" or (log_format == "auto" and sys.stderr.isatty()))
+    _raise_limit_of_open_files()
     files = SettingsFiles(context.paths, context.read_settings, settled_digest(context.paths, wait=signals.wait))
     if signals.wait(0):
         return 0
@@ -50,6 +53,15 @@ def run(
         if left := deadline.hanging():
             exit_now(left)
     return 0
+
+
+def _raise_limit_of_open_files() -> None:
+    """Use what the system allows: the usual 1,024 are few for hundreds of shops, and servers are expected to ask."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = OPEN_FILES_MAX if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES_MAX)
+    if 0 <= soft < most:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _read_again(
