@@ -1,7 +1,7 @@
 """All that is read to decide about users, one or many, and the decision on it. Writes nothing to a shop.
 
-A bounded number of point reads, never a list and never a search: mapped customers by id in batches; users without one by
-back-link; then by the email and the phone that would be written.
+A bounded number of point reads, never a list and never a search. Mapped customers are read by id in batches, users without
+one by back-link, and then by the email and the phone that would be written.
 """
 
 from __future__ import annotations

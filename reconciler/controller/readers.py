@@ -16,7 +16,7 @@ from reconciler.ports.profile_rows import UnwrittenReader
 class Readers:
     """All that may be read to decide about users of one store.
 
-    With `pairs`, those that were equal and have not moved since, by the mirror, are passed over in a scan of all users; with
+    With `pairs`, a scan of all users passes over those that were equal and have not moved since, by the mirror. With
     `by_mirror`, the others are observed in the mirror first, and in the shop where that is not enough.
     `absence`: what proves that a user without a row has left; the default is for plans that a person reads. `assigned`: the
     customers that an operator names for users. `unwritten`: rows that are still to be written, of users who may come after

@@ -1,8 +1,8 @@
 """Who waits for what another user has: circles of such users, and the values that are parked so that a circle ends.
 
-Each row says which customers have what its user waits for. So a circle of any length is found by the last of its users who
-is reconciled, at the price of a few reads of the state; only where it closes are its users observed together. Parked
-values are taken off a customer for a moment.
+Each row says which customers have what its user waits for. So the last of a circle's users who is reconciled finds it, of
+any length, by a few reads of the state. Only where it closes are its users observed together. Parked values are taken off a
+customer for a moment.
 """
 
 from __future__ import annotations

@@ -1,7 +1,11 @@
 """One claim, from the queue and back to it: only this module decides what becomes of the request.
 
-Errors by who acts next: time (another attempt, later and later), a person or the profile (a long pause, no hot loop), the
-store (suspended, the others continue), the profiles or our own database away (wait, decide nothing).
+Errors by who acts next:
+
+- time: another attempt, after growing pauses;
+- a person or the profile: a long pause, no hot loop;
+- the store: suspended, the others continue;
+- the profiles or our own database do not answer: wait, decide nothing.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Logs on stderr: JSON, one object a line, or readable lines for a terminal.
 
 They name store, user and request, and contain no personal data but the Clerk user id. What Python prints there takes the
-same form: warnings, exceptions that end a thread, and exceptions that no code can handle, such as one in a generator that is
-discarded after its database was closed.
+same form: warnings, exceptions that end a thread, and exceptions that no code can handle. An example of the last is one in a
+generator that is discarded after its database was closed.
 """
 
 from __future__ import annotations

@@ -166,8 +166,10 @@ class Settled:
 
 @frozen
 class BulkCounts:
-    """How far a shop's bulk writes are: the begin of the oldest file with unread results, how many such files, how many
-    of them the shop has started, and their lines; lines that wait for a file, and unsettled lines in all files.
+    """How far a shop's bulk writes are.
+
+    Of the files with unread results: the begin of the oldest, how many there are, how many of them the shop has started, and
+    their lines. Then the lines that wait for a file, and the unsettled lines in all files.
     """
 
     began_at: datetime | None = None

@@ -88,9 +88,9 @@ class MappingReader(LivingReader, Protocol):
         """The users who wait for one of these emails (email_key form) or phones (phone_key form), or for a value of one of
         these customers; sorted.
 
-        Of more than 20 who wait for one value, those who may get it when it becomes free: of a phone the first 20, and of an
-        email, which no one gets while several claim it, the only one with a customer, or none. Who ceases to claim it
-        asks again.
+        Of more than 20 who wait for one value, those who may get it when it becomes free. Of a phone these are the first
+        20. No one gets an email while several claim it: then it is the only one with a customer, or none. Who ceases to
+        claim it asks again.
         """
 
     def scan(self, shop: ShopDomain, *, chunk: int = 1000, after: ClerkUserId | None = None) -> Iterator[list[Mapping]]:
@@ -127,9 +127,9 @@ class MappingReader(LivingReader, Protocol):
 class MappingWriter(Protocol):
     """Writes the mapping table. Each call is one transaction, durable when it returns.
 
-    A customer belongs to one user at most, and the last write wins. If another user's row has the customer of a new row
-    (because a back-link was followed), that row loses the customer in the same transaction, with email and last-applied
-    fields, and becomes `pending` unless it is a tombstone. Those users are returned: they need a reconcile.
+    A customer belongs to one user at most, and the last write wins. Another user's row may have the customer of a new row,
+    because a back-link was followed. That row loses the customer in the same transaction, with email and last-applied
+    fields. It becomes `pending` unless it is a tombstone. Those users are returned: they need a reconcile.
     """
 
     def put(self, mapping: Mapping, *events: Event) -> tuple[ClerkUserId, ...]:

@@ -1,8 +1,8 @@
 """Access to the console and to nudges.
 
 Without a token the console serves only the machine itself: server and client on loopback, no proxy in between, and a Host
-header of this machine (otherwise a web page could reach it by a name that it rebinds to 127.0.0.1). With a token, a
-browser exchanges it once for a cookie that does not contain it.
+header of this machine. Otherwise a web page could reach it by a name that it rebinds to 127.0.0.1. With a token, a browser
+exchanges it once for a cookie that does not contain it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Replaces what identifies a person in a plan by stable stand-ins, for pull requests that everybody can read.
 
-The same value has the same stand-in throughout a document, and in later ones under the same key, so that a reviewer sees
-that two customers share an email, or that 400 users get the same value. Clerk ids, customer numbers, tags, locales and
+The same value has the same stand-in throughout a document, and in later ones under the same key. So a reviewer sees that two
+customers share an email, or that 400 users get the same value. Clerk ids, customer numbers, tags, locales and
 reasons stay: they are what a reviewer decides by.
 """
 

@@ -1,8 +1,8 @@
 """Apply a plan: each action is checked against the row and the customer, executed, and recorded before the next.
 
-Everything may be done twice and the process may die between any two lines: a create is sent by back-link, an adoption
-writes the back-link first, steps that must not be taken for an edit declare themselves, and the next plan continues from
-what is there.
+Everything may be done twice, and the process may die between any two lines. So a create is sent by its back-link, and an
+adoption writes the back-link first. A step that could be mistaken for an edit is recorded as an intent before it is sent.
+The next plan continues from what it finds.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Large plans by bulk operations: recorded, uploaded, waited for, and read back, even if a process dies in between.
 
-In the state stand the files and each user's next write (ports.BulkRepository): what is not written there was not sent, and
-what is sent stays there until it is answered. A run that finds such files resumes them first. An operation may so
-be run twice; every write of it may be. A line that was refused, or has no answer, is decided as a single call's is; so is
-one with a row that moved on meanwhile, since it may have been written after what another writer wrote for the new row.
+The state has the files and each user's next write (ports.BulkRepository). What is not there was not sent, and what was sent
+stays there until it is answered. A run that finds such files resumes them first, so an operation may be run twice, as each
+of its writes may. A line that was refused, or has no answer, is decided as a single call's is. So is one with a row that
+changed meanwhile: it may have been written after what another writer wrote for the new row.
 """
 
 from __future__ import annotations

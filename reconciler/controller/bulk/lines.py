@@ -1,7 +1,7 @@
 """Between an action's calls and the lines of a file: what may go by bulk, which write comes next, what an answer means.
 
-A user's next write is kept in the state (ports.BulkLine) from the moment it is decided on until it is answered; everything
-else is made from it, from the row and from the mapping again, so that a run which resumes a killed one needs no more.
+A user's next write is kept in the state (ports.BulkLine) from the moment it is decided on until it is answered. A run that
+resumes a killed one needs no more: everything else is made from it, from the row and from the mapping.
 """
 
 from __future__ import annotations

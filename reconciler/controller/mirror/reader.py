@@ -1,7 +1,7 @@
 """ports.CustomerReader by the mirror: a customer in it is shown as last observed, one that is not in it is not searched.
 
-For scans, which write nothing to a shop. What it says is good for two answers only: that there is nothing to do, and that a
-customer is to be created, by a key that makes it harmless if there is one after all. Everything else is observed live.
+For scans, which write nothing to a shop. It is enough for two decisions: that there is nothing to do, and that a customer is
+to be created. If there is one after all, the key of the create makes it harmless. Everything else is observed live.
 """
 
 from __future__ import annotations

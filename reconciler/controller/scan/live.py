@@ -1,8 +1,8 @@
 """Who has moved by the shop itself: each customer that was found equal is read now, and compared as a fingerprint.
 
-The proof is that of the mirror (stream.py), with what the shop shows now in the place of a copy: neither the row nor the
-policy nor the customer has changed since the decision that nothing was to be done. So no decision is made again; all
-other users are observed.
+The proof is that of the mirror (stream.py), with what the shop shows now in the place of a copy. Neither the row nor the
+policy nor the customer has changed since it was decided that nothing was to be done, so nothing is decided again. All other
+users are observed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Scans for plans: a whole store, some of its users, or several stores in threads. Streams in chunks; changes nothing.
 
-Users who were equal and have not moved since may be passed over (`Readers.pairs`): only where the mirror is as new as the
-scan itself, or where what it does not know may wait for the next one. Without it all users are observed, live.
+Users who were equal and have not moved since may be passed over (`Readers.pairs`). That is so where the mirror is as new as
+the scan, or where what it does not know may wait for the next scan. Without `pairs`, all users are observed live.
 """
 
 from __future__ import annotations

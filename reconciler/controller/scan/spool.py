@@ -1,8 +1,8 @@
 """Values that are too many for memory, in a temporary file: however large a shop or a plan is, memory is not.
 
-A series is kept as lines of canonical JSON and written out a piece at a time. A piece that begins where the one before it
-ended in order only makes that one longer; others are merged when they are read, so that most series, which come in the
-order of the profiles' keys, are simply read from front to back.
+A series is kept as lines of canonical JSON and written out a piece at a time. A piece that continues the order of the one
+before it only makes that one longer; others are merged when they are read. Most series come in the order of the profiles'
+keys, so they are read from front to back.
 """
 
 from __future__ import annotations

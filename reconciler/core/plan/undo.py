@@ -201,8 +201,8 @@ class LaterWrites:
 def _touched_since(customer: Customer, last_at: datetime) -> str:
     """The clause that says when others changed something of a customer that we do not read, such as an address.
 
-    Within a minute after our last write nothing is concluded: clocks differ, and Shopify moves `updatedAt` without a
-    visible change, too (read 2026-11-23), so that the one in its answer need not be the last of our write.
+    Within a minute after our last write nothing is concluded. Clocks differ, and Shopify moves `updatedAt` without a
+    visible change, too (read 2026-11-23): the one in its answer need not be the last of our write.
     """
     at = customer.updated_at
     if at is None or at <= last_at + CLOCKS_APART:

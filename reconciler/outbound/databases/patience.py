@@ -1,6 +1,6 @@
 """`BoundedConnection`: a connection to Postgres that ends a call once the server has been silent for too long.
 
-Limits of the server don't help if the server is gone and a pooler or a proxy still holds our side of the connection: it
+Limits of the server don't help if the server is gone, and a pooler or a proxy still holds our side of the connection. It
 confirms each packet, so keepalives find nothing, and the answer never comes.
 """
 

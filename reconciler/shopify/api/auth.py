@@ -2,8 +2,8 @@
 
 The client asks a source before every call, and reports a token that the shop refuses. The client also passes the function
 that posts to the token endpoint (`Exchange`), so this module has no addresses and no HTTP. Facts of Shopify's token
-endpoint as of 2026-11: a token by client credentials lives a day; a refreshed access token lives an hour and its refresh
-token 90 days; a refresh token may be used again until the pair that it returned has been used.
+endpoint as of 2026-11: a token by client credentials lives a day. A refreshed access token lives an hour, and its refresh
+token 90 days. A refresh token may be used again until the pair that it returned has been used.
 """
 
 from __future__ import annotations

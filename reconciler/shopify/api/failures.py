@@ -1,8 +1,10 @@
 """Translates failed replies into our errors.
 
-Facts of the Admin GraphQL API 2026-10 (read 2026-11-23): HTTP 200 does not mean success; a reply may have both `data` and
-`errors`; a null beside ACCESS_DENIED is a hidden value, not an empty one; after a mutation was sent, an incomplete
-response means that it may have been executed.
+Facts of the Admin GraphQL API 2026-10 (read 2026-11-23):
+
+- HTTP 200 does not mean success. A reply may have both `data` and `errors`.
+- A null beside ACCESS_DENIED is a hidden value, not an empty one.
+- After a mutation was sent, an incomplete response means that it may have been executed.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ costs 2 + (1 + nested objects) x max(1, int(2 ln n)) for n = first or last, and 
 payload and the payload's own objects and userErrors free; any other object 1; pageInfo, MoneyV2, defaultAddress, consent
 objects, and a webhook's version and endpoint nothing; counts 10.
 
-What comes back is cheaper only by the nodes that a page lacks: each gives back its share of 2 ln n, pageInfo beside
-`nodes` keeps the share of a second node, and an empty page gives back its edges and what is nested, but not its nodes.
+What comes back is cheaper only by the nodes that a page lacks: each gives back its share of 2 ln n. pageInfo beside `nodes`
+keeps the share of a second node. An empty page gives back its edges and what is nested, but not its nodes.
 A null object is charged, but not its content.
 """
 

@@ -20,7 +20,7 @@ class RequestRow(Row, table=True):
     earliest reconcile requested for a later time; one that begins before that does not cover it.
     `generation` grows with each add that changed something, `seen` is the one that the last finished reconcile covered,
     `explicit_generation` that of the last add by a person. The key begins with the user, and the index for claims with
-    the priority, so that neither can replace the other: with outdated statistics Postgres would otherwise read all rows
+    the priority, so that neither can replace the other. Otherwise Postgres, with outdated statistics, would read all rows
     of a store to find one.
     """
 
