@@ -28,8 +28,8 @@ def incremental_resync(context: ResyncContext) -> ResyncResult:
     """Queue users with a row that moved since the last resync, with a mapping made under another config, or without a row.
 
     The first one continues from the full resync. The cost is what has changed, and a slice of the keys. Deleted rows leave
-    no trace, so each resync compares the next slice of the mapped users with the rows, and begins again after the last one. A
-    shop that is not large is one slice.
+    no trace, so each resync compares the next slice of the mapped users with the rows, and begins again after the last one.
+    A shop that is not large is one slice.
     """
     store, book, profiles = context.store, context.book, context.readers.profiles
     check_source(store, context.readers)
