@@ -19,6 +19,7 @@ from reconciler.ports import RequestQueue
 from reconciler.state.database.engine import is_sqlite, writing
 from reconciler.state.requests.fenced import FencedMappings
 from reconciler.state.requests.queue import CHUNK, RequestTable, fence, new_owner
+from reconciler.state.writable import check_writable
 from tests.conftest import BACKENDS
 from tests.contracts.queues import SHOP, holds, queue_database
 
@@ -267,6 +268,16 @@ def test_a_request_that_a_clock_a_day_ahead_added_and_claimed_is_due_with_the_ne
     else:
         queue.add_all(ACME, [user(1).clerk_user_id], at(20), interval_s=60)
     assert len(claim(queue, 90, owner="one")) == 1
+
+
+def test_tokens_grow_although_a_check_of_the_state_takes_one_and_deletes_it(
+    queue: RequestQueue, engine: Engine
+) -> None:
+    queue.add([user(1), user(2)], at(0), reason="webhook")
+    [one], [two] = claim(queue, 0, limit=1), claim(queue, 0, limit=1)
+    check_writable(engine, now=at(1))
+    [again, _] = sorted(claim(queue, LEASE_S, owner="awake"), key=lambda held: held.fencing)
+    assert one.fencing < two.fencing < again.fencing
 
 
 def test_a_takeover_voids_all_that_the_old_holder_still_says(queue: RequestQueue, engine: Engine) -> None:

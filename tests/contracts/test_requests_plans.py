@@ -64,14 +64,14 @@ def explained(engine: Engine, statement: str, **others: str) -> str:
 def test_a_claim_goes_by_the_index_of_the_lanes(crowded: Engine) -> None:
     sqlite = crowded.dialect.name == "sqlite"
     statements = Statements(sqlite=sqlite)
-    plan = explained(crowded, statements.picked.text if sqlite else str(statements.take))
+    plan = explained(crowded, str(statements.picked if sqlite else statements.take))
     assert "reconciler_request_rank" in plan
     assert not re.search(r"SCAN (r|b|reconciler_request)\b|Seq Scan on reconciler_request", plan), plan
 
 
 @pytest.mark.parametrize("name", ["gone", "again", "renew", "hand_back"])
 def test_what_is_held_is_found_by_its_key(crowded: Engine, name: str) -> None:
-    plan = explained(crowded, getattr(Statements(sqlite=crowded.dialect.name == "sqlite"), name).text)
+    plan = explained(crowded, str(getattr(Statements(sqlite=crowded.dialect.name == "sqlite"), name)))
     assert plan.count("reconciler_request_pkey") == 2 or "autoindex_reconciler_request_1" in plan, plan
     assert not re.search(r"SCAN (r|b|reconciler_request)\b|Seq Scan on reconciler_request", plan), plan
     assert "reconciler_request_owner" not in plan
@@ -86,6 +86,6 @@ def test_a_table_that_postgres_knows_nothing_of_is_not_read_once_for_each_claim(
         claims = queue.claim("one", NOW, limit=100, lease_s=30, stores={ACME: 100})
         held = [[c.store, c.clerk_user_id, c.fencing, c.generation] for c in claims]
         for name in ("gone", "again", "renew", "hand_back"):
-            plan = explained(engine, getattr(Statements(sqlite=False), name).text, claims=json.dumps(held))
+            plan = explained(engine, str(getattr(Statements(sqlite=False), name)), claims=json.dumps(held))
             assert "rows=100" in plan
             assert not re.search(r"Rows Removed by (Join )?Filter: \d{5}", plan), plan

@@ -199,7 +199,7 @@ SELECT (SELECT m.status FROM reconciler.reconciler_mapping m
  WHERE clerk_user_id = :user AND store = :store AND fencing = :fencing AND lease_until IS NOT NULL
 
 -- name: hold
-SELECT 1 FROM reconciler.reconciler_request
+SELECT 1 AS held FROM reconciler.reconciler_request
  WHERE clerk_user_id = :user AND store = :store AND fencing = :fencing AND lease_until IS NOT NULL
    FOR SHARE
 
@@ -250,9 +250,3 @@ SELECT count(*) FROM reconciler.reconciler_request WHERE priority IN (0, 1, 2) A
 
 -- name: forget
 DELETE FROM reconciler.reconciler_request WHERE store = :store
-
--- name: next_number
-INSERT INTO reconciler.reconciler_fencing DEFAULT VALUES RETURNING id
-
--- name: spent_number
-DELETE FROM reconciler.reconciler_fencing

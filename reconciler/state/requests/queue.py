@@ -162,8 +162,9 @@ class RequestTable:
         if not picked:
             return []
         with writing(self._repeatable) as connection:
-            number = connection.execute(self._sql.next_number).scalar_one()
-            connection.execute(self._sql.spent_number)
+            number = connection.execute(self._sql.next_number).scalar()
+            if number is None:
+                number = connection.execute(self._sql.first_number).scalar_one()
             keys = {"fencing": number, "picked": json.dumps(picked)}
             rows = connection.execute(self._sql.take, {**values, **keys}).all()
         place = {key: n for n, key in enumerate(picked)}

@@ -190,7 +190,7 @@ SELECT (SELECT m.status FROM reconciler_mapping m
 
 -- name: hold
 -- A writing transaction begins IMMEDIATE: no other writes until it ends.
-SELECT 1 FROM reconciler_request
+SELECT 1 AS held FROM reconciler_request
  WHERE clerk_user_id = :user AND store = :store AND fencing = :fencing AND lease_until IS NOT NULL
 
 -- name: oldest
@@ -241,7 +241,9 @@ SELECT count(*) FROM reconciler_request WHERE priority IN (0, 1, 2) AND store = 
 DELETE FROM reconciler_request WHERE store = :store
 
 -- name: next_number
-INSERT INTO reconciler_fencing DEFAULT VALUES RETURNING id
+-- The one row holds the last number.
+UPDATE reconciler_fencing SET id = id + 1 RETURNING id
 
--- name: spent_number
-DELETE FROM reconciler_fencing
+-- name: first_number
+-- Without that row: SQLite begins after every number that was ever inserted.
+INSERT INTO reconciler_fencing DEFAULT VALUES RETURNING id

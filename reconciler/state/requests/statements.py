@@ -14,9 +14,10 @@ from reconciler.state.tables.mappings import UtcDateTime
 
 _NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 _COMMENT = re.compile(r"^--.*\n", re.MULTILINE)
+_KEY_COLUMNS = column("store", String()), column("clerk_user_id", String())
+_NUMBER = column("id", BigInteger())
 _CLAIM_COLUMNS = (
-    column("store", String()),
-    column("clerk_user_id", String()),
+    *_KEY_COLUMNS,
     column("fencing", BigInteger()),
     column("priority", Integer()),
     column("generation", BigInteger()),
@@ -44,25 +45,29 @@ _TIMES = (
 class Statements:
     """The statements for one database. On Postgres `take` is a whole claim; on SQLite it takes the rows of `picked`."""
 
-    picked: TextClause
-    """On SQLite only."""
+    picked: TextualSelect
+    next_number: TextualSelect
+    first_number: TextualSelect
+    """These three on SQLite only."""
 
     def __init__(self, *, sqlite: bool) -> None:
         self._sqlite = sqlite
         named = read_statements("sqlite.sql" if sqlite else "postgres.sql")
         if sqlite:
-            self.picked = _clause(named["picked"])
+            self.picked = _clause(named["picked"]).columns(*_KEY_COLUMNS)
+            self.next_number = _clause(named["next_number"]).columns(_NUMBER)
+            self.first_number = _clause(named["first_number"]).columns(_NUMBER)
         self.add = _clause(named["add"])
         self.take: TextualSelect = _clause(named["take"]).columns(*_CLAIM_COLUMNS)
-        self.gone = _clause(named["gone"])
-        self.again = _clause(named["again"])
+        self.gone = _clause(named["gone"]).columns(*_KEY_COLUMNS, column("fencing", BigInteger()))
+        self.again = _clause(named["again"]).columns(*_KEY_COLUMNS, column("fencing", BigInteger()))
         self.put_off = _clause(named["put_off"])
         self.hand_back = _clause(named["hand_back"])
         self.in_hand = _clause(named["in_hand"])
         self.owners = _clause(named["owners"])
         self.renew = _clause(named["renew"])
-        self.mine = _clause(named["mine"])
-        self.hold = _clause(named["hold"])
+        self.mine = _clause(named["mine"]).columns(column("status", String()))
+        self.hold = _clause(named["hold"]).columns(column("held", Integer()))
         self.oldest: TextualSelect = _clause(named["oldest"]).columns(
             column("store", String()), column("due_at", UtcDateTime())
         )
@@ -71,8 +76,6 @@ class Statements:
         self.depth = _clause(named["depth"])
         self.depth_of = _clause(named["depth_of"])
         self.forget = _clause(named["forget"])
-        self.next_number = _clause(named["next_number"])
-        self.spent_number = _clause(named["spent_number"])
 
     def stamp(self, moment: datetime) -> str:
         """Return a time for a JSON parameter, as this database compares it (SQLite: as SQLAlchemy stores it)."""

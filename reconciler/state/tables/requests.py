@@ -49,9 +49,10 @@ class RequestRow(Row, table=True):
 
 
 class FencingRow(Row, table=True):
-    """The source of fencing tokens: this table's identity column. The table stays empty.
+    """The source of fencing tokens: on Postgres this column's sequence, and the table stays empty; on SQLite its one row.
 
-    Tokens must outlive the rows of requests: a request that is done and added again must not get an old token.
+    Tokens must outlive the rows of requests: a request that is done and added again must not get an old token. Delete
+    SQLite's row only after an insert: AUTOINCREMENT remembers the numbers that were inserted, and not those of an update.
     """
 
     __tablename__ = "reconciler_fencing"
