@@ -154,9 +154,11 @@ class Dispatcher:
         while True:
             held = self.in_progress()
             free = self._workers - len(held)
+            if free <= 0:
+                return False
             caps = self._caps_now(held)
             caps = {name: cap for name, cap in caps.items() if name not in asked}
-            if free <= 0 or not caps:
+            if not caps:
                 return False
             if self._claim_of(caps, free, held) == free:
                 return True

@@ -158,7 +158,16 @@ def _sqlite(address: str, wait_s: float) -> Engine:
         cursor.close()
 
     turn = Turn(_file_lock(os.path.realpath(path)), wait_s)
-    return engine.execution_options(**{"schema_translate_map": {SCHEMA: None}, TURN: turn, BEGIN: _begin_immediate})
+    name_tables_by_main(engine)
+    return engine.execution_options(**{TURN: turn, BEGIN: _begin_immediate})
+
+
+def name_tables_by_main(engine: Engine) -> None:
+    """Name the tables by SQLite's schema `main` instead of ours, when a statement is compiled.
+
+    `schema_translate_map` does the same, but searches the text of a statement for the schema at each call.
+    """
+    engine.dialect.identifier_preparer.schema_for_object = lambda table: table.schema and "main"
 
 
 def _begin_immediate(connection: Connection) -> None:
@@ -239,6 +248,11 @@ def _begun(
 ) -> Iterator[Connection]:
     """Yield a connection on which `begin` was done: again, where the database is away and the engine waits for it."""
     outage: Outage | None = engine.get_execution_options().get(OUTAGE)
+    if outage is None:
+        with connect() as connection:
+            begin(connection)
+            yield connection
+        return
     while True:
         try:
             with ExitStack() as stack:
@@ -246,12 +260,11 @@ def _begun(
                 begin(connection)
                 opened = stack.pop_all()
         except DBAPIError as error:
-            if outage is None or not wait_for(outage, error):
+            if not wait_for(outage, error):
                 raise
         else:
             break
-    if outage is not None:
-        outage.note_answer()
+    outage.note_answer()
     with opened:
         yield connection
 

@@ -16,7 +16,7 @@ from sqlalchemy.pool import NullPool
 
 from reconciler.core.model.frozen import frozen
 from reconciler.outbound.databases.url import rewritten
-from reconciler.state.database.engine import SCHEMA, is_sqlite, open_engine, reading
+from reconciler.state.database.engine import SCHEMA, is_sqlite, name_tables_by_main, open_engine, reading
 from reconciler.state.database.version import VERSION_TABLE, head, known_versions
 
 Standing = Literal["absent", "older", "newer", "current"]
@@ -96,8 +96,8 @@ def open_read_only(url: str, *, outage_s: float = 0.0) -> Iterator[Engine]:
         def connect() -> sqlite3.Connection:
             return sqlite3.connect(f"file:{quote(path)}?{mode}", uri=True, timeout=1.0, check_same_thread=False)
 
-        plain = create_engine("sqlite+pysqlite:///", creator=connect, poolclass=NullPool)
-        engine = plain.execution_options(schema_translate_map={SCHEMA: None})  # as in `open_engine`
+        engine = create_engine("sqlite+pysqlite:///", creator=connect, poolclass=NullPool)
+        name_tables_by_main(engine)
     try:
         yield engine
     finally:
