@@ -187,7 +187,7 @@ def next_hour_s(claim: Claim, now: datetime) -> float:
 
 
 def cap_of(workers: int, stores: int) -> int:
-    """How many of one store's requests may be in work at the same time: one store never takes all workers.
+    """How many of one store's requests may be in progress at the same time: one store never takes all workers.
 
     Half of them are enough for what a shop's bucket lets through: ten writes a second, of a third of a second each.
     """

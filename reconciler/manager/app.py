@@ -254,7 +254,7 @@ class Manager:
         """
         self._ending = True
         until = time.monotonic() + self._intervals.grace_s
-        _log.info("stop_requested", in_hand=len(self.dispatcher.in_progress()))
+        _log.info("stop_requested", in_progress=len(self.dispatcher.in_progress()))
         self.schedule.end()
         self.dispatcher.stop(self._intervals.grace_s)
         self.schedule.stop(until)

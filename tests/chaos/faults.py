@@ -99,7 +99,7 @@ def restart(world: World, fault: Fault) -> None:
     replica = world.replica(fault, elder=False)
     before, answered = time.monotonic(), replica.answered
     code = replica.end()
-    if code != 0 and answered:  # before that it has no handler yet, and nothing in hand
+    if code != 0 and answered:  # before that it has no handler yet, and nothing in progress
         world.trouble.append(f"{replica.name} ended with {code} {time.monotonic() - before:.0f} s after SIGTERM")
     world.pause(fault.seconds)
     replica.start()

@@ -427,7 +427,7 @@ def test_a_resync_of_many_users_is_taken_whole_and_changes_nothing_when_repeated
     assert sorted(c.clerk_user_id for c in taken) == sorted(users)
 
 
-def test_the_oldest_age_is_that_of_the_longest_due_in_hand_or_not(queue: RequestQueue) -> None:
+def test_the_oldest_age_is_that_of_the_longest_due_in_progress_or_not(queue: RequestQueue) -> None:
     assert queue.oldest_ages_s(at(0), [ACME]) == {ACME: 0}
     queue.add([user(1)], at(0), reason="webhook")
     queue.add([user(2, GLOBEX)], at(5), reason="webhook", due_at=at(50))

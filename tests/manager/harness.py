@@ -138,7 +138,7 @@ class Running:
         return sum(float(x.rsplit(" ", 1)[1]) for x in found)
 
     def idle(self) -> bool:
-        """Nothing is ready or in hand."""
+        """Nothing is ready or in progress."""
         tally = self.components.queue.tally(self.components.clock.now())
         return not any(waiting.ready or waiting.in_flight for waiting in tally.values())
 

@@ -54,7 +54,7 @@ def test_shops_that_hang_take_half_of_the_workers_at_most_and_the_others_work_go
         users = [f"user_{n}" for n in range(16)]
         for name in HANGING:
             run.nudge(*users, store=name)
-        until(lambda: len(run.manager.dispatcher.in_progress()) >= 2, "the hanging ones are in hand")
+        until(lambda: len(run.manager.dispatcher.in_progress()) >= 2, "the hanging ones are in progress")
         run.nudge(*users)
         until(lambda: len(harness.emails()) == 16, "everybody is in the shop that works")
         undone = sum(run.components.queue.depth(StoreName(name)) for name in HANGING)

@@ -8,7 +8,7 @@ from reconciler.errors import ReconcilerError
 from tests.manager.harness import RunHarness, until
 
 
-def test_what_is_in_hand_at_the_end_is_finished(harness: RunHarness) -> None:
+def test_what_is_in_progress_at_the_end_is_finished(harness: RunHarness) -> None:
     with harness.replica() as run:
         run.scanned_all()
         held = harness.shop().faults.add("slow", on="customerSet", seconds=0.5)

@@ -58,9 +58,9 @@ def test_who_comes_after_a_killed_apply_waits_for_nothing(tmp_path: Path) -> Non
     with run_harness(tmp_path) as harness:
         for n in range(PEOPLE):
             harness.person(f"user_{n}")
-        harness.shop().shop.bulk_rows_per_s = 0.01  # in hand for as long as it takes to freeze it
+        harness.shop().shop.bulk_rows_per_s = 0.01  # in progress for as long as it takes to freeze it
         with begun(harness) as killed:
-            until(lambda: is_leased(harness), "bulk operations are in hand")
+            until(lambda: is_leased(harness), "bulk operations are in progress")
             until(lambda: is_frozen(killed, harness), "it is frozen outside of a transaction")
             harness.shop().shop.bulk_rows_per_s = None
             with begun(harness) as waiting:

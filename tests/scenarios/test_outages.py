@@ -285,7 +285,7 @@ def test_a_replica_that_starts_while_the_disk_of_the_state_is_full_begins_and_wo
     first.started()
     owned = "SELECT count(*) FROM reconciler.reconciler_request WHERE owner IS NOT NULL"
     with postgres.connect(database) as connection:
-        until(lambda: (connection.execute(owned.encode()).fetchone() or (0,))[0], "the user is in hand")
+        until(lambda: (connection.execute(owned.encode()).fetchone() or (0,))[0], "the user is in progress")
         first.signal(signal.SIGKILL)
         first.ended()
         for statement in full:

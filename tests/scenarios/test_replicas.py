@@ -105,7 +105,7 @@ def test_killed_frozen_and_restarted_replicas_lose_nothing_and_do_nothing_twice(
             process.accepted("user.created", user_event(f"user_{n}", updated_at=at), f"msg_{n}")
 
     asked(range(PEOPLE // 2), killed, frozen, leaving)
-    until(lambda: both <= holders(postgres, database).keys(), "both have work in hand")
+    until(lambda: both <= holders(postgres, database).keys(), "both have work in progress")
     killed.signal(signal.SIGKILL)
     frozen.signal(signal.SIGSTOP)
     harness.shop().faults.clear()
@@ -121,7 +121,7 @@ def test_killed_frozen_and_restarted_replicas_lose_nothing_and_do_nothing_twice(
     until(frozen.ready, "the frozen one works again")
     no_one_twice_no_one_lost(harness, PEOPLE)
     creates = sum("customerSet" in call.roots for call in harness.shop().calls)
-    # A create in hand of a replica that was killed or frozen may be sent once more, by its key; so may that of one that
+    # A create in progress of a replica that was killed or frozen may be sent once more, by its key; so may that of one that
     # got no CPU for as long as a lease lasts.
     said = [entry for process in (leaving, fresh) for entry in process.log()]
     lost = sum(e["event"] in {"lease_lost", "reconcile_abandoned"} or e.get("result") == "lost" for e in said)

@@ -33,7 +33,7 @@ def start(harness: RunHarness) -> Iterator[Any]:
 
 
 def owned(harness: RunHarness) -> list[str]:
-    """Requests that somebody has in hand, by the state itself."""
+    """Requests that somebody has in progress, by the state itself."""
     with closing(sqlite3.connect(harness.folder / "state.db", timeout=60)) as connection:
         rows = connection.execute("select clerk_user_id from reconciler_request where owner is not null").fetchall()
     return [row[0] for row in rows]
@@ -200,7 +200,7 @@ def test_a_second_run_on_one_file_is_refused_and_the_first_continues(harness: Ru
     assert third.ended() == 0
 
 
-def test_what_a_killed_process_had_in_hand_waits_for_no_lease(harness: RunHarness, start: Any) -> None:
+def test_what_a_killed_process_had_in_progress_waits_for_no_lease(harness: RunHarness, start: Any) -> None:
     """The leases are longer than this test would wait."""
     long = {"lease_s": 600.0, "scan_lease_s": 600.0}
     for n in range(4):
@@ -213,7 +213,7 @@ def test_what_a_killed_process_had_in_hand_waits_for_no_lease(harness: RunHarnes
     for n in range(4):
         harness.person(f"user_{n}", first_name="Changed")
         first.accepted("user.updated", user_event(f"user_{n}"), f"msg_{n}")
-    until(lambda: owned(harness), "somebody is in hand")
+    until(lambda: owned(harness), "somebody is in progress")
     with closing(sqlite3.connect(harness.folder / "state.db", timeout=60)) as connection, connection:
         connection.execute(
             "insert or replace into reconciler_lease (name, owner, fence, until) values (?, ?, ?, ?)",

@@ -37,7 +37,7 @@ def test_after_stopping_no_one_listens_and_the_thread_has_ended() -> None:
         httpx.get(f"{server.url}/healthz")
 
 
-def test_a_request_in_hand_is_answered_before_the_server_stops() -> None:
+def test_a_request_in_progress_is_answered_before_the_server_stops() -> None:
     entered, leave = threading.Event(), threading.Event()
 
     class Slow(MemoryService):

@@ -77,8 +77,8 @@ class BulkFiles:
         holder = self._bulk.leases.holder(self._lease, now=self._context.clock.now())
         if holder is not None:
             self._context.warn(
-                f"{self._context.store.name}: another process ({holder.where}) has bulk operations in hand: waiting until "
-                f"it ends, or gives no sign of life for {holder.left_s:.0f} s"
+                f"{self._context.store.name}: another process ({holder.where}) has bulk operations in progress: waiting "
+                f"until it ends, or gives no sign of life for {holder.left_s:.0f} s"
             )
 
     @contextmanager

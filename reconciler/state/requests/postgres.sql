@@ -173,7 +173,7 @@ WITH held AS (
 UPDATE reconciler.reconciler_request SET owner = NULL, lease_until = NULL, again_at = NULL
  WHERE (clerk_user_id, store) IN (SELECT clerk_user_id, store FROM held)
 
--- name: in_hand
+-- name: in_progress
 SELECT store, clerk_user_id, fencing, attempts, reason, owner FROM reconciler.reconciler_request WHERE owner IS NOT NULL
 
 -- name: owners

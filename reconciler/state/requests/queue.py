@@ -198,7 +198,9 @@ class RequestTable:
         first time, then with growing delays. So a request that kills its process does not do so at full speed.
         """
         gone = {owner: alone or is_gone(owner) for (owner,) in self._rows(self._sql.owners, {})}
-        rows = [row for row in self._rows(self._sql.in_hand, {}) if gone.get(row.owner)] if any(gone.values()) else []
+        rows = (
+            [row for row in self._rows(self._sql.in_progress, {}) if gone.get(row.owner)] if any(gone.values()) else []
+        )
         for row in rows:
             pause_s = delay_s(row.attempts, fraction_of(row.store, row.clerk_user_id)) if row.attempts else 0.0
             due_at = now + timedelta(seconds=pause_s)

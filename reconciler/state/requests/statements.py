@@ -63,7 +63,7 @@ class Statements:
         self.again = _clause(named["again"]).columns(*_KEY_COLUMNS, column("fencing", BigInteger()))
         self.put_off = _clause(named["put_off"])
         self.hand_back = _clause(named["hand_back"])
-        self.in_hand = _clause(named["in_hand"])
+        self.in_progress = _clause(named["in_progress"])
         self.owners = _clause(named["owners"])
         self.renew = _clause(named["renew"])
         self.mine = _clause(named["mine"]).columns(column("status", String()))
