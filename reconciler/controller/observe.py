@@ -421,6 +421,10 @@ def _by_address(
         ):
             asked[user] = wanted
     found = find(sorted(set(asked.values()))) if asked else {}
+    if field == "email":
+        left = (value for value in asked.values() if value not in found)
+        others = {other: value for value in left for other in normalise.other_spellings(value)}
+        found = {**found, **{others[other]: c for other, c in (find(sorted(others)) if others else {}).items()}}
     return {user: found[value] for user, value in asked.items() if value in found}
 
 

@@ -31,6 +31,37 @@ def test_a_guest_with_a_verified_address_is_linked_and_keeps_all_that_is_not_our
     guest.settles()
 
 
+@pytest.mark.parametrize(
+    ("guest", "user"),
+    [
+        ("ada@xn--mnchen-3ya.example.com", "ada@m\u00fcnchen.example.com"),
+        ("ada@m\u00fcnchen.example.com", "Ada@XN--MNCHEN-3YA.example.com"),
+        ("jos\u00e9@village.example.com", "jose\u0301@village.example.com"),
+    ],
+)
+def test_a_guest_with_another_spelling_of_the_same_address_is_adopted(
+    story: StoryHarness, guest: str, user: str
+) -> None:
+    there = story.staff("guest_checkout", email=guest)
+    story.user("ada", email=user)
+    assert story.actions() == {"ada": "adopt"}
+    story.apply()
+    assert list(story.everybody()) == [there.id]
+    story.settles()
+
+
+def test_of_two_users_with_spellings_of_one_address_one_adopts_the_guest(story: StoryHarness) -> None:
+    there = story.staff("guest_checkout", email="ada@xn--mnchen-3ya.example.com")
+    story.user("ada", email="ada@m\u00fcnchen.example.com")
+    story.user("bob", email="ada@xn--mnchen-3ya.example.com")
+    story("apply", "--yes")
+    story("apply", "--yes")
+    (owner,) = [c.backlink for c in story.everybody().values() if c.id == there.id]
+    assert owner in {"user_ada", "user_bob"}
+    (other,) = {"ada", "bob"} - {str(owner).removeprefix("user_")}
+    story.settles(held={(other, "EmailTaken")})
+
+
 @pytest.mark.parametrize("verified", [0, None, "no"])
 def test_a_guest_is_never_given_to_an_address_that_is_not_verified(guest: StoryHarness, verified: object) -> None:
     before = guest.everybody()

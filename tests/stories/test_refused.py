@@ -180,6 +180,21 @@ def test_what_the_definitions_of_metafields_refuse_is_held_and_the_rest_is_writt
     story.settles()
 
 
+def test_what_was_refused_for_a_cause_in_the_shop_goes_by_an_apply_to_these_users(story: StoryHarness) -> None:
+    story.user("ada")
+    story.user("bob")
+    limit = story.shop().faults.add("user_error", on="customerSet", times=None)
+    story.apply(code=1)
+    named = ("--user", "user_ada", "--user", "user_bob")
+    story.apply(*named, code=1)
+    assert limit.hits == 4
+    story.settles(held={("ada", "Rejected"), ("bob", "Rejected")})
+    story.shop().faults.clear()
+    story.apply(*named)
+    assert len(story.everybody()) == 2
+    story.settles()
+
+
 def test_a_user_id_that_the_definition_of_the_back_link_refuses_is_held(story: StoryHarness) -> None:
     shop = story.shop().shop
     limit = {"validations": [{"name": "regex", "value": "^[0-9]+$"}]}

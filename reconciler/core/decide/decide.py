@@ -26,7 +26,7 @@ from reconciler.core.decide.leaving.redacted import redacted_hold
 from reconciler.core.decide.leaving.succession import is_free_for, is_left_behind, kept_hold, left_behind_hold
 from reconciler.core.decide.leaving.tombstone import is_from_before
 from reconciler.core.decide.patch import decide_patch, doubt_holds, phone_holds, rival_holds, taken_phone
-from reconciler.core.decide.refused import whole_refusal, without_refused
+from reconciler.core.decide.refused import Tries, tries_of, whole_refusal, without_refused
 from reconciler.core.decide.stale_row import stale_row_hold
 from reconciler.core.fields import normalise
 from reconciler.core.fields.desired import deciding_problems, is_wanted, spec_of, used_digest
@@ -58,11 +58,11 @@ def decide(
 ) -> Decision:
     """Apply the rules of docs/rules.md to one user in one store.
 
-    `explicit`: an operator asked, so refused values are tried again. `insists`: an operator applies to this very user,
-    so contested fields are written again. `spec`: the spec of this profile, if already computed. `absence`: when an
-    absent row proves that the user has left.
+    `explicit`: an operator asked, so refused values are tried once more. `insists`: an operator applies to this very
+    user, so contested fields are written again, and refused values tried each time. `spec`: the spec of this profile, if
+    already computed. `absence`: when an absent row proves that the user has left.
     """
-    wanted = is_wanted(profile, store)
+    wanted, tries = is_wanted(profile, store), tries_of(explicit=explicit, insists=insists)
     if (unassigned := assignment_hold(user, profile, mapping, view, store)) is not None:
         return Decision(clerk_user_id=user, holds=(unassigned,))
     if view.taken_for is not None:
@@ -87,9 +87,9 @@ def decide(
             successor=view.successor,
         )
     if not wanted or profile is None:
-        leaving = _decide_leaving(user, profile, mapping, view, store, explicit=explicit)
+        leaving = _decide_leaving(user, profile, mapping, view, store, tries=tries)
         return _withhold_all(
-            without_refused(_with_sent_values(leaving, mapping, view), profile, mapping, store, explicit=explicit),
+            without_refused(_with_sent_values(leaving, mapping, view), profile, mapping, store, tries=tries),
             store,
         )
     if (gone := _decide_gone(user, profile, mapping, store)) is not None:
@@ -99,12 +99,10 @@ def decide(
     if (redacted := redacted_hold(user, mapping, customer)) is not None:
         return Decision(clerk_user_id=user, holds=(redacted,), status="held", customer=customer)
     decision = (
-        _decide_without_customer(case, taken_by)
-        if customer is None
-        else _decide_patch(case, customer, explicit=explicit)
+        _decide_without_customer(case, taken_by) if customer is None else _decide_patch(case, customer, tries=tries)
     )
     return _withhold_all(
-        without_refused(_with_sent_values(decision, mapping, view), profile, mapping, store, explicit=explicit), store
+        without_refused(_with_sent_values(decision, mapping, view), profile, mapping, store, tries=tries), store
     )
 
 
@@ -130,12 +128,12 @@ def _with_sent_values(decision: Decision, mapping: Mapping | None, view: View) -
     return replace(decision, sent=sent, mapped_stays=stays) if sent or stays else decision
 
 
-def _decide_patch(case: Case, customer: Customer, *, explicit: bool) -> Decision:
+def _decide_patch(case: Case, customer: Customer, *, tries: Tries) -> Decision:
     """The patch; without a merge that Shopify has refused, so that the other changes are written."""
     decision = decide_patch(case, customer)
     if decision.action is None or decision.action.kind != "merge":
         return decision
-    refused = whole_refusal(decision, case.mapping, case.store, explicit=explicit)
+    refused = whole_refusal(decision, case.mapping, case.store, tries=tries)
     if refused is None:
         return decision
     view = replace(case.view, merge_blockers=(refused.message,))
@@ -219,7 +217,7 @@ def _held_decision(case: Case, holds: tuple[Hold, ...], taken: Taken | None = No
 
 
 def _decide_leaving(
-    user: ClerkUserId, profile: Profile | None, mapping: Mapping | None, view: View, store: Store, *, explicit: bool
+    user: ClerkUserId, profile: Profile | None, mapping: Mapping | None, view: View, store: Store, *, tries: Tries
 ) -> Decision:
     """The decision for a user that the store does not want: nothing without a mapping, else a release by `on_leave`."""
     if mapping is None or mapping.status == "erased":
@@ -238,17 +236,17 @@ def _decide_leaving(
     if how in DESTRUCTIVE and (kept := kept_hold(user, customer, mapping, view.claimants)) is not None:
         return Decision(clerk_user_id=user, holds=(kept,), customer=customer, status="held")
     released = _release_by(how, user, profile, customer, store)
-    if how == "delete" and (cause := _undeletable(released, customer, mapping, store, explicit=explicit)):
+    if how == "delete" and (cause := _undeletable(released, customer, mapping, store, tries=tries)):
         held = hold(user, customer, "CannotDelete", f"{cause}: the customer is tagged instead")
         released = replace(_release_by("tag", user, profile, customer, store), holds=(held,))
     return withhold_roll_out(released, store)
 
 
-def _undeletable(deleted: Decision, customer: Customer, mapping: Mapping, store: Store, *, explicit: bool) -> str:
+def _undeletable(deleted: Decision, customer: Customer, mapping: Mapping, store: Store, *, tries: Tries) -> str:
     """Why Shopify does not delete the customer; empty where it may."""
     if customer.can_delete is not True:
         return "Shopify can't delete a customer with orders"
-    refused = whole_refusal(deleted, mapping, store, explicit=explicit)
+    refused = whole_refusal(deleted, mapping, store, tries=tries)
     return f"Shopify refused to delete the customer ({refused.message})" if refused is not None else ""
 
 

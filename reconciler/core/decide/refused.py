@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from collections.abc import Mapping as MappingOf
 from dataclasses import replace
+from typing import Literal
 
 from reconciler.core.decide.actions import customer_digest
 from reconciler.core.decide.consent import with_addresses_only
@@ -22,6 +23,7 @@ from reconciler.core.model.store import Store
 from reconciler.core.model.values import tags_of
 from reconciler.core.model.view import Decision
 
+Tries = Literal["never", "once", "always"]
 UNDONE = "UNDONE"
 WHOLE = "*"  # in place of a field: Shopify refused the action without naming a field
 DELETION = "* delete"  # the same of a deletion: the customer is tagged instead, which may be refused as well
@@ -31,6 +33,15 @@ NEEDED: MappingOf[Kind, frozenset[str]] = {  # fields without which the action i
     "relink": frozenset({"backlink", "email"}),
     "merge": frozenset({"backlink"}),
 }
+
+
+def tries_of(*, explicit: bool, insists: bool) -> Tries:
+    """How often a refused value is tried: `explicit`, an operator asked; `insists`, and named this very user."""
+    return ("always" if insists else "once") if explicit else "never"
+
+
+def _is_tried(refused: RefusedValue, tries: Tries) -> bool:
+    return tries == "always" or (tries == "once" and not refused.asked)
 
 
 def refusal_digest(change: Change) -> str:
@@ -70,12 +81,12 @@ def whole_digest(action: Action, decision: Decision, store: Store) -> str:
     return digest(WHOLE, action.kind, action.how, seen, action.profile_digest, config_digest(store))
 
 
-def whole_refusal(decision: Decision, mapping: Mapping | None, store: Store, *, explicit: bool) -> RefusedValue | None:
+def whole_refusal(decision: Decision, mapping: Mapping | None, store: Store, *, tries: Tries) -> RefusedValue | None:
     """The refusal of this very action, if it still applies; None where the action may be tried."""
     if mapping is None or decision.action is None:
         return None
     refused = mapping.refused.get(whole_key(decision.action))
-    if refused is None or (explicit and not refused.asked):
+    if refused is None or _is_tried(refused, tries):
         return None
     return refused if refused.digest == whole_digest(decision.action, decision, store) else None
 
@@ -113,13 +124,13 @@ def refused_undo(action: Action, mapping: Mapping | None, store: Store) -> Hold 
 
 
 def _unparkable(
-    decision: Decision, action: Action, mapping: Mapping, store: Store, *, explicit: bool
+    decision: Decision, action: Action, mapping: Mapping, store: Store, *, tries: Tries
 ) -> dict[Unique, str]:
     """The fields that Shopify has refused to clear temporarily on this customer, with its messages."""
     found: dict[Unique, str] = {}
     for field in UNIQUE:
         refused, customer = mapping.refused.get(park_key(field)), decision.customer
-        if refused is None or customer is None or (explicit and not refused.asked):
+        if refused is None or customer is None or _is_tried(refused, tries):
             continue
         if refused.digest == park_digest(field, customer, action.profile_digest, store):
             found[field] = refused.message
@@ -127,18 +138,18 @@ def _unparkable(
 
 
 def without_refused(
-    decision: Decision, profile: Profile | None, mapping: Mapping | None, store: Store, *, explicit: bool
+    decision: Decision, profile: Profile | None, mapping: Mapping | None, store: Store, *, tries: Tries
 ) -> Decision:
     """The decision without refused changes.
 
-    An explicit command tries each refused change once, but never an undone one.
+    A command may try refused changes, but never an undone one.
     """
     action = decision.action
     if action is None or mapping is None or not mapping.refused:
         return decision
-    unparkable = _unparkable(decision, action, mapping, store, explicit=explicit)
+    unparkable = _unparkable(decision, action, mapping, store, tries=tries)
     decision = replace(decision, unparkable=unparkable) if unparkable else decision
-    whole = whole_refusal(decision, mapping, store, explicit=explicit)
+    whole = whole_refusal(decision, mapping, store, tries=tries)
     if whole is not None:
         message = f"Shopify refused the {action.kind}: {whole.message}"
         held = hold(action.clerk_user_id, decision.customer or mapping, "Rejected", message)
@@ -148,7 +159,7 @@ def without_refused(
     kept: list[Change] = []
     for change in action.changes:
         refused = mapping.refused.get(change.field)
-        if refused is None or not _still_applies(refused, change, rows, store, explicit=explicit):
+        if refused is None or not _still_applies(refused, change, rows, store, tries=tries):
             kept.append(change)
             continue
         reason = "PhoneTaken" if change.field == "phone" and refused.code == "TAKEN" else "Rejected"
@@ -175,11 +186,9 @@ def with_changes(decision: Decision, action: Action, kept: tuple[Change, ...], h
     return replace(decision, action=patched, holds=holds)
 
 
-def _still_applies(
-    refused: RefusedValue, change: Change, rows: Collection[str], store: Store, *, explicit: bool
-) -> bool:
+def _still_applies(refused: RefusedValue, change: Change, rows: Collection[str], store: Store, *, tries: Tries) -> bool:
     """Whether the refusal still applies to this change; `rows` are the digests of the row now."""
     known = refusal_digest(change) if refused.code == UNDONE else refused_value_digest(change, store)
     if refused.digest != known or (refused.profile and refused.profile not in rows):
         return False
-    return refused.code == UNDONE or refused.asked or not explicit
+    return refused.code == UNDONE or not _is_tried(refused, tries)

@@ -135,6 +135,21 @@ def is_same_email(shown: str | None, asked: str) -> bool:
     return shown is not None and _address(shown) == _address(asked)
 
 
+def other_spellings(email: str) -> tuple[str, ...]:
+    """Other spellings of this email that a shop may have: its domain in letters or in ASCII, its letters composed."""
+    if email.isascii() and "xn--" not in email.lower():  # as nearly all are
+        return ()
+    local, _, domain = unicodedata.normalize("NFC", email).rpartition("@")
+    labels = [_label(label) for label in unicodedata.normalize("NFKC", domain).lower().split(".")]
+    found = (f"{local}@{'.'.join(labels)}", f"{local}@{'.'.join(map(_ascii_label, labels))}")
+    return tuple(dict.fromkeys(each for each in found if each != email))
+
+
+def _ascii_label(label: str) -> str:
+    """A label of a domain in ASCII: `münchen` is `xn--mnchen-3ya`."""
+    return label if label.isascii() else f"xn--{label.encode('punycode').decode()}"
+
+
 def bare_email(value: str | None) -> str | None:
     """An email without what a shop may show around it: `mailto:`, angle brackets, a full stop at the end."""
     text = _SPACE.sub("", value or "")
