@@ -23,8 +23,9 @@ from reconciler.controller.worker import Pauses
 from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
 from reconciler.core.model.mapping import Mapping as Row
 from reconciler.core.model.request import Request
-from reconciler.manager.app import Manager, SettingsFiles
+from reconciler.manager.app import Manager
 from reconciler.manager.intervals import Intervals
+from reconciler.manager.reload import SettingsFiles
 from reconciler.ports import Clock
 from reconciler.settings import load
 from reconciler.simulator.control import all_customers

@@ -20,7 +20,7 @@ def test_what_is_in_progress_at_the_end_is_finished(harness: RunHarness) -> None
         run.manager.close()
         assert queue.depth() == 0
         assert [m.status for rows in mappings.scan(run.manager.running.stores()[0].shop) for m in rows] == ["in_sync"]
-        assert any("stopping" in reason for reason in run.manager.readiness())
+        assert any("stopping" in reason for reason in run.manager.readiness.reasons())
     assert harness.emails() == ["user_a@example.com"]
 
 
@@ -37,4 +37,4 @@ def test_ending_twice_does_no_harm(harness: RunHarness) -> None:
         run.manager.stop()
         run.manager.close()
         run.manager.close()
-        assert "it is stopping" in run.manager.readiness()
+        assert "it is stopping" in run.manager.readiness.reasons()

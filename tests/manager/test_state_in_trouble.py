@@ -11,7 +11,8 @@ from contextlib import closing, contextmanager
 import pytest
 
 from reconciler.errors import StateError
-from reconciler.manager.app import Manager, SettingsFiles
+from reconciler.manager.app import Manager
+from reconciler.manager.reload import SettingsFiles
 from reconciler.manager.startup import is_away, open_databases
 from reconciler.settings import load
 from reconciler.wiring import open_components

@@ -16,7 +16,8 @@ import pytest
 import structlog
 
 from reconciler.core.model.ids import StoreName
-from reconciler.manager.app import Manager, SettingsFiles
+from reconciler.manager.app import Manager
+from reconciler.manager.reload import SettingsFiles
 from reconciler.manager.schedule.parity import ParitySampler
 from reconciler.settings import load
 from reconciler.wiring import Components, open_components

@@ -281,7 +281,7 @@ class Replica:
         self.scan_soon(name)
         self.dispatcher.wake()
 
-    # --- files and rollouts, as `Manager.reload` ------------------------------------------------------------------
+    # --- files and rollouts, as `ConfigReload` ------------------------------------------------------------------
 
     def _follow_files(self) -> None:
         """Take the files that are there now, and make the step of a rollout that is due."""

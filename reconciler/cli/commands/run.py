@@ -12,10 +12,11 @@ import structlog
 from reconciler.cli.context import Context
 from reconciler.cli.signals import Signals
 from reconciler.errors import ConfigError, SourceError, StateError
-from reconciler.manager.app import Manager, SettingsFiles
+from reconciler.manager.app import Manager
 from reconciler.manager.config_files import digest_of, settled_digest, youngest_s
 from reconciler.manager.intervals import Intervals
 from reconciler.manager.logs import configure
+from reconciler.manager.reload import SettingsFiles
 from reconciler.manager.shutdown import Deadline, exit_now
 from reconciler.manager.startup import FIRST_S, is_away, open_databases
 from reconciler.server.starting import StartupServer

@@ -1,4 +1,4 @@
-"""Webhook senders by the configured secrets."""
+"""Who may send webhooks and make requests, by the configured secrets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from reconciler.clerk.webhook import ClerkWebhooks
 from reconciler.core.decide.shop_identity import KnownShop
 from reconciler.core.model.ids import ShopDomain, StoreName
-from reconciler.server.tokens import AccessToken
+from reconciler.server.tokens import AccessToken, AccessTokens
 from reconciler.server.webhooks import Sources
 from reconciler.settings import Loaded, StoreSettings
 from reconciler.shopify.webhooks import ShopifyWebhooks
@@ -30,6 +30,32 @@ class Shops(Mapping[StoreName, ShopifyWebhooks | None]):
 
     def __len__(self) -> int:
         return len(self._now)
+
+
+class Senders:
+    """What verifies senders and tokens. It follows the settings files. Thread-safe."""
+
+    def __init__(self, loaded: Loaded, stores: Sequence[StoreSettings]) -> None:
+        """The names that shops have had come with the first `follow_shops`, from the state."""
+        self._shops = Shops(stores, ())
+        self.sources = sources_of(loaded, self._shops)
+        self.tokens = AccessTokens(tokens_of(loaded))
+
+    def check(self, loaded: Loaded) -> None:
+        """Raise ConfigError for secrets that can't be used."""
+        webhooks_of(loaded.stores, ())
+        sources_of(loaded, self._shops)
+
+    def follow(self, loaded: Loaded) -> None:
+        """Use the secrets of Clerk and the tokens of these settings from now on."""
+        clerk, now = self.sources.clerk, sources_of(loaded, self._shops).clerk
+        if clerk is not None and now is not None:
+            clerk.follow(now)
+        self.tokens.follow(tokens_of(loaded))
+
+    def follow_shops(self, stores: Sequence[StoreSettings], known: Sequence[KnownShop]) -> None:
+        """Use the secrets of these stores from now on, under all names of their shops."""
+        self._shops.follow(stores, known)
 
 
 def sources_of(loaded: Loaded, shops: Mapping[StoreName, ShopifyWebhooks | None]) -> Sources:
