@@ -28,6 +28,7 @@ from reconciler.errors import ConfigError, StateError
 from reconciler.ports import StoreFacts
 from reconciler.state.console.reader import ConsoleTable
 from reconciler.state.mappings import MappingCounts
+from reconciler.state.tidy import Tidy
 from tests.state_store import StateStore
 
 AT = datetime(2026, 11, 23, 9, 0, 0, 123456, tzinfo=UTC)
@@ -306,6 +307,17 @@ def test_events_of_consents_are_kept_longer_than_others(state: StateStore) -> No
     assert [e.changes for e in state.events()] == [(name, proof)]
     state.put(mapping("1"), event("1"))
     assert [e.changes for e in state.events(consents=True, limit=1)] == [(name, proof)], "and found behind others"
+
+
+def test_very_many_old_events_are_deleted_in_short_transactions(state: StateStore, engine: Engine) -> None:
+    """A shop's import is old within a minute: in one transaction, Postgres ended it each hour, and SQLite was locked."""
+    proof = (Change(field="consent.email", before="NOT_SUBSCRIBED", after="SUBSCRIBED", why="profile changed"),)
+    state.put(mapping("1"), *(event("1", changes=proof if n % 5 == 0 else ()) for n in range(90)))
+    state.note_parity([sample(AT + timedelta(days=179))])
+    housekeeping, later = Tidy(engine, at_once=1), AT + timedelta(days=181)
+    assert housekeeping.tidy(now=later)["events"] == 40, "50 of them were passed"
+    assert [housekeeping.tidy(now=later)["events"] for _ in range(3)] == [32, 0, 0]
+    assert [e.changes for e in state.events()] == [proof] * 18
 
 
 def test_a_user_who_loses_the_customer_keeps_the_consents(state: StateStore) -> None:

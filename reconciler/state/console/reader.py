@@ -96,7 +96,7 @@ class ConsoleTable(ChangesTable):
 
     def run_events(self, run_id: int, *, limit: int) -> list[Event]:
         """Return the first events that a run wrote, in the order of writing."""
-        query = select(_event).where(_event.c.run_id == run_id).order_by(_event.c.id).limit(limit)
+        query = select(_event).where(_event.c.run_id == run_id).order_by(_event.c.at, _event.c.id).limit(limit)
         return [event_of(row) for row in self._rows(query)]
 
 

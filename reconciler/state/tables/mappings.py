@@ -191,7 +191,7 @@ class EventRow(Row, table=True):
     message: str = ""
     run_id: int | None = None
     __table_args__ = (
-        Index("reconciler_event_run", "run_id", sqlite_where=HAS_RUN),
+        Index("reconciler_event_run", "run_id", "at", "id", sqlite_where=HAS_RUN),
         Index("reconciler_event_user", "clerk_user_id", "at"),
         Index("reconciler_event_at", "at"),
         Index("reconciler_event_shop", "shopify_shop", "at", "id"),
