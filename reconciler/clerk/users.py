@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
-from reconciler.clerk.webhook import moment
+from reconciler.clerk.webhook import time_from_number
 from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import UNIQUE, ClerkUserId
 from reconciler.core.model.profile import Problem, Profile
@@ -116,8 +116,8 @@ def parse_user(raw: object) -> ClerkUser:
         **{name: _text(raw, name, problems) for name in _TEXTS},
         image_url=_text(raw, "image_url", problems),
         metadata=metadata,
-        created_at=moment(raw.get("created_at")),
-        updated_at=moment(raw.get("updated_at")),
+        created_at=time_from_number(raw.get("created_at")),
+        updated_at=time_from_number(raw.get("updated_at")),
         problems=tuple(problems),
     )
 

@@ -174,7 +174,7 @@ def _event(message_id: str, body: Mapping[str, Any], instance_id: str | None) ->
         raise NotAnEvent("a signed webhook of Clerk's has no type: it is not an event")
     if not isinstance(data, dict):
         raise NotAnEvent("a signed webhook of Clerk's has no data: it is not an event")
-    sent_at = moment(body.get("timestamp"))
+    sent_at = time_from_number(body.get("timestamp"))
     foreign = instance_id is not None and body.get("instance_id") != instance_id
     if kind not in USER_TYPES or foreign:
         return ClerkEvent(id=message_id, type=kind, foreign=foreign, sent_at=sent_at)
@@ -188,14 +188,14 @@ def _event(message_id: str, body: Mapping[str, Any], instance_id: str | None) ->
         id=message_id,
         type=kind,
         user_id=ClerkUserId(user_id),
-        updated_at=None if deleted else moment(data.get("updated_at")),
+        updated_at=None if deleted else time_from_number(data.get("updated_at")),
         deleted=deleted,
         sent_at=sent_at,
         user=None if deleted else data,
     )
 
 
-def moment(value: object) -> datetime | None:
+def time_from_number(value: object) -> datetime | None:
     """The time from a number of seconds or milliseconds (Clerk documents both); None for other values."""
     if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
         return None

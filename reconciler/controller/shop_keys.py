@@ -12,7 +12,7 @@ from reconciler.core.decide.shop_identity import (
     check_single,
     claims_unseen,
     identify_shop,
-    is_news,
+    is_new_name,
     places,
 )
 from reconciler.core.model.ids import ShopDomain, StoreName
@@ -82,7 +82,7 @@ def check_shop(store: Store, gid: str, *, book: ShopRepository, clock: Clock) ->
             hint="it is asked which shop it is before it is worked on: repeat the command",
         )
     check_key(row, store.shop, known)
-    if is_news(row, known):
+    if is_new_name(row, known):
         _note(row, store.shop, book, clock)
 
 

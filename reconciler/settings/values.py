@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, SecretStr, StringConstraints
 
 from reconciler.errors import ConfigError
-from reconciler.outbound.databases.url import is_loopback, rewritten, shown
+from reconciler.outbound.databases.url import is_loopback, rewritten, url_without_password
 from reconciler.outbound.urls import parse_url
 
 WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -90,7 +90,10 @@ def _whole_number(value: Any) -> Any:
 
 
 DatabaseUrl = Annotated[
-    str, StringConstraints(strip_whitespace=True), AfterValidator(_database), PlainSerializer(shown, return_type=str)
+    str,
+    StringConstraints(strip_whitespace=True),
+    AfterValidator(_database),
+    PlainSerializer(url_without_password, return_type=str),
 ]
 Token = Annotated[SecretStr, AfterValidator(_header_safe)]
 SigningKey = Annotated[SecretStr, AfterValidator(_signing_key)]

@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 
 from reconciler.core.decide.profile_rows.merge import clerk_values
-from reconciler.core.decide.profile_rows.write import ClerkChange, RefusedWrite, WriteClaim, WriteKnown, addresses_of
+from reconciler.core.decide.profile_rows.write import ClerkChange, RefusedWrite, WriteClaim, WriteKnown, unique_keys_of
 from reconciler.core.fields import normalise
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
@@ -257,7 +257,7 @@ def _accepted(change: ClerkChange, row: Any, now: datetime) -> dict[str, Any]:
     values: dict[str, Any] = {"generation": row.generation + 1, "due_at": now, "attempts": 0}
     if change.deleted_at is not None:
         return {**values, **FORGOTTEN, "deleted_at": row.deleted_at or change.deleted_at}
-    keys = addresses_of(clerk_values(change.profile)) if change.profile is not None else {}
+    keys = unique_keys_of(clerk_values(change.profile)) if change.profile is not None else {}
     fill_only = change.at is None or (change.created and row.newest_at is None)
     if row.newest_at is not None and change.at == row.newest_at and row.pending is not None:
         fill_only = bool(row.pending.get("fill_only"))  # the event came again before the write

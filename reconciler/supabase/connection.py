@@ -23,7 +23,7 @@ from reconciler.outbound.databases.pings import ping_idle
 from reconciler.outbound.databases.pool import PatientPool
 from reconciler.outbound.databases.refusals import db_refusal, telling_line
 from reconciler.outbound.databases.sqlite_file import follow_file, opener
-from reconciler.outbound.databases.url import rewritten, shown
+from reconciler.outbound.databases.url import rewritten, url_without_password
 from reconciler.supabase.limits import BUSY_S, LIMITS_MS, SILENT
 
 POOL_WAIT_S = 20.0
@@ -185,21 +185,21 @@ def translate_errors(url: str) -> Iterator[None]:
 def in_our_words(error: BaseException, url: str) -> SourceError:
     """The error as SourceBusy if a retry may succeed, otherwise as SourceError."""
     if (busy := _busy(error)) is not None:
-        return SourceBusy(f"the profiles in {shown(url)} can't be read now: {busy[0]}", hint=busy[1])
+        return SourceBusy(f"the profiles in {url_without_password(url)} can't be read now: {busy[0]}", hint=busy[1])
     said = said_by(error)
     refusal = db_refusal(str(getattr(error, "orig", None) or error), setting="profiles.url", host=host_of(url))
     if refusal is not None:
-        message = f"the profiles in {shown(url)} can't be read: {said}"
+        message = f"the profiles in {url_without_password(url)} can't be read: {said}"
         if refusal.kind in {"blocked", "crowded"}:
             return SourceBusy(message, hint=refusal.hint, retry_after_s=refusal.pause_s)
         return SourceError(message, hint=refusal.hint)
     original = getattr(error, "orig", None) or error
     if getattr(original, "sqlstate", None) == _NO_CHARACTER:
-        return SourceError(f"the profiles in {shown(url)} can't be read: {said}", hint=_ENCODING)
+        return SourceError(f"the profiles in {url_without_password(url)} can't be read: {said}", hint=_ENCODING)
     if _is_about_a_value(original):
-        return SourceError(f"the profiles in {shown(url)} can't be read: {said}", hint=_COMPUTED)
+        return SourceError(f"the profiles in {url_without_password(url)} can't be read: {said}", hint=_COMPUTED)
     hint = next((way for words, way in _WAYS_OUT if words in said), "check profiles.url, the server and the role")
-    return SourceError(f"the profiles in {shown(url)} can't be read: {said}", hint=hint)
+    return SourceError(f"the profiles in {url_without_password(url)} can't be read: {said}", hint=hint)
 
 
 def is_lost(error: BaseException | None) -> bool:

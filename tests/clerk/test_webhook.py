@@ -12,7 +12,7 @@ from freezegun import freeze_time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.clerk.webhook import ClerkEvent, ClerkWebhooks, moment
+from reconciler.clerk.webhook import ClerkEvent, ClerkWebhooks, time_from_number
 from reconciler.errors import ConfigError, NotAnEvent, Unauthentic
 from tests.clerk.sender import (
     INSTANCE,
@@ -299,7 +299,7 @@ def test_usual_spellings_of_a_secret_are_the_same_secret(spelling: str) -> None:
 
 @pytest.mark.parametrize("value", [None, "1", True, 1.0, 0, -5, 10**20, [], {}])
 def test_only_whole_numbers_are_moments(value: object) -> None:
-    assert moment(value) is None
+    assert time_from_number(value) is None
 
 
 header_text = st.text(max_size=60)

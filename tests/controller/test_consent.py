@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.controller.mirror.reader import shown
+from reconciler.controller.mirror.reader import customer_as_observed
 from reconciler.controller.mirror.refresh import fill, seen_of, shape_of
 from tests.controller.bulk_rig import NAME, user_of
 from tests.controller.mirror_rig import MirrorRig, customer
@@ -57,7 +57,7 @@ def test_a_bulk_line_and_a_point_read_show_the_same_consent(rig: MirrorRig) -> N
     agreed = customer(rig, PEOPLE - 1)
     assert str(live[agreed].consents["email"]) == f"SUBSCRIBED, at {MID}, SINGLE_OPT_IN"
     (known,) = rig.state.known(rig.stores[NAME].shop, [agreed]).values()
-    mirrored = shown(agreed, known, rig.stores[NAME])
+    mirrored = customer_as_observed(agreed, known, rig.stores[NAME])
     assert mirrored is not None
     assert mirrored.consents == live[agreed].consents
     assert shape_of(rig.stores[NAME]) != shape_of(rig.rotate(NAME, consent={}))

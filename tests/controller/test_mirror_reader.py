@@ -12,7 +12,7 @@ import pytest
 
 from reconciler.controller.apply.plan import apply_plan
 from reconciler.controller.bulk.context import BulkContext
-from reconciler.controller.mirror.reader import MirrorReader, shown
+from reconciler.controller.mirror.reader import MirrorReader, customer_as_observed
 from reconciler.controller.mirror.refresh import fill, seen_of
 from reconciler.core.model.customer import Customer, MetafieldValue
 from reconciler.core.model.ids import ClerkUserId, CustomerId
@@ -154,12 +154,12 @@ def test_values_that_do_not_give_the_fingerprint_of_all_that_was_shown_are_not_b
     seen = seen_of(customer)
     assert seen.fp is not None
     known = Known(seen.values, seen.fp, seen.updated_at)
-    assert shown(customer.id, known, one) is None  # its type is not known
+    assert customer_as_observed(customer.id, known, one) is None  # its type is not known
     with_rule = rig.stores[NAME].model_validate(
         {**one.model_dump(), "metafields": {"clerk.avatar": {"from": "image_url", "type": "url"}}}
     )
-    assert shown(customer.id, known, with_rule) == customer
-    assert shown(customer.id, replace(known, fp=seen.fp + 1), with_rule) is None
+    assert customer_as_observed(customer.id, known, with_rule) == customer
+    assert customer_as_observed(customer.id, replace(known, fp=seen.fp + 1), with_rule) is None
 
 
 def test_the_mirror_answers_for_those_that_it_knows_and_the_shop_for_the_rest(rig: MirrorRig) -> None:

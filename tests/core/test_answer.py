@@ -10,7 +10,7 @@ import pytest
 from reconciler.core.model.action import AcceptedDrift
 from reconciler.core.model.ids import ClerkUserId, CustomerId, StoreName
 from reconciler.core.model.reasons import HOLD_REASONS, hold, next_step_of
-from reconciler.core.report.answer import Found, Unmatched, answer_of, name_of, span_text, summary_of
+from reconciler.core.report.answer import Found, Unmatched, answer_of, name_of, span_text, summary_sentence
 from tests.core.people import action, changed, mapping, profile
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
@@ -127,8 +127,8 @@ def test_an_accepted_edit_is_part_of_the_answer_and_a_pause_is_not_where_the_use
 
 def test_all_stores_are_counted_in_one_sentence() -> None:
     answers = [("in_sync", "a")] * 28 + [("unwanted", "b"), ("held", "c")]
-    assert summary_of("Grace", answers) == "Grace is in sync in 28, held in 1 and not wanted by 1 of 30 stores."
-    assert summary_of("Grace", [("held", "Grace is not in acme-us.")]) == "Grace is not in acme-us."
+    assert summary_sentence("Grace", answers) == "Grace is in sync in 28, held in 1 and not wanted by 1 of 30 stores."
+    assert summary_sentence("Grace", [("held", "Grace is not in acme-us.")]) == "Grace is not in acme-us."
 
 
 def test_a_user_is_called_by_name_else_email_else_id() -> None:

@@ -18,7 +18,7 @@ from reconciler.core.model.action import Action, Hold
 from reconciler.core.model.ids import UNIQUE, ClerkUserId
 from reconciler.core.model.spec import Spec
 from reconciler.core.model.view import Decision, Taken
-from reconciler.core.plan.free_phones import phone_of, without_phone
+from reconciler.core.plan.free_phones import phone_key_of, without_phone
 from reconciler.core.plan.gather import ScanResult
 from reconciler.core.plan.guard import consents_held
 from reconciler.core.plan.vacated import is_vacated
@@ -112,7 +112,7 @@ def _still_waits(action: Action, step: Step) -> bool:
 def _as_held(step: Step, planned: Action, holds: Iterable[Hold]) -> Step:
     """The step without the phone that the plan holds, since it is also another user's, who need not have it yet."""
     held = next((h for h in holds if h.reason == "PhoneTaken" and h.field == "phone"), None)
-    if held is None or phone_of(step.decision.action) is None or phone_of(planned) is not None:
+    if held is None or phone_key_of(step.decision.action) is None or phone_key_of(planned) is not None:
         return step
     decision = without_phone(step.decision, held)
     return replace(step, action=decision.action or step.action, decision=decision)

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from reconciler.controller.readers import Readers
 from reconciler.core.decide.leaving.absence import is_living
-from reconciler.core.decide.leaving.succession import addresses_of, claimants_of, has_left, is_left_behind
+from reconciler.core.decide.leaving.succession import claimants_of, email_keys_of, has_left, is_left_behind
 from reconciler.core.decide.record import new_row
 from reconciler.core.fields import normalise
 from reconciler.core.fields.desired import is_wanted
@@ -59,7 +59,7 @@ class Departures:
             if is_living(s.mapping) and (customer := current.get(s.user)) is not None and self._leaves(s.profile)
         }
         mappings = {s.user: s.mapping for s in subjects}
-        keys = {user: addresses_of(customer, mappings[user]) for user, customer in leaving.items()}
+        keys = {user: email_keys_of(customer, mappings[user]) for user, customer in leaving.items()}
         asked = frozenset[str]().union(*keys.values())
         written = _by_address(self.readers.profiles.sharing_email(asked) if asked else ())
         unwritten = _by_address(self._unwritten(asked))

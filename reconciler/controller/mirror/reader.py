@@ -35,7 +35,7 @@ class MirrorReader:
         found = {
             customer_id: customer
             for customer_id, known in self._known.known(self._store.shop, ids).items()
-            if (customer := shown(customer_id, known, self._store)) is not None
+            if (customer := customer_as_observed(customer_id, known, self._store)) is not None
         }
         left = [customer_id for customer_id in ids if customer_id not in found]
         return found | (self._live.by_ids(left) if left else {})
@@ -77,7 +77,7 @@ class MirrorReader:
         return self._known.is_whole(self._store.shop)
 
 
-def shown(customer_id: CustomerId, known: Known, store: Store) -> Customer | None:
+def customer_as_observed(customer_id: CustomerId, known: Known, store: Store) -> Customer | None:
     """The customer that was observed; None where the values do not give the fingerprint of all that was shown then.
 
     Whether it can be deleted is not known.

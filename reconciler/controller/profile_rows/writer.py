@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from reconciler.core.decide.profile_rows.merge import Values, clerk_values
-from reconciler.core.decide.profile_rows.write import ADDRESSES, ClerkChange, RowWritten, WriteClaim, addresses_of
+from reconciler.core.decide.profile_rows.write import ADDRESSES, ClerkChange, RowWritten, WriteClaim, unique_keys_of
 from reconciler.core.model.backoff import delay_s, fraction_of
 from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId
@@ -165,7 +165,7 @@ class RowWriter:
 
     def _addresses_in_table(self, user: ClerkUserId) -> dict[str, str]:
         row = self._rows().read([user]).get(user)
-        return addresses_of(row.values) if row is not None and not row.deleted else {}
+        return unique_keys_of(row.values) if row is not None and not row.deleted else {}
 
     def _free(self, given_up: Collection[Mapping[str, str]]) -> None:
         """Make refused writes due that take one of these addresses, which rows have just given up."""
@@ -278,8 +278,8 @@ def in_order(
 
 def _given_up(claim: WriteClaim, profile: Profile) -> dict[str, str]:
     """The addresses that the row had by the last write, where it has others now."""
-    now = addresses_of(clerk_values(profile))
-    return {name: key for name, key in addresses_of(claim.last or {}).items() if now.get(name) != key}
+    now = unique_keys_of(clerk_values(profile))
+    return {name: key for name, key in unique_keys_of(claim.last or {}).items() if now.get(name) != key}
 
 
 def _pause_s(claim: WriteClaim, first_s: float, last_s: float) -> float:

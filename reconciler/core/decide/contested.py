@@ -62,7 +62,7 @@ def kept_heals(found: Applied, before: Applied | None) -> Applied:
     return replace(found, heals=before.heals)
 
 
-def message_of(change: Change, heals: tuple[Heal, ...]) -> str:
+def contested_message(change: Change, heals: tuple[Heal, ...]) -> str:
     """The message of the hold: the field, the values and times. What to do is the next step of the reason."""
     changes = ", ".join(f"'{heal.value}' at {heal.at:%Y-%m-%d %H:%M} UTC" for heal in heals)
     return f"{change.field} was changed after our write {len(heals)} times within 24 h: {changes}"

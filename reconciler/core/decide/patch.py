@@ -15,7 +15,7 @@ from reconciler.core.decide.actions import (
 )
 from reconciler.core.decide.case import Case
 from reconciler.core.decide.consent import consent_changes, consent_holds, judge_consents
-from reconciler.core.decide.contested import Contest, contesting_heals, message_of
+from reconciler.core.decide.contested import Contest, contested_message, contesting_heals
 from reconciler.core.decide.leaving.succession import inherited_fields, is_free_for, is_left_behind, left_behind_hold
 from reconciler.core.fields.backlink import is_renamed
 from reconciler.core.fields.consent import with_answers_of
@@ -239,7 +239,7 @@ def _without_contested(
 
 def _contested_hold(case: Case, customer: Customer, change: Change, heals: tuple[Heal, ...]) -> Hold:
     action = action_of(case, "update", customer, (change,))
-    return hold(case.user, customer, "Contested", message_of(change, heals), change.field, action)
+    return hold(case.user, customer, "Contested", contested_message(change, heals), change.field, action)
 
 
 # --- the new email belongs to another customer ---------------------------------------------------------------------

@@ -91,7 +91,7 @@ def identify_shop(named: Named, gid: str, known: Collection[KnownShop], *, now: 
     return KnownShop(name, gid, key, store, max(now, latest + timedelta(microseconds=1)))
 
 
-def is_news(row: KnownShop, known: Collection[KnownShop]) -> bool:
+def is_new_name(row: KnownShop, known: Collection[KnownShop]) -> bool:
     """Whether this record is new: the shop has another domain, or another store leads to it."""
     last = max((r for r in known if r.gid == row.gid), key=lambda r: r.named_at, default=None)
     return last is None or (last.name, last.key, last.store) != (row.name, row.key, row.store)

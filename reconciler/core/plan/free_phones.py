@@ -39,7 +39,7 @@ class PhoneClaim:
     user: ClerkUserId
 
 
-def phone_of(action: Action | None) -> str | None:
+def phone_key_of(action: Action | None) -> str | None:
     """The key of the phone that this action writes; None where it writes none."""
     changes = action.changes if action is not None else ()
     return next((normalise.phone_key(text_of(c.after)) for c in changes if c.field == "phone"), None)
@@ -47,17 +47,17 @@ def phone_of(action: Action | None) -> str | None:
 
 def phone_hold(decision: Decision, first: ClerkUserId) -> Hold:
     """The hold of a phone that another user gets."""
-    return hold(decision.clerk_user_id, decision.customer, "PhoneTaken", message_of(first), "phone")
+    return hold(decision.clerk_user_id, decision.customer, "PhoneTaken", phone_taken_message(first), "phone")
 
 
-def message_of(first: ClerkUserId) -> str:
+def phone_taken_message(first: ClerkUserId) -> str:
     """The message of that hold."""
     return f"the phone is also claimed by {first}, who gets it first; the other fields are written"
 
 
 def without_phone(decision: Decision, held: Hold) -> Decision:
     """The decision without the phone in its action, and with this hold."""
-    action, key = decision.action, phone_of(decision.action)
+    action, key = decision.action, phone_key_of(decision.action)
     if action is None or key is None:
         return decision
     kept = tuple(c for c in action.changes if c.field != "phone")
@@ -75,7 +75,7 @@ class FreePhones:
 
     def note_phone(self, decision: Decision) -> bool:
         """Record the phone of this decision; True if another user of this plan may get the same one."""
-        key = phone_of(decision.action)
+        key = phone_key_of(decision.action)
         if key is None:
             return False
         late = self._note(key)
@@ -129,7 +129,7 @@ def resolve_with_phones(
         found = resolve(left, freed)
         writers: defaultdict[str, list[ClerkUserId]] = defaultdict(list)
         for user in sorted(found):
-            if (key := phone_of(found[user].action)) is not None:
+            if (key := phone_key_of(found[user].action)) is not None:
                 writers[key].append(user)
         lost = {user: {key: users[0]} for key, users in writers.items() for user in users[1:]}
         if not lost:
@@ -139,10 +139,10 @@ def resolve_with_phones(
 
 def _without(case: Blocked, firsts: MappingOf[str, ClerkUserId]) -> Blocked:
     """The case without decisions that write one of these phones."""
-    if not any((phone_of(d.action) or "") in firsts for d in case.decisions.values()):
+    if not any((phone_key_of(d.action) or "") in firsts for d in case.decisions.values()):
         return case
     decisions = {
-        free: without_phone(d, phone_hold(d, first)) if (first := firsts.get(phone_of(d.action) or "")) else d
+        free: without_phone(d, phone_hold(d, first)) if (first := firsts.get(phone_key_of(d.action) or "")) else d
         for free, d in case.decisions.items()
     }
     return Blocked(decisions=decisions)
@@ -150,5 +150,5 @@ def _without(case: Blocked, firsts: MappingOf[str, ClerkUserId]) -> Blocked:
 
 def keys_of(blocked: MappingOf[ClerkUserId, Blocked]) -> frozenset[str]:
     """The phones that may be written for these users."""
-    found = (phone_of(d.action) for case in blocked.values() for d in case.decisions.values())
+    found = (phone_key_of(d.action) for case in blocked.values() for d in case.decisions.values())
     return frozenset(key for key in found if key is not None)

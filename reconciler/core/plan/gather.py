@@ -26,9 +26,9 @@ from reconciler.core.plan.forecast import costs_of, forecast_of
 from reconciler.core.plan.free_phones import (
     FreePhones,
     keys_of,
-    message_of,
     phone_hold,
-    phone_of,
+    phone_key_of,
+    phone_taken_message,
     resolve_with_phones,
     without_phone,
 )
@@ -110,7 +110,7 @@ class _Outcome:
 
     def held_for(self, first: ClerkUserId) -> _Outcome:
         """The outcome with the user who gets the phone in its last hold, that of the phone."""
-        named = replace(self.holds[-1], message=message_of(first))
+        named = replace(self.holds[-1], message=phone_taken_message(first))
         holds = (*self.holds[:-1], named)
         message = "; ".join(h.message for h in holds)
         return replace(
@@ -223,7 +223,7 @@ class PlanBuilder:
     # --- phones of several users ------------------------------------------------------------------------------------
 
     def _postpone(self, subject: Subject, decision: Decision) -> None:
-        key = phone_of(decision.action)
+        key = phone_key_of(decision.action)
         assert key is not None
         held = without_phone(decision, phone_hold(decision, subject.user))
         late = _Late(

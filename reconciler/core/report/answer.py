@@ -163,7 +163,7 @@ def unreadable_answer(name: str, store: StoreName, error: str, mapping: Mapping 
     return f"{said} The last known status is {known}{seen}."
 
 
-def summary_of(name: str, answers: Sequence[tuple[str, str]]) -> str:
+def summary_sentence(name: str, answers: Sequence[tuple[str, str]]) -> str:
     """The answer for all stores, from the status and the answer of each."""
     if len(answers) == 1:
         return answers[0][1]

@@ -24,7 +24,7 @@ from reconciler.core.model.spec import Spec
 from reconciler.core.model.store import Store
 from reconciler.core.model.values import Value
 from reconciler.core.model.view import Decision, Subject
-from reconciler.core.report.answer import Former, Found, Unmatched, answer_of, name_of, summary_of
+from reconciler.core.report.answer import Former, Found, Unmatched, answer_of, name_of, summary_sentence
 from reconciler.core.report.consent import ExplainedConsent, explain_consents
 
 Owner = Literal["reconciler", "shopify", "first value"]
@@ -113,7 +113,9 @@ class Explained:
     @property
     def answer(self) -> str:
         """The answer for all stores."""
-        return summary_of(self.name or self.clerk_user_id, [(store.status, store.answer) for store in self.stores])
+        return summary_sentence(
+            self.name or self.clerk_user_id, [(store.status, store.answer) for store in self.stores]
+        )
 
 
 @frozen(kw_only=True)

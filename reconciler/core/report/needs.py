@@ -52,7 +52,7 @@ def change_of(store: StoreName, before: Mapping[str, str], now: Mapping[str, str
     return NeedChange(store, began, ended) if began or ended else None
 
 
-def message_of(changes: Sequence[NeedChange]) -> str:
+def notification_text(changes: Sequence[NeedChange]) -> str:
     """One message for all stores."""
     lines = []
     for change in changes:

@@ -7,7 +7,7 @@ from typing import Protocol
 import structlog
 
 from reconciler.core.model.ids import ShopDomain
-from reconciler.core.report.needs import NeedChange, change_of, message_of, rollout_needs, store_needs
+from reconciler.core.report.needs import NeedChange, change_of, notification_text, rollout_needs, store_needs
 from reconciler.errors import TemporaryError
 from reconciler.manager.http.status_rows import status_rows_of
 from reconciler.manager.running_config import RunningConfig
@@ -53,7 +53,7 @@ class Notifier:
             if not changes:
                 return
             try:
-                self._sender.send(message_of(changes))
+                self._sender.send(notification_text(changes))
             except TemporaryError as error:
                 _log.warning("notification_failed", error=error.message, hint=error.hint)
                 for shop in claimed:

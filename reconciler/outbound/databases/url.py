@@ -51,7 +51,8 @@ def rewritten(url: str) -> str:
         return url
     if scheme.split("+")[0] not in {"postgres", "postgresql"} or not rest:
         raise ConfigError(
-            f"'{shown(url)}' is not a database URL", hint="use sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME"
+            f"'{url_without_password(url)}' is not a database URL",
+            hint="use sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME",
         )
     try:
         parts = urlsplit("postgresql+psycopg://" + _one_authority(rest))
@@ -59,7 +60,7 @@ def rewritten(url: str) -> str:
             raise ValueError  # noqa: TRY301  the same words for all of them
     except ValueError:
         raise ConfigError(
-            f"'{shown(url)}' is not a database URL: its host and port can't be parsed",
+            f"'{url_without_password(url)}' is not a database URL: its host and port can't be parsed",
             hint="percent-encode special characters of the password",
         ) from None
     query = parts.query
@@ -69,7 +70,7 @@ def rewritten(url: str) -> str:
     for host in hosts:
         if not _may_be_asked(host):
             raise ConfigError(
-                f"'{shown(url)}' is not a database URL: {host[:80]!r} is not a host",
+                f"'{url_without_password(url)}' is not a database URL: {host[:80]!r} is not a host",
                 hint="use the provider's name of the server, or its address",
             )
     if "sslmode" not in names and not all(is_loopback(host) for host in hosts):
@@ -101,7 +102,9 @@ def _refuse_strange(names: Iterable[str], url: str) -> None:
             hint = _PRISMA.get(
                 name, "remove it; libpq-connect.html in Postgres' documentation lists the known parameters"
             )
-            raise ConfigError(f"'{shown(url)}' has the parameter '{name}', which Postgres does not know", hint=hint)
+            raise ConfigError(
+                f"'{url_without_password(url)}' has the parameter '{name}', which Postgres does not know", hint=hint
+            )
 
 
 def is_loopback(host: str) -> bool:
@@ -125,7 +128,7 @@ def _may_be_asked(host: str) -> bool:
         return False
 
 
-def shown(url: str) -> str:
+def url_without_password(url: str) -> str:
     """The URL without its password, for messages; `***` if it is not a URL and might contain a password."""
     scheme, sep, rest = url.partition("://")
     if not sep:

@@ -29,7 +29,7 @@ from reconciler.outbound.databases.pool import PatientPool
 from reconciler.outbound.databases.refusals import db_refusal, telling_line
 from reconciler.outbound.databases.sqlite_file import follow_file, keep_from_making
 from reconciler.outbound.databases.standby import leave_standby
-from reconciler.outbound.databases.url import rewritten, shown
+from reconciler.outbound.databases.url import rewritten, url_without_password
 from reconciler.outbound.outage import Outage
 from reconciler.state.database.bounds import BOUNDS_MS, PATIENT, REPEATABLE, SINGLE, begin_bounded
 
@@ -138,7 +138,8 @@ def _sqlite(address: str, wait_s: float) -> Engine:
         Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise StateError(
-            f"the folder of {shown(address)} can't be made: {error.strerror}", hint="name another file in state.url"
+            f"the folder of {url_without_password(address)} can't be made: {error.strerror}",
+            hint="name another file in state.url",
         ) from error
     _make_private(Path(path))
     options = {"check_same_thread": False, "timeout": wait_s}

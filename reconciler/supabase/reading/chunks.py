@@ -35,7 +35,7 @@ class Chunk:
     def _by_key(self) -> dict[Any, int | None]:
         rows = self.rows
         at = self._updated_at
-        number = row_fingerprinter(shape_of(self.table))
+        number = row_fingerprinter(column_types_of(self.table))
         found: dict[Any, int | None]
         if at is None:
             found = {row[0]: number(row) for row in rows}
@@ -61,7 +61,7 @@ class Chunk:
             yield profile, self._by_key.get(profile.clerk_user_id)
 
 
-def shape_of(table: ProfileTable) -> str:
+def column_types_of(table: ProfileTable) -> str:
     """The columns and their types as text, which changes if rows must be read differently."""
     kinds = ",".join(f"{field}={column.name}:{column.type_name}" for field, column in table.columns.items())
     return f"{table.schema or ''}.{table.name}({kinds})"

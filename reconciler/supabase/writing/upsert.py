@@ -23,7 +23,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
 
 from reconciler.core.decide.profile_rows.merge import RowChanges, StoredRow, Values, clerk_values, row_changes
-from reconciler.core.decide.profile_rows.write import RowWrite, RowWritten, addresses_of
+from reconciler.core.decide.profile_rows.write import RowWrite, RowWritten, unique_keys_of
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import Profile
 from reconciler.errors import ConfigError, PermanentError
@@ -182,8 +182,8 @@ def _changes(write: RowWrite, row: StoredRow) -> RowChanges:
 def _taken(shape: Shape, write: RowWrite, row: StoredRow, others: Sequence[RowWrite]) -> dict[str, Any]:
     """The columns of this row that give an address up to one of the other rows, empty."""
     changed = _changes(write, row).values
-    wanted = {address for other in others for address in addresses_of(clerk_values(other.profile)).items()}
-    given = [name for name, key in addresses_of(row.values).items() if name in changed and (name, key) in wanted]
+    wanted = {address for other in others for address in unique_keys_of(clerk_values(other.profile)).items()}
+    given = [name for name, key in unique_keys_of(row.values).items() if name in changed and (name, key) in wanted]
     return {shape.targets[name].name: shape.targets[name].emptied for name in given}
 
 

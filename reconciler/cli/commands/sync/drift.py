@@ -41,7 +41,7 @@ def report_drift(
             users = len({each.clerk_user_id for each in store.not_read})
             message = f"fields of {count_text(users, 'user')} could not be read, so their drift is unknown"
             context.report_failure(store.store, message, f"reconciler explain {store.not_read[0].clerk_user_id}")
-    return exit_code(found)
+    return drift_exit_code(found)
 
 
 def _find_drift(context: Context, components: Components, names: Sequence[str]) -> Drift:
@@ -73,7 +73,7 @@ def _find_drift(context: Context, components: Components, names: Sequence[str]) 
     return Drift(at=now, stores=tuple(stores))
 
 
-def exit_code(found: Drift) -> int:
+def drift_exit_code(found: Drift) -> int:
     """The exit code; a store or a field that can't be read takes precedence."""
     if any(s.error or s.not_read for s in found.stores):
         return FAILED

@@ -68,7 +68,7 @@ def is_free_for(claimant: Mapping | None, former: Mapping | None) -> bool:
     return former.status == "released" or not has_customer(claimant)
 
 
-def addresses_of(customer: Customer, mapping: Mapping | None) -> frozenset[str]:
+def email_keys_of(customer: Customer, mapping: Mapping | None) -> frozenset[str]:
     """The keys of a customer's email in the spellings of a claimant; the last known one, if Shopify does not return it."""
     hidden = "email" in customer.unknown
     known = mapping.email if hidden and mapping is not None else as_sent(mapping, customer, "email")
@@ -87,7 +87,7 @@ def claimants_of(
 ) -> tuple[ClerkUserId, ...]:
     """The users who claim a customer's verified email, sorted: a single one may adopt the customer.
 
-    `keys` are those of the email (`addresses_of`). `unwritten` are claimants with rows that are still to be written.
+    `keys` are those of the email (`email_keys_of`). `unwritten` are claimants with rows that are still to be written.
     Empty if one of them already has a customer: that user keeps it, and gets the email after the release.
     """
     wanted = [profile for profile in claimants if is_wanted(profile, store) is True]

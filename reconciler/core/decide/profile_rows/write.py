@@ -123,7 +123,7 @@ class RefusedWrite:
         return hold(self.user, mapping, REFUSED, self.message)
 
 
-def addresses_of(values: Values) -> dict[str, str]:
+def unique_keys_of(values: Values) -> dict[str, str]:
     """The keys of the email and the phone among these values, by field."""
     found = {name: values.get(name) for name in ADDRESSES}
     keys = {name: ADDRESSES[name](value) for name, value in found.items() if isinstance(value, str)}
