@@ -8,8 +8,8 @@ what the customer answered in that shop (`_writes`). In the end the last answer 
 
 Left out of the second, by rule: answers in the app that are not in the order of their times (the product may have
 seen all of them, or the last one only); users with another email or customer since their answer; what follows
-from an answer without a time after other answers, also those of a former user of the customer; and answers that were
-taken away, for which only the first holds.
+from an answer without a time, or from a yes, after later answers of a former user of the customer; from an answer
+without a time after others; and answers that were taken away, for which only the first holds.
 """
 
 from __future__ import annotations
@@ -207,12 +207,14 @@ def _expected(user: User, shop: str, steps: list[Shown]) -> set[str]:
     moved_at = max([user.moved_at, *moments], default=0.0)
     earlier = [answer for answer in user.answers[:-1] if answer is not None]
     if last.second is None:
-        if earlier or moved_at or _has_answered_before(user, steps):
+        if earlier or moved_at or _of_former_users(user, steps):
             return set()
         if in_shop is not None:
             return {in_shop.state}
         return {YES} if last.granted else {NEVER}
     if last.second <= moved_at + 1 or any(a.second is None or a.second >= last.second for a in earlier):
+        return set()
+    if last.granted and any(step.at is None or step.at >= last.second for step in _of_former_users(user, steps)):
         return set()
     if in_shop is not None and (in_shop.at is None or in_shop.at >= last.second):
         return {in_shop.state} if last.granted or RULES[shop].withdraws else set()
@@ -222,6 +224,6 @@ def _expected(user: User, shop: str, steps: list[Shown]) -> set[str]:
     return {NO, NEVER} if RULES[shop].withdraws else set()
 
 
-def _has_answered_before(user: User, steps: Iterable[Shown]) -> bool:
-    """Whether the customer was that of another user, with a consent: it is adopted as it is."""
-    return any(step.owner not in {None, user.id} and step.state != NEVER for step in steps)
+def _of_former_users(user: User, steps: Iterable[Shown]) -> list[Shown]:
+    """The consents of the customer while it was that of another user: it is adopted as it is."""
+    return [step for step in steps if step.owner not in {None, user.id} and step.state != NEVER]

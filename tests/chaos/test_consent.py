@@ -77,6 +77,8 @@ def found(shop: str, answers: list[Answer | None], steps: list[Shown], *, moved_
         (US, [TIMELESS_NO], [formers(YES, 50)], (1, 0)),
         (US, [SAID_NO], [formers(YES, 50), ours(NO, 200)], (1, 0)),
         (US, [SAID_NO], [formers(YES, 50)], (1, 1)),
+        (US, [SAID_YES], [formers(NO, 150)], (1, 0)),
+        (US, [SAID_YES], [formers(NO, 50)], (1, 1)),
         # the answer is taken away
         (US, [SAID_YES, None], [ours(YES, 100)], (0, 0)),
         (US, [SAID_YES, None], [ours(YES, 100), ours(NO, 160)], (1, 0)),

@@ -9,7 +9,7 @@ import pytest
 
 from reconciler.core.decide.consent import judge, with_times
 from reconciler.core.decide.record import observed_row
-from reconciler.core.fields.consent import LastConsent, last_consent, said_of
+from reconciler.core.fields.consent import LastConsent, last_consent, said_of, with_former
 from reconciler.core.fields.desired import config_digest, spec_of
 from reconciler.core.fields.fingerprint import observed_fp
 from reconciler.core.model.action import Action, Change
@@ -258,11 +258,33 @@ def test_a_yes_that_the_customer_gave_again_in_shopify_is_not_ours(shown_at: dat
     row = mapping(ADA, 7, applied={**settled(who, seen, policy).applied, **wrote})
     found = decided(who, row, policy, mapped=seen, by_backlink=seen)
     after_it = observed_row(Subject(user=ADA, profile=who, mapping=row), found, policy, now=NOW)
-    known = last_consent(after_it, "email")
+    assert after_it is not None
+    known = last_consent(after_it.applied, "email")
     assert known is not None
     assert known.ours is ours
     outcome = judge(Said(granted=False), Consent(state=YES, at=shown_at), known, rule(withdraw=True), NOW)[0]
     assert outcome == ("withdraw" if ours else "nothing")
+
+
+@pytest.mark.parametrize(
+    ("own", "former", "known"),
+    [
+        (None, Consent(state=YES, at=THEN), (YES, THEN, False)),
+        (None, Consent(state=NO), (NO, None, False)),
+        (Consent(state=YES, at=THEN), None, (YES, THEN, True)),
+        (Consent(state=YES, at=THEN), Consent(state=NO, at=BEFORE), (YES, THEN, True)),
+        (Consent(state=YES, at=THEN), Consent(state=NO, at=LATER), (NO, LATER, False)),
+        (Consent(state=YES, at=THEN), Consent(state=NO), (NO, None, False)),
+        (Consent(state=YES, at=THEN), Consent(state=YES), (YES, THEN, True)),
+    ],
+)
+def test_of_two_users_of_a_customer_the_answer_that_asks_for_the_later_yes_is_kept(
+    own: Consent | None, former: Consent | None, known: tuple[str, datetime | None, bool]
+) -> None:
+    mine, theirs = (mapping(ADA, 7, applied=given(str(each)) if each else {}).applied for each in (own, former))
+    found = last_consent(with_former(mine, theirs), "email")
+    assert found is not None
+    assert (found.consent.state, found.consent.at, found.ours) == known
 
 
 def test_a_time_to_come_is_held() -> None:

@@ -73,6 +73,38 @@ def test_a_run_that_dies_within_a_relink_forgets_no_withdrawal(news: StoryHarnes
     news.settles()
 
 
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_who_takes_over_a_customer_is_not_subscribed_by_a_yes_from_before_they_unsubscribed(
+    news: StoryHarness,
+    is_killed: bool,  # noqa: FBT001  a case
+) -> None:
+    for name in ("ada", "bob", "stay"):
+        answers(news, name, yes=True, at=MID)
+    news.apply()
+    leaves(news, "ada", OLD)  # after our write, whatever time staff gave it
+    leaves(news, "bob", NEW)
+    news.apply()
+    news.staff("delete", id=news.theirs("bob").id)
+    news.apply()
+    assert (consents(news)["ada"], consents(news)["bob"]) == ((NO, OLD), (NEVER, None))
+    for name in ("ada", "bob"):  # as after a move to another Clerk instance, with the rows of before
+        news.gone(name)
+        answers(news, f"{name}_2", yes=True, at=MID, email=mail(name))
+    assert news.actions() == {"ada_2": "adopt", "bob_2": "adopt"}
+    if is_killed:  # after the write of the back-link, which is the first one where there is none
+        news.staff("delete_metafield", id=news.at(mail("ada")).id, namespace="clerk", key="user_id")
+        with locked_at(news, 1, "lost_after"):
+            news.apply("--user", "user_ada_2", code=1)
+        assert news.theirs("ada_2").email == mail("ada")
+    news.apply()
+    assert (consents(news)["ada"], consents(news)["bob"]) == ((NO, OLD), (NEVER, None))
+    news.settles()
+    answers(news, "bob_2", yes=True, at=NEWEST)
+    news.apply()
+    assert consents(news)["bob"] == (YES, NEWEST)
+    news.settles()
+
+
 def test_a_saved_plan_subscribes_no_one_who_has_unsubscribed_since(news: StoryHarness) -> None:
     for name in ("ada", "bob"):
         news.user(name)

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from reconciler.core.decide.case import Case
 from reconciler.core.decide.cost import points_of
 from reconciler.core.fields import normalise
-from reconciler.core.fields.consent import LastConsent, last_consent, used_of
+from reconciler.core.fields.consent import LastConsent, last_consent, used_of, with_former
 from reconciler.core.fields.diff import as_sent
 from reconciler.core.fields.people import phone_of
 from reconciler.core.model.action import Action, Change, Hold
@@ -38,10 +38,12 @@ from reconciler.core.model.consent import (
     is_consent,
 )
 from reconciler.core.model.customer import Customer
+from reconciler.core.model.mapping import Applied
 from reconciler.core.model.reasons import hold
 from reconciler.core.model.values import text_of
 from reconciler.core.model.view import Decision
 
+NO_FIELDS: Mapping[str, Applied] = {}
 NO_RECORD = Consent(state="NOT_SUBSCRIBED")  # of an address that the customer does not have yet
 Verdict = tuple[Outcome, str, datetime | None]
 
@@ -112,13 +114,29 @@ def _on_no(said: Said, shown: Consent, last: LastConsent | None, rule: ConsentRu
     return "withdraw", f"the no in the profile of {_day(said.at)} is the newest answer", said.at
 
 
-def judge_consents(case: Case, customer: Customer | None, changes: Sequence[Change]) -> tuple[Judged, ...]:
-    """The decision about each consent of this user, on this customer (None: one that is created) after these changes."""
-    return tuple(_judged(channel, rule, case, customer, changes) for channel, rule in case.store.consent.rules.items())
+def judge_consents(
+    case: Case,
+    customer: Customer | None,
+    changes: Sequence[Change],
+    *,
+    inherited: Mapping[str, Applied] = NO_FIELDS,
+) -> tuple[Judged, ...]:
+    """The decision about each consent of this user, on this customer (None: one that is created) after these changes.
+
+    `inherited`: the last-applied fields of the former user of a customer that is taken over.
+    """
+    rules = case.store.consent.rules
+    applied = with_former(case.mapping.applied if case.mapping is not None else NO_FIELDS, inherited) if rules else {}
+    return tuple(_judged(channel, rule, case, customer, changes, applied) for channel, rule in rules.items())
 
 
 def _judged(
-    channel: Channel, rule: ConsentRule, case: Case, customer: Customer | None, changes: Sequence[Change]
+    channel: Channel,
+    rule: ConsentRule,
+    case: Case,
+    customer: Customer | None,
+    changes: Sequence[Change],
+    applied: Mapping[str, Applied],
 ) -> Judged:
     said = case.spec.consents.get(channel, Said())
     shown = _shown(channel, customer, changes)
@@ -127,7 +145,7 @@ def _judged(
         hidden = customer is not None and address in customer.unknown
         why = f"Shopify does not show the {address}" if hidden else f"the customer has no {address}"
         return Judged(channel=channel, said=said, shown=None, outcome="nothing", why=why)
-    outcome, why, at = judge(said, shown, last_consent(case.mapping, channel), rule, case.now)
+    outcome, why, at = judge(said, shown, last_consent(applied, channel), rule, case.now)
     if any(field_of(channel) in doubt.field for doubt in case.spec.doubts):
         outcome, why = "nothing", "the profile can't be read"
     if outcome == "grant" and (other := _other_address(channel, case, customer, changes)) is not None:

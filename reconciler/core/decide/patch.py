@@ -142,7 +142,8 @@ def _decide_changes(
     if not {"backlink"} & {*customer.unknown, *blocked}:
         link, held = _backlink_changes(case, customer, known=known)
         changes, holds = changes + link, holds + held
-    judged = judge_consents(case, customer, changes)
+    inherited = {} if known else inherited_fields(case.view.former(customer), customer)
+    judged = judge_consents(case, customer, changes, inherited=inherited)
     consents, held = [*consent_changes(judged)], list[Hold]()
     if known:
         consents, held = _withhold_by_switches(case, customer, consents)
@@ -154,7 +155,7 @@ def _decide_changes(
     decision = replace(decision, action=action)
     if known:
         return decision
-    return withhold_roll_out(replace(decision, inherited=inherited_fields(case.view.former(customer), customer)), store)
+    return withhold_roll_out(replace(decision, inherited=inherited), store)
 
 
 def _backlink_changes(case: Case, customer: Customer, *, known: bool) -> tuple[list[Change], list[Hold]]:
@@ -326,13 +327,14 @@ def _relink_or_merge(case: Case, customer: Customer, conflict: _Conflict) -> Dec
     kept = [replace(c, why="profile changed") for c in changes if c.field not in blocked]
     kept.append(Change(field="backlink", before=other.backlink, after=case.user, why="profile changed"))
     answered = replace(case, mapping=with_answers_of(case.mapping, customer, case.spec.consents, case.now))
-    judged = judge_consents(answered, other, kept) if kind == "relink" else ()
+    inherited = inherited_fields(case.view.former(other), other)
+    judged = judge_consents(answered, other, kept, inherited=inherited) if kind == "relink" else ()
     kept += consent_changes(judged)
     holds += consent_holds(case, other, judged)
     action = action_of(case, kind, other, tuple(kept), moved_from=customer)
     decision = Decision(
         clerk_user_id=case.user, action=action, holds=tuple(holds), customer=customer, target=other, spec=case.spec,
-        inherited=inherited_fields(case.view.former(other), other), taken=(in_the_way,) if in_the_way is not None else (),
+        inherited=inherited, taken=(in_the_way,) if in_the_way is not None else (),
         consents=judged,
     )  # fmt: skip
     return withhold_roll_out(decision, case.store)

@@ -12,7 +12,7 @@ from reconciler.core.decide.contested import kept_heals, with_contest, with_heal
 from reconciler.core.decide.leaving.absence import absent_row, reason_since
 from reconciler.core.decide.stale_row import STALE
 from reconciler.core.fields import normalise
-from reconciler.core.fields.consent import last_consents, with_answers_of, with_consents
+from reconciler.core.fields.consent import last_consents, with_answers_of, with_consents, with_former
 from reconciler.core.fields.desired import config_digest, is_wanted, profile_digest
 from reconciler.core.fields.diff import as_sent, comparable, is_in_place, observed_value, owned_tags
 from reconciler.core.fields.fingerprint import observed_fp
@@ -117,6 +117,8 @@ def row_after_write(
             with_heals(applied, agreed_by, written if healed is None else healed, now), decision.contests
         )
         known = with_answers_of(mapping, decision.customer, decision.spec.consents, now)
+        if inherited:
+            known = replace(known or row, applied=with_former((known or row).applied, inherited))
         applied = with_consents(applied, known, seen, {c.field: c for c in written}, _used(decision))
         if finished:
             link = next((text_of(c.after) for c in written if c.field == "backlink"), None)
@@ -173,10 +175,13 @@ def with_intent(
     """The row before the first write of an action, so that an interrupted action is not mistaken for an edit.
 
     It has the consents that the customer shows: they may be gone after the write, as those of an email that is replaced.
+    And it has those of a former user: after the write of the back-link, the customer has none.
     """
     row = mapping or new_row(decision.clerk_user_id, store, now=now)
     said = decision.spec.consents if decision.spec is not None else {}
     row = with_answers_of(row, decision.customer, said, now) or row
+    if decision.inherited:
+        row = replace(row, applied=with_former(row.applied, decision.inherited))
     return replace(row, intent=intent, status="pending", last_seen_at=now, **NO_FINGERPRINTS)
 
 

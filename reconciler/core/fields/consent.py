@@ -30,6 +30,7 @@ from reconciler.core.model.spec import Doubt
 from reconciler.core.model.values import text_of
 
 EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)  # before it: 0, 0001-01-01 and other values in place of no time
+LATEST: Final = datetime.max.replace(tzinfo=UTC)
 TOO_EARLY: Final = "is before 2000, which is no time of an answer"
 
 
@@ -81,9 +82,9 @@ def _doubt(channel: Channel, path: str, error: UnreadableError) -> Doubt:
     return Doubt(field=field_of(channel), reason="ProfileInvalid", message=message)
 
 
-def last_consent(mapping: Mapping | None, channel: Channel) -> LastConsent | None:
-    """The last consent that the mapping knows: the one that was written last, or a later withdrawal in Shopify."""
-    base = mapping.applied.get(field_of(channel)) if mapping is not None else None
+def last_consent(applied: MappingOf[str, Applied], channel: Channel) -> LastConsent | None:
+    """The last consent among the last-applied fields: the one that was written last, or a later withdrawal in Shopify."""
+    base = applied.get(field_of(channel))
     if base is None or base.text is None:
         return None
     return LastConsent(Consent.parse(base.text), base.ours)
@@ -105,7 +106,7 @@ def with_consents(
 
     They outlive the customer, so that an answer which was written once is never written again for another customer, or for
     another email. So does a yes in the profile (`used`) of a customer who was subscribed without us. They outlive a time
-    in which the store manages no consent, too. Those of a former user of the customer are not taken over.
+    in which the store manages no consent, too.
     """
     if (
         not customer.consents
@@ -126,6 +127,24 @@ def with_consents(
         elif shown is not None and (yes := used.get(channel)) is not None:
             found[name] = _in_use(yes, found.get(name), shown)
     return found
+
+
+def with_former(applied: MappingOf[str, Applied], former: MappingOf[str, Applied]) -> MappingOf[str, Applied]:
+    """The last-applied fields of a user who takes over a customer, with the last consents of its `former` user.
+
+    Of two, the one that asks for the later yes. What the former user answered is no consent of this user: it is not ours.
+    """
+    found = dict(applied)
+    for name, base in last_consents(former).items():
+        own, theirs = found.get(name), replace(base, ours=False)
+        found[name] = theirs if own is None or _yes_after(theirs) > _yes_after(own) else own
+    return found
+
+
+def _yes_after(base: Applied) -> datetime:
+    """The time after which a yes counts again. A withdrawal without a time comes after each."""
+    known = Consent.parse(base.text or "")
+    return known.at or (LATEST if known.state == UNSUBSCRIBED else EARLIEST)
 
 
 def used_of(said: Said, shown: Consent, now: datetime) -> Consent | None:
