@@ -100,7 +100,10 @@ def test_a_port_that_can_write_says_so_by_its_name() -> None:
             assert _promises(kind) & writing == set(), name
 
 
-@pytest.mark.parametrize("module", ["reconciler/controller/observe.py", "reconciler/controller/scan/plan.py"])
+@pytest.mark.parametrize(
+    "module",
+    ["reconciler/controller/observe.py", "reconciler/controller/claims.py", "reconciler/controller/scan/plan.py"],
+)
 def test_what_observes_does_not_know_the_writers(module: str) -> None:
     writers = {
         f"reconciler.ports.{name}" for name in _protocols() if name.endswith(("Writer", "Maker")) or name == "State"

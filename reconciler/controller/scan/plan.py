@@ -15,14 +15,8 @@ from functools import partial
 from operator import itemgetter
 from typing import Any, Final
 
-from reconciler.controller.observe import (
-    AllClaims,
-    ClaimReader,
-    ObserveOptions,
-    claims_on,
-    decide_users,
-    subjects_of,
-)
+from reconciler.controller.claims import AllClaims, ClaimReader, claims_on
+from reconciler.controller.observe import ObserveOptions, decide_users, subjects_of
 from reconciler.controller.parallel import side_by_side
 from reconciler.controller.readers import Readers
 from reconciler.controller.scan.live import find_moved_live

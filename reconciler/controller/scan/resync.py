@@ -16,7 +16,8 @@ from dataclasses import field
 from datetime import datetime
 from typing import Protocol
 
-from reconciler.controller.observe import AllClaims, ClaimReader, ObserveOptions, decide_users
+from reconciler.controller.claims import AllClaims, ClaimReader
+from reconciler.controller.observe import ObserveOptions, decide_users
 from reconciler.controller.readers import Readers
 from reconciler.controller.record import record_decisions, record_withheld
 from reconciler.controller.scan.plan import CHUNK, check_source, named_subjects
