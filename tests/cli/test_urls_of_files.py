@@ -7,7 +7,7 @@ import pytest
 
 from reconciler.outbound.transport import BoundedTransport
 from reconciler.outbound.urls import parse_url
-from reconciler.shopify.api.failures import _host
+from reconciler.shopify.api.failures import host_of
 from tests.cli.harness import US, CliHarness
 
 LONG = "a" * 64
@@ -58,7 +58,7 @@ def test_hosts_that_may_be_asked_are_taken(cli: CliHarness) -> None:
 
 @pytest.mark.parametrize("host", HOSTS)
 def test_a_place_that_a_reply_names_is_read_without_an_error(host: str) -> None:
-    _host(f"https://{host}/x")
+    host_of(f"https://{host}/x")
     assert parse_url(f"https://{host}/x") is None
 
 

@@ -135,7 +135,7 @@ def of_status(sent: Sent, response: httpx.Response) -> ReconcilerError | None:
     if status == httpx.codes.OK:
         return None
     if response.is_redirect or 300 <= status < 400:  # noqa: PLR2004  the HTTP class
-        target = _host(response.headers.get("Location", "")) or "another address"
+        target = host_of(response.headers.get("Location", "")) or "another address"
         return AccessError(
             f"{sent.shop} answers with a redirect ({status}) to {target}; the token was not sent there",
             hint="set shop to its *.myshopify.com address, and remove admin_url unless it is needed",
@@ -160,7 +160,7 @@ def of_status(sent: Sent, response: httpx.Response) -> ReconcilerError | None:
     return PermanentError(f"{sent.shop}: {sent.document.operation} got HTTP {status}", hint=DEFECT_HINT)
 
 
-def _host(location: str) -> str:
+def host_of(location: str) -> str:
     """The host as written: httpx's `host` decodes international names and raises for invalid ones."""
     try:
         return httpx.URL(location).raw_host.decode("ascii")
@@ -185,7 +185,7 @@ def of_transport(sent: Sent, error: httpx.RequestError) -> ReconcilerError:
 
 def of_storage(what: str, address: str, error: httpx.HTTPError) -> TemporaryError:
     """The error of a file that was not sent or read whole. The address is a secret, and so are the error's words."""
-    host, is_refused = _host(address), isinstance(error, httpx.ProxyError)
+    host, is_refused = host_of(address), isinstance(error, httpx.ProxyError)
     why = UNTRUSTED if is_untrusted(error) else type(error).__name__
     advice = PROXY_HINT if is_refused else f"check that this machine reaches {host}, where Shopify keeps such files"
     return TemporaryError(f"{what}: {host}: {why}", hint=UNTRUSTED_HINT if is_untrusted(error) else advice)

@@ -18,7 +18,7 @@ from reconciler.outbound.exchange import Bounds, TooLargeError, open_exchange
 from reconciler.ports import BulkState, BulkStatus
 from reconciler.shopify.api.client import STORAGE_HEADERS, TIMEOUTS, ShopClient
 from reconciler.shopify.api.document import bulk_customers, document
-from reconciler.shopify.api.failures import DEFECT_HINT, of_storage
+from reconciler.shopify.api.failures import DEFECT_HINT, host_of, of_storage
 from reconciler.shopify.api.pace import Lane
 from reconciler.shopify.api.refusals import refusal_error
 from reconciler.shopify.api.shapes import BulkNode, BulkPayload, BulkReply, UserError, utc
@@ -48,8 +48,12 @@ class _WithErrors(Protocol):
 _Payload = TypeVar("_Payload", bound=_WithErrors)
 
 
-class _AddressExpiredError(Exception):
-    """The storage service refuses the address: it has probably expired."""
+class _AddressRefusedError(Exception):
+    """The storage service refuses the address, with this HTTP status: it has probably expired."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
 
 
 class BulkOperations:
@@ -86,7 +90,7 @@ class BulkOperations:
             if node is None or node.status == "EXPIRED":
                 raise PermanentError(
                     f"{self._client.shop}: the result of {operation} is deleted: Shopify keeps it for seven days",
-                    hint="start a new bulk operation",
+                    hint="run the command again: it starts another one",
                 )
             if node.status not in STATUS:
                 raise TemporaryError(f"{self._client.shop}: {operation} has not ended yet", retry_after_s=BUSY_RETRY_S)
@@ -97,11 +101,10 @@ class BulkOperations:
                 return
             try:
                 yield from self._fetch_lines(address, node, skip=skip, batch=batch)
-            except _AddressExpiredError:
+            except _AddressRefusedError as refused:
                 if last:
-                    raise TemporaryError(
-                        f"{self._client.shop}: the result of {operation} can't be fetched: its address has expired",
-                        hint="start a new bulk operation",
+                    raise _unfetched(
+                        f"{self._client.shop}: the result of {operation}", address, refused.status
                     ) from None
             else:
                 return
@@ -117,7 +120,7 @@ class BulkOperations:
             with self._client.storage(address) as http:
                 request = httpx.Request("GET", address, headers=STORAGE_HEADERS, extensions=TIMEOUTS)
                 with open_exchange(http, request, bounds) as (response, pieces):
-                    _check(where, response)
+                    _check(where, address, response)
                     for piece in pieces:
                         received += len(piece)
                         *whole, rest = (rest + piece).split(b"\n")
@@ -209,15 +212,23 @@ def _too_long(where: str) -> PermanentError:
     return PermanentError(f"{where} has a line longer than {LINE_BYTES_MAX:,} bytes", hint=DEFECT_HINT)
 
 
-def _check(where: str, response: httpx.Response) -> None:
+def _check(where: str, address: str, response: httpx.Response) -> None:
     """Raise for every status except 200."""
     if response.status_code == httpx.codes.OK:
         return
     if response.status_code in EXPIRED_STATUSES:
-        raise _AddressExpiredError
+        raise _AddressRefusedError(response.status_code)
     if response.is_redirect:
         raise PermanentError(f"{where} redirects to another address (HTTP {response.status_code})", hint=DEFECT_HINT)
-    raise TemporaryError(f"{where} can't be fetched now: HTTP {response.status_code}")
+    raise _unfetched(where, address, response.status_code)
+
+
+def _unfetched(where: str, address: str, status: int) -> TemporaryError:
+    host = host_of(address)
+    return TemporaryError(
+        f"{where} can't be fetched now: {host} answers HTTP {status}",
+        hint=f"run the command again later; if it stays so, check that no proxy or firewall answers in place of {host}",
+    )
 
 
 def _after(lines: list[bytes], skip: int) -> Iterator[list[bytes]]:

@@ -27,7 +27,7 @@ from reconciler.ports import BulkAnswer, BulkState, Upload
 from reconciler.shopify.api.answers import metafields_by_owner, shown_of, tags_of
 from reconciler.shopify.api.client import STORAGE_HEADERS, TIMEOUTS, ShopClient
 from reconciler.shopify.api.document import Document, document, with_mark
-from reconciler.shopify.api.failures import DEFECT_HINT, Path, Sent, errors_of, of_errors, of_storage
+from reconciler.shopify.api.failures import DEFECT_HINT, Path, Sent, errors_of, host_of, of_errors, of_storage
 from reconciler.shopify.api.pace import Lane
 from reconciler.shopify.api.refusals import write_error
 from reconciler.shopify.api.shapes import BulkPayload, BulkRecentReply, Payload, StagePayload, as_shape
@@ -110,7 +110,11 @@ class ShopBulkWriter(BulkOperations):
         except httpx.HTTPError as error:
             raise of_storage(f"{self._client.shop}: a file could not be uploaded", address, error) from None
         if not response.is_success:
-            raise TemporaryError(f"{self._client.shop}: a file could not be uploaded: HTTP {response.status_code}")
+            host = host_of(address)
+            raise TemporaryError(
+                f"{self._client.shop}: a file could not be uploaded: {host} answers HTTP {response.status_code}",
+                hint=f"if it stays so, check that no proxy or firewall answers in place of {host}",
+            )
 
 
 def _answer(sent: Sent, text: bytes) -> BulkAnswer | None:
