@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from reconciler.core.model.ids import ShopDomain
-from reconciler.errors import AccessError, Refused, SetupError
+from reconciler.errors import AccessError, PermanentError, Refused, SetupError
 from reconciler.outbound.reading import MalformedError
 from reconciler.ports import Definition, ShopFacts, Subscription
 from reconciler.shopify.api.client import ShopClient
@@ -92,21 +92,27 @@ class ShopSetup:
             elif error.has("PINNED_LIMIT_REACHED"):
                 self._create_unpinned(definition)
             else:
-                raise
+                raise self._refused_error(f"the metafield definition {namespace}.{key}", error) from error
 
     def subscribe(self, topic: str, uri: str) -> None:
         try:
             self._create("webhook_subscription_create", {"topic": topic, "uri": uri})
         except Refused as error:
             if not error.has("TAKEN"):
-                raise
+                raise self._refused_error(f"the webhook {topic}", error) from error
+
+    def _refused_error(self, what: str, error: Refused) -> PermanentError:
+        """Of something that is not a customer, as the refusals of a write are worded."""
+        words = "; ".join(refusal.message for refusal in error.refusals)
+        return PermanentError(f"{self._client.shop}: Shopify refuses {what}: {words}", hint=error.hint)
 
     def _create_unpinned(self, definition: Mapping[str, Any]) -> None:
         try:
             self._create_one({**definition, "pin": False})
         except Refused as error:
             if not error.has("TAKEN"):
-                raise
+                what = f"the metafield definition {definition['namespace']}.{definition['key']}"
+                raise self._refused_error(what, error) from error
             self._check_type(definition["namespace"], definition["key"])
 
     def _create_one(self, definition: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from reconciler.errors import Refused, SetupError, TemporaryError
+from reconciler.errors import PermanentError, SetupError, TemporaryError
 from reconciler.ports import ShopMaker, ShopReader
 from reconciler.shopify.api.auth import FixedToken
 from reconciler.shopify.api.client import ShopClient
@@ -73,7 +73,7 @@ def test_where_no_more_can_be_pinned_it_is_made_unpinned(acme: Acme, setup: Shop
 
 
 def test_a_definition_that_shopify_refuses_is_said_to_be(setup: ShopSetup) -> None:
-    with pytest.raises(Refused, match="too short"):
+    with pytest.raises(PermanentError, match=r"refuses the metafield definition .*too short"):
         setup.create_definition("clerk", "x")
 
 
@@ -87,7 +87,7 @@ def test_subscriptions_are_made_once(acme: Acme, setup: ShopSetup) -> None:
 
 
 def test_an_address_that_shopify_does_not_take_is_refused_in_its_words(setup: ShopSetup) -> None:
-    with pytest.raises(Refused, match="http://"):
+    with pytest.raises(PermanentError, match=r"refuses the webhook .*http://"):
         setup.subscribe("CUSTOMERS_UPDATE", "http://hooks.example.com/x")
 
 
