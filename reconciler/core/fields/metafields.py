@@ -30,11 +30,13 @@ def comparable(value: str | None, type_: str) -> str | None:
 
 
 def sendable(text: str, type_: str) -> str:
-    """The value in the form that Shopify accepts: decimals without an exponent.
+    """The value in the form that Shopify accepts: decimals without an exponent, and a text as JSON where JSON is wanted.
 
-    >>> sendable("1E-7", "number_decimal"), sendable("[0.0000001, 2]", "list.number_decimal")
-    ('0.0000001', '["0.0000001", "2"]')
+    >>> sendable("1E-7", "number_decimal"), sendable("[0.0000001, 2]", "list.number_decimal"), sendable("gold", "json")
+    ('0.0000001', '["0.0000001", "2"]', '"gold"')
     """
+    if type_ == "json":
+        return text if _is_json(text) else json.dumps(text, ensure_ascii=False)
     try:
         if type_ == "number_decimal":
             return _plain(text) if _has_exponent(text) else text
@@ -44,6 +46,14 @@ def sendable(text: str, type_: str) -> str:
     if not isinstance(content, list) or not any(_is_read_with_exponent(each) for each in content):
         return text
     return json.dumps([_plain(each) if isinstance(each, str | Decimal) else each for each in content])
+
+
+def _is_json(text: str) -> bool:
+    try:
+        _parsed(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _is_read_with_exponent(value: object) -> bool:
