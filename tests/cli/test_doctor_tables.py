@@ -242,6 +242,18 @@ def test_times_in_the_future_are_named(app: AppDatabase) -> None:
     assert "timestamptz" in app.the_odd("updated_at")["hint"]
 
 
+def test_columns_that_differ_in_each_read_are_named(app: AppDatabase) -> None:
+    app.columns(clerk_user_id="clerk_user_id", email="email", note="visits", updated_at="now")
+    app.run("create table people (clerk_user_id text primary key, email text)")
+    app.run(FILLED.replace("customers", "people"))
+    app.run(
+        "create view customers as select *, clock_timestamp()::text as visits, clock_timestamp() as now from people"
+    )
+    app.run(f"grant select on customers to {READER}")
+    (message,) = [check["message"] for check in app.odd() if check["what"] == "values"]
+    assert message.startswith("visits, now differ in each read")
+
+
 def test_an_index_by_another_version_of_the_collation_is_named(app: AppDatabase) -> None:
     app.make("clerk_user_id text primary key, email text")
     app.run("update pg_database set datcollversion = '2.31' where datname = current_database()")

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from reconciler.core.fields.consent import said_of
 from reconciler.core.fields.readings import lacks_zone
 from reconciler.core.model.consent import ConsentRule, Said
-from reconciler.core.model.profile import Profile
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.core.model.profile import PROFILE_FIELDS, Profile
 from reconciler.core.model.spec import Doubt
 
 ROWS_MAX = 20_000
+AGAIN_MAX = 50  # rows that are read twice
 AHEAD = timedelta(hours=1)
 CLERK_ID = "user_"
 
@@ -37,9 +39,13 @@ class ConsentSample:
 
 @dataclass
 class ProfileSample:
-    """Counts over the sampled rows. `problems` counts users by message; `example` names one user for each message."""
+    """Counts over the sampled rows. `problems` counts users by message; `example` names one user for each message.
+
+    `first` are some rows, to be compared with another read.
+    """
 
     rows: int = 0
+    first: list[Profile] = field(default_factory=list)
     deleted: int = 0
     without_email: int = 0
     verified: int = 0
@@ -53,6 +59,8 @@ class ProfileSample:
     def add(self, profile: Profile, now: datetime) -> None:
         """Add one row to the counts."""
         self.rows += 1
+        if len(self.first) < AGAIN_MAX:
+            self.first.append(profile)
         self.deleted += profile.deleted
         self.without_email += profile.email is None
         self.verified += profile.email_verified is True
@@ -66,6 +74,13 @@ class ProfileSample:
         for message in {problem.message for problem in profile.problems}:
             self.problems[message] += 1
             self.example.setdefault(message, profile.clerk_user_id)
+
+
+def unsteady_fields(first: Iterable[Profile], again: Mapping[ClerkUserId, Profile]) -> tuple[str, ...]:
+    """The fields that differ between two reads in most of these rows, as a view computes them from the time."""
+    both = [(one, again[one.clerk_user_id]) for one in first if one.clerk_user_id in again]
+    differ = Counter(f for one, other in both for f in PROFILE_FIELDS if getattr(one, f) != getattr(other, f))
+    return tuple(f for f in PROFILE_FIELDS if len(both) > 1 and 2 * differ[f] > len(both))
 
 
 def sample_of(chunks: Iterable[list[Profile]], now: datetime, consents: Iterable[ConsentRule] = ()) -> ProfileSample:

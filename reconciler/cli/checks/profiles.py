@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from urllib.parse import parse_qs, urlsplit
 
 from reconciler.cli.checks.conclusions import Check, Level
@@ -175,6 +175,16 @@ def row_checks(sample: ProfileSample, found: Inspection | None, settings: Settin
         message = f"no value of {columns['clerk_user_id']} begins with user_, as Clerk's ids do: webhooks match no row"
         hint = "map profiles.columns.clerk_user_id to the column with Clerk's id"
         yield _check("key", "warning", message, hint)
+
+
+def steady_check(fields: Sequence[str], settings: Settings) -> Iterator[Check]:
+    """The check that two reads give the same; `fields` are those that differ in most rows."""
+    columns = settings.profiles.columns
+    names = [columns.get(field, columns.get("full_name", field)) for field in fields]
+    if names:
+        message = f"{', '.join(dict.fromkeys(names))} differ in each read: each resync reads every customer"
+        hint = "leave values that a view computes from the time, such as now(), out of the mapped columns"
+        yield _check("values", "warning", message, hint)
 
 
 def _consent_checks(sample: ProfileSample) -> Iterator[Check]:

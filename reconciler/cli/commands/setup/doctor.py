@@ -24,8 +24,8 @@ from reconciler.cli.checks.conclusions import (
     state_schema_checks,
 )
 from reconciler.cli.checks.metafield_limits import limit_checks
-from reconciler.cli.checks.profile_sample import sample_of
-from reconciler.cli.checks.profiles import row_checks, table_checks, url_checks
+from reconciler.cli.checks.profile_sample import sample_of, unsteady_fields
+from reconciler.cli.checks.profiles import row_checks, steady_check, table_checks, url_checks
 from reconciler.cli.checks.shop_needs import read_metafields, read_setup
 from reconciler.cli.context import Context
 from reconciler.cli.render.alike import for_any_store, group_alike, print_heading
@@ -167,7 +167,10 @@ def _profile_checks(components: Components, mapped: Callable[[], int]) -> Iterat
     if settings.clerk.upsert_profiles:
         yield from _with_failures("profiles", "writing", lambda: _write_checks(components))
     consents = dict.fromkeys(rule for store in components.loaded.stores for rule in store.consent.rules.values())
-    yield from row_checks(sample_of(profiles.scan(), components.clock.now(), consents), found, settings)
+    sample = sample_of(profiles.scan(), components.clock.now(), consents)
+    yield from row_checks(sample, found, settings)
+    again = profiles.get([profile.clerk_user_id for profile in sample.first])
+    yield from steady_check(unsteady_fields(sample.first, again), settings)
 
 
 def _write_checks(components: Components) -> Iterator[Check]:
