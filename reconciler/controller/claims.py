@@ -81,7 +81,7 @@ class AllClaims:
         return self._found
 
 
-def claims_that_matter(
+def _claims_that_matter(
     subjects: Sequence[Subject],
     specs: MappingOf[ClerkUserId, Spec],
     current: MappingOf[ClerkUserId, Customer | None],
@@ -102,17 +102,18 @@ def _keeps_its_email(subject: Subject, spec: Spec, customer: Customer | None) ->
 def rivals_of(
     subjects: Sequence[Subject],
     specs: MappingOf[ClerkUserId, Spec],
-    claims: Claims,
+    current: MappingOf[ClerkUserId, Customer | None],
     mappings: MappingReader,
     store: Store,
     read_claims: ClaimReader,
-) -> dict[str, tuple[Rival, ...]]:
-    """By email, those who claim it, as far as a hold names them: of many, a few with a customer here, and a few others.
+) -> dict[ClerkUserId, tuple[Rival, ...]]:
+    """Who else claims the email of each user, as far as a hold names them: of many, a few with a customer here, and others.
 
     To a user with a customer only those with one matter: where some of many claimants were read, and none of them has one,
     all are.
     """
-    asked = {key: claims[key] for key in {claimed_key(spec) for spec in specs.values()} if key in claims}
+    claims = _claims_that_matter(subjects, specs, current, read_claims)
+    asked = {key: claims[key] for key in {_claimed(spec) for spec in specs.values()} if key in claims}
     mapped_of_many = partial(mappings.first_mapped, store.shop, limit=RIVALS_MAX)
     few = sorted({user for claimants in asked.values() if len(claimants) <= FEW for user in claimants})
     known = mappings.first_mapped(store.shop, few, limit=len(few)) if few else frozenset[ClerkUserId]()
@@ -120,16 +121,19 @@ def rivals_of(
     for key, some in asked.items():
         claimants, many = some, len(some) > FEW
         mapped = mapped_of_many(claimants) if many else known.intersection(claimants)
-        theirs = [s for s in subjects if claimed_key(specs.get(s.user)) == key] if many else []
+        theirs = [s for s in subjects if _claimed(specs.get(s.user)) == key] if many else []
         if not mapped - {s.user for s in theirs} and any(s.mapping and s.mapping.customer_id for s in theirs):
             claimants = read_claims(theirs, whole=True).get(key, ())
             mapped = mapped_of_many(claimants)
         others = islice((user for user in claimants if user not in mapped), RIVALS_MAX)
         found[key] = tuple(Rival(clerk_user_id=u, mapped=u in mapped) for u in (*sorted(mapped)[:RIVALS_MAX], *others))
-    return found
+    return {
+        s.user: tuple(r for r in found.get(_claimed(specs.get(s.user)), ()) if r.clerk_user_id != s.user)
+        for s in subjects
+    }
 
 
-def claimed_key(spec: Spec | None) -> str:
+def _claimed(spec: Spec | None) -> str:
     """The key of the email that the user claims; empty where there is none."""
     email = spec.value("email") or spec.lookup_email if spec else None
     return normalise.email_key(email) or ""

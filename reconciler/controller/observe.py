@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import partial
 from typing import Final, Protocol
 
-from reconciler.controller.claims import ClaimReader, claimed_key, claims_on, claims_that_matter, rivals_of
+from reconciler.controller.claims import ClaimReader, claims_on, rivals_of
 from reconciler.controller.leaving.departures import Departures
 from reconciler.controller.readers import Readers
 from reconciler.controller.step import Step
@@ -242,8 +242,7 @@ def views_of(
     owners = _owners(with_phones, mappings, store)
     formers = departures.formers(_strangers(seen, owners))
     claimants = departures.claimants(subjects, current)
-    claims = claims_that_matter(subjects, specs, current, read_claims)
-    rivals = rivals_of(subjects, specs, claims, mappings, store, read_claims)
+    rivals = rivals_of(subjects, specs, current, mappings, store, read_claims)
     former = _former_links(subjects, specs, store, customers)
     views = {
         s.user: View(
@@ -253,7 +252,7 @@ def views_of(
             by_email=by_email.get(s.user),
             by_phone=by_phone.get(s.user),
             owners={c.id: owners[c.id] for c in with_phones[s.user] if c and c.id in owners and owners[c.id] != s.user},
-            rivals=tuple(r for r in rivals.get(claimed_key(specs.get(s.user)), ()) if r.clerk_user_id != s.user),
+            rivals=rivals.get(s.user, ()),
             former_link=former.get(s.user),
             formers={owner: formers[owner] for owner in _strangers({s.user: seen[s.user]}, owners) & formers.keys()},
             claimants=claimants.get(s.user, ()),

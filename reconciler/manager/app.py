@@ -22,7 +22,7 @@ from reconciler.manager.http.service import ManagerService
 from reconciler.manager.intervals import Intervals
 from reconciler.manager.metrics import Metrics
 from reconciler.manager.profile_writer import row_writer
-from reconciler.manager.readiness import Readiness
+from reconciler.manager.readiness import ReadinessCheck
 from reconciler.manager.reload import ConfigReload, SettingsFiles, StoresChange
 from reconciler.manager.replica import ReplicaRecord
 from reconciler.manager.running_config import RunningConfig
@@ -95,7 +95,7 @@ class Manager:
         self.schedule = self._new_schedule()
         self._webhook_state = WebhookState(settings, connections, wait_s=intervals.webhook_wait_s)
         self._rows = row_writer(settings, connections, self._webhook_state, clock, intervals, self._note_row)
-        self.readiness = Readiness(
+        self.readiness = ReadinessCheck(
             running, self._webhook_state, clock, self.dispatcher, self.schedule, self._rows, intervals,
             is_ending=lambda: self._ending,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""`Readiness`: why a process of `run` is not ready."""
+"""`ReadinessCheck`: why a process of `run` is not ready."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reconciler.manager.webhook_state import WebhookState
 from reconciler.ports import Clock
 
 
-class Readiness:
+class ReadinessCheck:
     """Asks the threads of this process and its state. Thread-safe."""
 
     def __init__(

@@ -77,7 +77,7 @@ def _apply(scan_result: ScanResult, context: StoreContext, *, fresh: bool) -> Ge
         yield from (Outcome(a, "applied") for a in left if _is_done(a, before))
         left = kept(left, lambda action: not _is_done(action, before))
     preconditions = partial(Preconditions, scan_result, context, fresh=fresh, changed=before)  # one for each thread
-    yield from _apply_with_bulk(left, bulk, _SinglePart(context, preconditions(), access), preconditions, context)
+    yield from _apply_with_bulk(left, bulk, preconditions, context, access)
     if not fresh and access.refused is None:
         _record_held(scan_result.plan.holds, context)
 
@@ -85,15 +85,15 @@ def _apply(scan_result: ScanResult, context: StoreContext, *, fresh: bool) -> Ge
 def _apply_with_bulk(
     actions: Collection[Action],
     bulk: BulkPart | None,
-    run: _SinglePart,
     preconditions: Callable[..., Preconditions],
     context: StoreContext,
+    access: StoreAccess,
 ) -> Iterator[Outcome]:
     """By bulk what is worth it, and beside it one by one what is left: two threads, and no user is in both.
 
     A user who waits for another's address, or is waited for, is executed singly in turn.
     """
-    moving = chains.dependent_actions(actions)
+    run, moving = _SinglePart(context, preconditions, access), chains.dependent_actions(actions)
     by_bulk = bulk.selection(actions, but=moving) if bulk is not None else None
     if bulk is None or by_bulk is None:
         yield from _apply_singly(actions, moving, run, context)
@@ -145,9 +145,9 @@ def _is_done(action: Action, before: Earlier) -> bool:
 class _SinglePart:
     """One plan in one store, executed one by one: what stops it, and which users gave up values for a moment."""
 
-    def __init__(self, context: StoreContext, preconditions: Preconditions, access: StoreAccess) -> None:
+    def __init__(self, context: StoreContext, preconditions: Callable[[], Preconditions], access: StoreAccess) -> None:
         self._context = context
-        self._recheck = preconditions
+        self._recheck = preconditions()
         self._access = access
         self._parked: dict[ClerkUserId, dict[str, str]] = {}
 
