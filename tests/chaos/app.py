@@ -49,7 +49,7 @@ def row_of(user: User, at: Any) -> dict[str, Any]:
 
 def metadata_of(user: User) -> str:
     """Which shops want the user, as `where` in stores.yaml asks, and the answer to marketing."""
-    return json.dumps({"us": US in user.shops, "eu": EU in user.shops, **consent.metadata_of(user.answers)})
+    return json.dumps({"us": US in user.shops, "eu": EU in user.shops, **consent.metadata_of(user)})
 
 
 @dataclass(slots=True)

@@ -72,7 +72,7 @@ KINDS = (
     "lost", "doubled", "taken over", "wrong", "not released", "unwanted", "deleted although there", "bystander touched",
     "queue left over", "not in sync", "profile wrong", "quiet mutation", "ended by itself", "not ready", "not healthy",
     "idle transaction", "long transaction", "app kept waiting", "webhook answer", "log line", "memory", "threads",
-    "descriptors", "fault not ended", "not settled", "kept waiting", "consent",
+    "descriptors", "fault not ended", "not settled", "kept waiting", "consent", "saved plan", "undo", "redaction",
 )  # fmt: skip
 
 
@@ -110,6 +110,8 @@ def _users(population: Population, shop: str, everybody: list[Customer], erased:
         if user.id in erased:
             others = [customer.id for customer in own if customer.id != erased[user.id]]
             found += [Violation("unwanted", who, f"{each}, although erased") for each in others]
+        elif (user.id, shop) in population.redacted:
+            continue  # `tests/simulation/redactions.py`
         elif user.wanted(shop):
             if not own and shop in user.blocked:
                 continue
@@ -230,7 +232,8 @@ def _owners(population: Population, life: Life) -> list[Violation]:
     before: tuple[str | None, str | None] | None = None
     last: str | None = None
     for at, owner, email in life.steps:
-        if life.erased_at is not None and at > life.erased_at and owner != last:
+        is_emptied = owner is None and (life.shop, life.id) in population.emptied
+        if life.erased_at is not None and at > life.erased_at and owner != last and not is_emptied:
             found.append(Violation("taken over", who, f"{owner} took it from {last} after it was erased"))
         if owner is not None and before is not None and owner != before[0]:
             user = population.users.get(owner)

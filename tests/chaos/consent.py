@@ -3,8 +3,9 @@
 Written from rule 8 of docs/rules.md, the page on marketing consent and the interfaces. Plain values; nothing of the product.
 Times are whole seconds, as Shopify keeps them.
 
-Two things are checked. Each consent that the product writes has to be an answer that the user gave in the app, newer than
-what the customer answered in that shop (`_writes`). In the end the last answer counts (`_expected`).
+Marketing by email and by text messages are checked apart, by the same rule. Two things are checked. Each consent that the
+product writes has to be an answer that the user gave in the app, newer than what the customer answered in that shop
+(`_writes`). In the end the last answer counts (`_expected`).
 
 Left out of the second, by rule: answers in the app that are not in the order of their times (the product may have
 seen all of them, or the last one only); users with another email or customer since their answer; what follows
@@ -18,7 +19,7 @@ import random
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from reconciler.simulator.customers.records import SimCustomer, rare
 from tests.chaos.checker import Customer, Violation
@@ -27,6 +28,10 @@ from tests.chaos.people import EU, US, Answer, Population, User
 YES, NO, WAITS, NEVER = "SUBSCRIBED", "UNSUBSCRIBED", "PENDING", "NOT_SUBSCRIBED"
 LATE_S = 7200.0  # an answer that the app stores later than it was given
 KIND = "consent"
+Channel = Literal["email", "sms"]
+CHANNELS: Final[tuple[Channel, ...]] = ("email", "sms")
+KEYS: Final[Mapping[Channel, str]] = {"email": "news", "sms": "texts"}
+"""Where the app keeps the answer; its time is beside it, with `_at`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +50,13 @@ RULES: Final[Mapping[str, Rule]] = {
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """The consent of one customer from a moment on. `by_shop`: the customer or staff gave it, in Shopify."""
+    """The consent of one customer from a moment on. `address`: the email or the phone that it is of.
+
+    `by_shop`: the customer or staff gave it, in Shopify.
+    """
 
     owner: str | None
-    email: str | None
+    address: str | None
     state: str
     at: int | None = None
     level: str | None = None
@@ -59,33 +67,51 @@ class Shown:
 class Consents:
     """The consent of each customer over time, by shop and number of the customer."""
 
+    channel: Channel = "email"
     lives: dict[tuple[str, int], list[Shown]] = field(default_factory=dict)
 
     def look(self, shop: str, people: Iterable[SimCustomer], owner: Any, *, by_shop: bool = False) -> None:
         """Note what has changed. `owner`: the user of a customer."""
         for record in people:
-            consent = rare(record).email_consent
+            is_sms = self.channel == "sms"
+            consent = rare(record).sms_consent if is_sms else rare(record).email_consent
             steps = self.lives.setdefault((shop, record.number), [])
             at = int(consent.updated_at) if consent is not None and consent.updated_at is not None else None
             state, level = (consent.state, consent.level) if consent is not None else (NEVER, None)
             if not steps or (steps[-1].state, steps[-1].at) != (state, at):
-                steps.append(Shown(owner(record), record.email, state, at, level, by_shop))
+                address = record.phone if is_sms else record.email
+                steps.append(Shown(owner(record), address, state, at, level, by_shop))
+
+    def answers(self, user: User) -> list[Answer | None]:
+        """Those of this user in the app."""
+        return user.texts if self.channel == "sms" else user.answers
+
+    def addresses(self, user: User) -> set[str]:
+        """All that this user ever had."""
+        return {phone for phone in user.phones if phone} if self.channel == "sms" else {e.lower() for e in user.emails}
+
+    def is_theirs(self, user: User, customer: Customer) -> bool:
+        """Whether the customer has the address of the profile."""
+        return self.channel == "email" or (user.phone is not None and customer.phone == user.phone)
 
 
-def metadata_of(answers: list[Answer | None]) -> dict[str, Any]:
-    """What the profile says of the last of these answers; null where it was taken away."""
-    if not answers:
-        return {}
-    last = answers[-1]
-    at = datetime.fromtimestamp(last.at, UTC).isoformat() if last is not None and last.at is not None else None
-    return {"news": last.granted if last is not None else None, "news_at": at}
+def metadata_of(user: User) -> dict[str, Any]:
+    """What the profile says of the last answers; null where one was taken away."""
+    found: dict[str, Any] = {}
+    for key, answers in ((KEYS["email"], user.answers), (KEYS["sms"], user.texts)):
+        if answers:
+            last = answers[-1]
+            at = datetime.fromtimestamp(last.at, UTC).isoformat() if last is not None and last.at is not None else None
+            found |= {key: last.granted if last is not None else None, f"{key}_at": at}
+    return found
 
 
 def settings_of(shop: str) -> str:
     """The key `consent` of a store."""
     rule = RULES[shop]
     options = f"level: {rule.level}, withdraw: {str(rule.withdraws).lower()}"
-    return f"consent: {{email: {{from: metadata.news, at: metadata.news_at, {options}}}}}"
+    each = (f"{name}: {{from: metadata.{key}, at: metadata.{key}_at, {options}}}" for name, key in KEYS.items())
+    return f"consent: {{{', '.join(each)}}}"
 
 
 def answer_in_app(chance: random.Random, now_s: float, before: list[Answer | None]) -> Answer | None:
@@ -97,11 +123,11 @@ def answer_in_app(chance: random.Random, now_s: float, before: list[Answer | Non
     return Answer(chance.random() < 0.65, at)
 
 
-def answer_in_shop(chance: random.Random, shop: str) -> dict[str, Any]:
+def answer_in_shop(chance: random.Random, shop: str, channel: Channel) -> dict[str, Any]:
     """What a customer answers in Shopify: most unsubscribe. A record of old has no time."""
     state = chance.choice((NO, NO, NO, YES, YES, WAITS))
     at = "" if state == NO and chance.random() < 0.1 else None
-    return {"channel": "email", "state": state, "level": RULES[shop].level.upper(), "at": at}
+    return {"channel": channel, "state": state, "level": RULES[shop].level.upper(), "at": at}
 
 
 # --- the verdict ------------------------------------------------------------------------------------------------------
@@ -118,9 +144,9 @@ def consent_violations(population: Population, consents: Consents) -> list[Viola
             if not step.by_shop and (step.state, step.at) != (before.state, before.at):
                 user = population.users.get(step.owner or "")
                 name = f"{user.id} in {shop}" if user is not None else who
-                wrong = _writes(user, shop, step, before, steps[:place])
+                wrong = _writes(consents, user, shop, step, before, steps[:place])
                 found += [Violation(KIND, name, f"{number}: {what}") for what in wrong]
-                if user is not None and step.state == YES and _is_timed(user, step):
+                if user is not None and step.state == YES and _is_timed(consents.answers(user), step):
                     key = (user.id, shop, step.at or 0)
                     if granted.setdefault(key, number) != number or _was(steps[:place], YES, step.at):
                         found.append(Violation(KIND, name, f"{number}: the yes of {step.at} is written twice"))
@@ -128,15 +154,17 @@ def consent_violations(population: Population, consents: Consents) -> list[Viola
     return found
 
 
-def _is_timed(user: User, step: Shown) -> bool:
-    return any(a is not None and a.granted and a.second == step.at for a in user.answers)
+def _is_timed(answers: Iterable[Answer | None], step: Shown) -> bool:
+    return any(a is not None and a.granted and a.second == step.at for a in answers)
 
 
 def _was(steps: Iterable[Shown], state: str, at: int | None) -> bool:
     return any((each.state, each.at) == (state, at) for each in steps)
 
 
-def _writes(user: User | None, shop: str, step: Shown, before: Shown, earlier: list[Shown]) -> Iterator[str]:
+def _writes(
+    consents: Consents, user: User | None, shop: str, step: Shown, before: Shown, earlier: list[Shown]
+) -> Iterator[str]:
     """What is wrong with this write."""
     said = f"{step.state} of {step.at} after {before.state} of {before.at}"
     if user is None:
@@ -145,9 +173,9 @@ def _writes(user: User | None, shop: str, step: Shown, before: Shown, earlier: l
     if step.state not in {YES, NO}:
         yield f"{said}, which no one asked for"
         return
-    if (step.email or "").lower() not in {email.lower() for email in user.emails}:
-        yield f"{said}, of {step.email}, which is not the user's"
-    answers = [a for a in user.answers if a is not None and a.granted is (step.state == YES)]
+    if (step.address or "").lower() not in consents.addresses(user):
+        yield f"{said}, of {step.address}, which is not the user's"
+    answers = [a for a in consents.answers(user) if a is not None and a.granted is (step.state == YES)]
     timed = any(a.second == step.at for a in answers)
     own = step.state == NO and not before.by_shop  # a later no ends our own grant, whatever time the app gives it
     undated = any(a.second is None or (own and a.second <= (before.at or 0)) for a in answers)
@@ -185,27 +213,28 @@ def consent_differences(
             owned.setdefault(customer.owner or "", []).append(customer)
         for user in population.users.values():
             own = owned.get(user.id, [])
-            if not user.wanted(shop) or len(own) != 1:
+            if not user.wanted(shop) or len(own) != 1 or not consents.is_theirs(user, own[0]):
                 continue
             steps = consents.lives.get((shop, int(own[0].id.rpartition("/")[2])))
             if steps is None:
                 continue  # made a moment ago
-            right, shown = _expected(user, shop, steps), steps[-1]
+            answers = consents.answers(user)
+            right, shown = _expected(user, answers, shop, steps, consents.channel), steps[-1]
             if right and shown.state not in right:
-                what = f"{shown.state} of {shown.at} instead of {' or '.join(sorted(right))}: {user.answers[-1]}"
+                what = f"{shown.state} of {shown.at} instead of {' or '.join(sorted(right))}: {answers[-1]}"
                 found.append(Violation(KIND, f"{user.id} in {shop}", what))
     return found
 
 
-def _expected(user: User, shop: str, steps: list[Shown]) -> set[str]:
+def _expected(user: User, answers: list[Answer | None], shop: str, steps: list[Shown], channel: Channel) -> set[str]:
     """The states of which the customer's consent has to be one in the end; none: any."""
-    last = user.answers[-1] if user.answers else None
+    last = answers[-1] if answers else None
     if last is None:
         return set()
     in_shop = next((step for step in reversed(steps) if step.by_shop), None)
     moments = [moment for span in user.away[shop] for moment in span if moment is not None]
-    moved_at = max([user.moved_at, *moments], default=0.0)
-    earlier = [answer for answer in user.answers[:-1] if answer is not None]
+    moved_at = max([user.moved_at, user.phone_at if channel == "sms" else 0.0, *moments], default=0.0)
+    earlier = [answer for answer in answers[:-1] if answer is not None]
     if last.second is None:
         if earlier or moved_at or _of_former_users(user, steps):
             return set()

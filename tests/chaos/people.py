@@ -62,8 +62,13 @@ class User:
     drifted: int = 0
     answers: list[Answer | None] = field(default_factory=list)
     """To marketing by email, in the app; None: the answer was taken away."""
+    texts: list[Answer | None] = field(default_factory=list)
+    """The same for text messages."""
     moved_at: float = 0.0
     """When the email, or the customer in a shop, became another one last."""
+    phones: list[str | None] = field(default_factory=list)
+    """Every phone that this user ever had, or had none; the last one since `phone_at`."""
+    phone_at: float = 0.0
     updated_ms: int = 0
     away: dict[str, list[tuple[float, float | None]]] = field(default_factory=lambda: {shop: [] for shop in SHOPS})
     """Spans in which the user was not wanted, by shop; None: still so."""
@@ -82,6 +87,11 @@ class User:
     def left_behind(self) -> bool:
         """Whether a shop in which they are not wanted now may still have a customer of theirs."""
         return any(self.away[shop] and not self.wanted(shop) for shop in SHOPS)
+
+    def note_phone(self, at: float) -> None:
+        if not self.phones or self.phones[-1] != self.phone:
+            self.phone_at = at if self.phones else 0.0
+            self.phones.append(self.phone)
 
     def becomes(self, email: str, at: float) -> None:
         self.email, self.moved_at = email, at
@@ -125,6 +135,10 @@ class Population:
     """What the app keeps in the metadata of users of Clerk's, by user: it must stay."""
     erases: set[str] = field(default_factory=set)
     """Shops with `on_leave: erase`."""
+    redacted: set[tuple[str, str]] = field(default_factory=set)
+    """By user and shop: Shopify has emptied their customer there, by law. They get no other one."""
+    emptied: set[tuple[str, str]] = field(default_factory=set)
+    """These customers, by shop and id: with their values they lose the back-link."""
     wave: int = 0
     """The tag `wave-N` that stores.yaml asks for now."""
 

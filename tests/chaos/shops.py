@@ -14,7 +14,7 @@ from reconciler.simulator.server import SimulatorServer
 from reconciler.simulator.webhooks.delivery import Deliverer, Weather
 from reconciler.simulator.world import ALL_SCOPES, SimShop, World, wall_clock
 from tests.chaos.checker import Customer, Life
-from tests.chaos.consent import Consents
+from tests.chaos.consent import CHANNELS, Channel, Consents
 from tests.chaos.people import SHOPS, Bystander
 from tests.clock import WallClock
 
@@ -42,7 +42,9 @@ class Shops:
     world: World
     now: Callable[[], float] = wall_s
     lives: dict[tuple[str, str], Life] = field(default_factory=dict)
-    consents: Consents = field(default_factory=Consents)
+    consents: dict[Channel, Consents] = field(default_factory=lambda: {each: Consents(each) for each in CHANNELS})
+    touched: dict[tuple[str, str], float] = field(default_factory=dict)
+    """When staff or the customer changed a customer last, by shop and customer id."""
     _known: dict[tuple[str, str], tuple[str | None, str | None]] = field(default_factory=dict)
 
     def sim(self, shop: str) -> SimShop:
@@ -52,10 +54,15 @@ class Shops:
         """What staff or customers do in Shopify."""
         sim = self.sim(shop)
         with sim.lock:
-            self.consents.look(shop, sim.shop.people, _owner)
+            self._look_at_consents(shop)
             done = sim.staff(action, **details)
-            self.consents.look(shop, sim.shop.people, _owner, by_shop=True)
+            self.touched[shop, str(details.get("id", ""))] = self.now()
+            self._look_at_consents(shop, by_shop=True)
         return done
+
+    def _look_at_consents(self, shop: str, *, by_shop: bool = False) -> None:
+        for consents in self.consents.values():
+            consents.look(shop, self.sim(shop).shop.people, _owner, by_shop=by_shop)
 
     def add(
         self, shop: str, *, guest: bool, email: str, first: str, last: str, orders: int = 0, **more: Any
@@ -116,7 +123,7 @@ class Shops:
                 erased = {
                     (shop, GID + str(r.number)) for r in sim.shop.people if rare(r).erasure_requested_at is not None
                 }
-                self.consents.look(shop, sim.shop.people, _owner)
+                self._look_at_consents(shop)
             for key, state in now.items():
                 if self._known.get(key, ("", "")) != state:
                     self.lives.setdefault(key, Life(*key)).steps.append((at, *state))

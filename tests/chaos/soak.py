@@ -214,8 +214,9 @@ class Soak:
         customers = {shop: cluster.shops.customers(shop) for shop in SHOPS}
         lives = list(cluster.shops.lives.values())
         found = check(self.population, customers, lives, grace_s=self.profile.grace_s + 15)
-        found += consent_violations(self.population, cluster.shops.consents)
-        found += consent_differences(self.population, cluster.shops.consents, customers)
+        for consents in cluster.shops.consents.values():
+            found += consent_violations(self.population, consents)
+            found += consent_differences(self.population, consents, customers)
         found += row_violations(self.population, app.rows())
         left = cluster.postgres.rows(
             "SELECT store, clerk_user_id, due_at - now(), attempts, owner FROM reconciler.reconciler_request"

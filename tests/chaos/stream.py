@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from tests.chaos.consent import answer_in_app, answer_in_shop
+from tests.chaos.consent import Channel, answer_in_app, answer_in_shop
 from tests.chaos.people import EU, FIRST, LAST, SHOPS, US, Bystander, Population, Source, User
 from tests.chaos.shops import Shops
 from tests.clock import WallClock
@@ -36,6 +36,8 @@ WEIGHTS = {
 }  # fmt: skip
 SLOW_S = 2.0
 ANSWERS_AT_SIGN_UP = 0.7
+TEXTS = 0.4
+"""Of the answers to marketing, where there is a phone, so many are to text messages."""
 KEPT_STRANGERS = 4  # who is merged is no bystander any more, and some must stay
 
 
@@ -140,6 +142,9 @@ class Stream:
         user.shops = shops or set(self.chance.choice(((US, EU), (US, EU), (US,), (EU,))))
         if self.chance.random() < ANSWERS_AT_SIGN_UP:
             user.answers.append(answer_in_app(self.chance, self.now(), []))
+        if user.phone is not None and self.chance.random() < ANSWERS_AT_SIGN_UP:
+            user.texts.append(answer_in_app(self.chance, self.now(), []))
+        user.note_phone(self.now())
         self.population.users[user.id] = user
         return user
 
@@ -162,6 +167,7 @@ class Stream:
 
     def _noted(self, *users: User) -> None:
         for user in users:
+            user.note_phone(self.now())
             user.story.append(f"{self.now() - self.began_at:.1f} s {self.what}")
 
     def _write(self, *users: User, pause_s: float = 0.0) -> None:
@@ -484,13 +490,15 @@ class Stream:
         return True
 
     def answer_in_app(self) -> bool:
-        """Marketing by email: yes, no, or the answer is taken away."""
-        some = self.population.current()
-        some = [u for u in some if u.answers] if self.chance.random() < 0.5 else some
+        """Marketing by email or by text messages: yes, no, or the answer is taken away."""
+        by_text = self.chance.random() < TEXTS
+        some = [u for u in self.population.current() if not by_text or u.phone is not None]
+        some = [u for u in some if (u.texts if by_text else u.answers)] if self.chance.random() < 0.5 else some
         if not some:
             return False
         user = self.chance.choice(some)
-        user.answers.append(answer_in_app(self.chance, self.now(), user.answers))
+        answers = user.texts if by_text else user.answers
+        answers.append(answer_in_app(self.chance, self.now(), answers))
         self._write(user)
         return True
 
@@ -504,8 +512,20 @@ class Stream:
         customer = self.chance.choice(some)
         if customer.owner in users:
             self._noted(self.population.users[customer.owner or ""])
-        self.shops.staff(shop, "consent", id=customer.id, **answer_in_shop(self.chance, shop))
+        channel: Channel = "sms" if customer.phone is not None and self.chance.random() < TEXTS else "email"
+        self.shops.staff(shop, "consent", id=customer.id, **answer_in_shop(self.chance, shop, channel))
         return True
+
+    def correct(self, user: User, *, email: bool, phone: bool) -> None:
+        """Give a user other values, after an operator has taken back what was written."""
+        user.first, user.last = self._names()
+        user.avatar = self._avatar()
+        user.phone = self._phone() if phone else user.phone
+        if email:
+            user.becomes(self._email(), self.now())
+        user.moved_at = self.now()
+        self.what = "corrected"
+        self._write(user)
 
     def metadata(self) -> bool:
         """The app keeps something of its own beside what Clerk's webhooks write."""

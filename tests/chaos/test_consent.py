@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.chaos.checker import Customer
@@ -29,7 +31,7 @@ def formers(state: str, at: int | None) -> Shown:
 def found(shop: str, answers: list[Answer | None], steps: list[Shown], *, moved_at: float = 0.0) -> tuple[int, int]:
     """How many writes are wrong, and whether the end is."""
     user = User("user_a", "app", MAIL, "Ada", "Byron", answers=answers, shops={shop}, moved_at=moved_at)
-    population, consents = Population(users={user.id: user}), Consents({(shop, 1): [START, *steps]})
+    population, consents = Population(users={user.id: user}), Consents(lives={(shop, 1): [START, *steps]})
     customer = Customer(shop, "gid://shopify/Customer/1", MAIL, "Ada", "Byron", None, None, (), 0, user.id, None)
     return (
         len(consent_violations(population, consents)),
@@ -106,11 +108,23 @@ def test_a_yes_from_before_the_email_became_another_one_proves_nothing() -> None
 def test_a_customer_of_no_user_and_one_with_another_email_stay_as_they_are() -> None:
     user = User("user_a", "app", MAIL, "Ada", "Byron", answers=[SAID_YES])
     for owner, email in ((None, MAIL), ("user_a", "b@example.com")):
-        consents = Consents({(US, 1): [Shown(owner, email, NEVER), Shown(owner, email, YES, 100)]})
+        consents = Consents(lives={(US, 1): [Shown(owner, email, NEVER), Shown(owner, email, YES, 100)]})
         assert len(consent_violations(Population(users={user.id: user}), consents)) == 1
 
 
 def test_a_yes_is_written_to_one_customer_of_a_user_only() -> None:
     user = User("user_a", "app", MAIL, "Ada", "Byron", answers=[SAID_YES])
-    consents = Consents({(US, 1): [START, ours(YES, 100)], (US, 2): [START, ours(YES, 100)]})
+    consents = Consents(lives={(US, 1): [START, ours(YES, 100)], (US, 2): [START, ours(YES, 100)]})
     assert len(consent_violations(Population(users={user.id: user}), consents)) == 1
+
+
+def test_text_messages_are_judged_by_the_phone_and_by_their_own_answers() -> None:
+    user = User("user_a", "app", MAIL, "Ada", "Byron", "+12122000001", answers=[Answer(granted=True, at=100)])
+    user.note_phone(0.0)
+    population, steps = Population(users={user.id: user}), [START, ours(YES, 100)]
+    for texts, phone, found in (([], user.phone, 1), ([Answer(granted=True, at=100)], user.phone, 0)):
+        user.texts = list(texts)
+        written = [replace(step, address=phone) for step in steps]
+        assert len(consent_violations(population, Consents("sms", {(US, 1): written}))) == found
+    other = [replace(step, address="+12122000009") for step in steps]
+    assert len(consent_violations(population, Consents("sms", {(US, 1): other}))) == 1

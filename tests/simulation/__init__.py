@@ -16,7 +16,10 @@
 | `outside.py` | the app and its table, Clerk, and the webhooks of the shops |
 | `reloads.py` | what owners do to the table as a whole: swap it, empty it, load rows first and columns later |
 | `waves.py` | stores.yaml as it is edited, the operator of rollouts, and the verdict on their waves |
-| `person.py` | a person who runs `plan` and `apply` beside the replicas |
+| `person.py` | a person who runs `plan`, `apply` and `undo` beside the replicas |
+| `saved.py` | saved plans that are applied later, and the verdict on what they wrote |
+| `undo.py` | what was written is taken back and corrected later, and the verdict on both |
+| `redactions.py` | `customers/redact`, `app/uninstalled` and `shop/redact`, and the verdict on what is kept |
 | `bulk.py` | the first sync and later plans by bulk operations, and what goes wrong between their stages |
 | `faults.py` | faults that last: crashes, freezes, outages, reloads of the table, jumps of a clock |
 | `simulation.py` | one run: a storm, calm, quiet, and the verdict of `tests/chaos/checker.py` |

@@ -14,7 +14,7 @@ from reconciler.manager.http.service import ManagerService
 from tests.chaos.checker import Violation
 from tests.chaos.people import SHOPS
 from tests.chaos.shops import domain
-from tests.simulation import bulk, waves
+from tests.simulation import bulk, redactions, saved, undo, waves
 from tests.simulation.outside import deliver
 from tests.simulation.reloads import RELOADS
 from tests.simulation.scheduler import START
@@ -258,6 +258,10 @@ FAULTS: Mapping[str, Callable[[Faults], None]] = {
     "profiles away": lambda faults: faults.cut("profiles", everybody=True),
     "apply": Faults.apply,
     bulk.KIND: bulk.apply,
+    saved.KIND: saved.save_and_apply,
+    undo.KIND: undo.undo,
+    redactions.KIND: redactions.redact,
+    redactions.UNINSTALLED: redactions.uninstall,
     "accept": Faults.accept,
     "table reloaded": Faults.reload,
     "table away": Faults.away,

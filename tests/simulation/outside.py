@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from reconciler.clerk.webhook import ClerkEvent
 from reconciler.core.model.ids import ClerkUserId, ShopDomain, StoreName
 from reconciler.errors import ReconcilerError
 from reconciler.manager.http.service import ManagerService
-from reconciler.shopify.webhooks import ShopifyWebhooks
+from reconciler.shopify.webhooks import ShopifyEvent, ShopifyWebhooks
 from reconciler.simulator.customers.records import SimEvent
 from reconciler.simulator.webhooks.bodies import topic_header
 from reconciler.simulator.webhooks.delivery import sign
@@ -31,7 +32,10 @@ COLUMNS = (
 TABLE = f"CREATE TABLE customers ({COLUMNS[0]} TEXT PRIMARY KEY, {', '.join(COLUMNS[1:])})"
 LATE_S = 90.0
 DROPPED, DOUBLED = 0.15, 0.15
+ROW_DELETED = 0.5
+"""Of the users that Clerk has deleted, the app deletes so many rows, and marks the others."""
 INTAKE = "intake"
+REDACT, RETRIES = "CUSTOMERS_REDACT", 1000
 AT_ONCE = (
     5  # webhooks that one replica takes at the same time, also while it is frozen: a pool of connections is behind them
 )
@@ -47,6 +51,8 @@ class SimApp:
         self._scheduler, self._waiting = scheduler, Waiting(scheduler)
         self.reloading = False
         """A fault has the table now: writes wait."""
+        self.written: dict[str, list[tuple[float, dict[str, Any] | None]]] = {}
+        """Each row as the app wrote it, and when; None: it was deleted. Reloads of the table are left out."""
         self.table = sqlite3.connect(path, isolation_level=None)
         self.table.execute("PRAGMA synchronous=OFF")
         self.table.execute("PRAGMA journal_mode=WAL")
@@ -69,6 +75,17 @@ class SimApp:
         self.reloading = False
         self._waiting.wake()
 
+    def rows_since(self, user_id: str, at: float) -> list[dict[str, Any] | None]:
+        """The row as it was then, and as it became since."""
+        rows = self.written.get(user_id, [])
+        first = max((place for place, (written_at, _) in enumerate(rows) if written_at < at), default=-1)
+        return [row for _, row in rows[max(first, 0) :]] if first >= 0 else [None, *(row for _, row in rows)]
+
+    def _note(self, user_id: str) -> None:
+        found = self.table.execute("SELECT * FROM customers WHERE clerk_user_id = ?", [user_id]).fetchone()
+        row = dict(zip(COLUMNS, found, strict=True)) if found else None
+        self.written.setdefault(user_id, []).append((self._scheduler.now_s, row))
+
     def _put(self, row: dict[str, Any], *, replace: bool = True) -> None:
         names = [name for name in COLUMNS if name in row]
         verb = "REPLACE" if replace else "INSERT OR IGNORE"
@@ -76,6 +93,7 @@ class SimApp:
         self.table.execute(
             f"{verb} INTO customers ({', '.join(names)}) VALUES ({marks})", [row[name] for name in names]
         )
+        self._note(row["clerk_user_id"])
 
     def upsert(self, *users: User, pause_s: float = 0.0) -> None:
         self._settled()
@@ -109,12 +127,14 @@ class SimApp:
     def delete(self, user: User) -> None:
         self._settled()
         self.table.execute("DELETE FROM customers WHERE clerk_user_id = ?", [user.id])
+        self._note(user.id)
 
     def mark(self, user: User) -> None:
         self._settled()
         now = self._now()
         values = [now, now, user.id]
         self.table.execute("UPDATE customers SET deleted_at = ?, updated_at = ? WHERE clerk_user_id = ?", values)
+        self._note(user.id)
 
     def bare(self, user: User) -> None:
         self._settled()
@@ -173,7 +193,10 @@ class SimClerk:
 
         def write() -> None:
             self.scheduler.sleep(dice.choice((0.0, 0.5, LATE_S * dice.random())))
-            self.app.mark(user) if kind == "user.deleted" else self.app.upsert(user)
+            if kind != "user.deleted":
+                self.app.upsert(user)
+            else:  # apps do either
+                self.app.delete(user) if dice.random() < ROW_DELETED else self.app.mark(user)
             self.waiting -= 1
 
         def send() -> None:
@@ -226,6 +249,8 @@ class ShopHooks:
     shops: Shops
     anyone: Anyone
     every_s: float
+    redacted: Callable[[str, ShopifyEvent], None] = lambda _shop, _event: None
+    """Called when the webhook of a redaction was accepted."""
     numbers: int = 0
 
     def run(self) -> None:
@@ -236,7 +261,7 @@ class ShopHooks:
                 outbox = self.shops.sim(shop).shop.outbox
                 while outbox:
                     event = outbox.popleft()
-                    if dice.random() < DROPPED:
+                    if dice.random() < DROPPED and event.topic != REDACT:
                         continue
                     for _ in range(2 if dice.random() < DOUBLED else 1):
                         self._send(shop, event)
@@ -247,16 +272,21 @@ class ShopHooks:
         headers = {
             "x-shopify-topic": topic_header(told.topic), "x-shopify-hmac-sha256": sign(body, SECRET),
             "x-shopify-shop-domain": domain(shop),
+            "x-shopify-triggered-at": datetime.fromtimestamp(told.at, UTC).isoformat(),
         }  # fmt: skip
         read = ShopifyWebhooks(ShopDomain(domain(shop)), [SECRET]).read(headers, body)
 
         def accept(service: ManagerService) -> None:
+            if told.topic == REDACT:
+                service.accept_shopify_event(StoreName(shop), read)
+                self.redacted(shop, read)
+                return
             for customer in read.customers:
                 service.nudge_customer(StoreName(shop), customer, reason=read.topic)
 
         def send() -> None:
             self.scheduler.sleep(LATE_S * dice.random() if dice.random() < DROPPED else dice.random())
-            for pause_s in (10, 60, 300):
+            for pause_s in chain((10, 60, 300), repeat(300, 0 if told.topic != REDACT else RETRIES)):
                 if deliver(self.scheduler, self.anyone, name, accept):
                     return
                 self.scheduler.sleep(pause_s)

@@ -78,7 +78,7 @@ class SimConnections(Connections):
     queue_type: ClassVar[type[RequestTable]] = RequestTable
 
     def __init__(self, place: Place, loaded: Loaded) -> None:
-        super().__init__(loaded.settings, warn=lambda _message: None)
+        super().__init__(loaded.settings, warn=lambda _message: None, clock=StateClock(place.scheduler))
         self._place, self._loaded = place, loaded
 
     @cached_property
@@ -181,7 +181,7 @@ class Replica:
         )
         self.service = ManagerService(
             self.running, SimWebhookState(self.connections), clock, metrics, readiness=tuple,
-            wake=self.dispatcher.wake, probe_soon=lambda _name: None, probe=self.probes.probe,
+            wake=self.dispatcher.wake, probe_soon=self._probe_soon, probe=self.probes.probe,
             follow_acts=lambda: None, owner=place.machine.name, config_problem=lambda: None,
             follow_rollout=self._follower.follow,
         )  # fmt: skip
@@ -277,6 +277,12 @@ class Replica:
         for name in self.probes.due():
             self.probes.probe(name)
 
+    def _probe_soon(self, name: StoreName) -> None:
+        def probe() -> None:
+            self._safely(lambda: self.probes.probe(name))
+
+        self._spawn(f"probe {name}", probe)
+
     def _resumed(self, name: StoreName) -> None:
         self.scan_soon(name)
         self.dispatcher.wake()
@@ -285,8 +291,6 @@ class Replica:
 
     def _follow_files(self) -> None:
         """Take the files that are there now, and make the step of a rollout that is due."""
-        if not self.place.files.edit.waves:
-            return
         read, before = self.place.files.read(), self._loaded
         if read is not before:
             self.running.replace(self._components(read, self.connections))
@@ -297,7 +301,8 @@ class Replica:
                     self.probes.resume(store.name)
                     self.scan_soon(store.name)
             self.dispatcher.wake()
-        self._follower.follow()
+        if self.place.files.edit.waves:
+            self._follower.follow()
 
     def scan_soon(self, name: StoreName, *, since: datetime | None = None) -> None:
         if name in self._soon:

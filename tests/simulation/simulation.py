@@ -7,7 +7,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,12 +23,12 @@ from reconciler.state.database.engine import open_engine, reading
 from reconciler.state.requests.queue import RequestTable
 from reconciler.state.tables.requests import RequestRow
 from reconciler.wiring import Components
-from tests.chaos.checker import Violation, check, erased_users
+from tests.chaos.checker import Life, Violation, check, erased_users
 from tests.chaos.consent import consent_differences, consent_violations
 from tests.chaos.people import EU, SHOPS, Population
 from tests.chaos.shops import Shops, domain, make_world
 from tests.chaos.stream import WEIGHTS, Stream
-from tests.simulation import bulk
+from tests.simulation import bulk, redactions, undo
 from tests.simulation.fairness import Fairness
 from tests.simulation.faults import FAULTS, ROLLOUT, Faults
 from tests.simulation.outside import ShopHooks, SimApp, SimClerk
@@ -139,6 +139,11 @@ class Simulation:
         self.machines = 0
         self.engine = open_engine(f"sqlite:///{folder / 'state.db'}").execution_options(**NO_TURNS)
         self.queue, self.state = RequestTable(self.engine), StateStore(self.engine)
+        self.undone: set[tuple[str, str]] = set()
+        """By user and shop: what the product wrote there was taken back at some time."""
+        self.redactions: list[redactions.Redaction] = []
+        self.half_undone: set[tuple[str, str]] = set()
+        """Customers, by shop and id, of which no one recorded that their back-link was taken back."""
         self.found: list[Violation] = []
         """What is found on the way."""
         self.storm_over = self.begun = False
@@ -218,11 +223,11 @@ class Simulation:
         try:
             first_sync = bulk.KIND in self.kinds
             self.scheduler.spawn(self.outside, "begin", lambda: self._begin_replicas(late=first_sync))
-            self.scheduler.spawn(
-                self.outside,
-                "hooks",
-                ShopHooks(self.scheduler, self.outside, self.shops, self.anyone, self.size.rhythm.hooks_s).run,
-            )
+            hooks = ShopHooks(
+                self.scheduler, self.outside, self.shops, self.anyone, self.size.rhythm.hooks_s,
+                redacted=lambda shop, event: redactions.note_accepted(self, shop, event),
+            )  # fmt: skip
+            self.scheduler.spawn(self.outside, "hooks", hooks.run)
             self.scheduler.spawn(self.outside, "people", self._people)
             if ROLLOUT in self.kinds:
                 self.scheduler.spawn(self.outside, "operator", lambda: operate(self))
@@ -233,6 +238,8 @@ class Simulation:
             self.scheduler.run(START + 10 * self.size.storm_s, lambda: self.storm_over and faults.over)
             self.luck.calm()
             bulk.resume(self)
+            if undo.KIND in self.kinds:
+                self.scheduler.spawn(self.outside, "resume", lambda: undo.resume(self))
             outcome.violations += self._settle() or self._quiet()
             if deadlocks := self.luck.injected[DEADLOCK]:
                 self.found.append(Violation("not settled", "state", f"{deadlocks} deadlocks: all lock in one order"))
@@ -300,14 +307,21 @@ class Simulation:
     def violations_now(self) -> list[Violation]:
         """What is not as it should be now, in shops, queue and mappings."""
         customers = {shop: self.shops.customers(shop) for shop in SHOPS}
-        found = check(self.population, customers, self.shops.lives.values(), grace_s=1.2 * self.size.rhythm.grace_s)
+        found = check(self.population, customers, self._lives(), grace_s=1.2 * self.size.rhythm.grace_s)
         kept = self._kept_by_rule()
-        found = [each for each in found if each.kind != "not released" or tuple(each.who.split(" in ")) not in kept]
+        found = [
+            each
+            for each in found
+            if each.kind != "not released" or tuple(each.who.split(" in ")) not in kept | self.undone
+        ]
         erased = {shop: erased_users(self.shops.lives.values(), shop) for shop in SHOPS}
-        customers = {shop: [c for c in some if c.id not in erased[shop].values()] for shop, some in customers.items()}
+        gone = {shop: {*erased[shop].values(), *(c for s, c in self.population.emptied if s == shop)} for shop in SHOPS}
+        customers = {shop: [c for c in some if c.id not in gone[shop]] for shop, some in customers.items()}
+        found += redactions.redaction_violations(self)
         found += wave_violations(self.population, self.shops, self.files)
-        found += consent_violations(self.population, self.shops.consents)
-        found += consent_differences(self.population, self.shops.consents, customers)
+        for consents in self.shops.consents.values():
+            found += consent_violations(self.population, consents)
+            found += consent_differences(self.population, consents, customers)
         with reading(self.engine) as connection:
             for left in connection.execute(select(RequestRow.__table__)):
                 waits = self.population.users.get(left.clerk_user_id)
@@ -324,10 +338,17 @@ class Simulation:
             for row in (m for chunk in self.state.scan(ShopDomain(domain(shop))) for m in chunk):
                 user = self.population.users.get(row.clerk_user_id)
                 left_out = user is None or not user.wanted(shop) or shop in user.blocked or user.id in erased[shop]
+                left_out = left_out or (row.clerk_user_id, shop) in self.population.redacted
                 if user is not None and not left_out and row.status != "in_sync":
                     what = f"{row.status} {row.reason} {row.message}"
                     found.append(Violation("not in sync", f"{user.id} in {shop}", what))
         return found
+
+    def _lives(self) -> Iterator[Life]:
+        """Every customer; with the user that they still have by the state, where taking that back was broken off."""
+        for key, life in self.shops.lives.items():
+            is_half = key in self.half_undone and life.owner is None and len(life.steps) > 1
+            yield replace(life, steps=life.steps[:-1]) if is_half else life
 
     def _kept_by_rule(self) -> set[tuple[str, str]]:
         """Users who have left, in shops in which half of all have: an operator has to confirm that (rule 1)."""

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 WORKERS = 3
 ALONE = (
-    "apply", "bulk apply", "clock moved", "profiles away", "table reloaded", "table away", "table swapped", "table empty",
-    "most rows missing", "most rows unfilled", "some rows unfilled",
+    "apply", "bulk apply", "undo", "redaction", "clock moved", "profiles away", "table reloaded", "table away",
+    "table swapped", "table empty", "most rows missing", "most rows unfilled", "some rows unfilled",
 )  # fmt: skip
 """Faults that do not come in runs with rollouts: a user without a row is not judged, and an early clock ends a soak."""
 KIND = "wave"
