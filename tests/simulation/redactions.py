@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
 
 KIND, UNINSTALLED = "redaction", "app uninstalled"
+AT_WORK = 0.5
+"""Of all redactions, just after a change of the user: a replica is at work on it."""
 IN_FLIGHT_S = 120.0
 """A write that was sent before the webhook was accepted has arrived by then."""
 
@@ -65,6 +67,12 @@ def redact(faults: Faults) -> None:
     simulation.population.redacted.add((user.id, shop))
     simulation.population.emptied.add((shop, customer.id))
     user.story.append(f"{simulation.scheduler.now_s - simulation.stream.began_at:.1f} s redacted in {shop}")
+    if faults.dice.random() < AT_WORK:
+        simulation.stream.correct(user, email=False, phone=False)
+        faults.sleep(faults.dice.choice((0.0, 1.0, 5.0)))
+    if simulation.shops.find(shop, customer.id) is None:
+        simulation.redactions.remove(redaction)
+        return
     simulation.shops.staff(shop, "redact", id=customer.id)
     while redaction.accepted_at is None:
         faults.sleep(5)
