@@ -17,6 +17,7 @@ from reconciler.core.fields.policy import has_waves
 from reconciler.core.model.act import Actor, Pause
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain, StoreName
 from reconciler.core.model.request import ADDRESS, Claim, Request
+from reconciler.core.model.rollout import Rollout
 from reconciler.core.plan import waves
 from reconciler.errors import ConfigError, ReconcilerError, SourceError, UsageError
 from reconciler.ports import Clock
@@ -162,8 +163,8 @@ class Components:
         """The same; also of stores in one wave while a rollout is under way in shops that their files lack. StateError."""
         if (rollouts := self.rollouts) is not None:
             return rollouts
-        rollouts = self._rollouts()
-        return rollouts if rollouts.is_blocked(rollouts.read()) else None
+        rollout = self.state.rollouts.rollout_state().rollout
+        return self._rollouts() if rollout is not None and rollout.is_under_way and self._lacking(rollout) else None
 
     def end_waves(self) -> None:
         """Delete the policies kept for these stores, which are in one wave, and finish a rollout. ConfigError, StateError.
@@ -173,7 +174,7 @@ class Components:
         shops = [store.shop for store in self.shop_keys.stores]
         rollout = self.state.rollouts.rollout_state().rollout
         ended = waves.end(rollout)
-        missing = sorted({*ended.target} - {*shops}) if ended is not None else []
+        missing = self._lacking(ended) if ended is not None else []
         if missing and rollout is not None and rollout.is_under_way:
             raise ConfigError(
                 f"a rollout in waves is under way, and these files have one wave and lack {_some(missing)}",
@@ -183,6 +184,10 @@ class Components:
         if ended is not None and not missing:
             # False: another process has made a step, and the next start ends it.
             self.state.rollouts.put_rollout(ended, rollout, [])
+
+    def _lacking(self, rollout: Rollout) -> list[ShopDomain]:
+        """The shops of a rollout that these files lack."""
+        return sorted(rollout.target.keys() - {store.shop for store in self.shop_keys.stores})
 
     def keep_policies(self) -> None:
         """Record the policies of these stores, which are in one wave, as those that they have."""
