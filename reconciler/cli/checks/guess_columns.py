@@ -16,6 +16,7 @@ from reconciler.core.model.scalars import FIELDS
 from reconciler.supabase.checks.overview import ColumnSeen, TableSeen
 
 USER_ID: Final = re.compile(r"user_[A-Za-z0-9]{5,}")
+USER_ID_WORDS: Final = "user_ and at least five letters or digits"
 EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 MOST: Final = 0.8  # the share of sampled values that must look right
 TABLES: Final = ("customers", "profiles", "users", "user_profiles", "user", "accounts", "members", "people")
@@ -148,7 +149,7 @@ def _is_object(column: ColumnSeen) -> bool:
 
 _FITS_TEXT: tuple[Callable[[ColumnSeen], bool], str] = (_is_text, "text")
 FITS: Final[Mapping[str, tuple[Callable[[ColumnSeen], bool], str]]] = {
-    "clerk_user_id": (_is_key, "a Clerk user id (user_…)"),
+    "clerk_user_id": (_is_key, f"a Clerk user id ({USER_ID_WORDS})"),
     "email": (_is_email, "an email"),
     "email_verified": (_is_flag, "a yes or no"),
     "updated_at": (_is_time, "a time"),

@@ -10,7 +10,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from reconciler.cli.checks.guess_columns import NAMES, TableGuess, best_table, guess_columns, likely_first
+from reconciler.cli.checks.guess_columns import (
+    NAMES,
+    USER_ID_WORDS,
+    TableGuess,
+    best_table,
+    guess_columns,
+    likely_first,
+)
 from reconciler.cli.context import Context
 from reconciler.cli.render.flow import LinePrinter
 from reconciler.cli.render.plain import clean
@@ -120,7 +127,7 @@ def _guess(url: str, table: str | None) -> TableGuess:
     if found is None:
         listed = ", ".join(likely_first(names)[:10]) or "none"
         raise SourceError(
-            "no table has a column with Clerk user ids (user_…)",
+            f"no table has a column with Clerk user ids: {USER_ID_WORDS}",
             hint=f"name it: reconciler init --table NAME (tables: {listed})",
         )
     return found
