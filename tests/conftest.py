@@ -23,7 +23,7 @@ from tests.matrices import pytest_collection_modifyitems  # noqa: F401  a hook
 from tests.states import state_template
 
 COMPILED: LRUCache[Any, Any] = LRUCache(1000)
-DIALECTS: dict[str, Dialect] = {}
+DIALECTS: dict[bool, Dialect] = {}
 BACKENDS = ("sqlite", "postgres", "pooler")
 MIGRATED = "migrated"
 OF_THE_SHELL = (
@@ -41,11 +41,13 @@ gc.set_threshold(200_000, 20, 20)  # while tests are collected, nothing is garba
 def share_compiled(connection: Connection) -> None:
     """Compile a statement once for all engines on SQLite: each command opens its own, and this is a fifth of its CPU.
 
-    The cache is one of compiled statements by dialect, so the connections need the same one, too. A dialect of the modelled
-    Postgres (tests/simulation/postgres.py) stays with its engine.
+    The cache is one of compiled statements by dialect, so the connections need the same one, too. The dialect of a state
+    names the schema of its tables otherwise, so it is not that of the profiles. A dialect of the modelled Postgres
+    (tests/simulation/postgres.py) stays with its engine.
     """
     if connection.dialect.name == "sqlite" and connection.dialect.statement_compiler is SQLiteCompiler:
-        connection.dialect = DIALECTS.setdefault("sqlite", connection.dialect)
+        names_main = "schema_for_object" in vars(connection.dialect.identifier_preparer)
+        connection.dialect = DIALECTS.setdefault(names_main, connection.dialect)
         connection.execution_options(compiled_cache=COMPILED)
 
 
