@@ -66,6 +66,9 @@ _SHOPS: BindParameter[Any] = bindparam("shops", expanding=True)
 _GET_ACROSS = select(_mapping).where(
     _mapping.c.shopify_shop.in_(_SHOPS), _mapping.c.clerk_user_id.in_(bindparam("users", expanding=True))
 )
+_STANDING_ACROSS = _GET_ACROSS.with_only_columns(
+    _mapping.c.shopify_shop, _mapping.c.clerk_user_id, _mapping.c.status, _mapping.c.reason
+)
 _EVENTS_OF = select(_event).where(
     _event.c.clerk_user_id.in_(bindparam("users", expanding=True)),
     _event.c.shopify_shop == bindparam("shop"),
@@ -114,6 +117,17 @@ class MappingTable(Database):
             for row in self._rows(_GET_ACROSS, {"shops": some, "users": part})
         ]
         return {(row.shop, row.clerk_user_id): row for row in rows}
+
+    def standing_across(
+        self, shops: Collection[ShopDomain], users: Collection[ClerkUserId]
+    ) -> dict[tuple[ShopDomain, ClerkUserId], tuple[str, str | None]]:
+        """Return status and reason of these users in all of these shops: there may be ten thousand in each."""
+        return {
+            (ShopDomain(shop), ClerkUserId(user)): (status, reason)
+            for some in parts(shops)
+            for part in parts(users)
+            for shop, user, status, reason in self._rows(_STANDING_ACROSS, {"shops": some, "users": part})
+        }
 
     def owners(self, shop: ShopDomain, customers: Collection[CustomerId]) -> dict[CustomerId, ClerkUserId]:
         found: dict[CustomerId, ClerkUserId] = {}

@@ -8,7 +8,7 @@ from collections.abc import Mapping as MappingOf
 from datetime import datetime
 
 from reconciler.controller.scan.standing import CHANGES, FULL, bulk_lease, is_fresh, suspects
-from reconciler.core.decide.profile_rows.write import RefusedWrite, shown_mapping
+from reconciler.core.decide.profile_rows.write import COVERED, REFUSED, RefusedWrite
 from reconciler.core.model.batches import batches
 from reconciler.core.model.ids import ClerkUserId, ShopDomain
 from reconciler.core.model.mapping import Mapping
@@ -42,8 +42,8 @@ def status_rows_of(components: Components, stores: Iterable[StoreSettings]) -> t
     ages_s = components.queue.oldest_ages_s(now, [store.name for store in stores])
     bulk = _bulk(state, shops, now)
     refused = components.profile_writes.refusals()
-    accepting = {accepted.user for store in stores for accepted in store.accept}
-    mappings = state.mappings.get_across(shops, refused.keys() | accepting)
+    standing = state.mappings.standing_across(shops, refused.keys())
+    mappings = state.mappings.get_across(shops, {accepted.user for store in stores for accepted in store.accept})
     accepted = state.acts.count_accepted(shops, now=now)
     found = []
     for store in stores:
@@ -53,7 +53,7 @@ def status_rows_of(components: Components, stores: Iterable[StoreSettings]) -> t
         row = status_row(
             store.name,
             store.domain,
-            _with_refused(tally.rows, store, refused, mappings),
+            _with_refused(tally.rows, store, refused, standing),
             profiles=known.profiles if known else None,
             mapped=tally.mapped,
             doubts=doubts[store.shop],
@@ -103,17 +103,18 @@ def _with_refused(
     rows: MappingOf[tuple[str, str | None], int],
     store: StoreSettings,
     refused: MappingOf[ClerkUserId, RefusedWrite],
-    mappings: Mappings,
+    standing: MappingOf[tuple[ShopDomain, ClerkUserId], tuple[str, str | None]],
 ) -> MappingOf[tuple[str, str | None], int]:
     """Return how many mappings have each status and reason; users with a refused profile row count as held."""
     tally = Counter(rows)
     for user, one in refused.items():
         if one.concerns(store):
-            row = mappings.get((store.shop, user))
-            shown = shown_mapping(store, one, row)
-            if row is not None:
-                tally[row.status, row.reason] -= 1
-            tally[shown.status, shown.reason] += 1
+            here = standing.get((store.shop, user))
+            if here is not None and here[0] not in COVERED:
+                continue
+            if here is not None:
+                tally[here] -= 1
+            tally["held", REFUSED] += 1
     return {key: count for key, count in tally.items() if count > 0}
 
 

@@ -19,6 +19,8 @@ from reconciler.core.model.reasons import hold
 from reconciler.core.model.store import Store
 
 REFUSED: Final = "ProfileRefused"
+COVERED: Final = frozenset[str]({"in_sync", "pending"})
+"""The statuses that a refused row hides: held, released and erased mappings stay as they are."""
 ADDRESSES: Final[Mapping[str, Callable[[str | None], str | None]]] = {
     "email": normalise.email_key,
     "phone": normalise.phone_key,
@@ -143,6 +145,6 @@ def shown_mapping(store: Store, refused: RefusedWrite, mapping: MappingRow | Non
             first_seen_at=refused.since,
             last_seen_at=refused.since,
         )
-    if mapping.status not in {"in_sync", "pending"}:
+    if mapping.status not in COVERED:
         return mapping
     return replace(mapping, status="held", reason=REFUSED, message=refused.message)
