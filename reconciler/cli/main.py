@@ -173,7 +173,6 @@ def main(argv: list[str] | None = None, *, group: click.Group | None = None) -> 
     _on_interrupt(signal.default_int_handler)  # start.py had it end the process
     code = run(sys.argv[1:] if argv is None else argv, group=group or cli)
     _on_interrupt(signal.SIG_DFL)  # the exit waits for threads: one more interrupt ends it, without a traceback
-    gc.freeze()  # otherwise the interpreter collects all imported objects at exit, which takes a tenth of a second
     sys.exit(code)
 
 
