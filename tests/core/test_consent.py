@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -225,6 +226,8 @@ def test_what_cannot_be_read_is_said_and_not_written(value: object, at: object) 
 def test_an_unknown_level_is_kept_as_text() -> None:
     shown = Consent(state="SNOOZED_2", at=THEN, level="OPT_IN_2", source="metadata.news")
     assert Consent.parse(str(shown)) == shown
+    odd = ConsentRule.model_validate({"from": "metadata.a key, from a\nform"}).source
+    assert Consent.parse(str(replace(shown, source=odd))).source == odd
 
 
 def test_a_user_who_is_released_without_a_customer_keeps_the_last_consent() -> None:

@@ -29,7 +29,7 @@ FIXED: Final = frozenset({"REDACTED", "INVALID"})
 LEVELS: Final = frozenset({"SINGLE_OPT_IN", "CONFIRMED_OPT_IN"})
 CLOCKS_APART: Final = timedelta(seconds=60)
 """How far the clocks of the app, of Shopify and of this machine may be apart; `doctor` warns above it."""
-_TEXT = re.compile(r"(?P<state>\w+)(?:, at (?P<at>\S+Z))?(?:, (?P<level>\w+))?(?:, from (?P<source>.+))?")
+_TEXT = re.compile(r"(?P<state>\w+)(?:, at (?P<at>\S+Z))?(?:, (?P<level>\w+))?(?:, from (?P<source>.+))?", re.DOTALL)
 
 
 class ConsentRule(BaseModel):
