@@ -166,7 +166,7 @@ def test_sigint_ends_it_too_and_what_can_not_be_finished_in_time_is_handed_back(
     harness.person("user_a")
     process = start(grace_s=0.5)
     process.started()
-    until(harness.emails, "the customer is there")
+    until(lambda: harness.emails() and not owned(harness), "the customer is there, and recorded")
     harness.shop().faults.add("slow", seconds=HELD_S, times=None)
     process.accepted("user.updated", user_event("user_a"), "msg_1")
     until(lambda: owned(harness), "the user is being reconciled")
