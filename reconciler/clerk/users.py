@@ -39,6 +39,7 @@ CONNECTIONS: Final = 4
 CALL_S: Final = 20.0
 SINGLE_S: Final = 5.0  # of a call for which others wait
 TRIES: Final = 5
+SILENT_MAX: Final = 2  # of them without an answer in time
 WAIT_MAX_S: Final = 30.0
 WAIT_FIRST_S: Final = 0.5
 RETRY_AFTER_MAX_S: Final = 3_600.0
@@ -324,11 +325,12 @@ class ClerkUsers:
         self, path: str, parameters: Mapping[str, str | int] | None = None, *, or_else: frozenset[int] = frozenset()
     ) -> httpx.Response:
         """The response: 200, 404 or one of `or_else`; repeats what fails for the moment."""
-        wait_s = WAIT_FIRST_S
+        wait_s, silent = WAIT_FIRST_S, 0
         for tries_left in reversed(range(self._tries)):
             try:
                 response = exchange(self._transport, self._request(path, parameters), self._bounds)
             except httpx.HTTPError as error:
+                silent += isinstance(error, httpx.TimeoutException)
                 untrusted = is_untrusted(error)
                 why = UNTRUSTED if untrusted else type(error).__name__
                 failure = TemporaryError(
@@ -347,7 +349,7 @@ class ClerkUsers:
                     retry_after_s=asked,
                 )
             asked_s = failure.retry_after_s
-            if not tries_left or (asked_s is not None and asked_s > WAIT_MAX_S):
+            if not tries_left or silent >= SILENT_MAX or (asked_s is not None and asked_s > WAIT_MAX_S):
                 raise failure
             self._sleep(min(WAIT_MAX_S, max(asked_s or 0.0, wait_s)))
             wait_s *= 2

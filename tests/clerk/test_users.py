@@ -16,6 +16,7 @@ from reconciler.core.model.profile import Profile
 from reconciler.errors import AccessError, ConfigError, PermanentError, TemporaryError
 from tests.clerk.backend import KEY, Backend, serving
 from tests.clerk.sender import NOW, UPDATED_MS, USER, user
+from tests.outbound.peers import HEAD, drip, peer
 
 
 @pytest.fixture
@@ -154,6 +155,16 @@ def test_a_server_that_keeps_failing_is_a_temporary_error(
     assert "try again later" in refused.value.hint
     assert len(backend.asked) == 5
     assert len(waited) == 4
+
+
+def test_a_server_that_is_silent_is_asked_twice(waited: list[float]) -> None:
+    with (
+        peer(drip(HEAD, pause_s=0.02)) as url,
+        ClerkUsers(KEY, api_url=url, sleep=waited.append, timeout_s=0.1) as silent,
+        pytest.raises(TemporaryError, match="ReadTimeout"),
+    ):
+        silent.get(ClerkUserId("user_ada"))
+    assert waited == [0.5]
 
 
 def test_a_server_that_is_not_there_is_a_temporary_error(waited: list[float]) -> None:
