@@ -32,6 +32,8 @@ EXIT_FAILED = 1
 EXIT_USAGE = 64
 COLLECT_EVERY = 200_000  # new objects: more than a command imports; by default each 700 are a collection
 FILE_HINT = "name another path, or change its permissions; --debug before the command shows where it is used"
+LACKING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+LACKING_HINT = "raise the limits of memory, threads and open files (ulimit -a; in a container, its own)"
 FAULT = "this is a defect of the program: run `reconciler --debug …` and report what it prints"
 
 SIMULATOR_NEEDS = frozenset({"faker", "graphql", "multipart", "python_multipart"})
@@ -233,6 +235,8 @@ def _report_usage(argv: list[str], error: click.UsageError) -> int:
 
 def _report_os_error(argv: list[str], error: OSError) -> int:
     is_closed = drop_unwritten()
+    if error.errno in LACKING:
+        return _report_unexpected(argv, error)
     if isinstance(error, BrokenPipeError) and is_closed:
         return EXIT_FAILED
     if error.errno == errno.ENOSPC:
@@ -247,9 +251,19 @@ def _report_os_error(argv: list[str], error: OSError) -> int:
 
 def _report_unexpected(argv: list[str], error: Exception) -> int:
     _print_traceback(argv)
+    if _is_lacking(error):
+        _print_error(f"the system gives no more: {str(error) or 'out of memory'}", LACKING_HINT)
+        return EXIT_FAILED
     at = traceback.extract_tb(error.__traceback__)[-1]
     _print_error(f"unexpected {type(error).__name__} at {Path(at.filename).name}:{at.lineno}: {error}", FAULT)
     return EXIT_FAILED
+
+
+def _is_lacking(error: Exception) -> bool:
+    """Whether the process has reached a limit of memory, threads or open files."""
+    if isinstance(error, OSError):
+        return error.errno in LACKING
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "start new thread" in str(error))
 
 
 def _print_traceback(argv: list[str]) -> None:

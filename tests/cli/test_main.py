@@ -1,5 +1,6 @@
 """The command line: help, usage, errors, exit codes."""
 
+import errno
 import shlex
 import signal
 import subprocess
@@ -108,6 +109,21 @@ def test_a_fault_of_the_program_is_one_line_too(capsys: pytest.CaptureFixture[st
     assert err.startswith(f"error: unexpected {fault.__name__} at test_main.py:")
     assert err.splitlines()[1] == f"hint: {main.FAULT}"
     assert "\x1b" not in err
+
+
+@pytest.mark.parametrize(
+    "lack",
+    [RuntimeError("can't start new thread"), MemoryError(), OSError(errno.EMFILE, "Too many open files", "a.yaml")],
+)
+def test_a_limit_of_the_system_is_no_fault_of_the_program(capsys: pytest.CaptureFixture[str], lack: Exception) -> None:
+    @click.command("broken")
+    def broken() -> None:
+        raise lack
+
+    assert run(["broken"], group=click.Group(commands=[broken])) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("error: the system gives no more: ")
+    assert err.splitlines()[1] == f"hint: {main.LACKING_HINT}"
 
 
 def test_an_interrupt_with_calls_under_way_does_not_say_that_nothing_more_changes(
