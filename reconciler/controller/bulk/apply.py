@@ -13,7 +13,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Collection, Container, Generator, Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import cycle
 
@@ -62,6 +62,16 @@ class _Names:
             return at < len(known) and known[at] == hash(action.clerk_user_id)
 
         return (action for action in actions if not is_known(action))
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What the answers to some lines say was written: rows and events, the ended actions, and the next lines."""
+
+    rows: list[Mapping] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    done: list[Outcome] = field(default_factory=list)
+    more: list[BulkLine] = field(default_factory=list)
 
 
 class BulkRun:
@@ -279,58 +289,60 @@ class BulkRun:
         written is claimed by that; a new customer is recorded before, or it would not be found once the row
         is gone.
         """
-        rows: list[Mapping] = []
-        events: list[Event] = []
-        done: list[Outcome] = []
-        more: list[BulkLine] = []
-        refused: list[tuple[BulkStep, ReconcilerError | None]] = []
+        batch, refused = _Batch(), list[tuple[BulkStep, ReconcilerError | None]]()
         bulk_steps = self._bulk_lines.of(lines)
         owners = self._owners(by_number.values())
         for bulk_step in bulk_steps:
             answer = by_number[bulk_step.line.number if bulk_step.line.number is not None else -1]
             if answer.error is not None:
                 refused.append((bulk_step, _as_single(answer.error, file)))
-                continue
-            step, planned = bulk_step.step, bulk_step.planned_write
-            try:
-                check_answer(step, planned, answer.customer, answer.shown)
-                check_owner(step, answer.customer if step.at is None else None, owners)
-            except AnswerLost as lost:
+            elif (lost := self._note_answer(bulk_step, answer, owners, batch)) is not None:
                 refused.append((bulk_step, lost))
-                continue
-            step.at = answer.customer or step.at
-            note_answer(step, planned, None, answer.shown.get(step.at, {}) if step.at is not None else {})
-            moved = bulk_step.moved_to is not None
-            if moved:
-                refused.append((bulk_step, AnswerLost(ROW_MOVED)))
-                if not _is_news(step):
-                    continue
-            step.written.extend(planned.covers)
-            finished = bulk_step.is_last and not moved
-            recorded = planned.records or planned.covers
-            row, told = row_after(
-                step, self._of_plan(bulk_step.line), recorded, finished=finished, healed=planned.covers
-            )
-            rows.append(replace(row, profile_digest=step.action.profile_digest) if moved else row)
-            events += told
-            if moved:
-                continue
-            if bulk_step.is_last:
-                done.append(Outcome(step.action, "applied", freed=chains.freed_keys(step.decision)))
-            else:
-                more.append(self._bulk_lines.following(bulk_step))
-        users = [outcome.action.clerk_user_id for outcome in done]
+        users = [outcome.action.clerk_user_id for outcome in batch.done]
         before = {bulk_step.line.user: bulk_step.step.subject.mapping for bulk_step in bulk_steps}
-        settled = self._bulk.book.settle_lines(self._shop, rows, events, done=users, more=more, before=before)
+        settled = self._bulk.book.settle_lines(
+            self._shop, batch.rows, batch.events, done=users, more=batch.more, before=before
+        )
         if settled.losers:
             self._bulk.nudge(settled.losers)
-        yield from (self._told(outcome) for outcome in done if outcome.action.clerk_user_id not in settled.overtaken)
+        kept = (outcome for outcome in batch.done if outcome.action.clerk_user_id not in settled.overtaken)
+        yield from map(self._told, kept)
         for bulk_step in (bulk_step for bulk_step in bulk_steps if bulk_step.line.user in settled.overtaken):
             bulk_step.step.written = [
                 change for change in bulk_step.step.written if change not in bulk_step.planned_write.covers
             ]
             refused += [(bulk_step, AnswerLost(ROW_MOVED))] if bulk_step.moved_to is None else []
         yield from self._execute_singly(refused)
+
+    def _note_answer(
+        self, bulk_step: BulkStep, answer: BulkAnswer, owners: MappingOf[CustomerId, ClerkUserId], batch: _Batch
+    ) -> AnswerLost | None:
+        """Add what was written to the batch; return why the user is to be observed, if that is so."""
+        step, planned = bulk_step.step, bulk_step.planned_write
+        try:
+            check_answer(step, planned, answer.customer, answer.shown)
+            check_owner(step, answer.customer if step.at is None else None, owners)
+        except AnswerLost as lost:
+            return lost
+        step.at = answer.customer or step.at
+        note_answer(step, planned, None, answer.shown.get(step.at, {}) if step.at is not None else {})
+        moved = bulk_step.moved_to is not None
+        if moved and not _is_news(step):
+            return AnswerLost(ROW_MOVED)
+        step.written.extend(planned.covers)
+        finished = bulk_step.is_last and not moved
+        recorded = planned.records or planned.covers
+        row, events = row_after(step, self._of_plan(bulk_step.line), recorded, finished=finished, healed=planned.covers)
+        batch.events += events
+        if moved:
+            batch.rows.append(replace(row, profile_digest=step.action.profile_digest))
+            return AnswerLost(ROW_MOVED)
+        batch.rows.append(row)
+        if finished:
+            batch.done.append(Outcome(step.action, "applied", freed=chains.freed_keys(step.decision)))
+        else:
+            batch.more.append(self._bulk_lines.following(bulk_step))
+        return None
 
     def _owners(self, answers: Iterable[BulkAnswer]) -> MappingOf[CustomerId, ClerkUserId]:
         """The owners, by our state, of customers with an answer that shows no email, which would tell the user."""
