@@ -298,13 +298,7 @@ def status_row(
     in_sync = max(by_row["in_sync"] - doubts.in_sync, 0) if suspended is None else 0
     known = by_row["in_sync"] + by_row["pending"] + sum(held.values()) + doubts.unknown
     wanted = max(known, (profiles or 0) - doubts.left)
-    note = None
-    if profiles is None:
-        note = NEVER_SCANNED
-    elif suspended is not None:
-        note = "the shop refuses access: how many users are in sync is unknown"
-    elif not wanted:
-        note = "this store wants no users"
+    note = _parity_note(suspended, wanted) if profiles is not None else NEVER_SCANNED
     return StatusRow(
         store=store,
         shop=shop,
@@ -329,6 +323,13 @@ def status_row(
         accepted=accepted,
         updated_at_unmoved=tuple(updated_at_unmoved),
     )
+
+
+def _parity_note(suspended: str | None, wanted: int) -> str | None:
+    """Why a store that was scanned has no parity; None where it has one."""
+    if suspended is not None:
+        return "the shop refuses access: how many users are in sync is unknown"
+    return None if wanted else "this store wants no users"
 
 
 def _parity(in_sync: int, wanted: int) -> float:
