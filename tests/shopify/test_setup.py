@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
+import httpx
 import pytest
 
 from reconciler.errors import PermanentError, SetupError, TemporaryError
 from reconciler.ports import ShopMaker, ShopReader
 from reconciler.shopify.api.auth import FixedToken
-from reconciler.shopify.api.client import ShopClient
+from reconciler.shopify.api.client import SHOP_ID, ShopClient
 from reconciler.shopify.setup import ShopSetup
 from tests.shopify.conftest import DOMAIN, SSL, TOKEN, Acme
 from tests.shopify.scripted import scripted
@@ -31,6 +33,17 @@ def test_the_facts_of_a_shop(acme: Acme, setup: ShopSetup) -> None:
     assert facts.supported_versions == ("2026-01", "2026-04", "2026-07", "2026-10")
     assert facts.server_time is not None
     assert acme.sim.mutations == 0
+
+
+@pytest.mark.parametrize("zone", ["GMT", "-0000"])
+def test_the_time_of_a_shop_has_a_zone(zone: str) -> None:
+    """`doctor` ended with a TypeError where a proxy wrote -0000."""
+    body = {"data": {"shop": {"id": "gid://shopify/Shop/1"}}}
+    transport = httpx.MockTransport(
+        lambda _request: httpx.Response(200, json=body, headers={"Date": f"Mon, 30 Nov 2026 09:00:00 {zone}"})
+    )
+    client = ShopClient(DOMAIN, auth=FixedToken(TOKEN), api_version="2026-10", transport=transport)
+    assert client.run(SHOP_ID).server_time == datetime(2026, 11, 30, 9, tzinfo=UTC)
 
 
 def test_the_version_that_really_answered_is_reported(acme: Acme) -> None:

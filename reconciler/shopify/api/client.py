@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -467,7 +467,9 @@ def _number(value: object, *, least: float = 0.0) -> float | None:
 
 
 def _date(response: httpx.Response) -> datetime | None:
+    """The shop's time. The zone -0000 is UTC, and Python gives it as none."""
     try:
-        return parsedate_to_datetime(response.headers.get("Date", ""))
+        found = parsedate_to_datetime(response.headers.get("Date", ""))
     except (TypeError, ValueError, OverflowError):
         return None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
