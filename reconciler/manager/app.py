@@ -76,7 +76,10 @@ class Manager:
         workers = settings.controller.workers
         self._metrics = metrics = Metrics(workers)
         self.running = running = RunningConfig(
-            components, workers=workers, on_trouble=lambda message: _log.warning("clerk_check_failed", error=message)
+            components,
+            workers=workers,
+            clerk_away_s=intervals.clerk_away_s,
+            on_trouble=lambda message: _log.warning("clerk_check_failed", error=message),
         )
         self._failing = FailingStores(running, clock)
         self._probes = Probes(running, clock, intervals, resumed=self._note_resumed)

@@ -14,15 +14,17 @@ from reconciler.errors import SourceError, TemporaryError
 
 OURS_FOR_S: Final = 3600.0
 FOREIGN_FOR_S: Final = 60.0
-AWAY_FOR_S: Final = 30.0  # after a call that failed: users without a row must not keep the workers waiting one by one
 
 
 class ClerkAbsence:
     """What one process knows of its key: checked before the first 404 counts, and again after some time. Thread-safe."""
 
-    def __init__(self, on_trouble: Callable[[str], None], monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, on_trouble: Callable[[str], None], away_s: float, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`away_s`: Clerk is not asked for so long after a call that failed, so that workers do not wait one by one."""
         self._on_trouble = on_trouble
-        self._monotonic = monotonic
+        self._away_s, self._monotonic = away_s, monotonic
         self._lock = threading.Lock()
         self._known: tuple[ClerkUsers, bool, float] | None = None
         self._failed: tuple[TemporaryError, float] | None = None  # and until when Clerk is not asked again
@@ -47,7 +49,7 @@ class ClerkAbsence:
             raise
         except TemporaryError as error:
             with self._lock:
-                self._failed = error, self._monotonic() + max(AWAY_FOR_S, error.retry_after_s or 0.0)
+                self._failed = error, self._monotonic() + max(self._away_s, error.retry_after_s or 0.0)
             raise
 
     def _is_ours(self, clerk: ClerkUsers, present: Callable[[], Sequence[ClerkUserId]]) -> bool:

@@ -16,6 +16,7 @@ class Intervals:
     poll_s: float = 0.1  # how soon a nudge of another process is claimed, while there is work
     idle_poll_s: float = 0.5  # the same while there is none
     away_s: float = 2.0  # pause while our own database can't be reached
+    clerk_away_s: float = 30.0  # how long Clerk's API is not asked after a call that failed
     grace_s: float = 12.0  # limit for work in progress on SIGTERM; shutdown.py ends the process after 18
     step_s: float = 2.0  # limit for each further step of the shutdown
     slow_s: float = 5.0  # a store with longer reconciles gets one worker until one is shorter

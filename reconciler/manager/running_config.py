@@ -46,7 +46,9 @@ class _Known:
 class RunningConfig:
     """The workers' access to the running config (the protocol of `controller.worker`)."""
 
-    def __init__(self, components: Components, *, workers: int, on_trouble: Callable[[str], None]) -> None:
+    def __init__(
+        self, components: Components, *, workers: int, clerk_away_s: float, on_trouble: Callable[[str], None]
+    ) -> None:
         self._workers = workers
         self._on_trouble = on_trouble
         self.connections = components.connections
@@ -56,7 +58,7 @@ class RunningConfig:
         self._pauses: Mapping[ShopDomain, Pause] = {}
         self._rollout: RolloutState | None = None
         self._known: _Known | None = None
-        self._absence = ClerkAbsence(on_trouble)
+        self._absence = ClerkAbsence(on_trouble, clerk_away_s)
 
     @contextmanager
     def components(self) -> Iterator[Components]:

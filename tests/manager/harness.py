@@ -51,7 +51,7 @@ TABLE = (
 WIDE = {kind: {"max": 10_000} for kind in ("create", "adopt", "update", "relink", "merge", "release")}
 HURRY = Intervals(
     lease_s=2.0, poll_s=0.02, idle_poll_s=0.05, away_s=0.05, grace_s=8.0, slow_s=0.3, beat_s=0.1, stale_beats_s=2.0,
-    scan_lease_s=3.0, again_first_s=0.1, again_last_s=0.4,
+    clerk_away_s=0.05, scan_lease_s=3.0, again_first_s=0.1, again_last_s=0.4,
     rows_s=0.05, probe_every_s=0.05, probe_first_s=0.05, probe_last_s=0.4, files_s=0.05,
     acceptances_s=0.05, removal_settles_s=0.15,
     pauses=Pauses(

@@ -162,7 +162,7 @@ def test_a_deletion_is_believed_when_the_row_is_gone_or_marked_or_clerk_says_so(
         with harness.replica() as run:
             run.scanned_all()
             for user in ("user_there", "user_clerk"):  # their rows stay
-                backend.troubles = [(503, {"retry-after": "60"})]  # Clerk can't be asked at first
+                backend.troubles = [(503, {})]  # Clerk can't be asked at first
                 run.accepted("user.deleted", deleted_event(user))
                 run.settled()
                 assert run.status(user) == "in_sync"

@@ -147,7 +147,10 @@ class Replica:
         self._clock = clock = self.connections.state_clock
         self._threads = threads = SimThreads(place.scheduler, place.machine)
         self.running = RunningConfig(
-            components(loaded, self.connections), workers=WORKERS, on_trouble=lambda _message: None
+            components(loaded, self.connections),
+            workers=WORKERS,
+            clerk_away_s=intervals.clerk_away_s,
+            on_trouble=lambda _message: None,
         )
         metrics = Metrics(WORKERS)
         self._ended = False
