@@ -16,7 +16,7 @@ from reconciler.controller.observe import observe_users
 from reconciler.controller.record import events_found, record_decision
 from reconciler.controller.step import Outcome, PlannedWrite, Step, failure
 from reconciler.controller.writes import writes_of
-from reconciler.core.decide.consent import decided_without_consent, has_consent, with_times
+from reconciler.core.decide.consent import with_times
 from reconciler.core.decide.record import (
     new_row,
     row_after_write,
@@ -37,7 +37,7 @@ from reconciler.core.model.values import text_of
 from reconciler.core.model.view import Subject
 from reconciler.core.model.write import CREATED, Create, DeleteMetafields, SetConsent, SetMetafields, Write
 from reconciler.core.plan import chains
-from reconciler.core.plan.guard import consents_held
+from reconciler.core.plan.guard import without_withheld_consents
 from reconciler.errors import (
     AnswerLost,
     CallError,
@@ -67,7 +67,7 @@ def _execute(step: Step, context: StoreContext, failed: ReconcilerError | None) 
     planned = step.action
     freed = chains.freed_keys(step.decision)
     known = {(h.reason, h.field) for h in step.decision.holds}
-    by_guard = consents_held(step.decision.holds)
+    held = step.decision.holds
     message, wrote = "", False
     for turn in range(ROUNDS):
         met = _attempt(step, context, failed if turn == 0 else None)
@@ -78,8 +78,7 @@ def _execute(step: Step, context: StoreContext, failed: ReconcilerError | None) 
             return Outcome(planned, "failed", message, met.hint, error=met)
         wrote = wrote or bool(step.written)
         before, step = step, observe_users([planned.clerk_user_id], context, explicit=False)[0]
-        if not has_consent(planned):  # its guard may have withheld them
-            step = replace(step, decision=decided_without_consent(step.decision, *by_guard))
+        step = replace(step, decision=without_withheld_consents(step.decision, planned, held))
         if isinstance(met, AnswerLost):
             step = _observe_after_loss(before, step, context)
         if step.decision.action is None:

@@ -29,11 +29,11 @@ from reconciler.core.model.reasons import hold
 from reconciler.core.model.store import DESTRUCTIVE
 from reconciler.core.plan import chains
 from reconciler.core.plan.guard import (
-    CONSENT,
     Guard,
     budget_message,
     ceiling_now,
     consent_hold,
+    consents_beside,
     guard_of,
     guards_of,
 )
@@ -157,7 +157,7 @@ def _spend(step: Step, context: StoreContext, budgets: Budgets, count: int = 1) 
     message = _spend_of(guard_of(step.action), context, budgets, count)
     if message is None:
         return None
-    for guard in guards_of(step.action)[1:]:  # spent before
+    for guard in consents_beside(step.action):  # spent before
         budgets.give_back(context.store.shop, guard, context.clock.now(), 1)
     held = hold(step.subject.user, step.decision.customer, "GuardExceeded", message, action=step.action)
     record_decision(Step(step.action, step.subject, without_action(step.decision, held)), context)
@@ -172,19 +172,19 @@ def _spend_of(guard: Guard, context: StoreContext, budgets: Budgets, count: int)
 
 
 def _with_consent_in_budget(step: Step, context: StoreContext, budgets: Budgets) -> tuple[Step, bool]:
-    """The step, without its consents where this hour's budget for them is spent, and whether that is so.
+    """The step, without the consents for which this hour's budget is spent, and whether there are any.
 
     An action that writes nothing else is left to the budget of its own guard.
     """
-    action = step.decision.action
-    if action is None or CONSENT not in guards_of(action)[1:]:
-        return step, False
-    message = _spend_of(CONSENT, context, budgets, 1)
-    if message is None:
-        return step, False
-    decision = decided_without_consent(step.decision, consent_hold(action, message))
-    assert decision.action is not None
-    return replace(step, action=decision.action, decision=decision), True
+    action, is_late = step.decision.action, False
+    for guard in consents_beside(action) if action is not None else ():
+        message = _spend_of(guard, context, budgets, 1)
+        if message is not None:
+            held = consent_hold(step.action, guard, message)
+            decision = decided_without_consent(step.decision, held, directions=(guard,))
+            assert decision.action is not None
+            step, is_late = replace(step, action=decision.action, decision=decision), True
+    return step, is_late
 
 
 def _execute(step: Step, context: StoreContext, budgets: Budgets) -> Outcome:

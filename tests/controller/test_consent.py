@@ -10,8 +10,11 @@ import pytest
 
 from reconciler.controller.mirror.reader import customer_as_observed
 from reconciler.controller.mirror.refresh import fill, seen_of, shape_of
+from reconciler.controller.scan.resync import full_resync
+from reconciler.core.model.ids import ClerkUserId
 from tests.controller.bulk_rig import NAME, user_of
 from tests.controller.mirror_rig import MirrorRig, customer
+from tests.controller.test_large_resyncs import context as resync_context
 
 PEOPLE = 6
 MID, NEW = "2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z"
@@ -92,9 +95,26 @@ def test_an_hours_budget_for_consents_lets_the_rest_of_an_action_go(rig: MirrorR
     assert (state_of(rig, 10), state_of(rig, 11)) == ("SUBSCRIBED", "NOT_SUBSCRIBED")
     again = dict(rig.requested(NAME, user_of(11)))[user_of(11)]
     assert (again.result, again.over_budget) == ("held", True)
+    rig.user(user_of(PEOPLE - 1), metadata={"news": False, "news_at": NEW})
+    rig.pour()
+    gone = dict(rig.requested(NAME, user_of(PEOPLE - 1)))[user_of(PEOPLE - 1)]
+    assert (gone.result, state_of(rig, PEOPLE - 1)) == ("applied", "UNSUBSCRIBED"), (
+        "withdrawals have a budget of their own"
+    )
     rig.clock.sleep(3600)
     assert dict(rig.requested(NAME, user_of(11)))[user_of(11)].result == "applied"
     assert state_of(rig, 11) == "SUBSCRIBED"
+
+
+def test_a_full_resync_queues_a_withdrawal_although_more_grants_than_its_guard_allows_are_due(rig: MirrorRig) -> None:
+    guards = rig.stores[NAME].guards.model_dump()
+    rig.rotate(NAME, guards={**guards, "consent": {"max": 1}})
+    for number, yes in ((1, True), (2, True), (PEOPLE - 1, False)):
+        known = rig.profiles.rows[ClerkUserId(user_of(number))].metadata
+        rig.user(user_of(number), metadata={**(known or {}), "news": yes, "news_at": NEW})
+    rig.pour()
+    found = full_resync(resync_context(rig))
+    assert (found.held, found.actions, found.queued) == ({"consent": 2}, {"update": 1}, 1)
 
 
 def test_actions_with_a_consent_do_not_go_by_bulk_and_the_others_do(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextlib import closing
 from typing import Any
@@ -279,7 +280,7 @@ def test_consents_have_a_guard_of_their_own(news: StoryHarness) -> None:
     assert {state for state, _ in consents(news).values()} == {NEVER}
     plan = news("plan", "--output", "json").json
     assert [h["action"]["kind"] for h in plan["stores"][0]["holds"]] == ["update", "update"]
-    assert "2 consent actions are above the ceiling of 1" in plan["stores"][0]["holds"][0]["message"]
+    assert "2 consent grant actions are above the ceiling of 1" in plan["stores"][0]["holds"][0]["message"]
     news.user("bob", first_name="Robert")
     assert news.actions() == {"bob": "update"}
     news.apply()
@@ -287,6 +288,47 @@ def test_consents_have_a_guard_of_their_own(news: StoryHarness) -> None:
     digest = news("plan", "--output", "json").json["digest"]
     news.apply("--approve", digest)
     assert consents(news) == {"ada": (YES, MID), "bob": (YES, MID)}
+    news.settles()
+
+
+def test_withdrawals_do_not_wait_with_grants_nor_grants_with_withdrawals(news: StoryHarness) -> None:
+    def says(name: str, email: tuple[bool, str], sms: tuple[bool, str] | None = (True, OLD), **more: Any) -> None:
+        given = {"news": email, "sms": sms or (None, None)}
+        said = {path: {"yes": yes, "at": at} for path, (yes, at) in given.items()}
+        news.user(name, metadata=json.dumps(said), **more)
+
+    news.store["consent"] = {"email": RULE, "sms": {"from": "metadata.sms.yes", "at": "metadata.sms.at"}}
+    for number, name in enumerate(("ada", "bob", "cyd")):
+        says(name, (True, OLD), None, phone=PHONE.format(number + 100))
+    news.apply()
+    news.store["guards"] |= {"consent": {"max": 1}}
+    says("ada", (False, MID))
+    says("bob", (True, OLD))
+    says("cyd", (True, OLD), first_name="Cydney")
+    plan = news.plan()
+    assert {a["clerk_user_id"]: [c["field"] for c in a["changes"]] for a in plan["actions"]} == {
+        "user_ada": ["consent.email"],
+        "user_cyd": ["first_name"],
+    }
+    assert {c["field"] for h in plan["holds"] for c in h["action"]["changes"]} == {"consent.sms"}
+    assert all("3 consent grant actions are above the ceiling of 1" in h["message"] for h in plan["holds"])
+    news.apply()
+    assert (consents(news)["ada"], news.theirs("cyd").first_name) == ((NO, MID), "Cydney")
+    assert {state for state, _ in consents(news, "sms").values()} == {NEVER}
+    news.settles(held={(name, "GuardExceeded") for name in ("ada", "bob", "cyd")})
+    news.apply("--approve", news("plan", "--output", "json").json["digest"])
+    assert {state for state, _ in consents(news, "sms").values()} == {YES}
+    says("ada", (True, NEW))
+    says("bob", (False, NEW))
+    says("cyd", (False, NEW), first_name="Cyd")
+    held = {h["clerk_user_id"]: h["message"] for h in news.plan()["holds"]}
+    assert held.keys() == {"user_bob", "user_cyd"}
+    assert all("2 consent withdrawal actions are above the ceiling of 1" in message for message in held.values())
+    news.apply()
+    assert consents(news) == {"ada": (YES, NEW), "bob": (YES, OLD), "cyd": (YES, OLD)}
+    assert news.theirs("cyd").first_name == "Cyd"
+    news.apply("--approve", news("plan", "--output", "json").json["digest"])
+    assert consents(news) == {"ada": (YES, NEW), "bob": (NO, NEW), "cyd": (NO, NEW)}
     news.settles()
 
 

@@ -414,7 +414,7 @@ def test_a_first_sync_waits_for_the_consents_that_a_guard_withholds_and_says_so(
     news.apply()
     assert len(news.everybody(US)) == 2
     said = " ".join(news("rollout", "status").out.split())
-    assert f"{US} waits for: 2 held by GuardExceeded (2 consent actions are above the ceiling of 1;" in said
+    assert f"{US} waits for: 2 held by GuardExceeded (2 consent grant actions are above the ceiling of 1;" in said
     news.apply("--approve", news("plan", "--output", "json").json["digest"])
     assert (consents(news)["ada"], report(news)["phase"]) == ((YES, MID), "waiting")
 

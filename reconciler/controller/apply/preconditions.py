@@ -11,7 +11,7 @@ from reconciler.controller.context import StoreContext
 from reconciler.controller.observe import observe_users, subjects_of
 from reconciler.controller.record import record_decisions
 from reconciler.controller.step import Outcome, Step
-from reconciler.core.decide.consent import decided_without_consent, has_consent, with_addresses_only
+from reconciler.core.decide.consent import with_addresses_only
 from reconciler.core.fields import normalise
 from reconciler.core.fields.desired import is_wanted, spec_of, used_digest
 from reconciler.core.model.action import Action, Hold
@@ -20,7 +20,7 @@ from reconciler.core.model.spec import Spec
 from reconciler.core.model.view import Decision, Taken
 from reconciler.core.plan.free_phones import phone_key_of, without_phone
 from reconciler.core.plan.gather import ScanResult
-from reconciler.core.plan.guard import consents_held
+from reconciler.core.plan.guard import without_withheld_consents
 from reconciler.core.plan.vacated import is_vacated
 from reconciler.ports import CustomerReader
 
@@ -119,10 +119,8 @@ def _as_held(step: Step, planned: Action, holds: Iterable[Hold]) -> Step:
 
 
 def _as_planned(step: Step, planned: Action, holds: Iterable[Hold]) -> Step:
-    """The step without the consents that the plan does not write, since its guard has withheld them."""
-    if has_consent(planned):
-        return step
-    decision = decided_without_consent(step.decision, *consents_held(holds))
+    """The step without the consents that the plan does not write, since a guard has withheld them."""
+    decision = without_withheld_consents(step.decision, planned, holds)
     return (
         step if decision is step.decision else replace(step, action=decision.action or step.action, decision=decision)
     )

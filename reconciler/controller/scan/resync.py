@@ -25,6 +25,7 @@ from reconciler.controller.scan.standing import BULK_FROM, CHANGES, FULL
 from reconciler.controller.scan.stream import Part, Watch, parts_of
 from reconciler.controller.scan.timestamps import Evidence, evidence_since
 from reconciler.controller.step import Step
+from reconciler.core.decide.consent import DIRECTIONS
 from reconciler.core.decide.cost import MUTATION_POINTS
 from reconciler.core.fields.desired import is_wanted, profile_digest
 from reconciler.core.model.action import KINDS
@@ -34,7 +35,7 @@ from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId, CustomerId
 from reconciler.core.model.store import Store
 from reconciler.core.model.view import Subject
-from reconciler.core.plan.guard import CONSENT, GUARDS, guard_of, kinds_above
+from reconciler.core.plan.guard import GUARDS, guard_of, kinds_above
 from reconciler.ports import (
     Clock,
     CustomerReader,
@@ -245,8 +246,8 @@ def _finish(context: ResyncContext, mapped: int, started_at: datetime, untold: S
         )
     )
     actions: dict[str, int] = {kind: counts[kind] for kind in KINDS if counts.get(kind) and kind not in over}
-    if counts.get(CONSENT) and CONSENT not in over:
-        actions["update"] = actions.get("update", 0) + counts[CONSENT]
+    for each in (each for each in DIRECTIONS if counts.get(each) and each not in over):
+        actions["update"] = actions.get("update", 0) + counts[each]
     return ResyncResult(whole=True, looked_at=looked_at, wanted=wanted, queued=queued, held=held, actions=actions)
 
 

@@ -7,9 +7,10 @@ customer who has never answered, each yes is the last one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Final, Literal
 
 from reconciler.core.decide.case import Case
 from reconciler.core.decide.cost import points_of
@@ -46,6 +47,9 @@ from reconciler.core.model.view import Decision
 NO_FIELDS: Mapping[str, Applied] = {}
 NO_RECORD = Consent(state="NOT_SUBSCRIBED")  # of an address that the customer does not have yet
 Verdict = tuple[Outcome, str, datetime | None]
+Direction = Literal["consent", "withdrawal"]
+"""A grant or a withdrawal, by the name of its guard."""
+DIRECTIONS: Final[tuple[Direction, ...]] = ("consent", "withdrawal")
 
 
 def judge(said: Said, shown: Consent, last: LastConsent | None, rule: ConsentRule, now: datetime) -> Verdict:
@@ -216,11 +220,24 @@ def is_consent_alone(action: Action) -> bool:
     return action.kind == "update" and bool(action.changes) and all(is_consent(c.field) for c in action.changes)
 
 
-def without_consent(action: Action) -> Action:
-    """The action without the consents that it writes; the same one where it writes none."""
-    if not has_consent(action):
+def direction_of(change: Change) -> Direction | None:
+    """Whether the change grants a consent or withdraws it; None where it is of another field."""
+    if not is_consent(change.field):
+        return None
+    state, _, _ = (text_of(change.after) or "").partition(",")
+    return "consent" if state == SUBSCRIBED else "withdrawal"
+
+
+def directions_of(action: Action) -> frozenset[Direction]:
+    """Whether the action grants consents, withdraws them, or both."""
+    return frozenset(found for change in action.changes if (found := direction_of(change)) is not None)
+
+
+def without_consent(action: Action, directions: Collection[Direction] = DIRECTIONS) -> Action:
+    """The action without the consents of these directions; the same one where it writes none of them."""
+    kept = tuple(change for change in action.changes if direction_of(change) not in directions)
+    if len(kept) == len(action.changes):
         return action
-    kept = tuple(change for change in action.changes if not is_consent(change.field))
     return replace(action, changes=kept, cost_points=points_of(action.kind, kept, action.how))
 
 
@@ -257,15 +274,17 @@ def with_addresses_only(before: Iterable[Change], kept: Iterable[Change]) -> tup
     return tuple(change for change in kept if change.field not in orphans) if orphans else kept
 
 
-def decided_without_consent(decision: Decision, *holds: Hold) -> Decision:
-    """The decision without the consents that its action writes, and with these holds; without an action, if none is left."""
+def decided_without_consent(
+    decision: Decision, *holds: Hold, directions: Collection[Direction] = DIRECTIONS
+) -> Decision:
+    """The decision without the consents of these directions, and with these holds; without an action, if none is left."""
     action = decision.action
-    if action is None or not has_consent(action):
+    if action is None or directions_of(action).isdisjoint(directions):
         return decision
-    holds = (*decision.holds, *holds)
-    if is_consent_alone(action):
+    left, holds = without_consent(action, directions), (*decision.holds, *holds)
+    if left.kind == "update" and not left.changes:
         return replace(decision, action=None, holds=holds, status="held" if holds else "pending")
-    return replace(decision, action=without_consent(action), holds=holds)
+    return replace(decision, action=left, holds=holds)
 
 
 def _is_newer(at: datetime | None, other: datetime | None) -> bool:

@@ -11,7 +11,13 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from reconciler.core.decide.consent import decided_without_consent, has_consent, without_consent
+from reconciler.core.decide.consent import (
+    DIRECTIONS,
+    Direction,
+    decided_without_consent,
+    directions_of,
+    without_consent,
+)
 from reconciler.core.decide.record import is_news, observed_row
 from reconciler.core.fields.desired import config_digest, is_wanted
 from reconciler.core.model.action import KINDS, AcceptedDrift, Action, Hold, Kind, action_order, hold_order
@@ -33,10 +39,10 @@ from reconciler.core.plan.free_phones import (
     without_phone,
 )
 from reconciler.core.plan.guard import (
-    CONSENT,
     GUARDS,
     Guard,
     consent_hold,
+    consents_beside,
     guard_hold,
     guard_of,
     guards_of,
@@ -54,7 +60,7 @@ from reconciler.core.plan.series import (
     with_each,
 )
 
-UPDATES: tuple[Guard, ...] = ("update", CONSENT)
+UPDATES: tuple[Guard, ...] = ("update", *DIRECTIONS)
 
 
 @dataclass(slots=True)
@@ -153,7 +159,7 @@ class PlanBuilder:
         self._keeps_withheld = guards and keeps_withheld
         self._actions: dict[Guard, SeriesBuilder[Action]] = {kind: new_series(Action, action_order) for kind in GUARDS}
         self._costs: Counter[Guard] = Counter()
-        self._with_consent: Counter[Guard] = Counter()
+        self._beside: dict[Direction, Counter[Guard]] = {each: Counter() for each in DIRECTIONS}
         self._if_withheld: dict[Guard, SeriesBuilder[_Row]] = {kind: new_series(_Row) for kind in GUARDS}
         self._holds: SeriesBuilder[Hold] = new_series(Hold, hold_order)
         self._rows: SeriesBuilder[Mapping] = new_series(Mapping)
@@ -194,16 +200,18 @@ class PlanBuilder:
         for kind, message in over.items():
             self._withhold(kind, found[kind], message)
         entire: list[Collection[Action]] = []
-        if CONSENT in over:
-            for kind in sorted(self._with_consent.keys() - over.keys(), key=GUARDS.index):
-                entire.append(kept(found[kind], has_consent))
-                found[kind] = self._withhold_consents(kind, found[kind], over[CONSENT])
+        messages = {each: over[each] for each in DIRECTIONS if each in over}
+        for kind in (
+            kind for kind in GUARDS if kind not in over and any(kind in self._beside[each] for each in messages)
+        ):
+            entire.append(kept(found[kind], lambda action: not directions_of(action).isdisjoint(messages)))
+            found[kind] = self._withhold_consents(kind, found[kind], messages)
         holds = self._holds.whole()
         going: dict[Kind, Collection[Action]] = {kind: found[kind] for kind in KINDS if kind not in over}
         costs: Counter[Kind] = Counter({kind: self._costs[kind] for kind in going if kind in self._costs})
-        if CONSENT not in over and found[CONSENT]:
-            going["update"] = merge_of([going.get("update", ()), found[CONSENT]], action_order)
-            costs["update"] += self._costs[CONSENT]
+        for each in (each for each in DIRECTIONS if each not in over and found[each]):
+            going["update"] = merge_of([going.get("update", ()), found[each]], action_order)
+            costs["update"] += self._costs[each]
         counts = {kind: len(actions) for kind, actions in going.items()}
         plan = StorePlan(
             store=self._store.name,
@@ -261,7 +269,7 @@ class PlanBuilder:
         moving = {user: guard_of(action) for user, action in actions.items()}
         counts: Counter[Guard] = Counter({kind: len(series) for kind, series in self._actions.items()})
         counts.update(guard for action in actions.values() for guard in guards_of(action))
-        counts[CONSENT] += self._with_consent.total()
+        counts.update({each: beside.total() for each, beside in self._beside.items()})
         over = kinds_above(counts, self._store, mappings=mappings) if self._guards else {}
         kinds = moving | {user: f.kind for user, f in freed.items()}
         gone = frozenset(user for user, kind in kinds.items() if kind in over)
@@ -312,8 +320,8 @@ class PlanBuilder:
         guard = guard_of(action)
         self._actions[guard].add(action)
         self._costs[guard] += action.cost_points
-        if guard != CONSENT and has_consent(action):
-            self._with_consent[guard] += 1
+        for direction in consents_beside(action):
+            self._beside[direction][guard] += 1
         if outcome.if_withheld is not None:
             self._if_withheld[guard].add(outcome.if_withheld)
 
@@ -323,16 +331,23 @@ class PlanBuilder:
 
     # --- guards -----------------------------------------------------------------------------------------------------
 
-    def _withhold_consents(self, kind: Guard, actions: Collection[Action], message: str) -> Collection[Action]:
-        """The actions without their consents. An approval lets the whole ones go; the next plan shows the consents alone."""
-        for action in filter(has_consent, actions):
-            held = consent_hold(action, message)
-            self._holds.add(held)
-            self._costs[kind] += without_consent(action).cost_points - action.cost_points
+    def _withhold_consents(
+        self, kind: Guard, actions: Collection[Action], messages: dict[Direction, str]
+    ) -> Collection[Action]:
+        """The actions without these consents. An approval lets the whole ones go; the next plan shows the consents alone."""
+        for action in actions:
+            directions = directions_of(action)
+            held = [consent_hold(action, each, message) for each, message in messages.items() if each in directions]
+            for each in held:
+                self._holds.add(each)
+            self._costs[kind] += without_consent(action, messages).cost_points - action.cost_points
             if self._all is not None:
                 subject, decision = self._all[action.clerk_user_id]
-                self._all[action.clerk_user_id] = (subject, decided_without_consent(decision, held))
-        return with_each(actions, without_consent)
+                self._all[action.clerk_user_id] = (
+                    subject,
+                    decided_without_consent(decision, *held, directions=messages),
+                )
+        return with_each(actions, lambda action: without_consent(action, messages))
 
     def _withhold(self, kind: Guard, actions: Collection[Action], message: str) -> None:
         for action in actions:

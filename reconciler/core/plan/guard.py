@@ -7,18 +7,27 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from collections.abc import Mapping as MappingOf
 from dataclasses import replace
-from typing import Final, Literal
+from typing import Final
 
-from reconciler.core.decide.consent import has_consent, is_consent_alone
+from reconciler.core.decide.consent import (
+    DIRECTIONS,
+    Direction,
+    decided_without_consent,
+    direction_of,
+    directions_of,
+    has_consent,
+    is_consent_alone,
+)
 from reconciler.core.decide.cost import points_of
 from reconciler.core.model.action import KINDS, Action, Hold, Kind
 from reconciler.core.model.consent import is_consent
 from reconciler.core.model.frozen import frozen
 from reconciler.core.model.store import Ceiling, Store
+from reconciler.core.model.view import Decision
 
-Guard = Kind | Literal["consent"]
-CONSENT: Final = "consent"
-GUARDS: Final[tuple[Guard, ...]] = (*KINDS, CONSENT)
+Guard = Kind | Direction
+GUARDS: Final[tuple[Guard, ...]] = (*KINDS, *DIRECTIONS)
+DIRECTION_WORDS: Final[MappingOf[Guard, str]] = {"consent": "consent grant", "withdrawal": "consent withdrawal"}
 COUNTABLE = 1e12  # above the rows of any table
 
 
@@ -32,18 +41,31 @@ class Guarded:
 
 
 def guard_of(action: Action) -> Guard:
-    """The guard that withholds the whole action: its kind's; that of consents, where it writes nothing else."""
-    return CONSENT if is_consent_alone(action) else action.kind
+    """The guard that withholds the whole action: its kind's; that of its consents, where it writes nothing else.
+
+    An update that withdraws one consent and grants the other is withheld with the withdrawals.
+    """
+    if not is_consent_alone(action):
+        return action.kind
+    return "withdrawal" if "withdrawal" in directions_of(action) else "consent"
+
+
+def consents_beside(action: Action) -> tuple[Direction, ...]:
+    """The guards that count its consents and may withhold them alone: the rest of the action is executed."""
+    if not (found := directions_of(action)):
+        return ()
+    whole = guard_of(action)
+    return tuple(each for each in DIRECTIONS if each in found and each != whole)
 
 
 def guards_of(action: Action) -> tuple[Guard, ...]:
-    """The guards that count this action. That of consents counts every action that writes one."""
-    return (action.kind, CONSENT) if has_consent(action) and not is_consent_alone(action) else (guard_of(action),)
+    """The guards that count this action."""
+    return (guard_of(action), *consents_beside(action))
 
 
-def consent_hold(action: Action, message: str) -> Hold:
-    """The hold of the consents of an action, the rest of which is executed; it carries them as an update."""
-    consents = tuple(change for change in action.changes if is_consent(change.field))
+def consent_hold(action: Action, direction: Direction, message: str) -> Hold:
+    """The hold of these consents of an action, the rest of which is executed; it carries them as an update."""
+    consents = tuple(change for change in action.changes if direction_of(change) == direction)
     update = replace(action, kind="update", changes=consents, cost_points=points_of("update", consents))
     return replace(guard_hold(update, message), field=", ".join(change.field for change in consents))
 
@@ -51,6 +73,20 @@ def consent_hold(action: Action, message: str) -> Hold:
 def consents_held(holds: Iterable[Hold]) -> tuple[Hold, ...]:
     """Of these holds, those by which a guard withholds the consents of an action, the rest of which is executed."""
     return tuple(h for h in holds if h.reason == "GuardExceeded" and h.field is not None and is_consent(h.field))
+
+
+def without_withheld_consents(decision: Decision, planned: Action, holds: Iterable[Hold]) -> Decision:
+    """The decision without the consents that the planned action does not write, since a guard has withheld them."""
+    held = consents_held(holds)
+    found = {direction_of(change) for hold in held if hold.action is not None for change in hold.action.changes}
+    directions = [each for each in DIRECTIONS if each in found or not has_consent(planned)]
+    return decided_without_consent(decision, *held, directions=directions)
+
+
+def ceiling_in(store: Store, guard: Guard) -> Ceiling:
+    """The ceiling of this guard: grants and withdrawals of consents have the same one, and are counted apart."""
+    found: Ceiling = getattr(store.guards, "consent" if guard == "withdrawal" else guard)
+    return found
 
 
 def ceiling_of(ceiling: Ceiling, mappings: int) -> int:
@@ -69,14 +105,15 @@ def enough_of(ceiling: Ceiling) -> int | None:
 
 def ceiling_now(store: Store, kind: Guard, count: Callable[[int], int]) -> int:
     """How many actions of this kind may go. `count` counts the mappings, up to a number from which on more do not matter."""
-    ceiling: Ceiling = getattr(store.guards, kind)
+    ceiling = ceiling_in(store, kind)
     enough = enough_of(ceiling)
     return ceiling_of(ceiling, 0 if enough is None else count(enough))
 
 
 def ceiling_message(kind: Guard, count: int, ceiling: Ceiling, mappings: int) -> str:
     """The message of a guard: the count, the ceiling, and how to approve the actions."""
-    many = f"{count} {kind} action is" if count == 1 else f"{count} {kind} actions are"
+    words = DIRECTION_WORDS.get(kind, kind)
+    many = f"{count} {words} action is" if count == 1 else f"{count} {words} actions are"
     percent = ""
     if ceiling.percent is not None and mappings:
         allowed = ceiling_of(ceiling, mappings) or "none"
@@ -86,14 +123,14 @@ def ceiling_message(kind: Guard, count: int, ceiling: Ceiling, mappings: int) ->
 
 def budget_message(kind: Guard, store: Store, allowed: int) -> str:
     """The message of an hour's budget that is spent."""
-    ceiling: Ceiling = getattr(store.guards, kind)
+    ceiling = ceiling_in(store, kind)
     few = f" ({ceiling.percent:g} % of its mappings; max is {ceiling.max})" if allowed < ceiling.max else ""
-    return f"this hour's budget for {kind} is spent: {allowed or 'none'} at most{few}"
+    return f"this hour's budget for {DIRECTION_WORDS.get(kind, kind)} is spent: {allowed or 'none'} at most{few}"
 
 
 def closed_kinds(store: Store, mappings: int) -> dict[Guard, int]:
     """Kinds that allow no action at all, by their percentage of few mappings; and the mappings needed for one."""
-    ceilings: dict[Guard, Ceiling] = {kind: getattr(store.guards, kind) for kind in GUARDS}
+    ceilings = {kind: ceiling_in(store, kind) for kind in GUARDS if kind != "withdrawal"}
     return {
         kind: math.ceil(100 / ceiling.percent - 1e-9)
         for kind, ceiling in ceilings.items()
@@ -117,7 +154,7 @@ def kinds_above(counts: MappingOf[Guard, int], store: Store, *, mappings: int) -
     """The kinds above their ceilings, with the messages of their guards."""
     over: dict[Guard, str] = {}
     for kind in GUARDS:
-        ceiling: Ceiling = getattr(store.guards, kind)
+        ceiling = ceiling_in(store, kind)
         if counts.get(kind, 0) > ceiling_of(ceiling, mappings):
             over[kind] = ceiling_message(kind, counts[kind], ceiling, mappings)
     return over
