@@ -28,7 +28,8 @@ create table "Account" (id text, "userId" text, provider text);
 """
 DRIZZLE = """
 create table users_table (id serial primary key, clerk_id varchar(64), email varchar(320), display_name text,
-                          language text, is_email_verified boolean);
+                          language text, is_email_verified text);
+insert into users_table values (1, 'user_2abcdefg', 'ada@example.com', 'Ada', 'en', 'verified');
 """
 
 

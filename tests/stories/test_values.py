@@ -82,13 +82,18 @@ def test_numbers_of_the_metadata_are_written_as_shopify_takes_them(story: StoryH
         "app.latitude": {"from": "metadata.latitude", "type": "number_decimal"},
         "app.raw": {"from": "metadata.raw", "type": "json"},
         "app.tier": {"from": "metadata.tier", "type": "json"},
+        "app.mark": {"from": "metadata.mark", "type": "json"},
     }
-    story.user("ada", metadata='{"latitude": 0.0000123, "raw": {"a": 1e-7, "b": "1e-7"}, "tier": "gold \\u00e9"}')
+    story.user(
+        "ada",
+        metadata='{"latitude": 0.0000123, "raw": {"a": 1e-7, "b": "1e-7"}, "tier": "gold \\u00e9", "mark": "NaN"}',
+    )
     story.apply()
     assert story.theirs("ada").metafields == {
         "app.latitude": "0.0000123",
         "app.raw": '{"a": 0.0000001, "b": "1e-7"}',
         "app.tier": '"gold \u00e9"',
+        "app.mark": '"NaN"',
     }
     story.settles()
 

@@ -32,7 +32,10 @@ def problem(field: str, value: Any) -> str:
     return found.message
 
 
-@pytest.mark.parametrize("value", [True, 1, "1", "t", "true", "TRUE", " yes ", "on", "y", Decimal(1), 1.0, AT])
+@pytest.mark.parametrize(
+    "value",
+    [True, 1, "1", "t", "true", "TRUE", " yes ", "on", "y", Decimal(1), 1.0, AT, "2026-11-23 09:00:00", AT.timestamp()],
+)
 def test_yes_is_read(value: Any) -> None:
     assert read("email_verified", value) is True
 
@@ -47,7 +50,22 @@ def test_neither_yes_nor_no_is_not_known(value: Any) -> None:
     assert read("email_verified", value) is None
 
 
-@pytest.mark.parametrize("value", [2, -1, "maybe", b"1", [True], {"a": 1}, Decimal("NaN"), float("nan")])
+@pytest.mark.parametrize(
+    "value",
+    [
+        2,
+        -1,
+        "maybe",
+        b"1",
+        [True],
+        {"a": 1},
+        Decimal("NaN"),
+        float("nan"),
+        datetime(1, 1, 1, tzinfo=UTC),
+        "1970-01-01",
+        "9999-12-31",
+    ],
+)
 def test_what_is_no_truth_is_a_problem(value: Any) -> None:
     assert problem("email_verified", value) == "email_verified is neither yes nor no"
 

@@ -18,6 +18,7 @@ from reconciler.supabase.checks.overview import ColumnSeen, TableSeen
 USER_ID: Final = re.compile(r"user_[A-Za-z0-9]{5,}")
 USER_ID_WORDS: Final = "user_ and at least five letters or digits"
 EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+FLAG: Final = re.compile(r"t|f|true|false|yes|no|verified|unverified|failed|expired", re.IGNORECASE)
 MOST: Final = 0.8  # the share of sampled values that must look right
 TABLES: Final = ("customers", "profiles", "users", "user_profiles", "user", "accounts", "members", "people")
 NAMES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -135,7 +136,7 @@ def _is_email(column: ColumnSeen) -> bool:
 
 
 def _is_flag(column: ColumnSeen) -> bool:
-    return bool(re.match(r"bool|int|smallint|tinyint", column.type))
+    return bool(re.match(r"bool|int|smallint|tinyint", column.type)) or _most(column.values, FLAG)
 
 
 def _is_time(column: ColumnSeen) -> bool:

@@ -168,7 +168,9 @@ def row_checks(sample: ProfileSample, found: Inspection | None, settings: Settin
         message = (
             f"{column} is in the future: {_share(sample.deleted_ahead, sample)}, users who count as deleted already"
         )
-        hint = f"create a view with (case when {column} <= now() then {column} end) as {column}, and name it"
+        hint = (
+            f"create a view with (case when {column} <= current_timestamp then {column} end) as {column}, and name it"
+        )
         yield _check("deleted_at", "warning", message, hint)
     yield from _consent_checks(sample)
     if not sample.clerk_ids:

@@ -105,7 +105,8 @@ def _store(store: StorePlan, actions: Sequence[KindGroup], holds: Sequence[HeldG
             yield f"hint: {code(store.error_hint)}"
         return
     if store.wave_error:
-        yield f"**{_word(store.store)}**: {WAVE_UNKNOWN}: {code(store.wave_error)}, hint: {code(store.wave_hint)}"
+        hint = f", hint: {code(store.wave_hint)}" if store.wave_hint else ""
+        yield f"**{_word(store.store)}**: {WAVE_UNKNOWN}: {code(store.wave_error)}{hint}"
         yield ""
     if not (store.actions or store.holds or store.accepted):
         yield f"**{_word(store.store)}** ({_word(store.shop)}): nothing to do, {store.summary.in_sync:,} in sync"

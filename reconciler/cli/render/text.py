@@ -135,16 +135,19 @@ def _print_unaffected(answers: Iterable[str], lines: LinePrinter) -> None:
         lines.prose(clean(answer), indent=2, hang=2)
 
 
+def _print_failure(what: str, error: str, hint: str, lines: LinePrinter) -> None:
+    lines.prose(f"{what}: {sentence(error)}", "bold red", indent=2, hang=2)
+    if hint:
+        lines.prose(f"hint: {sentence(hint)}", indent=2, hang=2)
+
+
 def _print_store(store: StorePlan, groups: Groups, lines: LinePrinter, limit: int | None, *, brief: bool) -> None:
     if store.error is not None:
-        lines.prose(f"could not be planned: {sentence(store.error)}", "bold red", indent=2, hang=2)
-        if store.error_hint:
-            lines.prose(f"hint: {sentence(store.error_hint)}", indent=2, hang=2)
+        _print_failure("could not be planned", store.error, store.error_hint, lines)
         return
     lines.flow(((words, _count_style(name)) for name, _, words in counts_of(store.summary)), indent=2, between=" · ")
     if store.wave_error:
-        lines.prose(f"{WAVE_UNKNOWN}: {sentence(store.wave_error)}", "bold red", indent=2, hang=2)
-        lines.prose(f"hint: {sentence(store.wave_hint)}", indent=2, hang=2)
+        _print_failure(WAVE_UNKNOWN, store.wave_error, store.wave_hint, lines)
     kinds, reasons = groups
     for kind in kinds:
         _print_kind(kind, lines, limit, brief=brief)

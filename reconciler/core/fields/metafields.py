@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import ROUND_DOWN, Context, Decimal
-from typing import Final
+from typing import Final, NoReturn
 
 DECIMAL_PLACES: Final = Decimal("1e-9")
 _TRUE: Final = frozenset({"true", "t", "1"})
@@ -50,10 +50,15 @@ def sendable(text: str, type_: str) -> str:
 
 def _is_json(text: str) -> bool:
     try:
-        _parsed(text)
+        json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         return False
     return True
+
+
+def _no_constant(name: str) -> NoReturn:
+    """`NaN` and `Infinity` are Python's, and no JSON."""
+    raise ValueError(name)
 
 
 def _is_read_with_exponent(value: object) -> bool:

@@ -20,8 +20,8 @@ from reconciler.outbound.reading import pause_collection
 
 T = TypeVar("T")
 
-DELETED_FROM = datetime(2000, 1, 1, tzinfo=UTC)  # 1970-01-01 and 0001-01-01 are defaults of programs
-DELETED_UNTIL = datetime(2900, 1, 1, tzinfo=UTC)  # 9999-12-31 means "never", as infinity does
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # 1970-01-01 and 0001-01-01 are defaults of programs
+LATEST = datetime(2900, 1, 1, tzinfo=UTC)  # 9999-12-31 means "never", as infinity does
 _STATUSES = frozenset({"verified", "unverified", "failed", "expired"})
 
 
@@ -129,7 +129,7 @@ def deletion(value: Any) -> tuple[bool, datetime | None]:
         at = moment(value)
     except UnreadableError as error:
         raise UnreadableError("is neither a time nor yes or no") from error
-    if at is not None and not DELETED_FROM <= at < DELETED_UNTIL:
+    if at is not None and not _is_meant(at):
         raise UnreadableError("means no time: map a column that is empty where the user is not deleted")
     return at is not None, at
 
@@ -137,7 +137,25 @@ def deletion(value: Any) -> tuple[bool, datetime | None]:
 def verification(value: Any) -> bool | None:
     """Whether an email is verified: yes or no, a time, or the status as Clerk names it."""
     word = value.strip().lower() if isinstance(value, str) else None
-    return word == "verified" if word in _STATUSES else truth(value)
+    if word in _STATUSES:
+        return word == "verified"
+    if not isinstance(value, (datetime, date)):
+        try:
+            return truth(value)
+        except UnreadableError:
+            pass
+    try:
+        at = moment(value)
+    except UnreadableError:
+        at = None
+    if at is None or not _is_meant(at):
+        raise UnreadableError("is neither yes nor no")
+    return True
+
+
+def _is_meant(at: datetime) -> bool:
+    """Whether a time means one; the others are values in place of no time."""
+    return EARLIEST <= at < LATEST
 
 
 def json_object(value: Any) -> Mapping[str, Any] | None:
