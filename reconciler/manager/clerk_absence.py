@@ -40,7 +40,7 @@ class ClerkAbsence:
         with self._lock:
             failed = self._failed
         if failed is not None and self._monotonic() < failed[1]:
-            raise failed[0]
+            raise failed[0].with_traceback(None)  # otherwise it keeps the frames of each call that it was raised in
         try:
             if clerk.exists(user):
                 return False

@@ -166,7 +166,8 @@ class Dispatcher:
 
     def _caps_now(self, held: tuple[InProgress, ...]) -> dict[StoreName, int]:
         now, slow_s = self._steady_s(), self._intervals.slow_s
-        return effective_caps(self._caps(), held, self._durations, workers=self._workers, slow_s=slow_s, now=now)
+        took = dict(self._durations)  # a copy: workers add stores meanwhile
+        return effective_caps(self._caps(), held, took, workers=self._workers, slow_s=slow_s, now=now)
 
     def _claim_of(self, caps: Mapping[StoreName, int], free: int, held: tuple[InProgress, ...]) -> int:
         """Claim requests of these stores, and return how many."""

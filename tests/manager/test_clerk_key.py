@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,6 +10,10 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
+from reconciler.clerk.users import ClerkUsers
+from reconciler.core.model.ids import ClerkUserId
+from reconciler.errors import TemporaryError
+from reconciler.manager.clerk_absence import ClerkAbsence
 from tests.clerk.backend import KEY, Backend, serving
 from tests.manager.harness import US, RunHarness, Running, until, user_event
 
@@ -109,3 +114,13 @@ def test_an_api_that_fails_keeps_no_worker_from_other_users(patient: RunHarness)
         )
     assert len(backend.asked) <= 4, "once by each worker at most"
     assert left(patient) == []
+
+
+def test_a_failure_that_many_calls_meet_keeps_nothing_of_them() -> None:
+    absence, depths = ClerkAbsence(print, away_s=30.0, monotonic=lambda: 0.0), list[int]()
+    with ClerkUsers(KEY, api_url="http://127.0.0.1:9/v1", repeats=False) as down:
+        for _ in range(9):
+            with pytest.raises(TemporaryError) as failed:
+                absence.is_gone(down, ClerkUserId("user_ada"), list)
+            depths.append(len(list(traceback.walk_tb(failed.value.__traceback__))))
+    assert max(depths[1:]) == depths[1]
