@@ -105,7 +105,9 @@ def _explain_in(
             events=events,
         )
     subject, decision = scan_result.decisions[user]
-    if (target := scan_target(components, store, ask)) is not None and store.held_back is not None:
+    target = scan_target(components, store, ask)
+    unknown = target.plan if target is not None and target.plan.error is not None else None
+    if target is not None and unknown is None and store.held_back is not None:
         parts = (decision.action, *(hold.action for hold in decision.holds))
         planned = [part for part in parts if part is not None]
         held = tuple(holds_between(planned, target.plan.actions, store.held_back))
@@ -124,4 +126,7 @@ def _explain_in(
         runs=runs,
     )
     name = name_of(user, subject.profile, subject.mapping)
-    return name, explain_store(store, subject, decision, known, now=now)
+    explained = explain_store(store, subject, decision, known, now=now)
+    if unknown is not None:
+        explained = replace(explained, wave_error=unknown.error or "", wave_hint=unknown.error_hint)
+    return name, explained

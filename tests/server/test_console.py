@@ -718,11 +718,14 @@ def test_an_approval_of_a_plan_that_changed_is_refused_and_one_that_runs_is_aske
 
 def test_the_page_of_a_person_leads_with_the_answer(http: httpx.Client, service: MemoryService) -> None:
     answer = "Tove is not in acme-us because the email is not verified (for 3 h)."
-    part = ExplainedStore(store=US, shop=SHOP_US, status="held", answer=answer)
+    part = ExplainedStore(
+        store=US, shop=SHOP_US, status="held", answer=answer, wave_error="no definition", wave_hint="run it"
+    )
     service.explained = {TOVE: Explained(clerk_user_id=ClerkUserId(TOVE), name="Tove Jansson", stores=(part,))}
     found = text_of(http.get(f"/people/{TOVE}", headers=BEARER))
     assert "Tove Jansson" in found
     assert answer in found
+    assert "its wave will write is not known: no definition. → run it" in found
 
 
 def test_stores_that_do_not_want_a_person_are_listed_after_the_others(

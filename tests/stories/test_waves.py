@@ -142,6 +142,15 @@ def test_changes_of_users_reach_a_later_shop_that_lacks_what_the_new_policy_need
     quiet = two("plan")
     assert quiet.code == 1
     assert "nothing to do" not in quiet.out, "that is not known"
+    two.staff("edit", shop=EU, id=two.theirs("ada", EU).id, first_name="Augusta")
+    drift = two("drift", "--output", "json")
+    (found,) = (s for s in drift.json["stores"] if s["store"] == EU)
+    assert (drift.code, found["error"], [f["how"] for f in found["drift"]]) == (1, None, ["edited"])
+    assert "no metafield definition" in found["wave_error"]
+    assert f"error: {EU}: what its wave will write is not known" in drift.err
+    explained = two("explain", "user_bob")
+    assert "what its wave will write is not known: " in " ".join(explained.out.split())
+    assert "what its wave will write is not known: " in " ".join(two("drift").out.split())
 
 
 def test_an_apply_ends_with_the_limit_that_its_wave_exceeded_and_what_to_do_next(two: StoryHarness) -> None:

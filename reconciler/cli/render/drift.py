@@ -11,7 +11,7 @@ from reconciler.cli.render.alike import print_heading
 from reconciler.cli.render.flow import LinePrinter
 from reconciler.cli.render.json import dumps
 from reconciler.cli.render.parts import KIND_WORDS, accepted_users, change_parts, field_text
-from reconciler.cli.render.plain import clean, count_text, customer_text, sentence
+from reconciler.cli.render.plain import WAVE_UNKNOWN, clean, count_text, customer_text, sentence
 from reconciler.core.model.json import json_of, time_z
 from reconciler.core.report.documents import accepted_document
 from reconciler.core.report.drift import Drift, Finding, StoreDrift
@@ -70,7 +70,8 @@ def print_drift(found: Drift, console: Console, *, everything: bool = False) -> 
 
 
 def _is_quiet(store: StoreDrift) -> bool:
-    return store.error is None and not (store.drift or store.intent or store.accepted or store.not_read)
+    anything = store.drift or store.intent or store.accepted or store.not_read or store.wave_error
+    return store.error is None and not anything
 
 
 def _users(findings: Iterable[Finding]) -> int:
@@ -79,6 +80,9 @@ def _users(findings: Iterable[Finding]) -> int:
 
 
 def _print_store(store: StoreDrift, lines: LinePrinter, limit: int | None) -> None:
+    if store.wave_error:
+        lines.prose(f"{WAVE_UNKNOWN}: {clean(store.wave_error)}", "bold red", indent=2, hang=2)
+        lines.prose(f"hint: {clean(store.wave_hint)}", indent=2, hang=2)
     for title, style, findings in (
         ("drift", "yellow", store.drift),
         ("not applied yet", "cyan", store.intent),

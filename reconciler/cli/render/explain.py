@@ -13,7 +13,7 @@ from reconciler.cli.render.alike import print_heading
 from reconciler.cli.render.flow import LinePrinter
 from reconciler.cli.render.json import dumps
 from reconciler.cli.render.parts import WHO_WORDS, docs_command
-from reconciler.cli.render.plain import clean, count_text, customer_text, time_text, value_text
+from reconciler.cli.render.plain import WAVE_UNKNOWN, clean, count_text, customer_text, time_text, value_text
 from reconciler.cli.render.tables import STATUS_STYLES, table_box
 from reconciler.core.model.consent import field_of
 from reconciler.core.report.answer import span_text
@@ -71,6 +71,9 @@ def _print_store(store: ExplainedStore, lines: LinePrinter, now: datetime, *, al
         return
     if not alone:  # else it is the first line
         lines.prose(clean(store.answer), indent=2)
+    if store.wave_error:
+        lines.prose(f"{WAVE_UNKNOWN}: {clean(store.wave_error)}", "bold red", indent=2, hang=2)
+        lines.prose(f"hint: {clean(store.wave_hint)}", indent=2, hang=2)
     if store.fields and (store.wanted is not None or store.observed is not None):
         lines.console.print(_table(store, lines.console, now))
     _print_consents(store, lines)

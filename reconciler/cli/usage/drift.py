@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def command(context: Context, /, **options: Any) -> int:
     """Report drift (edited, deleted or merged in Shopify) and intent (changes of ours that are not applied yet).
 
-    Exits 0 if there is neither, 2 with intent, 3 with drift, 4 with both, 1 if a store or a field can't be read.
+    Exits 0 if there is neither, 2 with intent, 3 with drift, 4 with both, 1 if a store or a field can't be read, or if
+    what a store's wave will write can't be planned.
     """
     from reconciler.cli.commands.sync.drift import report_drift
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
-from typing import Literal
+from operator import not_
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from reconciler.core.model.action import AcceptedDrift, Change, Hold, Kind
 from reconciler.core.model.frozen import frozen
@@ -49,7 +52,8 @@ class NotRead:
 class StoreDrift:
     """One store's part; with `error` set the rest is empty. `accepted` is drift that is accepted for now, a field each.
 
-    `not_read`: fields that could not be compared, for which "no drift" would be wrong.
+    `not_read`: fields that could not be compared, for which "no drift" would be wrong. `wave_error`: why `intent` lacks what
+    the store's wave of a rollout will write.
     """
 
     store: StoreName
@@ -60,6 +64,8 @@ class StoreDrift:
     intent: tuple[Finding, ...] = ()
     accepted: tuple[AcceptedDrift, ...] = ()
     not_read: tuple[NotRead, ...] = ()
+    wave_error: Annotated[str, Field(exclude_if=not_)] = ""
+    wave_hint: Annotated[str, Field(exclude_if=not_)] = ""
 
 
 @frozen(kw_only=True)

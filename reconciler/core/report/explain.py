@@ -68,7 +68,7 @@ class ExplainedStore:
 
     `answer` says in a sentence or two why the user is as they are there. `where`: the lines of the store's `where` that
     do not match. `accepted`: the fields of `acceptances`. `next_try_at`: when the queued request of the user is due, None
-    without one.
+    without one. `wave_error`: why `next` lacks what the store's wave of a rollout will write.
     """
 
     store: StoreName
@@ -90,12 +90,14 @@ class ExplainedStore:
     where: tuple[Unmatched, ...] = ()
     next_try_at: datetime | None = None
     consent: Annotated[tuple[ExplainedConsent, ...], Field(exclude_if=not_)] = ()
+    wave_error: Annotated[str, Field(exclude_if=not_)] = ""
+    wave_hint: Annotated[str, Field(exclude_if=not_)] = ""
 
     @property
     def agrees(self) -> bool:
-        """Whether nothing is to be done, and nothing is held: the user is in sync, or the store does not want them."""
+        """Whether nothing is to be done, held or unknown: the user is in sync, or the store does not want them."""
         waits = self.next is not None and (self.next.action is not None or bool(self.next.holds))
-        return self.error is None and not waits and self.status in {"in_sync", "unwanted"}
+        return self.error is None and not self.wave_error and not waits and self.status in {"in_sync", "unwanted"}
 
 
 @frozen(kw_only=True)

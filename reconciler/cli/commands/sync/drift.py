@@ -9,7 +9,7 @@ import click
 
 from reconciler.cli.context import Context
 from reconciler.cli.render import drift as render_drift
-from reconciler.cli.render.plain import count_text
+from reconciler.cli.render.plain import WAVE_UNKNOWN, count_text
 from reconciler.cli.scan_bars import scan_bars
 from reconciler.controller.observe import ObserveOptions
 from reconciler.controller.scan.held_back import holds_between
@@ -37,6 +37,8 @@ def report_drift(
     for store in found.stores:
         if store.error is not None:
             context.report_failure(store.store, store.error, store.error_hint)
+        if store.wave_error:
+            context.report_failure(store.store, f"{WAVE_UNKNOWN}: {store.wave_error}", store.wave_hint)
         if store.not_read:
             users = len({each.clerk_user_id for each in store.not_read})
             message = f"fields of {count_text(users, 'user')} could not be read, so their drift is unknown"
@@ -59,14 +61,13 @@ def _find_drift(context: Context, components: Components, names: Sequence[str]) 
     stores = []
     for plan in planned.plan.stores:
         target = targets.get(plan.store)
-        failed = target.plan if target is not None and target.plan.error is not None else plan
-        if failed.error is not None:
-            stores.append(
-                StoreDrift(store=plan.store, shop=plan.shop, error=failed.error, error_hint=failed.error_hint)
-            )
+        if plan.error is not None:
+            stores.append(StoreDrift(store=plan.store, shop=plan.shop, error=plan.error, error_hint=plan.error_hint))
             continue
         drift = drift_of(readers[plan.store][0], planned.scans[plan.store].decisions.values())
-        if target is not None:
+        if target is not None and target.plan.error is not None:
+            drift = replace(drift, wave_error=target.plan.error, wave_hint=target.plan.error_hint)
+        elif target is not None:
             holds = holds_between(plan.actions, target.plan.actions, held_back[plan.store])
             drift = with_held_back(drift, holds)
         stores.append(drift)
@@ -74,8 +75,8 @@ def _find_drift(context: Context, components: Components, names: Sequence[str]) 
 
 
 def drift_exit_code(found: Drift) -> int:
-    """The exit code; a store or a field that can't be read takes precedence."""
-    if any(s.error or s.not_read for s in found.stores):
+    """The exit code; a store, a field or a wave that is not known takes precedence."""
+    if any(s.error or s.not_read or s.wave_error for s in found.stores):
         return FAILED
     drift, intent = any(s.drift for s in found.stores), any(s.intent for s in found.stores)
     return BOTH if drift and intent else DRIFT if drift else INTENT if intent else 0
