@@ -41,7 +41,6 @@ from reconciler.ports import Clock, CustomerReader, MappingReader, RowReader
 
 REFUSED_MAX: Final = 5  # of one chunk; more are a refusal of the question, and an error of the store
 
-
 Views = dict[ClerkUserId, View]
 Refusals = dict[ClerkUserId, PermanentError | PartUnreadable]
 

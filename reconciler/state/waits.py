@@ -13,9 +13,7 @@ from reconciler.core.model.batches import batches
 from reconciler.core.model.ids import ClerkUserId, CustomerId, ShopDomain
 from reconciler.state.tables.mappings import MappingRow
 
-WAITING_MAX: Final = (
-    20  # users who wait for one value; of more, only those are named who may get it when it becomes free
-)
+WAITING_MAX: Final = 20  # users who wait for one value; of more, only those who may get it are named
 VALUES_MAX: Final = 20  # in one statement
 EMAILS: Final = frozenset({"waits_for_email", "waits_at_email"})
 

@@ -88,10 +88,7 @@ def decide(
         )
     if not wanted or profile is None:
         leaving = _decide_leaving(user, profile, mapping, view, store, tries=tries)
-        return _withhold_all(
-            without_refused(_with_sent_values(leaving, mapping, view), profile, mapping, store, tries=tries),
-            store,
-        )
+        return _what_may_be_written(leaving, profile, mapping, view, store, tries=tries)
     if (gone := _decide_gone(user, profile, mapping, store)) is not None:
         return gone
     case = Case(user, profile, mapping, view, store, spec or spec_of(profile, store), now, insists)
@@ -101,9 +98,7 @@ def decide(
     decision = (
         _decide_without_customer(case, taken_by) if customer is None else _decide_patch(case, customer, tries=tries)
     )
-    return _withhold_all(
-        without_refused(_with_sent_values(decision, mapping, view), profile, mapping, store, tries=tries), store
-    )
+    return _what_may_be_written(decision, profile, mapping, view, store, tries=tries)
 
 
 def _decide_gone(user: ClerkUserId, profile: Profile, mapping: Mapping | None, store: Store) -> Decision | None:
@@ -116,6 +111,14 @@ def _decide_gone(user: ClerkUserId, profile: Profile, mapping: Mapping | None, s
         message = f"stale row: the user was released at {left}, and this older row differs from the row of that time"
         return Decision(clerk_user_id=user, holds=(hold(user, mapping, "Departed", message),), status="released")
     return None
+
+
+def _what_may_be_written(
+    decision: Decision, profile: Profile | None, mapping: Mapping | None, view: View, store: Store, *, tries: Tries
+) -> Decision:
+    """The decision without what Shopify has refused, and without an action where the store writes nothing now."""
+    sent = _with_sent_values(decision, mapping, view)
+    return _withhold_all(without_refused(sent, profile, mapping, store, tries=tries), store)
 
 
 def _with_sent_values(decision: Decision, mapping: Mapping | None, view: View) -> Decision:

@@ -79,7 +79,7 @@ def email_keys_of(customer: Customer, mapping: Mapping | None) -> frozenset[str]
 def claimants_of(
     user: ClerkUserId,
     keys: Collection[str],
-    claimants: Iterable[Profile],
+    written: Iterable[Profile],
     mappings: MappingOf[ClerkUserId, Mapping],
     store: Store,
     *,
@@ -87,10 +87,10 @@ def claimants_of(
 ) -> tuple[ClerkUserId, ...]:
     """The users who claim a customer's verified email, sorted: a single one may adopt the customer.
 
-    `keys` are those of the email (`email_keys_of`). `unwritten` are claimants with rows that are still to be written.
+    `keys` are those of the email (`email_keys_of`). `written` are rows with one of them, `unwritten` those to come.
     Empty if one of them already has a customer: that user keeps it, and gets the email after the release.
     """
-    wanted = [profile for profile in claimants if is_wanted(profile, store) is True]
+    wanted = [profile for profile in written if is_wanted(profile, store) is True]
     wanted += [profile for profile in unwritten if may_want(profile, store)]
     found = sorted(
         {
