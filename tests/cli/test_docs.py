@@ -13,7 +13,7 @@ from tests.docs.generated import ROOT, error_classes
 
 SAMPLES = ROOT / "config/samples"
 TASKS = {path.stem for path in (ROOT / "docs/tasks").glob("*.md")}
-SECTIONS_ALSO = ("guards", "emailtaken", "Command line")
+SECTIONS_ALSO = ("guards", "emailtaken", "Command line", "tasks/upgrade", "docs/errors.md")
 
 
 @pytest.fixture
@@ -53,6 +53,24 @@ def test_a_reason_says_who_acts_and_what_next(docs: Docs) -> None:
     assert "Who acts: the operator." in out
     assert "Next: decide which user owns the email" in out
     assert "EmailConflict" not in out, "the next section is another one"
+
+
+@pytest.mark.parametrize(
+    ("name", "heading", "row"),
+    [
+        ("parity_ratio", "## All metrics", "| `parity_ratio` |"),
+        ("config_refused", "## The process", "| `config_refused` |"),
+        ("circle", "## Glossary", "| chain, circle |"),
+        ("resync_s", "### controller", "| `resync_s` |"),
+    ],
+)
+def test_a_metric_a_log_event_a_word_and_a_key_have_their_line_of_the_table(
+    docs: Docs, name: str, heading: str, row: str
+) -> None:
+    code, out, _ = docs(name, "--output", "markdown")
+    first, _, names, ruler, *rows = out.splitlines()
+    assert (code, first, names[0], ruler[:4]) == (0, heading, "|", "|---")
+    assert [line[: len(row)] for line in rows] == [row]
 
 
 def test_a_section_ends_where_the_next_one_begins_and_code_has_no_headings(docs: Docs) -> None:

@@ -6,7 +6,7 @@ import difflib
 import re
 import shutil
 from importlib.resources import as_file, files
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 
 import click
@@ -24,6 +24,8 @@ PAGES = (
     REASONS, "configuration", "cli", "http", "metrics", "log-events", "rules", "concepts", "deploy", "operations",
     "tutorial",
 )  # fmt: skip
+# A line of these pages' tables is found by the names in its first cell: a metric, a log event, a word, a key.
+PAGES_OF_ROWS = ("metrics", "log-events", "concepts", "configuration")
 COMMENT = re.compile(r"^<!--.*?-->\n?", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"(#+) (.+)")
 LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
@@ -58,17 +60,24 @@ def print_docs(context: Context, *, name: str | None, output: str, samples: Path
 
 
 def find(name: str) -> str:
-    """The Markdown of a page, or of the section with this heading. UsageError, with close matches, if there is none."""
+    """The Markdown of a page, of the section with this heading, or of the lines of tables with this name.
+
+    UsageError, with close matches, if there is none.
+    """
     titles: dict[str, str] = {}
     for page in pages():
         text = _page(page)
-        if _plain(name) == page:
+        if _plain(name.removesuffix(".md").rpartition("/")[2]) == page:
             return text
         titles.setdefault(page, page)
         for section in sections(text):
             if _plain(section.title) == _plain(name):
                 return section.text
             titles.setdefault(_plain(section.title), section.title)
+    rows = _rows()
+    if found := rows.get(_plain(name)):
+        return "\n\n".join(found)
+    titles = {**{row: row for row in rows}, **titles}
     near = [f"'{titles[match]}'" for match in difflib.get_close_matches(_plain(name), titles, n=3)]
     raise UsageError(
         f"the reference has no section '{name}'" + (f"; did you mean {' or '.join(near)}?" if near else ""),
@@ -93,6 +102,21 @@ def sections(text: str) -> list[Section]:
         Section(title, level, "\n".join(lines[start:end]).strip())
         for (start, level, title), end in zip(found, ends, strict=True)
     ]
+
+
+def _rows() -> dict[str, list[str]]:
+    """By each name in the first cell of a line of a table: the line, below the heading of its section and of the table."""
+    found: dict[str, list[str]] = {}
+    for page in PAGES_OF_ROWS:
+        for section in sections(_page(page)):
+            own = re.split(r"\n#+ ", section.text)[0].splitlines()  # without the smaller sections in it
+            tables = [at for at, line in enumerate(own) if line.startswith("|---")]
+            for at in tables:
+                for row in takewhile(lambda line: line.startswith("|"), own[at + 1 :]):
+                    shown = "\n".join([own[0], "", *own[at - 1 : at + 1], row])
+                    for name in row.split("|")[1].split(","):
+                        found.setdefault(_plain(name.strip()), []).append(shown)
+    return found
 
 
 def pages() -> tuple[str, ...]:

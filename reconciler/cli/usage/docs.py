@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 )
 @click.pass_obj
 def command(context: Context, /, **options: Any) -> None:
-    """Print what the reference says of NAME: a reason, an error, a command, a key's heading or a page.
+    """Print what the reference says of NAME: a reason, an error, a command, a metric, a log event, a key, a word or a page.
 
     Without NAME, list the reasons, the errors and the pages.
     """
