@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.fields.desired import config_digest, digest, is_wanted, profile_digest, spec_of
+from reconciler.core.fields.desired import config_digest, digest, is_wanted, profile_digest, spec_of, used_digest
 from reconciler.core.model.profile import Problem
 from tests.core.people import ADA, NOW, profile, store
 
@@ -166,3 +166,39 @@ def test_digests_tell_what_moved_and_nothing_else() -> None:
 def test_which_columns_a_table_has_does_not_move_a_profile() -> None:
     known = frozenset({"email", "first_name", "email_verified"})
     assert profile_digest(ada) == profile_digest(ada.model_copy(update={"mapped": known}))
+
+
+NEWS = {"email": {"from": "metadata.news", "at": "metadata.asked.at"}}
+PLAN = {"app.plan": {"from": "metadata.plan.name"}}
+
+
+@pytest.mark.parametrize(
+    ("policy", "values", "counts"),
+    [
+        ({}, {"email": "other@x.example.com"}, True),
+        ({}, {"email_verified": False}, True),
+        ({}, {"deleted": True}, True),
+        ({}, {"phone": "+4930123456"}, True),
+        ({}, {"problems": (Problem(field="phone", message="is a list"),)}, True),
+        ({"where": {"metadata.brand": "acme"}}, {"metadata": {"brand": "acme"}}, True),
+        ({"metafields": PLAN}, {"metadata": {"plan": {"name": "gold"}}}, True),
+        ({"metafields": {"app.face": {"from": "image_url"}}}, {"image_url": "https://a.example/1"}, True),
+        ({"consent": NEWS}, {"metadata": {"news": True}}, True),
+        ({"consent": NEWS}, {"metadata": {"asked": {"at": "2026-11-01"}}}, True),
+        ({}, {"updated_at": NOW}, False),
+        ({}, {"image_url": "https://a.example/1"}, False),
+        ({"fields": {"note": "ignore"}}, {"note": "of the app"}, False),
+        ({"metafields": PLAN}, {"metadata": {"plan": {"since": 2026}, "visited_at": 1}}, False),
+        (
+            {"metafields": {"app.plan": PLAN["app.plan"] | {"policy": "ignore"}}},
+            {"metadata": {"plan": {"name": 1}}},
+            False,
+        ),
+        ({}, {"problems": (Problem(field="image_url", message="is a list"),)}, False),
+    ],
+)
+def test_a_row_counts_as_changed_by_what_its_store_uses(
+    policy: dict[str, Any], values: dict[str, Any], counts: bool  # noqa: FBT001  a case
+) -> None:  # fmt: skip
+    where = store(**policy)
+    assert (used_digest(profile(ADA, **values), where) != used_digest(ada, where)) is counts
