@@ -283,6 +283,13 @@ def test_stores_with_the_same_remarks_are_shown_once() -> None:
     assert said.count("! NoEmail 240  reconciler docs NoEmail  in shop-00 (8), ") == 1
 
 
+def test_of_many_stores_those_with_most_holds_of_a_reason_are_named() -> None:
+    rows = [replace(ROWS[1], store=StoreName(f"shop-{n}"), held={"NoEmail": n}) for n in range(1, 8)]
+    said = " ".join(shown(lambda console: render.print_status(rows, console)).split())
+    assert " in shop-7 (7), shop-6 (6), shop-5 (5), shop-4 (4), shop-3 (3), and 2 more stores each store" in said
+    assert said.endswith("each store's reasons: reconciler status --store NAME, or --output json")
+
+
 def test_stores_that_need_nothing_are_only_named_if_there_are_many() -> None:
     there = ExplainedStore(
         store=StoreName("acme-us"), shop=ShopDomain("acme-us.myshopify.com"), status="in_sync", answer="Here."

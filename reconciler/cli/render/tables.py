@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from reconciler.cli.render.alike import NAMES_MAX, for_any_store, group_alike, print_heading
+from reconciler.cli.render.alike import for_any_store, group_alike, print_heading
 from reconciler.cli.render.flow import LinePrinter, Piece
 from reconciler.cli.render.parts import KIND_WORDS, docs_command
 from reconciler.cli.render.plain import clean, count_text, customer_text, seconds_text, sentence, time_text
@@ -27,6 +27,7 @@ LEFT_OUT_FIRST = (LAST_SCAN, "mapped", "profiles", "pending")
 STORE_WIDTH = 24  # minimum characters of a store's name on one line
 WIDTH_MAX = 1000  # columns in which the natural width of a table is measured
 FAILURES_SHOWN = 10
+STORES_SHOWN = 5  # with holds of one reason
 BATCH_ROWS = 500  # rows of a table that are measured together for its column widths
 STATUS_STYLES = {"in_sync": "green", "pending": "cyan", "held": "yellow", "released": "dim", "erased": "dim"}
 NONE = "–"
@@ -197,7 +198,7 @@ def _remarks(row: StatusRow) -> Iterator[tuple[str, str]]:
 
 
 def _print_holds(rows: Sequence[StatusRow], lines: LinePrinter) -> None:
-    """Print a line for each reason of holds, the most frequent first, with the stores that have them."""
+    """Print a line for each reason of holds, the most frequent first, with the stores that have most of them."""
     held: dict[str, list[tuple[StoreName, int]]] = {}
     for row in rows:
         for reason, count in row.held.items():
@@ -206,11 +207,14 @@ def _print_holds(rows: Sequence[StatusRow], lines: LinePrinter) -> None:
         lines.blank()
     for reason, stores in sorted(held.items(), key=lambda item: (-sum(count for _, count in item[1]), item[0])):
         total = sum(count for _, count in stores)
-        places = [f"{clean(name)} ({count:,})" for name, count in stores[:NAMES_MAX]]
-        if len(stores) > NAMES_MAX:
-            places.append(f"and {count_text(len(stores) - NAMES_MAX, 'more store')}")
+        most = sorted(stores, key=lambda place: -place[1])[:STORES_SHOWN]
+        places = [f"{clean(name)} ({count:,})" for name, count in most]
+        if len(stores) > STORES_SHOWN:
+            places.append(f"and {count_text(len(stores) - STORES_SHOWN, 'more store')}")
         heading = [(f"! {clean(reason)} {total:,}", "yellow"), (f" {docs_command(reason)}", "dim"), (" in", "")]
         lines.flow([*heading, *((f"{place},", "") for place in places[:-1]), (places[-1], "")], hang=4)
+    if any(len(stores) > STORES_SHOWN for stores in held.values()):
+        lines.put(("each store's reasons: reconciler status --store NAME, or --output json", "dim"), indent=2)
 
 
 def print_mappings(rows: Iterable[Mapping], console: Console) -> None:
