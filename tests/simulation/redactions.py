@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 KIND, UNINSTALLED = "redaction", "app uninstalled"
 AT_WORK = 0.5
-"""Of all redactions, just after a change of the user, in a shop that answers slowly: a replica is at work on it."""
+"""Of redactions of users who are there, just after a change, in a shop that answers slowly: a replica is at work on it."""
 IN_FLIGHT_S = 120.0
 """A write that was sent before the webhook was accepted has arrived by then."""
 
@@ -68,7 +68,7 @@ def redact(faults: Faults) -> None:
     simulation.population.emptied.add((shop, customer.id))
     user.story.append(f"{simulation.scheduler.now_s - simulation.stream.began_at:.1f} s redacted in {shop}")
     slow = simulation.luck.slow_shops
-    if faults.dice.random() < AT_WORK:
+    if user.here and not user.marked and faults.dice.random() < AT_WORK:
         slow.setdefault(domain(shop), 2.0)
         simulation.stream.correct(user, email=False, phone=False)
         faults.sleep(faults.dice.choice((0.0, 1.0, 5.0)))
