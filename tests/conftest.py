@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import freezegun
 import pytest
 from sqlalchemy import Connection, Dialect, Engine, event
 from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
@@ -34,6 +35,8 @@ for name in OF_THE_SHELL:  # how wide a developer's terminal is, and which proxy
     os.environ.pop(name, None)  # noqa: TID251  before any test reads it
 # All is on loopback. Reading the certificates that this machine trusts costs each command 20 milliseconds.
 os.environ["SSL_CERT_FILE"] = str(Path(__file__).with_name("unused_ca.pem"))  # noqa: TID251  of processes that a test starts, too
+# Servers of earlier tests are still there. A loop that took the time of a frozen clock would sleep until that time comes.
+freezegun.configure(extend_ignore_list=["asyncio"])
 gc.set_threshold(200_000, 20, 20)  # while tests are collected, nothing is garbage: a seventh of the time that takes
 
 

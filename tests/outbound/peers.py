@@ -22,6 +22,7 @@ def peer(answer: Answer) -> Iterator[str]:
     listener.settimeout(0.05)
     over = threading.Event()
     threads: list[threading.Thread] = []
+    connections: list[socket.socket] = []
 
     def serve(connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError):
@@ -36,6 +37,7 @@ def peer(answer: Answer) -> Iterator[str]:
                 connection, _ = listener.accept()
             except TimeoutError:
                 continue
+            connections.append(connection)
             threads.append(threading.Thread(target=serve, args=(connection,), daemon=True))
             threads[-1].start()
 
@@ -47,6 +49,12 @@ def peer(answer: Answer) -> Iterator[str]:
         over.set()
         accepting.join()
         listener.close()
+        for connection in connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
+        for thread in threads:
+            thread.join()
 
 
 def whole(body: bytes, *headers: str) -> Answer:

@@ -109,7 +109,7 @@ def test_what_ends_it(one: StoryHarness, how: str) -> None:
 
 def test_three_edits_in_a_week_are_staff_at_work(one: StoryHarness) -> None:
     for day in range(4):
-        with freeze_time(START, ignore=["reconciler.simulator", "asyncio"]) as clock:
+        with freeze_time(START, ignore=["reconciler.simulator"]) as clock:
             clock.tick(timedelta(hours=25 * day))
             edited(one, first_name=f"Edit {day}")
             one.apply("--store", US)
@@ -117,7 +117,7 @@ def test_three_edits_in_a_week_are_staff_at_work(one: StoryHarness) -> None:
 
 
 def test_it_stays_held_the_day_after(one: StoryHarness) -> None:
-    with freeze_time(START, ignore=["reconciler.simulator", "asyncio"]) as clock:
+    with freeze_time(START, ignore=["reconciler.simulator"]) as clock:
         fought(one, 2, first_name="Imported")
         edited(one, first_name="Imported")
         one.apply()

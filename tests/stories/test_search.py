@@ -141,9 +141,7 @@ def test_an_unknown_person_is_an_error_with_a_hint(people: StoryHarness, word: s
 
 def test_the_answer_says_since_when_a_user_is_held(story: StoryHarness) -> None:
     story.user("grace", last_name="Hopper", email_verified=0)
-    with freeze_time(
-        datetime(2026, 11, 23, 9, tzinfo=UTC), ignore=["reconciler.simulator"], real_asyncio=True
-    ) as clock:
+    with freeze_time(datetime(2026, 11, 23, 9, tzinfo=UTC), ignore=["reconciler.simulator"]) as clock:
         story.apply()
         clock.tick(timedelta(hours=2))
         story.apply()

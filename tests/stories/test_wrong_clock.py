@@ -28,7 +28,7 @@ def test_a_nudge_from_a_machine_with_a_wrong_clock_is_due_now(
         harness.person("user_a")
         harness.write()
         config, stores = harness.paths
-        with freeze_time(WallClock().now() + timedelta(seconds=wrong_s), ignore=["asyncio"]):
+        with freeze_time(WallClock().now() + timedelta(seconds=wrong_s)):
             code = main.run(["--config", str(config), "--stores", str(stores), "nudge", "user_a", "--store", US])
     assert code == 0
     engine = open_engine(url)
