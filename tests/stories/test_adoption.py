@@ -37,6 +37,7 @@ def test_a_guest_with_a_verified_address_is_linked_and_keeps_all_that_is_not_our
         ("ada@xn--mnchen-3ya.example.com", "ada@m\u00fcnchen.example.com"),
         ("ada@m\u00fcnchen.example.com", "Ada@XN--MNCHEN-3YA.example.com"),
         ("jos\u00e9@village.example.com", "jose\u0301@village.example.com"),
+        ("jose\u0301@village.example.com", "jos\u00e9@village.example.com"),
     ],
 )
 def test_a_guest_with_another_spelling_of_the_same_address_is_adopted(

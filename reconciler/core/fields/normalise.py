@@ -136,13 +136,15 @@ def is_same_email(shown: str | None, asked: str) -> bool:
 
 
 def other_spellings(email: str) -> tuple[str, ...]:
-    """Other spellings of this email that a shop may have: its domain in letters or in ASCII, its letters composed."""
+    """Other spellings of this email that a shop may have: its domain in letters or in ASCII, its accents composed or not."""
     if email.isascii() and "xn--" not in email.lower():  # as nearly all are
         return ()
-    local, _, domain = unicodedata.normalize("NFC", email).rpartition("@")
+    local, _, domain = email.rpartition("@")
     labels = [_label(label) for label in unicodedata.normalize("NFKC", domain).lower().split(".")]
-    found = (f"{local}@{'.'.join(labels)}", f"{local}@{'.'.join(map(_ascii_label, labels))}")
-    return tuple(dict.fromkeys(each for each in found if each != email))
+    names = (unicodedata.normalize("NFC", local), unicodedata.normalize("NFD", local))
+    domains = (".".join(labels), ".".join(map(_ascii_label, labels)))
+    found = (f"{name}@{domain}" for name in names for domain in domains)
+    return tuple(dict.fromkeys(each for each in found if each.lower() != email.lower() and email_is_valid(each)))
 
 
 def _ascii_label(label: str) -> str:
