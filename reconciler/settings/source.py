@@ -30,7 +30,7 @@ COMPOSED_MAX = 100  # levels that PyYAML composes, by calls of itself
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _HALF = "an escape in it is half a character: \\ud83d and the like come in pairs"
-_BARE_VARIABLE = re.compile(r"(?<!\")\$\{")
+_BARE_VARIABLE = re.compile(r"(?<![\"'])\$\{")
 _JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|\t')
 _TAG = "tag:yaml.org,2002:"
 _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}

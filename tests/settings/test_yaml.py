@@ -133,6 +133,7 @@ def _merge_bomb() -> str:
         ("version: 1\nstate:\n\turl: x\n", "indent with spaces"),
         ("version: 1\nstate: [\n", "not valid YAML"),
         ("version: 1\nstate: {url: ${URL}}\n", 'quote a variable inside { } and [ ]: "${NAME}"'),
+        ("version: 1\nstate: {url: '${URL}'\nprofiles: 1\n", "is every { and [ before it closed?"),
         ('version: 1\nstate: {url: "${URL}"\nserver: {}\n', "(is every { and [ before it closed?)"),
         ("version: 1\nstate:\n  url: ${URL}\n server: {}\n", "(compare the indentation with the lines above)"),
         ("version: 1\nstate: *no_anchor\n", "not valid YAML"),
