@@ -185,3 +185,13 @@ def test_a_blank_metafield_is_none_and_a_broken_one_stays_text() -> None:
     assert normalise.metafield(None, "url") is None
     assert normalise.metafield(" {broken ", "json") == "{broken"
     assert normalise.metafield("one", "number_integer") == "one"
+
+
+def test_each_spelling_of_an_email_leads_to_the_others() -> None:
+    letters, ascii_ = "jos\u00e9@m\u00fcnchen.example.com", "jos\u00e9@xn--mnchen-3ya.example.com"
+    decomposed = "jose\u0301@m\u00fcnchen.example.com"
+    assert {ascii_, decomposed} <= set(normalise.other_spellings(letters))
+    assert {letters, decomposed} <= set(normalise.other_spellings(ascii_))
+    assert {letters, ascii_} <= set(normalise.other_spellings(decomposed))
+    assert normalise.other_spellings("ada@m\uff20b\u00e9.example.com") == (), "`@` in the domain makes another address"
+    assert normalise.other_spellings("Ada@village.example.com") == ()

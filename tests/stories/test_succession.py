@@ -358,3 +358,28 @@ def test_where_the_release_fails_the_customer_is_not_taken_and_the_next_apply_en
     four.apply()
     assert four.theirs("ada").id == theirs.id
     four.settles()
+
+
+@pytest.mark.parametrize("on_leave", ["delete", "keep"])
+@pytest.mark.parametrize(
+    ("left", "comes"),
+    [
+        ("ada@m\u00fcnchen.example.com", "ada@xn--mnchen-3ya.example.com"),
+        ("ada@xn--mnchen-3ya.example.com", "ada@m\u00fcnchen.example.com"),
+        ("jos\u00e9@village.example.com", "jose\u0301@village.example.com"),
+    ],
+)
+def test_the_customer_of_a_user_who_left_is_adopted_by_each_spelling_of_the_address(
+    story: StoryHarness, left: str, comes: str, on_leave: str
+) -> None:
+    story.store["on_leave"] = on_leave
+    story.user("ada", email=left)
+    story.apply()
+    at = story.theirs("ada").id
+    story.gone("ada")
+    story.user("bob", email=comes)
+    story.apply()
+    story.apply()
+    assert list(story.everybody()) == [at]
+    assert story.theirs("bob").id == at
+    story.settles()

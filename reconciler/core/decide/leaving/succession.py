@@ -72,8 +72,9 @@ def email_keys_of(customer: Customer, mapping: Mapping | None) -> frozenset[str]
     """The keys of a customer's email in the spellings of a claimant; the last known one, if Shopify does not return it."""
     hidden = "email" in customer.unknown
     known = mapping.email if hidden and mapping is not None else as_sent(mapping, customer, "email")
-    found = (normalise.email_key(known), normalise.email_key(normalise.bare_email(known)))
-    return frozenset(key for key in found if key is not None)
+    found = {each for each in (known, normalise.bare_email(known)) if each is not None}
+    found |= {other for each in found for other in normalise.other_spellings(each)}
+    return frozenset(key for each in found if (key := normalise.email_key(each)) is not None)
 
 
 def claimants_of(
