@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
-from reconciler.core.fields.readings import UnreadableError, moment, truth
+from reconciler.core.fields.readings import EARLIEST, UnreadableError, moment, truth
 from reconciler.core.model.action import Change
 from reconciler.core.model.consent import (
     ADDRESSES,
@@ -29,7 +29,6 @@ from reconciler.core.model.profile import Profile
 from reconciler.core.model.spec import Doubt
 from reconciler.core.model.values import text_of
 
-EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)  # before it: 0, 0001-01-01 and other values in place of no time
 LATEST: Final = datetime.max.replace(tzinfo=UTC)
 TOO_EARLY: Final = "is before 2000, which is no time of an answer"
 

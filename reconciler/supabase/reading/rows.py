@@ -13,14 +13,13 @@ from decimal import Decimal
 from typing import Any, TypeVar
 from uuid import UUID
 
-from reconciler.core.fields.readings import UnreadableError, moment, truth
+from reconciler.core.fields.readings import EARLIEST, UnreadableError, moment, truth
 from reconciler.core.model.ids import ClerkUserId
 from reconciler.core.model.profile import PROFILE_FIELDS, Problem, Profile
 from reconciler.outbound.reading import pause_collection
 
 T = TypeVar("T")
 
-EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # 1970-01-01 and 0001-01-01 are defaults of programs
 LATEST = datetime(2900, 1, 1, tzinfo=UTC)  # 9999-12-31 means "never", as infinity does
 _STATUSES = frozenset({"verified", "unverified", "failed", "expired"})
 
