@@ -243,6 +243,7 @@ def views_of(
     claimants = departures.claimants(subjects, current)
     rivals = rivals_of(subjects, specs, current, mappings, store, read_claims)
     former = _former_links(subjects, specs, store, customers)
+    former_consents = departures.consents(subjects, specs)
     views = {
         s.user: View(
             by_backlink=linked.get(s.user),
@@ -257,6 +258,7 @@ def views_of(
             claimants=claimants.get(s.user, ()),
             assigned_to=departures.readers.assigned.get(s.user),
             assigned=assigned.get(s.user),
+            former_consents=former_consents.get(s.user, {}),
         )
         for s in subjects
     }

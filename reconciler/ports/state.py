@@ -80,7 +80,7 @@ class MappingReader(LivingReader, Protocol):
         """
 
     def by_emails(self, shop: ShopDomain, emails: Collection[str]) -> dict[str, tuple[ClerkUserId, ...]]:
-        """The users with a customer by the email in their mapping (email_key form)."""
+        """The users by the email in their mapping (email_key form), also those who left or lost their customer."""
 
     def waiting_for(
         self, shop: ShopDomain, keys: Collection[str] = (), customers: Collection[CustomerId] = ()

@@ -11,8 +11,6 @@ from typing import Any
 
 from sqlalchemy import (
     BindParameter,
-    Column,
-    ColumnElement,
     Connection,
     Table,
     and_,
@@ -149,22 +147,18 @@ class MappingTable(Database):
         return frozenset(found[:limit])
 
     def by_emails(self, shop: ShopDomain, emails: Collection[str]) -> dict[str, tuple[ClerkUserId, ...]]:
-        return self._users_by(_mapping.c.email_key, shop, emails, _mapping.c.shopify_customer_id.is_not(None))
+        found: defaultdict[str, list[ClerkUserId]] = defaultdict(list)
+        column = _mapping.c.email_key
+        for part in parts(emails):
+            query = select(column, _mapping.c.clerk_user_id).where(_mapping.c.shopify_shop == shop, column.in_(part))
+            for email, user in self._rows(query):
+                found[email].append(ClerkUserId(user))
+        return {email: tuple(sorted(users)) for email, users in found.items()}
 
     def waiting_for(
         self, shop: ShopDomain, keys: Collection[str] = (), customers: Collection[CustomerId] = ()
     ) -> tuple[ClerkUserId, ...]:
         return waiting_for(self._rows, shop, keys, customers)
-
-    def _users_by(
-        self, column: Column[str], shop: ShopDomain, emails: Collection[str], *also: ColumnElement[bool]
-    ) -> dict[str, tuple[ClerkUserId, ...]]:
-        found: defaultdict[str, list[ClerkUserId]] = defaultdict(list)
-        for part in parts(emails):
-            query = select(column, _mapping.c.clerk_user_id)
-            for email, user in self._rows(query.where(_mapping.c.shopify_shop == shop, column.in_(part), *also)):
-                found[email].append(ClerkUserId(user))
-        return {email: tuple(sorted(users)) for email, users in found.items()}
 
     def waiting(self, store: StoreName, shop: ShopDomain, users: Collection[ClerkUserId]) -> frozenset[ClerkUserId]:
         from reconciler.state.waiting import waiting_among  # noqa: PLC0415  it declares the tables of the queue

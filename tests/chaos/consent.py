@@ -9,8 +9,8 @@ product writes has to be an answer that the user gave in the app, newer than wha
 
 Left out of the second, by rule: answers in the app that are not in the order of their times (the product may have
 seen all of them, or the last one only); users with another email or customer since their answer; what follows
-from an answer without a time, or from a yes, after later answers of a former user of the customer; from an answer
-without a time after others; and answers that were taken away, for which only the first holds.
+from an answer without a time, or from a yes, after later answers of a former user of the customer or of the email; from an
+answer without a time after others; and answers that were taken away, for which only the first holds.
 """
 
 from __future__ import annotations
@@ -208,6 +208,7 @@ def consent_differences(
     """Each user's customer with another consent than the last answer."""
     found = []
     for shop, some in customers.items():
+        answered = _answered_by_email(population, consents, shop)
         owned: dict[str, list[Customer]] = {}
         for customer in some:
             owned.setdefault(customer.owner or "", []).append(customer)
@@ -219,14 +220,28 @@ def consent_differences(
             if steps is None:
                 continue  # made a moment ago
             answers = consents.answers(user)
-            right, shown = _expected(user, answers, shop, steps, consents.channel), steps[-1]
+            former = _of_former_users(user, [*steps, *answered.get(user.email.lower(), ())])
+            right, shown = _expected(user, answers, shop, steps, former, consents.channel), steps[-1]
             if right and shown.state not in right:
                 what = f"{shown.state} of {shown.at} instead of {' or '.join(sorted(right))}: {answers[-1]}"
                 found.append(Violation(KIND, f"{user.id} in {shop}", what))
     return found
 
 
-def _expected(user: User, answers: list[Answer | None], shop: str, steps: list[Shown], channel: Channel) -> set[str]:
+def _answered_by_email(population: Population, consents: Consents, shop: str) -> dict[str, list[Shown]]:
+    """The consents of all customers of this shop, also of those that were deleted, by each email of their users."""
+    found: dict[str, list[Shown]] = {}
+    for (of, _), steps in consents.lives.items():
+        for step in steps if of == shop else ():
+            owner = population.users.get(step.owner or "")
+            for email in {each.lower() for each in owner.emails} if owner is not None else ():
+                found.setdefault(email, []).append(step)
+    return found
+
+
+def _expected(
+    user: User, answers: list[Answer | None], shop: str, steps: list[Shown], former: list[Shown], channel: Channel
+) -> set[str]:
     """The states of which the customer's consent has to be one in the end; none: any."""
     last = answers[-1] if answers else None
     if last is None:
@@ -236,14 +251,14 @@ def _expected(user: User, answers: list[Answer | None], shop: str, steps: list[S
     moved_at = max([user.moved_at, user.phone_at if channel == "sms" else 0.0, *moments], default=0.0)
     earlier = [answer for answer in answers[:-1] if answer is not None]
     if last.second is None:
-        if earlier or moved_at or _of_former_users(user, steps):
+        if earlier or moved_at or former:
             return set()
         if in_shop is not None:
             return {in_shop.state}
         return {YES} if last.granted else {NEVER}
     if last.second <= moved_at + 1 or any(a.second is None or a.second >= last.second for a in earlier):
         return set()
-    if last.granted and any(step.at is None or step.at >= last.second for step in _of_former_users(user, steps)):
+    if last.granted and any(step.at is None or step.at >= last.second for step in former):
         return set()
     if in_shop is not None and (in_shop.at is None or in_shop.at >= last.second):
         return {in_shop.state} if last.granted or RULES[shop].withdraws else set()
@@ -254,5 +269,5 @@ def _expected(user: User, answers: list[Answer | None], shop: str, steps: list[S
 
 
 def _of_former_users(user: User, steps: Iterable[Shown]) -> list[Shown]:
-    """The consents of the customer while it was that of another user: it is adopted as it is."""
+    """The consents of other users among these."""
     return [step for step in steps if step.owner not in {None, user.id} and step.state != NEVER]

@@ -233,7 +233,8 @@ def test_addresses_are_found_as_shopify_compares_them(state: StateStore) -> None
             mapping("3", None, email="ada@example.com"),
         ]
     )
-    assert state.by_emails(SHOP, ["ada@example.com"]) == {"ada@example.com": (user("1"), user("2"))}
+    found = state.by_emails(SHOP, ["ada@example.com"])
+    assert found == {"ada@example.com": (user("1"), user("2"), user("3"))}, "also without a customer"
 
 
 def test_a_user_who_waits_for_an_address_is_found(state: StateStore) -> None:

@@ -105,6 +105,38 @@ def test_who_takes_over_a_customer_is_not_subscribed_by_a_yes_from_before_they_u
     news.settles()
 
 
+@pytest.mark.parametrize("on_leave", ["keep", "delete"])
+def test_who_gets_a_new_customer_after_a_former_user_with_the_email_unsubscribed_needs_a_newer_yes(
+    news: StoryHarness, on_leave: str
+) -> None:
+    news.store["on_leave"] = on_leave
+    for name in ("ada", "bob", "cyd", "stay"):
+        answers(news, name, yes=True, at=MID)
+    news.apply()
+    leaves(news, "ada", NEW)
+    leaves(news, "cyd", NEW)
+    news.apply()
+    for name in ("ada", "bob"):
+        news.staff("delete", id=news.theirs(name).id)
+        news.gone(name)
+    news.gone("cyd")
+    if on_leave == "delete":
+        news.apply()
+    for name in ("ada", "bob", "cyd"):  # as after a move to another Clerk instance, with the rows of before
+        answers(news, f"{name}_2", yes=True, at=MID, email=mail(name))
+    answers(news, "new", yes=True, at=MID)
+    news.apply()
+    there = (NO, NEW) if on_leave == "keep" else (NEVER, None)
+    expected = {"ada": (NEVER, None), "bob": (NEVER, None), "cyd": there, "stay": (YES, MID), "new": (YES, MID)}
+    assert consents(news) == expected
+    news.settles()
+    for name in ("ada", "cyd"):
+        answers(news, f"{name}_2", yes=True, at=NEWEST)
+    news.apply()
+    assert consents(news) == expected | {"ada": (YES, NEWEST), "cyd": (YES, NEWEST)}
+    news.settles()
+
+
 def test_a_saved_plan_subscribes_no_one_who_has_unsubscribed_since(news: StoryHarness) -> None:
     for name in ("ada", "bob"):
         news.user(name)

@@ -7,18 +7,22 @@ from collections.abc import Collection, Iterable, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import replace
 from datetime import datetime
+from functools import reduce
 
 from reconciler.controller.readers import Readers
 from reconciler.core.decide.leaving.absence import is_living
 from reconciler.core.decide.leaving.succession import claimants_of, email_keys_of, has_left, is_left_behind
 from reconciler.core.decide.record import new_row
 from reconciler.core.fields import normalise
+from reconciler.core.fields.consent import last_consents, with_former
 from reconciler.core.fields.desired import is_wanted
+from reconciler.core.model.consent import field_of
 from reconciler.core.model.customer import Customer
 from reconciler.core.model.frozen import frozen
 from reconciler.core.model.ids import ClerkUserId
-from reconciler.core.model.mapping import Mapping
+from reconciler.core.model.mapping import Applied, Mapping
 from reconciler.core.model.profile import Profile
+from reconciler.core.model.spec import Spec
 from reconciler.core.model.store import DESTRUCTIVE, Store
 from reconciler.core.model.view import Subject
 
@@ -73,6 +77,35 @@ class Departures:
                 found[user] = claimants
         return found
 
+    def consents(
+        self, subjects: Sequence[Subject], specs: MappingOf[ClerkUserId, Spec]
+    ) -> dict[ClerkUserId, MappingOf[str, Applied]]:
+        """The last consents of users who had the email of one of these users and left, by the user who has it now.
+
+        Only a user with a yes that would be the first known consent is looked up. A customer tells of its former user
+        only as long as it is there, and a yes that was copied from before must not subscribe who has unsubscribed since. A
+        row that is missing counts as left: this can only forbid a grant.
+        """
+        if not self.store.consent.rules:
+            return {}
+        asked = {s.user: key for s in subjects if (key := _asks(s, specs.get(s.user))) is not None}
+        found = self.readers.mappings.by_emails(self.store.shop, sorted({*asked.values()})) if asked else {}
+        users = {user for users in found.values() for user in users} - asked.keys()
+        rows = self.readers.mappings.get(self.store.shop, sorted(users)) if users else {}
+        rows = {user: row for user, row in rows.items() if row.status != "erased" and last_consents(row.applied)}
+        profiles = self.readers.profiles.get(list(rows)) if rows else {}
+        left = {
+            user: row.applied
+            for user, row in rows.items()
+            if (profile := profiles.get(user)) is None
+            or has_left(profile, row, self.store, self.readers.absence, self.now)
+        }
+        theirs = {
+            user: [left[former] for former in found.get(key, ()) if former in left] for user, key in asked.items()
+        }
+        nothing: MappingOf[str, Applied] = {}
+        return {user: reduce(with_former, formers, nothing) for user, formers in theirs.items() if formers}
+
     def _unwritten(self, keys: Collection[str]) -> Iterable[Profile]:
         """What Clerk says of users with these addresses and is not written yet; asked where a customer may be deleted."""
         if not keys or self.readers.unwritten is None or self.store.on_leave not in DESTRUCTIVE:
@@ -81,6 +114,15 @@ class Departures:
 
     def _leaves(self, profile: Profile | None) -> bool:
         return is_wanted(profile, self.store) is False
+
+
+def _asks(subject: Subject, spec: Spec | None) -> str | None:
+    """The email of a user with a yes that would be the first consent that is known of them; None of others."""
+    said = spec.consents if spec is not None else {}
+    known = subject.mapping.applied if subject.mapping is not None else {}
+    if subject.profile is None or not any(each.granted and field_of(of) not in known for of, each in said.items()):
+        return None
+    return normalise.email_key(subject.profile.email)
 
 
 def _by_address(profiles: Iterable[Profile]) -> defaultdict[str | None, list[Profile]]:

@@ -130,7 +130,10 @@ def judge_consents(
     `inherited`: the last-applied fields of the former user of a customer that is taken over.
     """
     rules = case.store.consent.rules
-    applied = with_former(case.mapping.applied if case.mapping is not None else NO_FIELDS, inherited) if rules else {}
+    if not rules:
+        return ()
+    own = case.mapping.applied if case.mapping is not None else NO_FIELDS
+    applied = {**case.view.former_consents, **with_former(own, inherited)}
     return tuple(_judged(channel, rule, case, customer, changes, applied) for channel, rule in rules.items())
 
 

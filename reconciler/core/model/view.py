@@ -60,7 +60,8 @@ class View:
     Shopify's objections to merging the user's customer with `by_email` (None: not requested). `assigned_to` is the
     customer that an operator assigned to the user, `assigned` that customer where it exists. `former_link` names the
     metafield of the back-link before a change of the config, where it still holds this user's id on the mapped
-    customer. `taken_for` is the user with the customer that the shop returns for this user's back-link.
+    customer. `taken_for` is the user with the customer that the shop returns for this user's back-link. `former_consents`
+    are the last consents of users who had this user's email and left, where the user has none.
     """
 
     by_backlink: Customer | None = None
@@ -76,6 +77,7 @@ class View:
     claimants: tuple[ClerkUserId, ...] = ()
     assigned_to: CustomerId | None = None
     assigned: Customer | None = None
+    former_consents: MappingOf[str, Applied] = field(default_factory=dict)
 
     @property
     def successor(self) -> ClerkUserId | None:
