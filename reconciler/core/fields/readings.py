@@ -7,9 +7,8 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
-EARLIEST: Final = datetime(
-    2000, 1, 1, tzinfo=UTC
-)  # before it: 0, 1970-01-01, 0001-01-01 and other values in place of no time
+EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
+"""Before it: 0, 1970-01-01, 0001-01-01 and other values in place of no time."""
 _TRUE = frozenset({"1", "t", "true", "y", "yes", "on"})
 _FALSE = frozenset({"0", "f", "false", "n", "no", "off"})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

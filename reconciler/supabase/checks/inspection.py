@@ -73,14 +73,14 @@ _COLLATION = sa.text(
 SELECT CASE WHEN co.collprovider = 'd' THEN to_jsonb(d)->>'datcollversion' ELSE co.collversion END AS built,
        CASE WHEN co.collprovider = 'd' THEN pg_database_collation_actual_version(d.oid)
             ELSE pg_collation_actual_version(co.oid) END AS there
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = :key
-JOIN pg_collation co ON co.oid = a.attcollation
+FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0] AND a.attname = :key
+JOIN pg_collation co ON co.oid = i.indcollation[0]
 JOIN pg_database d ON d.datname = current_database()
 WHERE n.nspname = :schema AND c.relname = :name
 """
 )
-"""The versions of the key's collation. Needs Postgres 15, which notes that of a database."""
+"""The versions of the collations of the key's indexes. Needs Postgres 15, which notes that of a database."""
 _SQLITE = sa.text(
     """
 SELECT
@@ -194,8 +194,8 @@ def _of_postgres(connection: Connection, row: Mapping[Any, Any], asked: Mapping[
 def _collations(connection: Connection, asked: Mapping[str, str]) -> tuple[str, str] | None:
     if (connection.dialect.server_version_info or ()) < (15,):
         return None
-    row = connection.execute(_COLLATION, asked).one_or_none()
-    return (row.built, row.there) if row is not None and row.built and row.there and row.built != row.there else None
+    rows = connection.execute(_COLLATION, asked)
+    return next(((row.built, row.there) for row in rows if row.built and row.there and row.built != row.there), None)
 
 
 def _with_email(connection: Connection, found: Inspection, table: ProfileTable) -> Inspection:
