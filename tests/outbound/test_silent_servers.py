@@ -147,4 +147,4 @@ def test_a_statement_that_is_given_up_ends_at_the_server_too(
         ours.silence_s = SHORT_S
         with pytest.raises(psycopg.OperationalError, match="silent"):
             ours.execute(f"SELECT pg_sleep(60) /* {mark} */")
-        until(lambda: other.execute(running, [f"%pg_sleep%{mark}%"]).fetchone() == (0,), "it has ended", within_s=5)
+        until(lambda: other.execute(running, [f"%pg_sleep%{mark}%"]).fetchone() == (0,), "it has ended", within_s=30)
