@@ -32,11 +32,23 @@ DONE = 1100.0
 def test_wave_two_begins_after_the_soak_or_when_an_operator_says_so(
     *, auto: bool, bad: bool, second: float | None, said_at: float | None, found: int
 ) -> None:
+    edits = [Edit(), Edit(1, waves=True, bad=bad, at=1000.0)]
+    files = Files(QUICK, auto=auto, edits=edits, continued=[(said_at, 1)] if said_at is not None else [])
+    assert violations_of(files, {1: DONE}, {1: second} if second is not None else {}) == found
+
+
+@pytest.mark.parametrize(("bad_before", "found"), [(False, 1), (True, 0)])
+def test_a_bad_edit_stops_no_wave_where_the_edit_before_holds_the_same_users(*, bad_before: bool, found: int) -> None:
+    edits = [Edit(), Edit(1, waves=True, bad=bad_before, at=500.0), Edit(2, waves=True, bad=True, at=1000.0)]
+    files = Files(QUICK, auto=True, edits=edits)
+    assert violations_of(files, {1: 600.0, 2: DONE}, {2: DONE + SOAK_S}) == found
+
+
+def violations_of(files: Files, first: dict[int, float], second: dict[int, float]) -> int:
+    """`first` and `second`: when a customer of each wave got the tags of the edits."""
     one, other = (EU, "gid://shopify/Customer/1"), (US, "gid://shopify/Customer/2")
     shops = Shops(make_world(1))
-    shops.lives = {key: Life(*key, steps=[(900.0, "user_a", "a@example.com")]) for key in (one, other)}
+    shops.lives = {key: Life(*key, steps=[(400.0, "user_a", "a@example.com")]) for key in (one, other)}
     population = Population(users={"user_a": User("user_a", "app", "a@example.com", "Ada", "Byron")})
-    files = Files(QUICK, auto=auto, edits=[Edit(), Edit(1, waves=True, bad=bad, at=1000.0)])
-    files.tagged = {one: {1: DONE}, other: {1: second} if second is not None else {}}
-    files.continued = [(said_at, 1)] if said_at is not None else []
-    assert len(list(wave_violations(population, shops, files))) == found
+    files.tagged = {one: first, other: second}
+    return len(list(wave_violations(population, shops, files)))

@@ -14,6 +14,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import pairwise
 from math import inf
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -170,8 +171,11 @@ def operate(simulation: Simulation) -> None:
 
 
 def wave_violations(population: Population, shops: Shops, files: Files) -> Iterator[Violation]:
-    """Customers of wave 2 that had the tag of an edit before wave 2 could begin."""
-    for each in files.edits if not population.respelt else ():
+    """Customers of wave 2 that had the tag of an edit before wave 2 could begin.
+
+    A bad edit fails by users who are newly held: not after another bad edit, which holds them already.
+    """
+    for before, each in pairwise(files.edits) if not population.respelt else ():
         times = [tags[each.number] for (shop, _), tags in files.tagged.items() if shop == US and each.number in tags]
         first = min(times, default=None)
         said = any(number == each.number and at <= (first or 0.0) for at, number in files.continued)
@@ -181,7 +185,7 @@ def wave_violations(population: Population, shops: Shops, files: Files) -> Itera
         passed_s = first - max(done, default=0.0)
         if not files.auto:
             yield Violation(KIND, US, f"has wave-{each.number}, and no operator has said so")
-        elif each.bad and done:
+        elif each.bad and not before.bad and done:
             yield Violation(KIND, US, f"has wave-{each.number}, which failed in {EU}")
         elif passed_s < files.rhythm.soak_s:
             yield Violation(KIND, US, f"has wave-{each.number} {passed_s:.0f} s after {EU} was done")
