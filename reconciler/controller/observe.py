@@ -243,7 +243,7 @@ def views_of(
     claimants = departures.claimants(subjects, current)
     rivals = rivals_of(subjects, specs, current, mappings, store, read_claims)
     former = _former_links(subjects, specs, store, customers)
-    former_consents = departures.consents(subjects, specs)
+    former_consents = departures.consents(subjects, specs) if store.consent.rules else {}
     views = {
         s.user: View(
             by_backlink=linked.get(s.user),
