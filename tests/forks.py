@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -106,11 +107,15 @@ def _serve(
 
 
 def freeze_after(words: str) -> None:
-    """Stop this process inside the transaction of the first statement that has these words."""
+    """Stop this process inside the transaction of the first statement that has these words.
+
+    The signal goes to the thread of the statement. By `os.kill` another thread may take it, which stops this one only when
+    it gets a processor, and the transaction may be committed by then.
+    """
     left = [words]
 
     @event.listens_for(Engine, "after_cursor_execute")
     def freeze(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         if left and left[0] in statement:
             left.clear()
-            os.kill(os.getpid(), signal.SIGSTOP)
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
