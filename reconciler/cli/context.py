@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from reconciler import settings
     from reconciler.core.model.act import Actor
     from reconciler.core.plan.plan import StorePlan
+    from reconciler.core.report.drift import StoreDrift
     from reconciler.manager.intervals import Intervals
     from reconciler.ports import Clock
     from reconciler.wiring import Components
@@ -141,8 +142,8 @@ class Context:
         """Print a line to stderr; without rich, which takes long to import."""
         click.echo(message, err=True)
 
-    def report_error(self, store: StorePlan) -> bool:
-        """Print what could not be planned of a store to stderr. Returns whether there was anything."""
+    def report_error(self, store: StorePlan | StoreDrift) -> bool:
+        """Print what is not known of a store to stderr. Returns whether there was anything."""
         if store.error is not None:
             self.report_failure(store.store, store.error, store.error_hint)
         elif store.wave_error:

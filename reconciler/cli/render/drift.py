@@ -81,8 +81,7 @@ def _users(findings: Iterable[Finding]) -> int:
 
 def _print_store(store: StoreDrift, lines: LinePrinter, limit: int | None) -> None:
     if store.wave_error:
-        lines.prose(f"{WAVE_UNKNOWN}: {clean(store.wave_error)}", "bold red", indent=2, hang=2)
-        lines.prose(f"hint: {clean(store.wave_hint)}", indent=2, hang=2)
+        lines.failure(WAVE_UNKNOWN, store.wave_error, store.wave_hint)
     for title, style, findings in (
         ("drift", "yellow", store.drift),
         ("not applied yet", "cyan", store.intent),

@@ -72,8 +72,7 @@ def _print_store(store: ExplainedStore, lines: LinePrinter, now: datetime, *, al
     if not alone:  # else it is the first line
         lines.prose(clean(store.answer), indent=2)
     if store.wave_error:
-        lines.prose(f"{WAVE_UNKNOWN}: {clean(store.wave_error)}", "bold red", indent=2, hang=2)
-        lines.prose(f"hint: {clean(store.wave_hint)}", indent=2, hang=2)
+        lines.failure(WAVE_UNKNOWN, store.wave_error, store.wave_hint)
     if store.fields and (store.wanted is not None or store.observed is not None):
         lines.console.print(_table(store, lines.console, now))
     _print_consents(store, lines)

@@ -8,6 +8,8 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from reconciler.cli.render.plain import sentence
+
 Piece = tuple[str, str]  # words, style
 
 ASCII = {"→": "->", "·": "-", "…": "...", "–": "-", "✓": "ok", "✗": "no", "│": "|", "─": "-"}
@@ -61,6 +63,12 @@ class LinePrinter:
             is_first = False
         if not is_first:
             self.line(line)
+
+    def failure(self, what: str, error: str, hint: str) -> None:
+        """Print what of a store is not known, why, and what to do next, if that is known."""
+        self.prose(f"{what}: {sentence(error)}", "bold red", indent=2, hang=2)
+        if hint:
+            self.prose(f"hint: {sentence(hint)}", indent=2, hang=2)
 
     def prose(self, words: str, style: str = "", *, indent: int = 0, hang: int = 0) -> None:
         """Print a sentence and wrap it between words."""

@@ -317,5 +317,5 @@ def how_text(action: Action) -> str:
     """`on_leave: erase, irreversible`; in the plan of an undo `delete, irreversible`; empty for an action without `how`."""
     if not action.how:
         return ""
-    setting = "" if is_undo(action) else "on_leave: "
+    setting = "" if is_undo(change.why for change in action.changes) else "on_leave: "
     return f"{setting}{clean(action.how)}" + (", irreversible" if is_irreversible(action.how) else "")

@@ -135,19 +135,13 @@ def _print_unaffected(answers: Iterable[str], lines: LinePrinter) -> None:
         lines.prose(clean(answer), indent=2, hang=2)
 
 
-def _print_failure(what: str, error: str, hint: str, lines: LinePrinter) -> None:
-    lines.prose(f"{what}: {sentence(error)}", "bold red", indent=2, hang=2)
-    if hint:
-        lines.prose(f"hint: {sentence(hint)}", indent=2, hang=2)
-
-
 def _print_store(store: StorePlan, groups: Groups, lines: LinePrinter, limit: int | None, *, brief: bool) -> None:
     if store.error is not None:
-        _print_failure("could not be planned", store.error, store.error_hint, lines)
+        lines.failure("could not be planned", store.error, store.error_hint)
         return
     lines.flow(((words, _count_style(name)) for name, _, words in counts_of(store.summary)), indent=2, between=" · ")
     if store.wave_error:
-        _print_failure(WAVE_UNKNOWN, store.wave_error, store.wave_hint, lines)
+        lines.failure(WAVE_UNKNOWN, store.wave_error, store.wave_hint)
     kinds, reasons = groups
     for kind in kinds:
         _print_kind(kind, lines, limit, brief=brief)

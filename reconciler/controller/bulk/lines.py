@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from reconciler.controller.apply.joint_metafields import groups_of
 from reconciler.controller.context import StoreContext
-from reconciler.controller.execute import has_moved, with_customer, writes_left
+from reconciler.controller.execute import with_customer, writes_left
 from reconciler.controller.observe import subjects_of
 from reconciler.controller.step import PlannedWrite, Step
 from reconciler.core.decide.consent import has_consent
@@ -128,9 +128,8 @@ class BulkLines:
 
     def _bulk_step(self, line: BulkLine, subject: Subject) -> BulkStep:
         bulk_step = self._bare(line)
-        store = self._context.store
-        has_row_moved = has_moved(bulk_step.step.action, subject, store)
-        moved_to = used_digest(subject.profile, store) if has_row_moved else None
+        now = used_digest(subject.profile, self._context.store)
+        moved_to = now if now != bulk_step.step.action.profile_digest else None
         spec = self._spec(bulk_step.step.action, subject, moved=moved_to is not None)
         step = Step(bulk_step.step.action, subject, replace(bulk_step.step.decision, spec=spec))
         step.at = bulk_step.step.at

@@ -118,7 +118,7 @@ def row_after_write(
         )
         known = with_answers_of(mapping, decision.customer, decision.spec.consents, now)
         if inherited:
-            known = replace(known or row, applied=with_former((known or row).applied, inherited))
+            known = _with_former(known or row, inherited)
         applied = with_consents(applied, known, seen, {c.field: c for c in written}, _used(decision))
         if finished:
             link = next((text_of(c.after) for c in written if c.field == "backlink"), None)
@@ -164,6 +164,11 @@ def with_failure(
     return replace(row, status="pending", reason=reason, message=message, reason_since=since, **NO_FINGERPRINTS)
 
 
+def _with_former(row: Mapping, inherited: MappingOf[str, Applied]) -> Mapping:
+    """The row with the last consents of the former user of its customer."""
+    return replace(row, applied=with_former(row.applied, inherited))
+
+
 def with_intent(
     mapping: Mapping | None,
     decision: Decision,
@@ -180,8 +185,7 @@ def with_intent(
     row = mapping or new_row(decision.clerk_user_id, store, now=now)
     said = decision.spec.consents if decision.spec is not None else {}
     row = with_answers_of(row, decision.customer, said, now) or row
-    if decision.inherited:
-        row = replace(row, applied=with_former(row.applied, decision.inherited))
+    row = _with_former(row, decision.inherited) if decision.inherited else row
     return replace(row, intent=intent, status="pending", last_seen_at=now, **NO_FINGERPRINTS)
 
 

@@ -21,9 +21,9 @@ def is_irreversible(how: str) -> bool:
     return how in DESTRUCTIVE
 
 
-def is_undo(action: Action) -> bool:
-    """Whether the action reverts writes, so that the store's settings did not decide it."""
-    return bool(action.changes) and all(change.why == "undo" for change in action.changes)
+def is_undo(whys: Iterable[str]) -> bool:
+    """Whether an action with changes for these reasons reverts writes, so that the store's settings did not decide it."""
+    return set(whys) == {"undo"}
 
 
 def count_irreversible(actions: Iterable[Action]) -> Counter[str]:

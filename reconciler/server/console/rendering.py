@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from reconciler.core.model.ids import StoreName
 from reconciler.core.model.values import tag_changes
 from reconciler.core.report.answer import ago_text
-from reconciler.core.report.irreversible import is_irreversible
+from reconciler.core.report.irreversible import is_irreversible, is_undo
 from reconciler.core.report.under_way import under_way_of
 from reconciler.ports import Clock
 from reconciler.server.access import Verdict
@@ -82,6 +82,7 @@ def _environment() -> Environment:
         "field": words.field_name,
         "under_way": under_way_of,
         "irreversible": is_irreversible,
+        "undo": is_undo,
     }
     made.globals["tag_changes"] = tag_changes
     return made

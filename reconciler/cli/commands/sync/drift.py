@@ -9,7 +9,7 @@ import click
 
 from reconciler.cli.context import Context
 from reconciler.cli.render import drift as render_drift
-from reconciler.cli.render.plain import WAVE_UNKNOWN, count_text
+from reconciler.cli.render.plain import count_text
 from reconciler.cli.scan_bars import scan_bars
 from reconciler.controller.observe import ObserveOptions
 from reconciler.controller.scan.held_back import holds_between
@@ -35,10 +35,7 @@ def report_drift(
     else:
         render_drift.print_drift(found, context.out, everything=everything)
     for store in found.stores:
-        if store.error is not None:
-            context.report_failure(store.store, store.error, store.error_hint)
-        if store.wave_error:
-            context.report_failure(store.store, f"{WAVE_UNKNOWN}: {store.wave_error}", store.wave_hint)
+        context.report_error(store)
         if store.not_read:
             users = len({each.clerk_user_id for each in store.not_read})
             message = f"fields of {count_text(users, 'user')} could not be read, so their drift is unknown"
